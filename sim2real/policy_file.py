@@ -1,0 +1,85 @@
+"""What an exported policy file holds, shared by the side that writes it and the side that runs it.
+
+A policy file is one ONNX graph from physical quantities to physical quantities, `float32`, with a free first
+dimension `batch`:
+
+    inputs   every reading of `contract.readings` under its own name, `[batch, size]`
+             `goal_position [batch, 3]` m, and for pose goals `goal_orientation [batch, 4]` wxyz
+    outputs  `joint_position_command [batch, J]` rad, within all limits of the contract
+             `reachability [batch, 1]`, the probability that the goal is reached within an episode
+
+Its metadata properties carry the contract and the certificate as JSON in full precision, and the plain keys
+that other deployment stacks read.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from sim2real.contract import Contract, Frozen
+from sim2real.errors import ShoalError
+
+CONTRACT_KEY = "shoal.contract"
+CONTRACT_DIGEST_KEY = "shoal.contract_sha256"
+CERTIFICATE_KEY = "shoal.certificate"
+
+GOAL_POSITION = "goal_position"
+GOAL_ORIENTATION = "goal_orientation"
+COMMAND_OUTPUT = "joint_position_command"
+REACHABILITY_OUTPUT = "reachability"
+
+
+class Certificate(Frozen):
+    """Measured when the file was written: agreement with the policy that was trained, and cost."""
+
+    contract_sha256: str
+    samples: Annotated[int, Field(ge=1)]
+    """Number of compared inputs, on-policy and range-extreme together."""
+    max_abs_error: Annotated[float, Field(ge=0)]
+    """Largest difference of any output, JAX against ONNX Runtime (rad for commands)."""
+    p99_abs_error: Annotated[float, Field(ge=0)]
+    opset: int
+    nodes: int
+    parameters: int
+    tick_us_p50: float
+    """Median time of one inference on the exporting machine, batch 1, one thread."""
+    tick_us_p99: float
+    machine: str
+    versions: dict[str, str]
+    golden_inputs: dict[str, list[list[float]]]
+    """A few inputs, by name, for re-checking the file elsewhere."""
+    golden_outputs: dict[str, list[list[float]]]
+    """What the trained policy answers to them."""
+
+
+def input_sizes(contract: Contract) -> dict[str, int]:
+    """Graph inputs in order, name to size."""
+    sizes = {reading.name: reading.size for reading in contract.readings}
+    sizes[GOAL_POSITION] = 3
+    if contract.goal.space == "pose":
+        sizes[GOAL_ORIENTATION] = 4
+    return sizes
+
+
+def read_metadata(properties: dict[str, str], *, path: str) -> tuple[Contract, Certificate]:
+    """Contract and certificate from a file's metadata properties, checked against each other."""
+    missing = [key for key in (CONTRACT_KEY, CONTRACT_DIGEST_KEY, CERTIFICATE_KEY) if key not in properties]
+    if missing:
+        raise ShoalError(f"{path}: not a Shoal policy, metadata {missing} is missing; write it with export-onnx.")
+    try:
+        contract = Contract.model_validate_json(properties[CONTRACT_KEY])
+        certificate = Certificate.model_validate_json(properties[CERTIFICATE_KEY])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ShoalError(f"{path}: metadata is damaged at {where}: {first['msg']}; export the student again.") from error
+    stated = {"metadata": properties[CONTRACT_DIGEST_KEY], "certificate": certificate.contract_sha256}
+    for place, digest in stated.items():
+        if digest != contract.digest:
+            raise ShoalError(
+                f"{path}: the contract inside has digest {contract.digest[:12]} but the {place} says {digest[:12]}; "
+                "the file was changed after export, export the student again."
+            )
+    return contract, certificate

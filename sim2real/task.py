@@ -1,0 +1,247 @@
+"""A task: the YAML file that a user writes, and the contract that follows from it.
+
+    task = load_task("franka_pose")            # one that ships with Shoal
+    task = load_task("my_robot/pick.yaml")     # your own, see docs/bring_your_own_robot.md
+    task.contract, task.model                  # what policies are held to; the compiled MJCF
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import mujoco
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError
+
+from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
+from sim2real.errors import ShoalError
+from sim2real.model import compiled_digest, load_mjcf
+
+ReadingName = Literal[
+    "joint_position", "joint_velocity", "joint_position_target", "end_effector_position", "end_effector_orientation"
+]
+
+_UNMEASURABLE = {
+    "base_linear_velocity": "no sensor on a floating base measures it; it needs a state estimator",
+    "object_velocity": "no sensor measures it; use object poses of a tracker",
+    "contact_force": "simulation only; use joint torques",
+}
+
+
+class RobotConfig(Frozen):
+    """Which MJCF, and which of its names the task uses."""
+
+    name: str
+    mjcf: str
+    """Path of the MJCF, relative to the task file."""
+    joints: Annotated[list[str], Field(min_length=1)]
+    """Actuated joints in policy order."""
+    velocity_max_rad_s: list[Positive]
+    """Velocity limit of each joint; MJCF has no field for it."""
+    end_effector_site: str
+    home_keyframe: str = "home"
+
+
+class ActionConfig(Frozen):
+    """How fast the policy may move the joint targets."""
+
+    kind: Literal["joint_position_increment"] = "joint_position_increment"
+    velocity_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Largest target speed as a fraction of each joint's velocity limit."""
+    window_rad: Positive = 0.3
+
+
+class GoalConfig(Frozen):
+    """What may be asked for; see `sim2real.contract.Goal`."""
+
+    space: Literal["position", "pose"]
+    position_min_m: Vector3
+    position_max_m: Vector3
+    orientation_weight_m: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ResetConfig(Frozen):
+    """Starts and goals: uniform joint positions around home."""
+
+    half_range_rad: list[Positive]
+
+
+class TaskConfig(Frozen):
+    """The whole YAML file. `sim2real schema` prints its JSON schema for editors."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    robot: RobotConfig
+    readings: list[ReadingName]
+    action: ActionConfig = ActionConfig()
+    goal: GoalConfig
+    timing: Timing
+    reset: ResetConfig
+
+
+@dataclass(frozen=True)
+class Task:
+    """A validated task and the folder that its paths are relative to."""
+
+    config: TaskConfig
+    folder: Path
+
+    @property
+    def mjcf_path(self) -> Path:
+        """Absolute path of the robot's MJCF."""
+        return (self.folder / self.config.robot.mjcf).resolve()
+
+    @cached_property
+    def model(self) -> mujoco.MjModel:
+        """The compiled MJCF with the task's physics step."""
+        model = load_mjcf(self.mjcf_path)
+        model.opt.timestep = self.config.timing.physics_dt_s
+        return model
+
+    @cached_property
+    def contract(self) -> Contract:
+        """The contract that every policy for this task is held to."""
+        return build_contract(self.config, self.model)
+
+
+def task_names() -> list[str]:
+    """Names of the tasks that ship with Shoal."""
+    return sorted(path.stem for path in _tasks_folder().glob("*.yaml"))
+
+
+def _tasks_folder() -> Path:
+    return Path(str(resources.files("sim2real"))) / "tasks"
+
+
+def load_task(name_or_path: str | Path) -> Task:
+    """Load a shipped task by name, or a YAML file by path. Raises `ShoalError` on anything invalid."""
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = _tasks_folder() / f"{name_or_path}.yaml"
+        if not path.is_file():
+            raise ShoalError(
+                f"task: unknown task {str(name_or_path)!r}; shipped tasks are {', '.join(task_names())}, "
+                "or give the path of a .yaml file."
+            )
+    if not path.is_file():
+        raise ShoalError(f"task: no file at {path}.")
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ShoalError(f"task: {path} is not valid YAML: {error}") from error
+    return Task(_validate(data, path), path.parent.resolve())
+
+
+def _validate(data: Any, path: Path) -> TaskConfig:
+    for reading in (data.get("readings") if isinstance(data, dict) else None) or []:
+        if reading in _UNMEASURABLE:
+            raise ShoalError(f"readings: {reading!r} cannot be measured on a robot: {_UNMEASURABLE[reading]}.")
+    try:
+        return TaskConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ShoalError(f"task {path.name}: {where}: {first['msg']} (got {first['input']!r})") from error
+
+
+def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
+    """Read limits, gains and home from the compiled model; everything else comes from the task."""
+    home = _home(config.robot, model)
+    joints = tuple(_joint(config.robot, model, index, home) for index in range(len(config.robot.joints)))
+    try:
+        model.site(config.robot.end_effector_site)
+    except KeyError as error:
+        raise ShoalError(
+            f"robot.end_effector_site: the MJCF has no site {config.robot.end_effector_site!r}; "
+            f"it has {[model.site(i).name for i in range(model.nsite)]}."
+        ) from error
+    timing = config.timing
+    return Contract(
+        task=config.name,
+        robot=Robot(
+            name=config.robot.name,
+            mjcf_sha256=compiled_digest(model),
+            joints=joints,
+            end_effector_frame=config.robot.end_effector_site,
+        ),
+        readings=tuple(_reading(name, len(joints), config.robot.end_effector_site) for name in config.readings),
+        action=Action(
+            scale_rad=tuple(
+                config.action.velocity_fraction * joint.velocity_max_rad_s * timing.control_dt_s for joint in joints
+            ),
+            window_rad=config.action.window_rad,
+        ),
+        goal=Goal(**config.goal.model_dump(), default_orientation_wxyz=_home_orientation(config.robot, model, home)),
+        timing=timing,
+    )
+
+
+def _home(robot: RobotConfig, model: mujoco.MjModel) -> np.ndarray:
+    try:
+        return np.asarray(model.key(robot.home_keyframe).qpos)
+    except KeyError as error:
+        raise ShoalError(f"robot.home_keyframe: the MJCF has no keyframe {robot.home_keyframe!r}.") from error
+
+
+def _joint(robot: RobotConfig, model: mujoco.MjModel, index: int, home: np.ndarray) -> Joint:
+    name = robot.joints[index]
+    if len(robot.velocity_max_rad_s) != len(robot.joints):
+        raise ShoalError(
+            f"robot.velocity_max_rad_s has {len(robot.velocity_max_rad_s)} entries for {len(robot.joints)} joints."
+        )
+    try:
+        joint = model.joint(name)
+    except KeyError as error:
+        names = [model.joint(i).name for i in range(model.njnt)]
+        raise ShoalError(f"robot.joints: the MJCF has no joint {name!r}; it has {names}.") from error
+    actuators = [i for i in range(model.nu) if model.actuator_trnid[i, 0] == joint.id]
+    if len(actuators) != 1:
+        raise ShoalError(f"robot.joints: joint {name!r} needs exactly one position actuator, found {len(actuators)}.")
+    actuator = actuators[0]
+    stiffness, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
+    if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_AFFINE or bias[1] != -stiffness or stiffness <= 0:
+        raise ShoalError(
+            f"robot.joints: the actuator of {name!r} is not a position servo; use <position> with kp and kv."
+        )
+    if not model.actuator_forcelimited[actuator]:
+        raise ShoalError(f"robot.joints: the actuator of {name!r} has no forcerange; give the joint's effort limit.")
+    return Joint(
+        name=name,
+        position_min_rad=float(joint.range[0]),
+        position_max_rad=float(joint.range[1]),
+        velocity_max_rad_s=robot.velocity_max_rad_s[index],
+        effort_max_nm=float(model.actuator_forcerange[actuator, 1]),
+        stiffness_nm_rad=float(stiffness),
+        damping_nms_rad=float(-bias[2]),
+        home_rad=float(home[joint.qposadr[0]]),
+    )
+
+
+def _home_orientation(
+    robot: RobotConfig, model: mujoco.MjModel, home: np.ndarray
+) -> tuple[float, float, float, float]:
+    data = mujoco.MjData(model)
+    data.qpos[:] = home
+    mujoco.mj_kinematics(model, data)
+    quaternion = np.zeros(4)
+    mujoco.mju_mat2Quat(quaternion, data.site(robot.end_effector_site).xmat)
+    w, x, y, z = (round(float(value), 9) + 0.0 for value in quaternion)
+    return w, x, y, z
+
+
+def _reading(name: ReadingName, joints: int, site: str) -> Reading:
+    match name:
+        case "joint_position":
+            return Reading(name=name, size=joints, unit="rad", frame="joint", source="encoder")
+        case "joint_velocity":
+            return Reading(name=name, size=joints, unit="rad/s", frame="joint", source="encoder")
+        case "joint_position_target":
+            return Reading(name=name, size=joints, unit="rad", frame="joint", source="last_command")
+        case "end_effector_position":
+            return Reading(name=name, size=3, unit="m", frame=f"world->{site}", source="forward_kinematics")
+        case "end_effector_orientation":
+            return Reading(name=name, size=4, unit="wxyz", frame=f"world->{site}", source="forward_kinematics")
