@@ -1,0 +1,8 @@
+"""Contrastive goal-conditioned teachers of any depth.
+
+    train-teacher --task franka_pose --run runs/pose
+"""
+
+from sim2real.backends import xla
+
+xla.configure()

@@ -1,0 +1,173 @@
+"""C MuJoCo, many arms on threads through `mujoco.batch`: the CPU default, and the independent engine that
+judges policies trained elsewhere.
+
+Within a control step the servo targets move linearly from the old target to the new one, one increment per
+physics step, as a robot's own interpolator does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mujoco
+import mujoco.batch
+import numpy as np
+
+from sim2real.backends.base import ApplyPolicy, Rollout
+from sim2real.goal_pool import GoalPool, sample_goal_pool
+from sim2real.interface import command, goal_vector, observe
+from sim2real.kinematics import Addresses
+from sim2real.task import Task
+
+Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""`act(observation [N, D], goal [N, G]) -> action [N, J]`."""
+
+_POOL_SIZE = 16_384
+
+
+class NativeEnvironment:
+    """N arms in C MuJoCo. See `sim2real.backends.base.Environment`."""
+
+    def __init__(
+        self, task: Task, *, num_envs: int, seed: int, pool: GoalPool | None = None, threads: int = 0
+    ) -> None:
+        self.contract = task.contract
+        self.num_envs = num_envs
+        self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
+        self._addresses = Addresses.of(task.model, self.contract)
+        self._batch = mujoco.batch.Batch(task.model, nsim=num_envs, nthread=threads)
+        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
+        self._site, self._xquat = self._batch.bind("site_xpos"), self._batch.bind("xquat")
+        self._rng = np.random.default_rng(seed)
+        self._jitted: dict[int, Any] = {}
+        joints = len(self.contract.robot.joints)
+        self._target = np.zeros((num_envs, joints), np.float32)
+        self._goal_position = np.zeros((num_envs, 3), np.float32)
+        self._goal_orientation = np.zeros((num_envs, 4), np.float32)
+        self._step = np.zeros(num_envs, np.int64)
+        self._fractions = (np.arange(self.contract.timing.substeps) + 1.0) / self.contract.timing.substeps
+        self._control = np.zeros((num_envs, self.contract.timing.substeps, task.model.nu))
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new episode in every environment."""
+        self._reset(np.arange(self.num_envs))
+
+    def _reset(self, ids: np.ndarray) -> None:
+        starts = self._rng.integers(len(self.pool.joint_position), size=len(ids))
+        goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
+        self.place(ids, self.pool.joint_position[starts], self.pool.tool_position[goals],
+                   self.pool.tool_orientation[goals])  # fmt: skip
+
+    def place(self, ids: np.ndarray, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
+        """Begin episodes in environments `ids` from given starts `[n, J]` rad to given goals `[n, 3]`, `[n, 4]`."""
+        self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        self._qpos[np.ix_(ids, self._addresses.qpos)] = start
+        self._target[ids] = start
+        self._goal_position[ids], self._goal_orientation[ids] = position, orientation
+        self._step[ids] = 0
+        self._batch.forward(ids, stage=int(mujoco.mjtStage.mjSTAGE_POS))
+
+    def readings(self) -> dict[str, np.ndarray]:
+        """The present readings of every arm, float32, by name."""
+        a = self._addresses
+        return {
+            "joint_position": self._qpos[:, a.qpos].astype(np.float32),
+            "joint_velocity": self._qvel[:, a.dof].astype(np.float32),
+            "joint_position_target": self._target,
+            "end_effector_position": self._site[:, a.site].astype(np.float32),
+            "end_effector_orientation": a.tool_orientation(np, self._xquat).astype(np.float32),
+        }
+
+    def goals(self) -> tuple[np.ndarray, np.ndarray]:
+        """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+        return self._goal_position, self._goal_orientation
+
+    def advance(self, target: np.ndarray) -> np.ndarray:
+        """One control step towards joint targets `[N, J]` rad; returns which episodes ended, `[N]` bool.
+
+        Ended episodes are not restarted here; `rollout` does that.
+        """
+        previous = self._target.astype(np.float64)
+        moves = previous[:, None] + (target - previous)[:, None] * self._fractions[:, None]
+        self._control[:, :, self._addresses.actuator] = moves
+        self._batch.rollout(
+            self._control.shape[1], self._control, control_spec=int(mujoco.mjtState.mjSTATE_CTRL), record=()
+        )
+        self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
+        self._target = np.asarray(target, np.float32).copy()
+        self._step += 1
+        return self._step >= self.contract.timing.episode_steps
+
+    def rollout_with(self, act: Act, steps: int) -> Rollout:
+        """As `rollout`, with any callable on NumPy arrays as the policy."""
+        columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
+        for _ in range(steps):
+            readings = self.readings()
+            observation = observe(np, self.contract, readings).astype(np.float32)
+            achieved = goal_vector(
+                np, self.contract, readings["end_effector_position"], readings["end_effector_orientation"]
+            )
+            goal = goal_vector(np, self.contract, self._goal_position, self._goal_orientation)
+            action = np.asarray(act(observation, goal))
+            last = self.advance(command(np, self.contract, action, readings))
+            row = (observation, achieved.astype(np.float32), goal.astype(np.float32), action, last)
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+            if last.any():
+                self._reset(np.flatnonzero(last))
+        return Rollout(*(np.stack(column) for column in columns))
+
+    def rollout(self, apply: ApplyPolicy, params: Any, key: Any, steps: int) -> Rollout:
+        """Advance all environments by `steps` control steps under a JAX policy."""
+        import jax
+
+        if id(apply) not in self._jitted:
+            self._jitted[id(apply)] = (jax.jit(lambda p, o, g, k, t: apply(p, o, g, jax.random.fold_in(k, t))), apply)
+        jitted = self._jitted[id(apply)][0]
+        counter = iter(range(steps))
+        return self.rollout_with(lambda o, g: np.asarray(jitted(params, o, g, key, next(counter))), steps)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Physics, targets, goals, step counts and the random generator."""
+        return {
+            "qpos": self._qpos.copy(),
+            "qvel": self._qvel.copy(),
+            "qacc_warmstart": self._batch.bind("qacc_warmstart").copy(),
+            "time": self._batch.bind("time").copy(),
+            "target": self._target.copy(),
+            "goal_position": self._goal_position.copy(),
+            "goal_orientation": self._goal_orientation.copy(),
+            "step": self._step.copy(),
+            "rng": _pack_rng(self._rng),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from `state_dict()`."""
+        self._qpos[:], self._qvel[:] = state["qpos"], state["qvel"]
+        self._batch.bind("qacc_warmstart")[:] = state["qacc_warmstart"]
+        self._batch.bind("time")[:] = state["time"]
+        self._target = state["target"].copy()
+        self._goal_position, self._goal_orientation = state["goal_position"].copy(), state["goal_orientation"].copy()
+        self._step = state["step"].copy()
+        _unpack_rng(self._rng, state["rng"])
+        self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
+
+
+def _pack_rng(rng: np.random.Generator) -> np.ndarray:
+    """PCG64's two 128-bit integers and its cached half word, as 32-bit words."""
+    state = rng.bit_generator.state
+    numbers = [state["state"]["state"], state["state"]["inc"]]
+    words = [(number >> (32 * i)) & 0xFFFFFFFF for number in numbers for i in range(4)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint32)
+
+
+def _unpack_rng(rng: np.random.Generator, words: np.ndarray) -> None:
+    values = [int(word) for word in words]
+    state = rng.bit_generator.state
+    state["state"] = {
+        name: sum(values[4 * block + i] << (32 * i) for i in range(4)) for block, name in enumerate(("state", "inc"))
+    }
+    state["has_uint32"], state["uinteger"] = values[8], values[9]
+    rng.bit_generator.state = state

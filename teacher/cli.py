@@ -1,0 +1,84 @@
+"""`train-teacher`: train a contrastive goal-conditioned teacher."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+import yaml
+from pydantic import ValidationError
+
+from sim2real.errors import ShoalError
+from teacher.config import TeacherConfig
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a teacher; it learns from its own trials, with no reward and no demonstrations."""
+
+    run: Path = Path("runs/teacher")
+    """Folder for checkpoints, metrics and curves."""
+    resume: Path | None = None
+    """Continue the run in this folder; its own config applies."""
+    config: tyro.conf.OmitArgPrefixes[TeacherConfig] = TeacherConfig()
+
+
+def main() -> None:
+    """Console script."""
+    try:
+        defaults = _defaults_from_file()
+        arguments = tyro.cli(Arguments, default=Arguments(config=defaults), args=_without_config_file())
+        _train(arguments)
+    except ShoalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _train(arguments: Arguments) -> None:
+    from teacher.run_folder import RunFolder
+    from teacher.train import Trainer
+
+    if arguments.resume is not None:
+        folder = RunFolder(arguments.resume)
+        config, _ = folder.load(TeacherConfig)
+        trainer = Trainer(config, folder, resume=True)
+    else:
+        folder = RunFolder(arguments.run)
+        trainer = Trainer(arguments.config, folder)
+    final = trainer.train()
+    print(
+        f"success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on {final.episodes} held-out goals; "
+        f"run in {folder.path}"
+    )
+
+
+def _config_file() -> Path | None:
+    if "--config-file" not in sys.argv:
+        return None
+    index = sys.argv.index("--config-file")
+    if index + 1 >= len(sys.argv):
+        raise ShoalError("--config-file: give the path of a YAML file.")
+    return Path(sys.argv[index + 1])
+
+
+def _defaults_from_file() -> TeacherConfig:
+    """Settings of `--config-file FILE`; other flags then override them."""
+    path = _config_file()
+    if path is None:
+        return TeacherConfig()
+    if not path.is_file():
+        raise ShoalError(f"--config-file: no file at {path}.")
+    try:
+        return TeacherConfig.model_validate(yaml.safe_load(path.read_text()))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ShoalError(f"--config-file {path}: {error}") from error
+
+
+def _without_config_file() -> list[str]:
+    arguments = sys.argv[1:]
+    if "--config-file" in arguments:
+        index = arguments.index("--config-file")
+        del arguments[index : index + 2]
+    return arguments

@@ -1,0 +1,92 @@
+"""Every setting of a teacher run, typed; the command line and `config.yaml` are made from it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from teacher.losses import Contrast
+from teacher.networks import BlockDesign, num_blocks
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Config(BaseModel):
+    """Base of the settings: immutable and without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(Config):
+    """Sizes of actor and encoders."""
+
+    actor_depth: Count = 16
+    """Dense layers in the actor's residual blocks."""
+    critic_depth: Count = 16
+    """Dense layers in the residual blocks of phi and of psi."""
+    width: Count = 64
+    block_size: Count = 4
+    """Dense layers in one residual block."""
+    embedding_size: Count = 64
+    design: BlockDesign = "scaled"
+    remat: bool = False
+
+    @model_validator(mode="after")
+    def _whole_blocks(self) -> NetworkConfig:
+        num_blocks(self.actor_depth, self.block_size)
+        num_blocks(self.critic_depth, self.block_size)
+        return self
+
+
+class LearnerConfig(Config):
+    """One update: contrastive critic, entropy-regularised actor, temperature."""
+
+    batch_size: Count = 256
+    actor_learning_rate: Rate = 3e-4
+    critic_learning_rate: Rate = 3e-4
+    alpha_learning_rate: Rate = 3e-4
+    final_learning_rate_fraction: Share = 1.0
+    """Learning rates of actor and critic fall to this fraction along a cosine over the run."""
+    warmup_updates: Annotated[int, Field(ge=0)] = 0
+    max_gradient_norm: Rate = 10.0
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Discount; decides how far ahead hindsight goals lie."""
+    contrast: Contrast = "symmetric"
+    logsumexp_penalty: Annotated[float, Field(ge=0)] = 0.1
+    energy_epsilon: Rate = 1e-6
+    initial_log_alpha: float = -2.0
+    target_entropy_per_action: float = -0.5
+    random_goal_share: Share = 0.0
+    """Share of the actor's goals taken from other trajectories of the batch instead of its own future."""
+    polyak: Share = 0.0
+    """Averaging of the actor that is evaluated: 0 takes the newest weights."""
+
+
+class TeacherConfig(Config):
+    """A whole run."""
+
+    task: str = "franka_reach"
+    """Name of a shipped task, or path of a task YAML."""
+    backend: Literal["auto", "native", "mjx"] = "auto"
+    """`auto` takes mjx where JAX has a GPU and native otherwise."""
+    seed: int = 0
+    num_envs: Count = 64
+    rollout_steps: Count = 100
+    """Control steps of every environment between two rounds of updates."""
+    updates_per_rollout: Count = 300
+    """Updates after each rollout, whatever the batch size."""
+    updates: Count = 15_000
+    """Length of the run."""
+    prefill_rollouts: Count = 2
+    """Rollouts before the first update."""
+    replay_steps: Annotated[int, Field(ge=2)] = 4000
+    """Capacity in steps of each environment."""
+    eval_every_rounds: Count = 10
+    eval_envs: Count = 256
+    checkpoint_every_rounds: Count = 10
+    keep_checkpoints: Count = 2
+    network: NetworkConfig = NetworkConfig()
+    learner: LearnerConfig = LearnerConfig()

@@ -1,0 +1,197 @@
+"""The contrastive learner: one jitted program that samples and updates many times.
+
+Shapes: `B` batch, `D` observation size, `G` goal-vector size, `J` action size.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sim2real.contract import Contract
+from sim2real.interface import goal_features, goal_size, observation_size
+from teacher import replay
+from teacher.config import LearnerConfig, NetworkConfig
+from teacher.losses import categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
+from teacher.networks import Actor, Encoder, Trunk
+
+Params = Any
+Metrics = dict[str, jax.Array]
+
+ERROR_GAIN = 5.0
+"""How much the actor's view of the remaining distance is enlarged, so that centimetres are not lost."""
+
+
+class Networks(NamedTuple):
+    """Actor and encoders, as pure functions of parameters."""
+
+    actor: Actor
+    phi: Encoder
+    psi: Encoder
+    contract: Contract
+
+    def act(self, params: Params, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Mean and log standard deviation before the tanh, and trunk features, for `[B, D]` and `[B, G]`."""
+        return self.actor.apply(params, actor_inputs(self.contract, observation, goal))
+
+    def embed(self, params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
+        """phi(s, a), `[B, E]`."""
+        return self.phi.apply(params["phi"], jnp.concatenate([observation, action], -1))
+
+    def embed_goal(self, params: Params, goal: jax.Array) -> jax.Array:
+        """psi(g), `[B, E]`."""
+        return self.psi.apply(params["psi"], goal_features(jnp, self.contract, goal))
+
+
+def actor_inputs(contract: Contract, observation: jax.Array, goal: jax.Array) -> jax.Array:
+    """What actor and student read: observation, goal, and the enlarged difference from tool to goal."""
+    features = goal_features(jnp, contract, goal)
+    achieved = observation[..., -9 : observation.shape[-1] - 9 + features.shape[-1]]
+    return jnp.concatenate([observation, features, ERROR_GAIN * (features - achieved)], -1)
+
+
+def make_networks(contract: Contract, config: NetworkConfig) -> Networks:
+    """Networks of the configured sizes for a contract."""
+
+    def trunk(depth: int) -> Trunk:
+        return Trunk(depth, config.width, config.block_size, config.design, config.remat)
+
+    return Networks(
+        actor=Actor(trunk(config.actor_depth), len(contract.robot.joints)),
+        phi=Encoder(trunk(config.critic_depth), config.embedding_size),
+        psi=Encoder(trunk(config.critic_depth), config.embedding_size),
+        contract=contract,
+    )
+
+
+class LearnerState(NamedTuple):
+    """Everything that an update changes."""
+
+    actor: Params
+    critic: Params
+    """`{"phi": ..., "psi": ...}`."""
+    log_alpha: jax.Array
+    optimizer: Any
+    """States of the actor's, the critic's and the temperature's optimiser."""
+    evaluated_actor: Params
+    """The actor that collects and is evaluated: a running average when `polyak` is above 0."""
+    updates: jax.Array
+    """int32."""
+
+
+class Learner:
+    """Builds the jitted update for a contract and configuration."""
+
+    def __init__(self, contract: Contract, network: NetworkConfig, config: LearnerConfig, total_updates: int) -> None:
+        self.contract, self.config = contract, config
+        self.networks = make_networks(contract, network)
+        self._optimizers = tuple(
+            _optimizer(rate, config, total_updates) for rate in (config.actor_learning_rate, config.critic_learning_rate)
+        ) + (optax.adam(config.alpha_learning_rate),)
+
+    def init(self, key: jax.Array) -> LearnerState:
+        """Fresh parameters and optimisers."""
+        actor_key, phi_key, psi_key = jax.random.split(key, 3)
+        observation = jnp.zeros((1, observation_size(self.contract)))
+        goal = jnp.zeros((1, goal_size(self.contract)))
+        action = jnp.zeros((1, len(self.contract.robot.joints)))
+        actor = self.networks.actor.init(actor_key, actor_inputs(self.contract, observation, goal))
+        critic = {
+            "phi": self.networks.phi.init(phi_key, jnp.concatenate([observation, action], -1)),
+            "psi": self.networks.psi.init(psi_key, goal),
+        }
+        log_alpha = jnp.asarray(self.config.initial_log_alpha, jnp.float32)
+        parts = (actor, critic, log_alpha)
+        states = tuple(opt.init(part) for opt, part in zip(self._optimizers, parts, strict=True))
+        return LearnerState(actor, critic, log_alpha, states, jax.tree.map(jnp.copy, actor), jnp.zeros((), jnp.int32))
+
+    @partial(jax.jit, static_argnums=(0, 4), donate_argnums=(1,))
+    def update_many(
+        self, state: LearnerState, buffer: replay.Replay, key: jax.Array, count: int
+    ) -> tuple[LearnerState, Metrics]:
+        """`count` updates on freshly sampled batches; metrics are means over them."""
+
+        def one(state: LearnerState, key: jax.Array) -> tuple[LearnerState, Metrics]:
+            sample_key, update_key = jax.random.split(key)
+            batch = replay.sample(buffer, sample_key, batch_size=self.config.batch_size, gamma=self.config.gamma)
+            return self.update(state, batch, update_key)
+
+        state, metrics = jax.lax.scan(one, state, jax.random.split(key, count))
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    def update(self, state: LearnerState, batch: replay.Batch, key: jax.Array) -> tuple[LearnerState, Metrics]:
+        """One update of critic, actor and temperature from the same parameters and batch.
+
+        psi(g) is computed once and serves both losses; the actor sees the critic as it was before this update.
+        """
+        parts = (state.actor, state.critic, state.log_alpha)
+        gradients, metrics = jax.grad(self._loss, has_aux=True)(parts, batch, key)
+        steps = [
+            opt.update(g, s, p)
+            for opt, g, s, p in zip(self._optimizers, gradients, state.optimizer, parts, strict=True)
+        ]
+        actor, critic, log_alpha = (optax.apply_updates(p, u) for p, (u, _) in zip(parts, steps, strict=True))
+        keep = self.config.polyak
+        evaluated = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, state.evaluated_actor, actor)
+        metrics |= {
+            "actor_gradient_norm": optax.global_norm(gradients[0]),
+            "critic_gradient_norm": optax.global_norm(gradients[1]),
+        }
+        optimizer = tuple(s for _, s in steps)
+        return LearnerState(actor, critic, log_alpha, optimizer, evaluated, state.updates + 1), metrics
+
+    def _loss(self, parts: tuple[Params, Params, jax.Array], batch: replay.Batch, key: jax.Array) -> Any:
+        actor, critic, log_alpha = parts
+        config, networks, frozen = self.config, self.networks, jax.lax.stop_gradient
+        goal_embedding = networks.embed_goal(critic, batch.goal)
+        embedding = networks.embed(critic, batch.observation, batch.action)
+        logits = energy_matrix(embedding, goal_embedding, epsilon=config.energy_epsilon)
+        critic_loss = info_nce(logits, contrast=config.contrast, logsumexp_penalty=config.logsumexp_penalty)
+
+        sample_key, goal_key = jax.random.split(key)
+        goal, goal_embedding = _mix_goals(goal_key, config.random_goal_share, batch.goal, frozen(goal_embedding))
+        mean, log_std, _ = networks.act(actor, batch.observation, goal)
+        action, log_density = sample_tanh_gaussian(sample_key, mean, log_std)
+        reached = energy(
+            networks.embed(frozen(critic), batch.observation, action), goal_embedding, epsilon=config.energy_epsilon
+        )
+        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached)
+        target_entropy = config.target_entropy_per_action * action.shape[-1]
+        alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))
+        metrics = {
+            "critic_loss": critic_loss,
+            "actor_loss": actor_loss,
+            "alpha": jnp.exp(log_alpha),
+            "entropy": -jnp.mean(log_density),
+            "categorical_accuracy": categorical_accuracy(logits),
+            "logits_positive": jnp.mean(jnp.diag(logits)),
+            "logits_negative": (jnp.sum(logits) - jnp.trace(logits)) / (logits.size - logits.shape[0]),
+            "saturation": jnp.mean(jnp.abs(mean) > 2),
+        }
+        return critic_loss + actor_loss + alpha_loss, metrics
+
+
+def _mix_goals(
+    key: jax.Array, share: float, goal: jax.Array, embedding: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Replace a share of the goals, with their embeddings, by those of other rows of the batch."""
+    if share == 0:
+        return goal, embedding
+    swap = (jax.random.uniform(key, goal.shape[:1]) < share)[:, None]
+    return tuple(jnp.where(swap, jnp.roll(x, 1, axis=0), x) for x in (goal, embedding))  # type: ignore[return-value]
+
+
+def _optimizer(rate: float, config: LearnerConfig, total_updates: int) -> optax.GradientTransformation:
+    warmup = min(config.warmup_updates, total_updates)
+    schedule = optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, rate, warmup),
+            optax.cosine_decay_schedule(rate, max(total_updates - warmup, 1), config.final_learning_rate_fraction),
+        ],
+        [warmup],
+    )
+    return optax.chain(optax.clip_by_global_norm(config.max_gradient_norm), optax.adam(schedule))

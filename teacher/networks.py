@@ -1,0 +1,108 @@
+"""Residual networks of any depth: the actor and the two contrastive encoders.
+
+"Depth" counts the Dense layers inside residual blocks, as in "1000 Layer Networks for Self-Supervised RL"
+(arXiv 2503.14858); a stem and a head come on top. Blocks are scanned over stacked parameters, so compile time
+does not grow with depth.
+
+Two block designs:
+
+- `paper`: four times Dense, LayerNorm, swish, then add the block's input. The stream grows with depth, and
+  the actor's tanh saturates at initialisation from a few hundred layers on.
+- `scaled` (default): the branch is multiplied by 1 / sqrt(number of blocks) and a LayerNorm follows the last
+  block, which keeps the stream's scale the same at every depth.
+
+Shapes: `B` batch, `D` observation size, `G` goal-vector size, `J` action size, `E` embedding size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sim2real.errors import ShoalError
+
+BlockDesign = Literal["scaled", "paper"]
+
+kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+
+
+def num_blocks(depth: int, block_size: int) -> int:
+    """Residual blocks of a network of `depth` Dense layers; an error when it does not divide."""
+    if depth < block_size or depth % block_size:
+        lower = max(block_size, depth - depth % block_size)
+        raise ShoalError(
+            f"depth {depth} is not a multiple of block_size {block_size}; use {lower} or {lower + block_size}."
+        )
+    return depth // block_size
+
+
+class _Block(nn.Module):
+    """One residual block, in the form that `nn.scan` wants: carry in, carry out."""
+
+    width: int
+    block_size: int
+    branch_scale: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
+        h = x
+        for _layer in range(self.block_size):
+            h = nn.swish(nn.LayerNorm()(nn.Dense(self.width, kernel_init=kernel_init)(h)))
+        return x + self.branch_scale * h, None
+
+
+class Trunk(nn.Module):
+    """Stem, then residual blocks: `[B, in]` to `[B, width]`."""
+
+    depth: int
+    width: int
+    block_size: int = 4
+    design: BlockDesign = "scaled"
+    remat: bool = False
+    """Recompute each block's activations in the backward pass: less memory, about a third more time."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        blocks = num_blocks(self.depth, self.block_size)
+        x = nn.swish(nn.LayerNorm()(nn.Dense(self.width, kernel_init=kernel_init)(x)))
+        block = nn.remat(_Block, prevent_cse=False) if self.remat else _Block
+        scanned = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=blocks)
+        scale = blocks**-0.5 if self.design == "scaled" else 1.0
+        x, _ = scanned(self.width, self.block_size, scale, name="blocks")(x, None)
+        return nn.LayerNorm(name="final_norm")(x) if self.design == "scaled" else x
+
+
+class Actor(nn.Module):
+    """Tanh-Gaussian policy: mean and log standard deviation before the tanh, `[B, J]` each, and the features."""
+
+    trunk: Trunk
+    action_size: int
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        features = self.trunk(inputs)
+        mean = nn.Dense(self.action_size, kernel_init=kernel_init, name="mean")(features)
+        raw = nn.Dense(self.action_size, kernel_init=kernel_init, name="log_std")(features)
+        log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (jnp.tanh(raw) + 1)
+        return mean, log_std, features
+
+
+class Encoder(nn.Module):
+    """Embedding of a state-action pair (phi) or of a goal (psi), `[B, in]` to `[B, E]`."""
+
+    trunk: Trunk
+    embedding_size: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(self.embedding_size, kernel_init=kernel_init, name="embedding")(self.trunk(x))
+
+
+def count_parameters(params: Any) -> int:
+    """Number of scalars in a parameter tree."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,37 @@
+"""Curves of a run as a PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 - the backend must be chosen first
+
+_PANELS = (
+    ("success", {"success_coarse": "coarse", "success_fine": "fine", "time_at_goal": "time at goal"}),
+    ("loss", {"critic_loss": "critic", "actor_loss": "actor", "loss": "total", "behaviour": "behaviour",
+              "representation": "representation"}),
+    ("accuracy and entropy", {"categorical_accuracy": "categorical accuracy", "alpha": "alpha"}),
+    ("error at the last step", {"position_error_m": "position, m"}),
+)  # fmt: skip
+
+
+def plot_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None:
+    """Four panels over updates: success, losses, accuracy, error."""
+    figure, axes = plt.subplots(1, 4, figsize=(17, 3.8), layout="constrained")
+    for axis, (name, series) in zip(axes, _PANELS, strict=True):
+        for key, label in series.items():
+            points = [(row["updates"], row[key]) for row in rows if key in row]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 40 else None)
+        axis.set(xlabel="updates", title=name)
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend(frameon=False)
+    axes[0].set_ylim(0, 1.02)
+    axes[3].set_yscale("log")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,120 @@
+"""Replay in time-major rings on the device, with hindsight goals drawn in closed form.
+
+    buffer = create(capacity=4000, num_envs=64, ...)
+    buffer = insert(buffer, rollout)                       # in place when donated
+    batch = sample(buffer, key, batch_size=256, gamma=0.99)
+
+Sampling draws (environment, time) uniformly and the offset to the hindsight goal from a geometric
+distribution truncated at the episode's end, by inverting its distribution function: O(batch) work, however
+large the buffer.
+
+Shapes: `C` capacity in steps per environment, `T` steps of one insert, `N` environments, `B` batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sim2real.backends.base import Rollout
+
+_OPEN = -1
+"""`end` of a step whose episode has not ended yet."""
+
+
+class Replay(NamedTuple):
+    """The rings. Times are absolute step counts; step t lives in row t mod C."""
+
+    observation: jax.Array
+    """`[C, N, D]`."""
+    achieved: jax.Array
+    """`[C, N, G]`."""
+    action: jax.Array
+    """`[C, N, J]`."""
+    end: jax.Array
+    """`[C, N]` int32: time of the last step of the step's episode, or -1 while it is unknown."""
+    head: jax.Array
+    """int32: time of the next step."""
+
+
+class Batch(NamedTuple):
+    """One batch for the learner."""
+
+    observation: jax.Array
+    """`[B, D]`."""
+    action: jax.Array
+    """`[B, J]`."""
+    goal: jax.Array
+    """`[B, G]`, achieved later in the same episode."""
+
+
+def create(*, capacity: int, num_envs: int, observation: int, goal: int, action: int) -> Replay:
+    """Empty rings for `capacity` steps of each environment."""
+    return Replay(
+        observation=jnp.zeros((capacity, num_envs, observation)),
+        achieved=jnp.zeros((capacity, num_envs, goal)),
+        action=jnp.zeros((capacity, num_envs, action)),
+        end=jnp.full((capacity, num_envs), _OPEN, jnp.int32),
+        head=jnp.zeros((), jnp.int32),
+    )
+
+
+def insert(buffer: Replay, rollout: Rollout) -> Replay:
+    """Append T steps, overwriting the oldest; closes the episodes that end in them."""
+    capacity, steps = buffer.end.shape[0], rollout.observation.shape[0]
+    times = buffer.head + jnp.arange(steps, dtype=jnp.int32)
+    rows = times % capacity
+    ends = _episode_ends(jnp.asarray(rollout.last), times)
+    open_before = buffer.end == _OPEN
+    stored = (jnp.arange(capacity) < buffer.head)[:, None]
+    closed = jnp.where(open_before & stored, ends[0], buffer.end)
+    return Replay(
+        observation=buffer.observation.at[rows].set(rollout.observation),
+        achieved=buffer.achieved.at[rows].set(rollout.achieved),
+        action=buffer.action.at[rows].set(rollout.action),
+        end=closed.at[rows].set(ends),
+        head=buffer.head + steps,
+    )
+
+
+def _episode_ends(last: jax.Array, times: jax.Array) -> jax.Array:
+    """For each of `[T, N]` steps the time of the first episode end at or after it, or -1."""
+
+    def back(carry: jax.Array, row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        carry = jnp.where(row[0], row[1], carry)
+        return carry, carry
+
+    start = jnp.full(last.shape[1], _OPEN, jnp.int32)
+    return jax.lax.scan(back, start, (last, times), reverse=True)[1]
+
+
+def sample(buffer: Replay, key: jax.Array, *, batch_size: int, gamma: float) -> Batch:
+    """B steps with hindsight goals, the offset k >= 1 with probability proportional to gamma^k."""
+    capacity, num_envs = buffer.end.shape
+    env_key, time_key, offset_key = jax.random.split(key, 3)
+    env = jax.random.randint(env_key, (batch_size,), 0, num_envs)
+    oldest = jnp.maximum(buffer.head - capacity, 0)
+    # The newest step has no future and the oldest may be needed as the step before, see below.
+    time = jax.random.randint(time_key, (batch_size,), oldest + 1, buffer.head)
+    known = buffer.end[time % capacity, env]
+    end = jnp.where(known == _OPEN, buffer.head - 1, known)
+    # The last step of an episode has no future of its own: take the step before it.
+    time = jnp.where(end <= time, time - 1, time)
+    furthest = jnp.maximum(end - time, 1)
+    offset = truncated_geometric(offset_key, furthest, gamma=gamma)
+    row = time % capacity
+    return Batch(
+        observation=buffer.observation[row, env],
+        action=buffer.action[row, env],
+        goal=buffer.achieved[(time + offset) % capacity, env],
+    )
+
+
+def truncated_geometric(key: jax.Array, furthest: jax.Array, *, gamma: float) -> jax.Array:
+    """Offsets in 1..furthest with P(k) proportional to gamma^k, `[B]` int32, by inversion."""
+    u = jax.random.uniform(key, furthest.shape)
+    mass = 1 - gamma ** furthest.astype(jnp.float32)
+    offset = 1 + jnp.floor(jnp.log1p(-u * mass) / jnp.log(gamma)).astype(jnp.int32)
+    return jnp.clip(offset, 1, furthest)

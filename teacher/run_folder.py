@@ -1,0 +1,94 @@
+"""What a run leaves on disk: config, contract, metrics, curves; all written atomically.
+
+    runs/pose/config.yaml  contract.json  metrics.jsonl  summary.json  curves.png  tensorboard/  checkpoints/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from tensorboardX import SummaryWriter
+
+from sim2real.contract import Contract, require_same_interface
+from sim2real.errors import ShoalError
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` in one step, so that a killed process leaves the old or the new file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+class RunFolder:
+    """Files of one training or distillation run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def start(self, config: BaseModel, contract: Contract) -> None:
+        """Begin a new run here; refuses a folder that already holds one."""
+        if (self.path / "config.yaml").exists():
+            raise ShoalError(f"{self.path}: holds a run already; continue it with --resume, or choose another folder.")
+        write_atomically(self.path / "contract.json", contract.canonical_json)
+        write_atomically(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    def load(self, config_type: type[C]) -> tuple[C, Contract]:
+        """Config and contract of an existing run."""
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            raise ShoalError(f"{self.path}: no run here (config.yaml is missing).")
+        try:
+            config = config_type.model_validate(yaml.safe_load(path.read_text()))
+            contract = Contract.model_validate_json((self.path / "contract.json").read_text())
+        except (ValidationError, yaml.YAMLError, FileNotFoundError) as error:
+            raise ShoalError(f"{self.path}: the run's config or contract is damaged: {error}") from error
+        return config, contract
+
+    def require_contract(self, contract: Contract) -> None:
+        """Refuse to continue when the task no longer is what this run was started with."""
+        _, own = self.load(BaseModel)
+        require_same_interface(own, contract, left_name=f"run {self.path.name}", right_name="the task today")
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """`summary.json`, the run's result."""
+        write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """All rows of `metrics.jsonl`."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class MetricsLog:
+    """`metrics.jsonl` and TensorBoard; on a resume, rows after the checkpoint are dropped and written again."""
+
+    def __init__(self, folder: RunFolder, *, resume_round: int | None) -> None:
+        self._path = folder.path / "metrics.jsonl"
+        rows = [] if resume_round is None else [row for row in folder.read_metrics() if row["round"] <= resume_round]
+        write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+        self._writer = SummaryWriter(str(folder.path / "tensorboard"), purge_step=resume_round)
+
+    def append(self, row: dict[str, float]) -> None:
+        """One row; `row["round"]` and `row["updates"]` must be in it."""
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, int(row["updates"]))
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        self._writer.close()

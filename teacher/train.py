@@ -1,0 +1,211 @@
+"""The training loop: collect, update, evaluate, checkpoint, repeat.
+
+Every random draw of round r follows from the seed and r, and a checkpoint holds networks, optimisers, replay
+and environment, so a run that was killed and resumed ends with the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sim2real.backends import make_environment, resolve
+from sim2real.backends.base import Environment
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+from sim2real.evaluation import Score, score
+from sim2real.goal_pool import EVALUATION_SEED_OFFSET
+from sim2real.interface import goal_size, observation_size
+from sim2real.task import Task, load_task
+from teacher import replay
+from teacher.checkpoint import Checkpoints, to_host
+from teacher.config import TeacherConfig
+from teacher.learner import Learner, LearnerState, Networks
+from teacher.losses import sample_tanh_gaussian
+from teacher.networks import count_parameters
+from teacher.plots import plot_curves
+from teacher.progress import TrainingProgress
+from teacher.run_folder import MetricsLog, RunFolder
+
+
+def exploring(networks: Networks) -> Any:
+    """The stochastic policy that collects, as `apply(params, observation, goal, key) -> action`."""
+
+    def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
+        mean, log_std, _ = networks.act(params, observation, goal)
+        return sample_tanh_gaussian(key, mean, log_std)[0]
+
+    return apply
+
+
+def greedy(networks: Networks) -> Any:
+    """The deterministic policy that is evaluated and distilled."""
+
+    def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
+        return jnp.tanh(networks.act(params, observation, goal)[0])
+
+    return apply
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained teacher, as the student reads it."""
+
+    task: Task
+    contract: Contract
+    config: TeacherConfig
+    networks: Networks
+    actor: Any
+    critic: Any
+
+    @property
+    def parameters(self) -> int:
+        """Scalars in actor and both encoders."""
+        return count_parameters((self.actor, self.critic))
+
+
+def load_teacher(run: Path) -> Teacher:
+    """The newest checkpoint of a run, with its contract checked against today's task."""
+    folder = RunFolder(run)
+    config, contract = folder.load(TeacherConfig)
+    task = load_task(config.task)
+    folder.require_contract(task.contract)
+    learner = Learner(contract, config.network, config.learner, config.updates)
+    template = to_host(learner.init(jax.random.key(0)))
+    state, _ = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints).restore(learner=template._asdict())
+    return Teacher(task, contract, config, learner.networks, state["evaluated_actor"], state["critic"])
+
+
+class Trainer:
+    """One teacher run in a folder."""
+
+    def __init__(self, config: TeacherConfig, folder: RunFolder, *, resume: bool = False) -> None:
+        self.config, self.folder = config, folder
+        self.task = load_task(config.task)
+        self.contract = self.task.contract
+        if resume:
+            folder.require_contract(self.contract)
+        else:
+            folder.start(config, self.contract)
+        backend = resolve(config.backend)
+        self.env = make_environment(self.task, backend, num_envs=config.num_envs, seed=config.seed)
+        self.eval_env = make_environment(
+            self.task, backend, num_envs=config.eval_envs, seed=config.seed + EVALUATION_SEED_OFFSET
+        )
+        self.learner = Learner(self.contract, config.network, config.learner, config.updates)
+        self.state = self.learner.init(jax.random.key(config.seed))
+        self.replay = replay.create(
+            capacity=config.replay_steps,
+            num_envs=config.num_envs,
+            observation=observation_size(self.contract),
+            goal=goal_size(self.contract),
+            action=len(self.contract.robot.joints),
+        )
+        self.round = 0
+        self._collect, self._greedy = exploring(self.learner.networks), greedy(self.learner.networks)
+        self._insert = jax.jit(replay.insert, donate_argnums=0)
+        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
+        if resume and self.checkpoints.latest is not None:
+            self._restore()
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the whole run."""
+        return math.ceil(self.config.updates / self.config.updates_per_rollout)
+
+    def train(self) -> Score:
+        """Run to the end and return the final score; the folder then holds checkpoint, curves and summary."""
+        config, started = self.config, time.monotonic()
+        log = MetricsLog(self.folder, resume_round=self.round or None)
+        with TrainingProgress(self.rounds, self.round, title=f"teacher {self.contract.task}") as progress:
+            if self.round == 0:
+                for number in range(config.prefill_rollouts):
+                    self._collect_round(number)
+            while self.round < self.rounds:
+                row = self._one_round()
+                if self.round % config.eval_every_rounds == 0 or self.round == self.rounds:
+                    row |= evaluate(self.eval_env, self._greedy, self.state.evaluated_actor).as_dict()
+                log.append(row)
+                progress.update(row)
+                if self.round % config.checkpoint_every_rounds == 0 or self.round == self.rounds:
+                    self._save()
+        log.close()
+        final = evaluate(self.eval_env, self._greedy, self.state.evaluated_actor)
+        self.folder.write_summary(self._summary(final, time.monotonic() - started))
+        plot_curves(self.folder.read_metrics(), self.folder.path / "curves.png", title=f"teacher, {self.contract.task}")
+        return final
+
+    def _collect_round(self, number: int) -> None:
+        key = jax.random.fold_in(jax.random.key(self.config.seed + 1), number)
+        rollout = self.env.rollout(self._collect, self.state.actor, key, self.config.rollout_steps)
+        self.replay = self._insert(self.replay, rollout)
+
+    def _one_round(self) -> dict[str, float]:
+        config, start = self.config, time.monotonic()
+        self._collect_round(config.prefill_rollouts + self.round)
+        collected = time.monotonic()
+        key = jax.random.fold_in(jax.random.key(config.seed + 2), self.round)
+        self.state, metrics = self.learner.update_many(self.state, self.replay, key, config.updates_per_rollout)
+        row = {name: float(value) for name, value in metrics.items()}
+        finished = time.monotonic()
+        self.round += 1
+        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        if bad:
+            raise ShoalError(
+                f"round {self.round}: {', '.join(bad)} became non-finite; the last good checkpoint is kept in "
+                f"{self.folder.checkpoints}. Lower the learning rates, or start from another seed."
+            )
+        steps = (self.round + config.prefill_rollouts) * config.rollout_steps * config.num_envs
+        return row | {
+            "round": self.round,
+            "updates": self.round * config.updates_per_rollout,
+            "environment_steps": steps,
+            "collect_s": collected - start,
+            "update_s": finished - collected,
+            "updates_per_s": config.updates_per_rollout / (finished - collected),
+            "steps_per_s": config.rollout_steps * config.num_envs / (finished - start),
+        }
+
+    def _world(self) -> dict[str, Any]:
+        return {"replay": self.replay._asdict(), "environment": self.env.state_dict(), "round": np.asarray(self.round)}
+
+    def _save(self) -> None:
+        self.checkpoints.save(self.round, learner=to_host(self.state)._asdict(), world=to_host(self._world()))
+
+    def _restore(self) -> None:
+        learner, world = self.checkpoints.restore(
+            learner=to_host(self.state)._asdict(), world=to_host(self._world())
+        )
+        self.state = jax.tree.map(jnp.asarray, LearnerState(**learner))
+        self.replay = replay.Replay(**jax.tree.map(jnp.asarray, world["replay"]))
+        self.env.load_state_dict(world["environment"])
+        self.round = int(world["round"])
+
+    def _summary(self, final: Score, seconds: float) -> dict[str, Any]:
+        network = self.config.network
+        return {
+            "task": self.contract.task,
+            "backend": resolve(self.config.backend),
+            "contract_sha256": self.contract.digest,
+            "parameters": count_parameters((self.state.actor, self.state.critic)),
+            "actor_depth": network.actor_depth,
+            "critic_depth": network.critic_depth,
+            "width": network.width,
+            "updates": self.config.updates,
+            "wall_s": seconds,
+            **final.as_dict(),
+        }
+
+
+def evaluate(env: Environment, apply: Any, params: Any) -> Score:
+    """One whole episode in every environment, from new starts to new goals."""
+    env.reset()
+    rollout = env.rollout(apply, params, jax.random.key(0), env.contract.timing.episode_steps)
+    return score(env.contract, rollout)
