@@ -22,6 +22,7 @@ Array = Any
 
 _CENTRE_M = (0.5, 0.0, 0.4)
 _SPAN_M = 0.4
+_ERROR_GAIN = 5.0
 
 
 def rotation_columns(xp: ModuleType, quaternion_wxyz: Array) -> Array:
@@ -88,6 +89,15 @@ def goal_features(xp: ModuleType, contract: Contract, goal: Array) -> Array:
     if contract.goal.space == "position":
         return position
     return xp.concatenate([position, goal[..., 3:] * (1 / contract.goal.orientation_weight_m)], axis=-1)
+
+
+def policy_inputs(xp: ModuleType, contract: Contract, observation: Array, goal: Array) -> Array:
+    """What actor and student read, `[..., D + 2 G]`: observation, goal features, and the difference between
+    goal and tool enlarged by 5, so that the last centimetre is not lost among larger numbers.
+    """
+    features = goal_features(xp, contract, goal)
+    tool = observation[..., -9:]
+    return xp.concatenate([observation, features, _ERROR_GAIN * (features - tool[..., : features.shape[-1]])], axis=-1)
 
 
 def command(xp: ModuleType, contract: Contract, action: Array, readings: dict[str, Array]) -> Array:

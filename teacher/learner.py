@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from sim2real.contract import Contract
-from sim2real.interface import goal_features, goal_size, observation_size
+from sim2real.interface import goal_features, goal_size, observation_size, policy_inputs
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.losses import categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
@@ -21,9 +21,6 @@ from teacher.networks import Actor, Encoder, Trunk
 
 Params = Any
 Metrics = dict[str, jax.Array]
-
-ERROR_GAIN = 5.0
-"""How much the actor's view of the remaining distance is enlarged, so that centimetres are not lost."""
 
 
 class Networks(NamedTuple):
@@ -36,7 +33,7 @@ class Networks(NamedTuple):
 
     def act(self, params: Params, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Mean and log standard deviation before the tanh, and trunk features, for `[B, D]` and `[B, G]`."""
-        return self.actor.apply(params, actor_inputs(self.contract, observation, goal))
+        return self.actor.apply(params, policy_inputs(jnp, self.contract, observation, goal))
 
     def embed(self, params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
         """phi(s, a), `[B, E]`."""
@@ -45,13 +42,6 @@ class Networks(NamedTuple):
     def embed_goal(self, params: Params, goal: jax.Array) -> jax.Array:
         """psi(g), `[B, E]`."""
         return self.psi.apply(params["psi"], goal_features(jnp, self.contract, goal))
-
-
-def actor_inputs(contract: Contract, observation: jax.Array, goal: jax.Array) -> jax.Array:
-    """What actor and student read: observation, goal, and the enlarged difference from tool to goal."""
-    features = goal_features(jnp, contract, goal)
-    achieved = observation[..., -9 : observation.shape[-1] - 9 + features.shape[-1]]
-    return jnp.concatenate([observation, features, ERROR_GAIN * (features - achieved)], -1)
 
 
 def make_networks(contract: Contract, config: NetworkConfig) -> Networks:
@@ -99,7 +89,7 @@ class Learner:
         observation = jnp.zeros((1, observation_size(self.contract)))
         goal = jnp.zeros((1, goal_size(self.contract)))
         action = jnp.zeros((1, len(self.contract.robot.joints)))
-        actor = self.networks.actor.init(actor_key, actor_inputs(self.contract, observation, goal))
+        actor = self.networks.actor.init(actor_key, policy_inputs(jnp, self.contract, observation, goal))
         critic = {
             "phi": self.networks.phi.init(phi_key, jnp.concatenate([observation, action], -1)),
             "psi": self.networks.psi.init(psi_key, goal),
