@@ -1,0 +1,8 @@
+"""Student to one self-contained ONNX file, with contract, certificate and metadata.
+
+    export-onnx --student runs/pose_student -o student.onnx
+"""
+
+from sim2real.backends import xla
+
+xla.configure()

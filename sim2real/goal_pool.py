@@ -12,6 +12,7 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.kinematics import Addresses
 from sim2real.task import Task
@@ -30,6 +31,17 @@ class GoalPool(NamedTuple):
     """`[P, 3]` m, world frame."""
     tool_orientation: np.ndarray
     """`[P, 4]` wxyz, world frame."""
+
+
+def wild_goals(contract: Contract, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Goals that nobody checked: positions `[count, 3]` in a box 1.4 times the goal box, any orientation
+    `[count, 4]`. Many are out of reach; a reachability estimate learns from both kinds.
+    """
+    low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
+    centre, half = (low + high) / 2, 0.7 * (high - low)
+    quaternion = rng.normal(size=(count, 4))
+    quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+    return rng.uniform(centre - half, centre + half, (count, 3)).astype(np.float32), quaternion.astype(np.float32)
 
 
 def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:

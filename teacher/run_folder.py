@@ -53,15 +53,21 @@ class RunFolder:
             raise ShoalError(f"{self.path}: no run here (config.yaml is missing).")
         try:
             config = config_type.model_validate(yaml.safe_load(path.read_text()))
-            contract = Contract.model_validate_json((self.path / "contract.json").read_text())
-        except (ValidationError, yaml.YAMLError, FileNotFoundError) as error:
-            raise ShoalError(f"{self.path}: the run's config or contract is damaged: {error}") from error
-        return config, contract
+        except (ValidationError, yaml.YAMLError) as error:
+            raise ShoalError(f"{path}: the run's config is damaged: {error}") from error
+        return config, self.contract()
+
+    def contract(self) -> Contract:
+        """The contract that the run was started with."""
+        path = self.path / "contract.json"
+        try:
+            return Contract.model_validate_json(path.read_text())
+        except (ValidationError, FileNotFoundError) as error:
+            raise ShoalError(f"{path}: the run's contract is missing or damaged: {error}") from error
 
     def require_contract(self, contract: Contract) -> None:
         """Refuse to continue when the task no longer is what this run was started with."""
-        _, own = self.load(BaseModel)
-        require_same_interface(own, contract, left_name=f"run {self.path.name}", right_name="the task today")
+        require_same_interface(self.contract(), contract, left_name=f"run {self.path.name}", right_name="the task today")
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """`summary.json`, the run's result."""

@@ -15,7 +15,7 @@ import mujoco.batch
 import numpy as np
 
 from sim2real.backends.base import ApplyPolicy, Rollout
-from sim2real.goal_pool import GoalPool, sample_goal_pool
+from sim2real.goal_pool import GoalPool, sample_goal_pool, wild_goals
 from sim2real.interface import command, goal_vector, observe
 from sim2real.kinematics import Addresses
 from sim2real.task import Task
@@ -30,11 +30,19 @@ class NativeEnvironment:
     """N arms in C MuJoCo. See `sim2real.backends.base.Environment`."""
 
     def __init__(
-        self, task: Task, *, num_envs: int, seed: int, pool: GoalPool | None = None, threads: int = 0
+        self,
+        task: Task,
+        *,
+        num_envs: int,
+        seed: int,
+        pool: GoalPool | None = None,
+        wild_goal_share: float = 0.0,
+        threads: int = 0,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
+        self._wild_goal_share = wild_goal_share
         self._addresses = Addresses.of(task.model, self.contract)
         self._batch = mujoco.batch.Batch(task.model, nsim=num_envs, nthread=threads)
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
@@ -57,8 +65,13 @@ class NativeEnvironment:
     def _reset(self, ids: np.ndarray) -> None:
         starts = self._rng.integers(len(self.pool.joint_position), size=len(ids))
         goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
-        self.place(ids, self.pool.joint_position[starts], self.pool.tool_position[goals],
-                   self.pool.tool_orientation[goals])  # fmt: skip
+        position, orientation = self.pool.tool_position[goals], self.pool.tool_orientation[goals]
+        if self._wild_goal_share > 0:
+            wild = self._rng.random(len(ids)) < self._wild_goal_share
+            wild_position, wild_orientation = wild_goals(self.contract, self._rng, len(ids))
+            position = np.where(wild[:, None], wild_position, position)
+            orientation = np.where(wild[:, None], wild_orientation, orientation)
+        self.place(ids, self.pool.joint_position[starts], position, orientation)
 
     def place(self, ids: np.ndarray, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
         """Begin episodes in environments `ids` from given starts `[n, J]` rad to given goals `[n, 3]`, `[n, 4]`."""

@@ -1,0 +1,159 @@
+"""The certificate: how far the ONNX file is from the policy that was trained, measured before it is written."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib import metadata
+from typing import Any
+
+import jax
+import numpy as np
+import onnx
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheels send telemetry otherwise
+import onnxruntime  # noqa: E402
+
+from export.graph import physical_function  # noqa: E402
+from sim2real.backends.native import NativeEnvironment  # noqa: E402
+from sim2real.contract import Contract  # noqa: E402
+from sim2real.errors import ShoalError  # noqa: E402
+from sim2real.goal_pool import EVALUATION_SEED_OFFSET  # noqa: E402
+from sim2real.interface import command, goal_vector, observe  # noqa: E402
+from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, Certificate, input_sizes  # noqa: E402
+from student.policy import greedy  # noqa: E402
+from student.run import Student  # noqa: E402
+from teacher.networks import count_parameters  # noqa: E402
+
+MAX_ERROR = 1e-5
+_GOLDEN = 8
+_ENVS = 64
+Inputs = dict[str, np.ndarray]
+
+
+def certify(student: Student, model: onnx.ModelProto, *, samples: int = 10_000, seed: int = 0) -> Certificate:
+    """Compare JAX and ONNX Runtime on `samples` inputs, half on-policy and half at the edges of every range.
+
+    Raises `ShoalError` when any output differs by more than 1e-5 (rad for commands).
+    """
+    inputs = _concatenate(
+        on_policy_inputs(student, samples // 2, seed), extreme_inputs(student.contract, samples - samples // 2, seed)
+    )
+    session = make_session(model)
+    trained = jax.jit(physical_function(student))(*inputs.values())
+    exported = session.run(None, inputs)
+    errors = [np.abs(np.asarray(a) - b).max(axis=1) for a, b in zip(trained, exported, strict=True)]
+    error = np.maximum(*errors)
+    if not error.max() <= MAX_ERROR:
+        worst = int(np.nanargmax(np.where(np.isnan(error), np.inf, error)))
+        raise ShoalError(
+            f"export: ONNX Runtime and JAX differ by {error[worst]:.2e} on input {worst}, more than {MAX_ERROR:.0e}; "
+            "no file was written. Distil again, or report this student."
+        )
+    golden = np.linspace(0, samples - 1, _GOLDEN).astype(int)
+    ticks = _tick_times(session, {name: value[:1] for name, value in inputs.items()})
+    return Certificate(
+        contract_sha256=student.contract.digest,
+        samples=samples,
+        max_abs_error=float(error.max()),
+        p99_abs_error=float(np.percentile(error, 99)),
+        opset=opset_of(model),
+        nodes=len(model.graph.node),
+        parameters=count_parameters(student.params.policy),
+        tick_us_p50=float(np.percentile(ticks, 50)),
+        tick_us_p99=float(np.percentile(ticks, 99)),
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        versions=versions(),
+        golden_inputs={name: value[golden].astype(float).tolist() for name, value in inputs.items()},
+        golden_outputs={
+            output.name: np.asarray(value)[golden].astype(float).tolist()
+            for output, value in zip(session.get_outputs(), trained, strict=True)
+        },
+    )
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Opset of the default domain."""
+    return int(next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the file."""
+    names = ("shoal", "jax", "flax", "mujoco", "onnx", "onnxruntime", "jax2onnx")
+    return {name: metadata.version(name) for name in names}
+
+
+def make_session(model: onnx.ModelProto) -> Any:
+    """A single-threaded CPU session, as the runtime uses."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def on_policy_inputs(student: Student, count: int, seed: int) -> Inputs:
+    """Readings and goals that the student itself meets, `[count, size]` by name."""
+    contract = student.contract
+    env = NativeEnvironment(student.task, num_envs=_ENVS, seed=seed + EVALUATION_SEED_OFFSET)
+    act = jax.jit(greedy(contract, student.policy))
+    parts: list[Inputs] = []
+    while sum(len(part[GOAL_POSITION]) for part in parts) < count:
+        readings = env.readings()
+        position, orientation = env.goals()
+        named = readings | {GOAL_POSITION: position, GOAL_ORIENTATION: orientation}
+        parts.append({name: named[name].copy() for name in input_sizes(contract)})
+        goal = goal_vector(np, contract, position, orientation)
+        action = np.asarray(act(student.params.policy, observe(np, contract, readings), goal, None))
+        if env.advance(command(np, contract, action, readings)).any():
+            env.reset()
+    return {name: value[:count] for name, value in _concatenate(*parts).items()}
+
+
+def extreme_inputs(contract: Contract, count: int, seed: int) -> Inputs:
+    """Inputs over the whole of every range and a little beyond, a third of them exactly at a limit."""
+    rng = np.random.default_rng(seed)
+    joints = contract.robot.joints
+    low = np.array([joint.position_min_rad for joint in joints])
+    high = np.array([joint.position_max_rad for joint in joints])
+    speed = np.array([joint.velocity_max_rad_s for joint in joints])
+    box = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
+    margin = 0.2 * (box[1] - box[0])
+    position = _spread(rng, low, high, count)
+    target = position + contract.action.window_rad * rng.uniform(-2, 2, position.shape)
+    drawn = {
+        "joint_position": position,
+        "joint_velocity": _spread(rng, -1.2 * speed, 1.2 * speed, count),
+        "joint_position_target": np.clip(target, low, high),
+        "end_effector_position": _spread(rng, box[0] - margin, box[1] + margin, count),
+        "end_effector_orientation": _quaternions(rng, count),
+        GOAL_POSITION: _spread(rng, box[0], box[1], count),
+        GOAL_ORIENTATION: _quaternions(rng, count),
+    }
+    return {name: drawn[name].astype(np.float32) for name in input_sizes(contract)}
+
+
+def _spread(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, count: int) -> np.ndarray:
+    values = rng.uniform(low, high, (count, low.size))
+    edge = rng.integers(0, 6, values.shape)
+    return np.where(edge == 0, low, np.where(edge == 1, high, values))
+
+
+def _quaternions(rng: np.random.Generator, count: int) -> np.ndarray:
+    values = rng.normal(size=(count, 4))
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def _concatenate(*parts: Inputs) -> Inputs:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _tick_times(session: Any, inputs: Inputs) -> np.ndarray:
+    """Microseconds of 2,000 calls with batch 1, after warming up."""
+    for _ in range(100):
+        session.run(None, inputs)
+    times = np.empty(2000)
+    for index in range(times.size):
+        start = time.perf_counter_ns()
+        session.run(None, inputs)
+        times[index] = (time.perf_counter_ns() - start) / 1e3
+    return times

@@ -1,0 +1,45 @@
+"""`export-onnx`: write a student's policy file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sim2real.errors import ShoalError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Convert a distilled student to one ONNX file, certified against the policy that was trained."""
+
+    student: Path
+    """Folder of the student's run."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("student.onnx")
+    """The file to write."""
+
+
+def main() -> None:
+    """Console script."""
+    try:
+        arguments = tyro.cli(Arguments)
+        export_run(arguments.student, arguments.output)
+    except ShoalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def export_run(run: Path, output: Path) -> None:
+    """Export the student of a run and say what was certified."""
+    from export.write import export_student
+    from student.run import load_student
+
+    certificate = export_student(load_student(run), output)
+    print(
+        f"{output}: {output.stat().st_size / 1024:.0f} kB, {certificate.nodes} nodes, "
+        f"max error {certificate.max_abs_error:.1e} over {certificate.samples} inputs, "
+        f"tick {certificate.tick_us_p50:.0f} us p50 here"
+    )

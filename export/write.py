@@ -1,0 +1,52 @@
+"""Writing the policy file: graph, contract, certificate and the keys that other stacks read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import onnx
+
+from export.certificate import certify
+from export.graph import convert
+from sim2real.contract import Contract, require_same_interface
+from sim2real.policy_file import CERTIFICATE_KEY, CONTRACT_DIGEST_KEY, CONTRACT_KEY, Certificate
+from student.run import Student
+
+
+def export_student(student: Student, output: Path, *, samples: int = 10_000) -> Certificate:
+    """Convert, certify and write; the file appears only when the certificate holds."""
+    require_same_interface(
+        student.contract, student.task.contract, left_name="the student", right_name="the task today"
+    )
+    model = convert(student)
+    certificate = certify(student, model, samples=samples)
+    for key, value in metadata_properties(student.contract, certificate).items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    onnx.save(model, str(temporary))
+    os.replace(temporary, output)
+    return certificate
+
+
+def metadata_properties(contract: Contract, certificate: Certificate) -> dict[str, str]:
+    """Shoal's own keys, and the plain comma-separated or JSON ones that public deployment stacks read.
+
+    Floats are written in full precision; public stacks that round to three decimals lose small gains.
+    """
+    joints = contract.robot.joints
+    return {
+        CONTRACT_KEY: contract.canonical_json,
+        CONTRACT_DIGEST_KEY: contract.digest,
+        CERTIFICATE_KEY: json.dumps(certificate.model_dump(mode="json"), sort_keys=True),
+        "joint_names": ",".join(contract.joint_names),
+        "joint_stiffness": ",".join(repr(joint.stiffness_nm_rad) for joint in joints),
+        "joint_damping": ",".join(repr(joint.damping_nms_rad) for joint in joints),
+        "default_joint_pos": ",".join(repr(joint.home_rad) for joint in joints),
+        "action_scale": ",".join(repr(scale) for scale in contract.action.scale_rad),
+        "observation_names": ",".join(reading.name for reading in contract.readings),
+        "command_names": "goal_position" + (",goal_orientation" if contract.goal.space == "pose" else ""),
+    }

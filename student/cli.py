@@ -1,0 +1,68 @@
+"""`distill`: make a shallow student from a deep teacher, and export it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from sim2real.errors import ShoalError
+from student.config import DistillConfig
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Distil a teacher into a shallow student, then write and certify its ONNX file."""
+
+    teacher: Path
+    """Folder of the teacher's run."""
+    run: Path = Path("runs/student")
+    """Folder for the student."""
+    output: Path | None = None
+    """The ONNX file; `student.onnx` in the run's folder by default."""
+    overwrite: bool = False
+    """Replace an earlier run in the same folder."""
+    config: tyro.conf.OmitArgPrefixes[DistillConfig] = DistillConfig()
+
+
+def main() -> None:
+    """Console script."""
+    try:
+        _distill(tyro.cli(Arguments))
+    except ShoalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _distill(arguments: Arguments) -> None:
+    from student.distill import Distiller
+    from student.run import save_student
+    from teacher.run_folder import RunFolder
+    from teacher.train import load_teacher
+
+    teacher = load_teacher(arguments.teacher)
+    if arguments.overwrite and (arguments.run / "config.yaml").exists():
+        shutil.rmtree(arguments.run)
+    folder = RunFolder(arguments.run)
+    folder.start(arguments.config, teacher.contract)
+    distiller = Distiller(teacher, arguments.config, folder)
+    params, final = distiller.run()
+    teacher_id = hashlib.sha256((arguments.teacher / "summary.json").read_bytes()).hexdigest()[:16]
+    contract = distiller.contract.with_lineage(
+        teacher=teacher_id, teacher_depth=teacher.config.network.actor_depth, student=folder.path.name
+    )
+    save_student(folder, contract, teacher.config.task, params)
+    print(f"student: success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on held-out goals")
+    _export(arguments)
+
+
+def _export(arguments: Arguments) -> None:
+    """Through the console script's own entry, because `student` does not import `export`."""
+    import importlib
+
+    output = arguments.output or arguments.run / "student.onnx"
+    importlib.import_module("export.cli").export_run(arguments.run, output)

@@ -1,0 +1,54 @@
+"""Every setting of a distillation run, typed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from teacher.config import Config, Count, Rate, Share
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class StudentNetworkConfig(Config):
+    """Sizes of the student."""
+
+    hidden_layers: Count = 2
+    hidden_width: Count = 128
+    activation: Literal["swish", "relu"] = "swish"
+    layer_norm: bool = True
+
+
+class DistillConfig(Config):
+    """A whole distillation run."""
+
+    seed: int = 0
+    num_envs: Count = 128
+    rounds: Count = 20
+    """Each round visits `num_envs` episodes, labels them and trains on everything seen so far."""
+    updates_per_round: Count = 400
+    batch_size: Count = 1024
+    learning_rate: Rate = 2e-3
+    beta_rounds: Annotated[int, Field(ge=0)] = 4
+    """Rounds over which the teacher's share of the actions falls from 1 to 0 (DAgger)."""
+    exploration_std: Weight = 0.1
+    """Noise on the actions while collecting, so that the student also sees how to recover."""
+    dataset_size: Count = 262_144
+    """Labelled states kept; the oldest are overwritten."""
+    behaviour_weight: Weight = 1.0
+    """KL divergence of the pre-squash Gaussians, teacher to student."""
+    action_weight: Weight = 10.0
+    """Squared error of the squashed mean, which is what the robot executes."""
+    feature_weight: Weight = 0.1
+    """Student features, projected, against the teacher actor's features."""
+    embedding_weight: Weight = 0.1
+    """Student features, projected, against phi(s, pi(s, g)) and psi(g)."""
+    reachability_episodes: Count = 512
+    """Episodes from which the reachability head learns; half as many more calibrate it."""
+    reachability_updates: Count = 1500
+    wild_goal_share: Share = 0.5
+    """Share of those episodes whose goal is drawn without asking whether the arm can reach it."""
+    eval_every_rounds: Count = 5
+    eval_envs: Count = 256
+    student: StudentNetworkConfig = StudentNetworkConfig()

@@ -1,0 +1,146 @@
+"""The reachability head: P(the goal is reached within an episode), learned from the student's own outcomes.
+
+The student is rolled out on goals of which a share is drawn without asking whether the arm can reach them;
+every visited state is labelled with how its episode ended. Half as many fresh episodes then calibrate the
+logit by Platt scaling and give the reported numbers on a third set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sim2real.backends.base import Environment
+from sim2real.contract import Calibration, Contract
+from sim2real.evaluation import episode_errors
+from sim2real.interface import policy_inputs
+from student.config import DistillConfig
+from student.losses import binary_cross_entropy
+from student.network import ReachabilityHead, StudentPolicy
+from student.policy import greedy
+
+_BATCH = 1024
+_PLATT_STEPS = 500
+
+
+class Head(NamedTuple):
+    """The fitted head, its calibration and what it achieves on episodes that it never saw."""
+
+    params: Any
+    calibration: Calibration
+    report: dict[str, float]
+
+
+def fit_reachability(
+    contract: Contract,
+    policy: StudentPolicy,
+    params: Any,
+    config: DistillConfig,
+    *,
+    environment: Callable[[int, int], Environment],
+) -> Head:
+    """Fit, calibrate and judge; `environment(num_envs, seed)` draws wild goals too."""
+    count = config.reachability_episodes
+    sizes = (count, count // 2 + 1, count // 2 + 1)
+    # Episodes are grouped: training, calibration and judgement never share one.
+    groups = [
+        _episodes(contract, policy, params, environment(size, config.seed + 31 + index))
+        for index, size in enumerate(sizes)
+    ]
+    head = ReachabilityHead()
+    head_params = _train(head, groups[0], config)
+    calibration = _calibrate(_logits(head, head_params, groups[1]), groups[1].label)
+    logit = _logits(head, head_params, groups[2])
+    probability = 1 / (1 + np.exp(-(calibration.slope * logit + calibration.offset)))
+    report = {
+        "episodes": sizes[2],
+        "reached_share": float(groups[2].label.mean()),
+        "expected_calibration_error": expected_calibration_error(probability, groups[2].label),
+        "auroc": auroc(probability, groups[2].label),
+    }
+    return Head(head_params, calibration, report)
+
+
+class _Group(NamedTuple):
+    inputs: np.ndarray
+    features: np.ndarray
+    label: np.ndarray
+
+
+def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Environment) -> _Group:
+    env.reset()
+    rollout = env.rollout(greedy(contract, policy), params, jax.random.key(0), contract.timing.episode_steps)
+    reached = episode_errors(contract, rollout).coarse
+    inputs = policy_inputs(jnp, contract, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
+    flat = inputs.reshape(-1, inputs.shape[-1])
+    features = policy.apply(params, flat, method=StudentPolicy.action)[1]
+    label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
+    return _Group(np.asarray(flat), np.asarray(features), label)
+
+
+def _logits(head: ReachabilityHead, params: Any, group: _Group) -> np.ndarray:
+    return np.asarray(head.apply(params, group.inputs, group.features))[:, 0]
+
+
+def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
+    inputs, features, label = (jnp.asarray(x) for x in group)
+    params = head.init(jax.random.key(config.seed + 7), inputs[:1], features[:1])
+    optimizer = optax.adamw(optax.cosine_decay_schedule(2e-3, config.reachability_updates), weight_decay=1e-3)
+
+    def one(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], None]:
+        params, state = carry
+        row = jax.random.randint(key, (_BATCH,), 0, label.shape[0])
+        loss = lambda p: binary_cross_entropy(head.apply(p, inputs[row], features[row])[:, 0], label[row])  # noqa: E731
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    @partial(jax.jit, donate_argnums=0)
+    def fit(carry: tuple[Any, Any], keys: jax.Array) -> tuple[Any, Any]:
+        return jax.lax.scan(one, carry, keys)[0]
+
+    keys = jax.random.split(jax.random.key(config.seed + 8), config.reachability_updates)
+    return fit((params, optimizer.init(params)), keys)[0]
+
+
+def _calibrate(logit: np.ndarray, label: np.ndarray) -> Calibration:
+    """Platt scaling (Platt 1999): the slope and offset that minimise cross entropy on held-out episodes."""
+    optimizer = optax.adam(0.05)
+    params = {"slope": jnp.ones(()), "offset": jnp.zeros(())}
+
+    def one(carry: Any, _: None) -> tuple[Any, None]:
+        params, state = carry
+        gradient = jax.grad(lambda p: binary_cross_entropy(p["slope"] * logit + p["offset"], label))(params)
+        updates, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    (params, _), _ = jax.jit(lambda c: jax.lax.scan(one, c, None, _PLATT_STEPS))((params, optimizer.init(params)))
+    return Calibration(slope=float(params["slope"]), offset=float(params["offset"]))
+
+
+def expected_calibration_error(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> float:
+    """Mean distance between predicted and observed frequency over equal-width bins (Naeini et al. 2015)."""
+    index = np.minimum((probability * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        inside = index == b
+        if inside.any():
+            total += inside.mean() * abs(probability[inside].mean() - label[inside].mean())
+    return float(total)
+
+
+def auroc(score: np.ndarray, label: np.ndarray) -> float:
+    """Area under the ROC curve by the rank statistic, ties counted half; NaN-free: 0.5 with one class only."""
+    positive = int(label.sum())
+    negative = label.size - positive
+    if positive == 0 or negative == 0:
+        return 0.5
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(counts) - (counts - 1) / 2
+    rank_sum = mean_rank[inverse][label > 0.5].sum()
+    return float((rank_sum - positive * (positive + 1) / 2) / (positive * negative))

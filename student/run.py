@@ -1,0 +1,62 @@
+"""Saving and loading a distilled student."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import yaml
+
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+from sim2real.interface import goal_size, observation_size, policy_inputs
+from sim2real.task import Task, load_task
+from student.config import DistillConfig
+from student.network import ReachabilityHead, StudentParams, StudentPolicy
+from student.policy import make_policy
+from teacher.checkpoint import Checkpoints, to_host
+from teacher.run_folder import RunFolder, write_atomically
+
+
+@dataclass(frozen=True)
+class Student:
+    """A distilled student, as export reads it."""
+
+    task: Task
+    contract: Contract
+    config: DistillConfig
+    policy: StudentPolicy
+    params: StudentParams
+
+
+def save_student(folder: RunFolder, contract: Contract, task: str, params: StudentParams) -> None:
+    """Write weights, and the contract with this student's calibration and lineage."""
+    Checkpoints(folder.checkpoints, keep=1).save(0, learner=to_host(params)._asdict(), world={"complete": jnp.ones(1)})
+    write_atomically(folder.path / "contract.json", contract.canonical_json)
+    write_atomically(folder.path / "task.yaml", yaml.safe_dump({"task": task}))
+
+
+def load_student(run: Path) -> Student:
+    """The student of a finished run, its contract checked against today's task."""
+    folder = RunFolder(run)
+    config, contract = folder.load(DistillConfig)
+    task_file = run / "task.yaml"
+    if not task_file.is_file():
+        raise ShoalError(f"{run}: the distillation here did not finish (task.yaml is missing); run distill again.")
+    task = load_task(yaml.safe_load(task_file.read_text())["task"])
+    folder.require_contract(task.contract)
+    policy = make_policy(contract, config.student)
+    restored, _ = Checkpoints(folder.checkpoints, keep=1).restore(learner=_template(contract, policy)._asdict())
+    return Student(task, contract, config, policy, StudentParams(**restored))
+
+
+def _template(contract: Contract, policy: StudentPolicy) -> StudentParams:
+    observation = jnp.zeros((1, observation_size(contract)))
+    inputs = policy_inputs(jnp, contract, observation, jnp.zeros((1, goal_size(contract))))
+    params = policy.init(jax.random.key(0), inputs)
+    features = policy.apply(params, inputs, method=StudentPolicy.action)[1]
+    head: Any = ReachabilityHead().init(jax.random.key(0), inputs, features)
+    return StudentParams(to_host(params), to_host(head))
