@@ -1,0 +1,48 @@
+# Everything below needs only python3 >= 3.11 with venv and pip, and PyPI. `make demo` is the place to start.
+SHELL := /bin/sh
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+# --inexact keeps what uv.lock does not name, uv itself for one, so the two syncs below do not undo each other.
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-300} $(BIN)/uv sync --quiet --frozen --inexact --extra train
+
+.PHONY: setup demo test test-slow lint clean
+
+setup: $(VENV)/.synced-dev ## Install everything, development tools included.
+
+demo: $(VENV)/.synced ## Train, distil, export and drive a simulated arm.
+	$(BIN)/python -m benchmarks.demo
+
+test: lint ## Lint, types, and the tests that CI runs.
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.synced-dev ## Only the tests that `make test` leaves out.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.synced-dev ## Style and strict types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove the environment and caches; runs/ and models/ stay.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Shoal needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name one with make PYTHON=/path/to/python3.11." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot create a virtual environment; install its venv module (python3-venv on Debian and Ubuntu)." >&2; exit 2; }
+	@echo "Installing uv $(UV_VERSION) into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# A stamp is newer than uv.lock and pyproject.toml when the environment holds what they say.
+$(VENV)/.synced: uv.lock pyproject.toml | $(BIN)/uv
+	@echo "Installing Shoal with its training extra; the first time takes a few minutes"
+	@$(SYNC) --no-dev
+	@touch $@
+
+$(VENV)/.synced-dev: uv.lock pyproject.toml | $(BIN)/uv
+	@echo "Installing Shoal with its training extra and development tools; the first time takes a few minutes"
+	@$(SYNC)
+	@touch $@ $(VENV)/.synced
