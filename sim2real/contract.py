@@ -211,7 +211,8 @@ class Contract(Frozen):
     @property
     def canonical_json(self) -> str:
         """Sorted keys, no spaces, shortest exact floats: equal contracts give equal text."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        plain = _positive_zeros(self.model_dump(mode="json"))
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
     def digest(self) -> str:
@@ -225,7 +226,16 @@ class Contract(Frozen):
 
     def with_lineage(self, **fields: Any) -> Contract:
         """A copy with some lineage fields replaced."""
-        return self.model_copy(update={"lineage": self.lineage.model_copy(update=fields)})
+        return self.model_copy(update={"lineage": Lineage(**(self.lineage.model_dump() | fields))})
+
+
+def _positive_zeros(value: Any) -> Any:
+    """A dumped value with -0.0 replaced by 0.0, which equals it but reads differently."""
+    if isinstance(value, dict):
+        return {key: _positive_zeros(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_positive_zeros(item) for item in value]
+    return value + 0.0 if isinstance(value, float) else value
 
 
 _PER_POLICY = ("lineage", "reachability")

@@ -7,7 +7,8 @@ Training and evaluation draw from pools of different seeds, so no evaluation goa
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -33,15 +34,17 @@ class GoalPool(NamedTuple):
     """`[P, 4]` wxyz, world frame."""
 
 
-def wild_goals(contract: Contract, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Goals that nobody checked: positions `[count, 3]` in a box 1.4 times the goal box, any orientation
-    `[count, 4]`. Many are out of reach; a reachability estimate learns from both kinds.
+def wild_goals(xp: ModuleType, contract: Contract, uniform: Any, normal: Any) -> tuple[Any, Any]:
+    """Goals that nobody checked: positions `[n, 3]` in a box 1.4 times the goal box, any orientation `[n, 4]`.
+
+    Many are out of reach; a reachability estimate learns from both kinds. The draws come from the caller:
+    `uniform` `[n, 3]` in [0, 1) and `normal` `[n, 4]`.
     """
     low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
     centre, half = (low + high) / 2, 0.7 * (high - low)
-    quaternion = rng.normal(size=(count, 4))
-    quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
-    return rng.uniform(centre - half, centre + half, (count, 3)).astype(np.float32), quaternion.astype(np.float32)
+    position = (centre - half) + 2 * half * uniform
+    orientation = normal / xp.sqrt(xp.sum(normal * normal, axis=1, keepdims=True))
+    return position.astype(np.float32), orientation.astype(np.float32)
 
 
 def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:

@@ -27,7 +27,7 @@ def load_mjcf(path: Path) -> mujoco.MjModel:
     try:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
-        raise ShoalError(f"robot.mjcf: MuJoCo cannot compile {path}: {error}") from error
+        raise ShoalError(f"robot.mjcf: MuJoCo cannot compile {path}: {' '.join(str(error).split())}") from error
 
 
 def compiled_digest(model: mujoco.MjModel) -> str:

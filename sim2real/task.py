@@ -1,8 +1,8 @@
 """A task: the YAML file that a user writes, and the contract that follows from it.
 
-    task = load_task("franka_pose")            # one that ships with Shoal
-    task = load_task("my_robot/pick.yaml")     # your own, see docs/bring_your_own_robot.md
-    task.contract, task.model                  # what policies are held to; the compiled MJCF
+task = load_task("franka_pose")            # one that ships with Shoal
+task = load_task("my_robot/pick.yaml")     # your own, see docs/bring_your_own_robot.md
+task.contract, task.model                  # what policies are held to; the compiled MJCF
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 import mujoco
 import numpy as np
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
 from sim2real.errors import ShoalError
@@ -64,6 +64,12 @@ class GoalConfig(Frozen):
     position_max_m: Vector3
     orientation_weight_m: Annotated[float, Field(ge=0)] = 0.0
 
+    @model_validator(mode="after")
+    def _pose_weighs_rotation(self) -> Self:
+        if self.space == "pose" and self.orientation_weight_m == 0:
+            raise ValueError("a pose goal needs orientation_weight_m above 0; with 0 it is a position goal")
+        return self
+
 
 class ResetConfig(Frozen):
     """Starts and goals: uniform joint positions around home."""
@@ -81,6 +87,21 @@ class TaskConfig(Frozen):
     goal: GoalConfig
     timing: Timing
     reset: ResetConfig
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """One limit and one range per joint, and exactly the readings that `interface.observe` is made of."""
+        joints = len(self.robot.joints)
+        for field, values in (
+            ("robot.velocity_max_rad_s", self.robot.velocity_max_rad_s),
+            ("reset.half_range_rad", self.reset.half_range_rad),
+        ):
+            if len(values) != joints:
+                raise ValueError(f"{field} has {len(values)} entries for {joints} joints")
+        missing = [name for name in get_args(ReadingName) if name not in self.readings]
+        if missing:
+            raise ValueError(f"readings: the observation also needs {', '.join(missing)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -131,25 +152,49 @@ def load_task(name_or_path: str | Path) -> Task:
         raise ShoalError(f"task: no file at {path}.")
     try:
         data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ShoalError(f"task: {path} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ShoalError(f"task: {path} is not valid YAML: {' '.join(str(error).split())}.") from error
     return Task(_validate(data, path), path.parent.resolve())
 
 
 def _validate(data: Any, path: Path) -> TaskConfig:
-    for reading in (data.get("readings") if isinstance(data, dict) else None) or []:
-        if reading in _UNMEASURABLE:
+    readings = data.get("readings") if isinstance(data, dict) else None
+    for reading in readings if isinstance(readings, list) else []:
+        if isinstance(reading, str) and reading in _UNMEASURABLE:
             raise ShoalError(f"readings: {reading!r} cannot be measured on a robot: {_UNMEASURABLE[reading]}.")
     try:
         return TaskConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ShoalError(f"task {path.name}: {where}: {first['msg']} (got {first['input']!r})") from error
+        raise ShoalError(f"task {path.name}: {_first_problem(error)}.") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first of pydantic's complaints, in words."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "extra_forbidden":
+            return f"{where} is not a known key"
+        case "value_error":
+            return f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
+        case _:
+            return f"{where or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
 
 
 def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
-    """Read limits, gains and home from the compiled model; everything else comes from the task."""
+    """Read limits, gains and home from the compiled model; everything else comes from the task.
+
+    Raises `ShoalError` where the model lacks a name that the task uses, or where the two contradict each other.
+    """
+    try:
+        return _contract(config, model)
+    except ValidationError as error:
+        raise ShoalError(f"task {config.name}: {_first_problem(error)}.") from error
+
+
+def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
     home = _home(config.robot, model)
     joints = tuple(_joint(config.robot, model, index, home) for index in range(len(config.robot.joints)))
     try:
@@ -189,26 +234,17 @@ def _home(robot: RobotConfig, model: mujoco.MjModel) -> np.ndarray:
 
 def _joint(robot: RobotConfig, model: mujoco.MjModel, index: int, home: np.ndarray) -> Joint:
     name = robot.joints[index]
-    if len(robot.velocity_max_rad_s) != len(robot.joints):
-        raise ShoalError(
-            f"robot.velocity_max_rad_s has {len(robot.velocity_max_rad_s)} entries for {len(robot.joints)} joints."
-        )
     try:
         joint = model.joint(name)
     except KeyError as error:
         names = [model.joint(i).name for i in range(model.njnt)]
         raise ShoalError(f"robot.joints: the MJCF has no joint {name!r}; it has {names}.") from error
-    actuators = [i for i in range(model.nu) if model.actuator_trnid[i, 0] == joint.id]
-    if len(actuators) != 1:
-        raise ShoalError(f"robot.joints: joint {name!r} needs exactly one position actuator, found {len(actuators)}.")
-    actuator = actuators[0]
+    if model.jnt_type[joint.id] != mujoco.mjtJoint.mjJNT_HINGE:
+        raise ShoalError(f"robot.joints: joint {name!r} is not a hinge; only hinges can be actuated joints of a task.")
+    if not model.jnt_limited[joint.id]:
+        raise ShoalError(f"robot.joints: joint {name!r} has no range; give its position limits.")
+    actuator = _servo(model, joint.id, name)
     stiffness, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
-    if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_AFFINE or bias[1] != -stiffness or stiffness <= 0:
-        raise ShoalError(
-            f"robot.joints: the actuator of {name!r} is not a position servo; use <position> with kp and kv."
-        )
-    if not model.actuator_forcelimited[actuator]:
-        raise ShoalError(f"robot.joints: the actuator of {name!r} has no forcerange; give the joint's effort limit.")
     return Joint(
         name=name,
         position_min_rad=float(joint.range[0]),
@@ -221,9 +257,30 @@ def _joint(robot: RobotConfig, model: mujoco.MjModel, index: int, home: np.ndarr
     )
 
 
-def _home_orientation(
-    robot: RobotConfig, model: mujoco.MjModel, home: np.ndarray
-) -> tuple[float, float, float, float]:
+def _servo(model: mujoco.MjModel, joint: int, name: str) -> int:
+    """The one position servo with an effort limit that drives a joint; `ShoalError` where there is none."""
+    # An actuator on a tendon or site counts trnid in tendons or sites, so the kind of transmission matters.
+    on_joint = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT
+    actuators = np.flatnonzero(on_joint & (model.actuator_trnid[:, 0] == joint))
+    if len(actuators) != 1:
+        raise ShoalError(f"robot.joints: joint {name!r} needs exactly one position actuator, found {len(actuators)}.")
+    actuator = int(actuators[0])
+    stiffness, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
+    if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_AFFINE or bias[1] != -stiffness or stiffness <= 0:
+        raise ShoalError(
+            f"robot.joints: the actuator of {name!r} is not a position servo; use <position> with kp and kv."
+        )
+    if model.actuator_gear[actuator, 0] != 1:
+        raise ShoalError(
+            f"robot.joints: the actuator of {name!r} has gear {model.actuator_gear[actuator, 0]:g}; give kp, kv and "
+            "forcerange at the joint, with gear 1."
+        )
+    if not model.actuator_forcelimited[actuator]:
+        raise ShoalError(f"robot.joints: the actuator of {name!r} has no forcerange; give the joint's effort limit.")
+    return actuator
+
+
+def _home_orientation(robot: RobotConfig, model: mujoco.MjModel, home: np.ndarray) -> tuple[float, float, float, float]:
     data = mujoco.MjData(model)
     data.qpos[:] = home
     mujoco.mj_kinematics(model, data)

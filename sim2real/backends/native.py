@@ -68,7 +68,8 @@ class NativeEnvironment:
         position, orientation = self.pool.tool_position[goals], self.pool.tool_orientation[goals]
         if self._wild_goal_share > 0:
             wild = self._rng.random(len(ids)) < self._wild_goal_share
-            wild_position, wild_orientation = wild_goals(self.contract, self._rng, len(ids))
+            draws = self._rng.random((len(ids), 3)), self._rng.normal(size=(len(ids), 4))
+            wild_position, wild_orientation = wild_goals(np, self.contract, *draws)
             position = np.where(wild[:, None], wild_position, position)
             orientation = np.where(wild[:, None], wild_orientation, orientation)
         self.place(ids, self.pool.joint_position[starts], position, orientation)

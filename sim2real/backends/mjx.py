@@ -1,0 +1,202 @@
+"""MuJoCo in JAX (MJX), many arms on a GPU: the backend for teachers.
+
+A rollout is one jitted program: policy, physics, resets and goal resampling, with nothing on the host. The
+implementation is always named (`impl="jax"`), because MJX chooses by device otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sim2real.backends import xla
+
+xla.configure()
+
+import jax  # noqa: E402 - the XLA flags must be in the environment first
+import jax.numpy as jnp  # noqa: E402
+import mujoco  # noqa: E402
+import numpy as np  # noqa: E402
+from mujoco import mjx  # noqa: E402
+
+from sim2real.backends.base import ApplyPolicy, Rollout  # noqa: E402
+from sim2real.errors import ShoalError  # noqa: E402
+from sim2real.goal_pool import GoalPool, sample_goal_pool, wild_goals  # noqa: E402
+from sim2real.interface import command, goal_vector, observe  # noqa: E402
+from sim2real.kinematics import Addresses  # noqa: E402
+from sim2real.task import Task  # noqa: E402
+
+_POOL_SIZE = 16_384
+_KEPT = ("qpos", "qvel", "qacc_warmstart", "time")
+"""Fields of mjx.Data that the next step depends on; the rest is recomputed."""
+
+
+class _State(NamedTuple):
+    data: Any
+    target: jax.Array
+    goal_position: jax.Array
+    goal_orientation: jax.Array
+    step: jax.Array
+    key: jax.Array
+
+
+def put_model(model: mujoco.MjModel) -> Any:
+    """The model on the device; refuses what MJX would silently leave out or cannot do."""
+    if model.nhistory > 0:
+        raise ShoalError(
+            "backend: this MJCF delays actuators or sensors (delay/nsample), which MJX ignores without a word; "
+            "remove them, or use --backend native."
+        )
+    try:
+        return mjx.put_model(model, impl="jax")
+    except NotImplementedError as error:
+        raise ShoalError(f"backend: MJX cannot simulate this MJCF: {error}. Use --backend native.") from error
+
+
+class MjxEnvironment:
+    """N arms in MJX. See `sim2real.backends.base.Environment`."""
+
+    def __init__(
+        self, task: Task, *, num_envs: int, seed: int, pool: GoalPool | None = None, wild_goal_share: float = 0.0
+    ) -> None:
+        self.contract = task.contract
+        self.num_envs = num_envs
+        self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
+        self._wild_goal_share = wild_goal_share
+        self._device_pool = GoalPool(*(jnp.asarray(column) for column in self.pool))
+        self._addresses = Addresses.of(task.model, self.contract)
+        self._model = put_model(task.model)
+        template = mjx.make_data(task.model, impl="jax")
+        self._data = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, axis=0), template)
+        self._fractions = jnp.arange(1, self.contract.timing.substeps + 1) / self.contract.timing.substeps
+        self._compiled: dict[tuple[int, int], Any] = {}
+        self._state = self._fresh(jax.random.key(seed))
+
+    def reset(self) -> None:
+        """Start a new episode in every environment."""
+        self._state = self._fresh(self._state.key)
+
+    def _fresh(self, key: jax.Array) -> _State:
+        joints = len(self.contract.robot.joints)
+        blank = _State(
+            self._data,
+            jnp.zeros((self.num_envs, joints)),
+            jnp.zeros((self.num_envs, 3)),
+            jnp.zeros((self.num_envs, 4)),
+            jnp.zeros(self.num_envs, jnp.int32),
+            key,
+        )
+        return jax.jit(self._restart)(blank, jnp.ones(self.num_envs, bool))
+
+    def place(self, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
+        """Begin an episode in every environment from given starts `[N, J]` rad to goals `[N, 3]`, `[N, 4]`."""
+        everywhere = jnp.ones(self.num_envs, bool)
+        begin = jax.jit(self._begin)
+        self._state = begin(self._state, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation)))
+
+    def _restart(self, state: _State, done: jax.Array) -> _State:
+        """New starts and goals where `done`, `[N]` bool."""
+        key, start_key, goal_key, wild_key = jax.random.split(state.key, 4)
+        size, shape = self._device_pool.joint_position.shape[0], (self.num_envs,)
+        start = self._device_pool.joint_position[jax.random.randint(start_key, shape, 0, size)]
+        goal = jax.random.randint(goal_key, shape, 0, size)
+        position, orientation = self._device_pool.tool_position[goal], self._device_pool.tool_orientation[goal]
+        if self._wild_goal_share > 0:
+            choice_key, uniform_key, normal_key = jax.random.split(wild_key, 3)
+            draws = jax.random.uniform(uniform_key, (*shape, 3)), jax.random.normal(normal_key, (*shape, 4))
+            wild = (jax.random.uniform(choice_key, shape) < self._wild_goal_share)[:, None]
+            pair = zip(wild_goals(jnp, self.contract, *draws), (position, orientation), strict=True)
+            position, orientation = (jnp.where(wild, new, old) for new, old in pair)
+        return self._begin(state._replace(key=key), done, start, position, orientation)
+
+    def _begin(
+        self, state: _State, done: jax.Array, start: jax.Array, position: jax.Array, orientation: jax.Array
+    ) -> _State:
+        fresh_qpos = self._data.qpos.at[:, self._addresses.qpos].set(start)
+        fresh = self._data.replace(qpos=fresh_qpos)
+
+        def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(done.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        fields = {name: choose(getattr(fresh, name), getattr(state.data, name)) for name in _KEPT}
+        data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, state.data.replace(**fields))
+        return _State(
+            data,
+            choose(start, state.target),
+            choose(position, state.goal_position),
+            choose(orientation, state.goal_orientation),
+            choose(jnp.zeros_like(state.step), state.step),
+            state.key,
+        )
+
+    def _readings(self, state: _State) -> dict[str, jax.Array]:
+        a, data = self._addresses, state.data
+        return {
+            "joint_position": data.qpos[:, a.qpos],
+            "joint_velocity": data.qvel[:, a.dof],
+            "joint_position_target": state.target,
+            "end_effector_position": data.site_xpos[:, a.site],
+            "end_effector_orientation": a.tool_orientation(jnp, data.xquat),
+        }
+
+    def readings(self) -> dict[str, np.ndarray]:
+        """The present readings of every arm, float32, by name."""
+        return {name: np.asarray(value) for name, value in self._readings(self._state).items()}
+
+    def _advance(self, state: _State, target: jax.Array) -> _State:
+        """One control step: the servo targets move linearly, one increment per physics step."""
+
+        def substep(data: Any, fraction: jax.Array) -> tuple[Any, None]:
+            ctrl = data.ctrl.at[:, self._addresses.actuator].set(state.target + (target - state.target) * fraction)
+            return jax.vmap(mjx.step, in_axes=(None, 0))(self._model, data.replace(ctrl=ctrl)), None
+
+        data, _ = jax.lax.scan(substep, state.data, self._fractions)
+        data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, data)
+        return state._replace(data=data, target=target, step=state.step + 1)
+
+    def _rollout(self, state: _State, params: Any, key: jax.Array, apply: ApplyPolicy, steps: int) -> Any:
+        def one(state: _State, index: jax.Array) -> tuple[_State, Rollout]:
+            readings = self._readings(state)
+            observation = observe(jnp, self.contract, readings)
+            achieved = goal_vector(
+                jnp, self.contract, readings["end_effector_position"], readings["end_effector_orientation"]
+            )
+            goal = goal_vector(jnp, self.contract, state.goal_position, state.goal_orientation)
+            action = apply(params, observation, goal, jax.random.fold_in(key, index))
+            state = self._advance(state, command(jnp, self.contract, action, readings))
+            last = state.step >= self.contract.timing.episode_steps
+            # Kinematics of restarted arms costs as much as keeping it for all; lax.cond skips the common case.
+            state = jax.lax.cond(last.any(), lambda s: self._restart(s, last), lambda s: s, state)
+            return state, Rollout(observation, achieved, goal, action, last)
+
+        return jax.lax.scan(one, state, jnp.arange(steps))
+
+    def rollout(self, apply: ApplyPolicy, params: Any, key: Any, steps: int) -> Rollout:
+        """Advance all environments by `steps` control steps under a JAX policy."""
+        name = (id(apply), steps)
+        if name not in self._compiled:
+            jitted = jax.jit(lambda state, params, key: self._rollout(state, params, key, apply, steps))
+            self._compiled[name] = (jitted, apply)
+        self._state, rollout = self._compiled[name][0](self._state, params, key)
+        return Rollout(*rollout)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Physics, targets, goals, step counts and the random key."""
+        state = self._state
+        fields = {name: getattr(state.data, name) for name in _KEPT}
+        fields |= {"target": state.target, "goal_position": state.goal_position, "step": state.step}
+        fields |= {"goal_orientation": state.goal_orientation, "key": jax.random.key_data(state.key)}
+        return {name: np.asarray(value) for name, value in fields.items()}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from `state_dict()`."""
+        device = {name: jnp.asarray(value) for name, value in state.items()}
+        data = self._data.replace(**{name: device[name] for name in _KEPT})
+        data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, data)
+        self._state = _State(
+            data,
+            device["target"],
+            device["goal_position"],
+            device["goal_orientation"],
+            device["step"],
+            jax.random.wrap_key_data(device["key"]),
+        )
