@@ -1,0 +1,41 @@
+"""What must be the same in simulation and on the robot: contract, robots, tasks and simulation backends.
+
+    from sim2real import load_task
+
+    task = load_task("franka_pose")          # or "my_robot/pick.yaml"
+    task.contract.joint_names                # what every policy for this task is held to
+    task.contract.digest                     # equal digests: same robot, readings, action, goal and rates
+    task.model                               # the compiled MJCF, a mujoco.MjModel
+
+Nothing here imports JAX; only `sim2real.backends.mjx` does. MuJoCo is loaded when a task first is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sim2real.contract import Contract, differences, require_same_interface
+from sim2real.errors import ContractMismatch, ShoalError
+
+if TYPE_CHECKING:
+    from sim2real.task import Task, load_task, task_names
+
+__all__ = [
+    "Contract",
+    "ContractMismatch",
+    "ShoalError",
+    "Task",
+    "differences",
+    "load_task",
+    "require_same_interface",
+    "task_names",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Reading a contract takes a tenth of the time that loading MuJoCo does, so a robot-side tool need not wait.
+    if name not in __all__:
+        raise AttributeError(f"module 'sim2real' has no attribute {name!r}")
+    from sim2real import task
+
+    return getattr(task, name)

@@ -73,7 +73,7 @@ def read_metadata(properties: dict[str, str], *, path: str) -> tuple[Contract, C
         certificate = Certificate.model_validate_json(properties[CERTIFICATE_KEY])
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or f"{error.title.lower()}"
+        where = ".".join(str(part) for part in first["loc"]) or f"the {error.title.lower()}"
         raise ShoalError(
             f"{path}: metadata is damaged at {where}: {first['msg']}; export the student again."
         ) from error

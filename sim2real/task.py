@@ -91,11 +91,8 @@ class TaskConfig(Frozen):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         """One limit and one range per joint, and exactly the readings that `interface.observe` is made of."""
-        joints = len(self.robot.joints)
-        for field, values in (
-            ("robot.velocity_max_rad_s", self.robot.velocity_max_rad_s),
-            ("reset.half_range_rad", self.reset.half_range_rad),
-        ):
+        joints, limits, ranges = len(self.robot.joints), self.robot.velocity_max_rad_s, self.reset.half_range_rad
+        for field, values in (("robot.velocity_max_rad_s", limits), ("reset.half_range_rad", ranges)):
             if len(values) != joints:
                 raise ValueError(f"{field} has {len(values)} entries for {joints} joints")
         missing = [name for name in get_args(ReadingName) if name not in self.readings]
