@@ -1,0 +1,43 @@
+"""What runs on the robot: policy session, controller, safety, goals, server and client.
+
+    from runtime import Controller, GoalPose
+
+    controller = Controller("student.onnx")
+    controller.set_goal(GoalPose(position=(0.5, 0.1, 0.4)))
+    while True:
+        data.ctrl[:] = controller.step(data)
+        mujoco.mj_step(model, data)
+
+Nothing here imports JAX, `onnx` or the training side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.client import Client
+    from runtime.controller import Controller
+    from runtime.goals import GoalPose, GoalRefused
+    from runtime.policy import Policy
+    from runtime.status import GoalStatus
+
+__all__ = ["Client", "Controller", "GoalPose", "GoalRefused", "GoalStatus", "Policy"]
+
+_HOME = {
+    "Client": "runtime.client",
+    "Controller": "runtime.controller",
+    "GoalPose": "runtime.goals",
+    "GoalRefused": "runtime.goals",
+    "GoalStatus": "runtime.status",
+    "Policy": "runtime.policy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use, so that a client does not pay for onnxruntime and MuJoCo.
+    if name not in _HOME:
+        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

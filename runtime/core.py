@@ -1,0 +1,168 @@
+"""One control tick, free of simulators, clocks and transports: readings in, joint targets out.
+
+    core = Core(policy)
+    core.set_goal(resolved, number=1, now_s=clock())
+    core.step(readings, clock(), out)            # once per control period
+
+`now_s` is any clock that the caller likes, as long as it is the one that stamps the readings.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from runtime.goals import ResolvedGoal
+from runtime.policy import Policy
+from runtime.safety import Float64, Readings, Safety
+from runtime.status import GoalStatus, Reason, State
+from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
+
+
+class Core:
+    """Policy, safety and the progress towards one goal."""
+
+    def __init__(self, policy: Policy, *, stale_after_periods: float = 3.0) -> None:
+        self.policy = policy
+        self.contract = policy.contract
+        self.safety = Safety.of(policy.contract, stale_after_periods=stale_after_periods)
+        self.goal: ResolvedGoal | None = None
+        self.goal_number = 0
+        self.distance_m = math.nan
+        self.angle_deg = math.nan
+        self.reachability = math.nan
+        self.within_tolerance = False
+        self.reached = False
+        self._idle_reason = Reason.NO_GOAL
+        self._expires_s = math.inf
+        self._within_since_s = math.inf
+        self._goal_position = np.zeros(3)
+        self._goal_orientation = np.zeros(4)
+        self._difference = np.zeros(3)
+        # Graph inputs that the core itself knows; all others are fields of `Readings`.
+        self._own_sources = {
+            "joint_position_target": self.safety.target,
+            GOAL_POSITION: self._goal_position,
+            GOAL_ORIENTATION: self._goal_orientation,
+        }
+        self._pose_goals = self.contract.goal.space == "pose"
+        # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
+        self._hold_s = self.contract.goal.hold_s - 0.5 * self.contract.timing.control_dt_s
+
+    def set_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
+        """Follow a validated goal from the next tick on; it expires `valid_for_s` after `now_s`."""
+        self.goal, self.goal_number = goal, number
+        self._goal_position[:] = goal.position
+        self._goal_orientation[:] = goal.orientation_wxyz
+        self._expires_s = now_s + goal.valid_for_s
+        self._forget_progress()
+
+    def cancel_goal(self, *, number: int) -> None:
+        """Hold the present target and forget the goal."""
+        self.goal, self.goal_number = None, number
+        self._idle_reason = Reason.CANCELLED
+        self._forget_progress()
+
+    def restart(self, now_s: float) -> None:
+        """After a reset of the robot: take the target from the next readings and begin the goal anew."""
+        self.safety.started = False
+        if self.goal is not None:
+            self._expires_s = now_s + self.goal.valid_for_s
+        self._forget_progress()
+
+    def stop(self) -> None:
+        """Hold the present target for good."""
+        self.safety.stop()
+
+    def step(self, readings: Readings, now_s: float, out: Float64) -> bool:
+        """One tick: write joint targets `[J]` rad, policy order, into `out`.
+
+        Returns False, leaving `out` alone, while no trustworthy reading has ever arrived. Never raises on what
+        the readings hold; faults show in `status`.
+        """
+        reason = self.safety.check(readings, now_s)
+        if reason is Reason.FOLLOWING:
+            if not self.safety.started:
+                self.safety.start(readings.joint_position)
+            reason = self._goal_reason(now_s)
+            if self.goal is not None:
+                self._track(readings, now_s)
+        if reason is Reason.FOLLOWING and self.safety.state is not State.STOPPED:
+            reason = self._run_policy(readings)
+        self.safety.settle(reason)
+        if not self.safety.started:
+            return False
+        np.copyto(out, self.safety.target)
+        return True
+
+    def status(self) -> GoalStatus:
+        """A snapshot; allocates, so not for the tick itself."""
+        reachability = _known(self.reachability)
+        threshold = self.contract.reachability.threshold
+        safety = self.safety
+        return GoalStatus(
+            state=safety.state.label,
+            reason=safety.reason.sentence,
+            goal_id=self.goal.id if self.goal is not None else "",
+            goal_number=self.goal_number,
+            distance_m=_known(self.distance_m),
+            angle_deg=_known(self.angle_deg),
+            reachability=reachability,
+            reachable=None if reachability is None else reachability >= threshold,
+            within_tolerance=self.within_tolerance,
+            reached=self.reached,
+            ticks=safety.ticks,
+            holds=safety.ticks_by_state[State.HOLD],
+            clamped=safety.clamped,
+        )
+
+    def _forget_progress(self) -> None:
+        self.distance_m = self.angle_deg = self.reachability = math.nan
+        self.within_tolerance = self.reached = False
+        self._within_since_s = math.inf
+
+    def _goal_reason(self, now_s: float) -> Reason:
+        if self.goal is None:
+            return self._idle_reason
+        if not (np.isfinite(self._goal_position).all() and np.isfinite(self._goal_orientation).all()):
+            return Reason.GOAL_NOT_FINITE
+        # Written so that an expiry that is not a number counts as passed.
+        return Reason.FOLLOWING if now_s < self._expires_s else Reason.GOAL_EXPIRED
+
+    def _run_policy(self, readings: Readings) -> Reason:
+        for name, array in self.policy.inputs.items():
+            source = self._own_sources.get(name)
+            np.copyto(array, getattr(readings, name) if source is None else source)
+        self.policy.run()
+        self.reachability = float(self.policy.reachability[0])
+        return self.safety.limit(self.policy.command)
+
+    def _track(self, readings: Readings, now_s: float) -> None:
+        goal = self.goal
+        assert goal is not None
+        np.subtract(readings.end_effector_position, self._goal_position, out=self._difference)
+        self.distance_m = math.sqrt(float(np.dot(self._difference, self._difference)))
+        self.angle_deg = 0.0
+        if self._pose_goals:
+            self.angle_deg = angle_between_deg(readings.end_effector_orientation, self._goal_orientation)
+        self.within_tolerance = (
+            self.distance_m <= goal.position_tolerance_m and self.angle_deg <= goal.angle_tolerance_deg
+        )
+        if not self.within_tolerance:
+            self._within_since_s = math.inf
+        else:
+            self._within_since_s = min(self._within_since_s, now_s)
+            self.reached = self.reached or now_s - self._within_since_s >= self._hold_s
+
+
+def angle_between_deg(first: Float64, second: Float64) -> float:
+    """Angle of the rotation between two quaternions wxyz `[4]`, whatever their signs and lengths."""
+    scale = math.sqrt(float(np.dot(first, first)) * float(np.dot(second, second)))
+    if scale < 1e-12:
+        return math.nan
+    return 2 * math.degrees(math.acos(min(1.0, abs(float(np.dot(first, second))) / scale)))
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

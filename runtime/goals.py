@@ -1,0 +1,180 @@
+"""Goal poses: the typed message, its validation against a contract, and files of them.
+
+Positions are metres, quaternions wxyz, angles of `rpy` radians about the fixed x, y and z axes in that order
+(R = Rz(yaw) Ry(pitch) Rx(roll), as in ROS). Everything is in the frame named by `frame`.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sim2real.contract import Contract, Positive, Quaternion, Vector3
+from sim2real.errors import ShoalError
+
+_FUTURE_S = 1.0
+_MIN_NORM = 1e-3
+
+
+class GoalRefused(ShoalError):
+    """A goal that must not be followed; the sentence names the field, its value and what is allowed."""
+
+
+class GoalPose(BaseModel):
+    """Put the tool here. Immutable and finite; the orientation is normalised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    position: Vector3
+    """m."""
+    orientation_wxyz: Quaternion | None = None
+    """Unit quaternion; without it (and without `rpy`) a pose policy uses the contract's default."""
+    rpy: Vector3 | None = None
+    """rad; instead of `orientation_wxyz`."""
+    frame: str = "world"
+    position_tolerance_m: Positive | None = None
+    """When it counts as reached; the contract's coarse tolerance if not given."""
+    angle_tolerance_deg: Positive | None = None
+    timeout_s: Positive | None = None
+    """The robot holds position when this time after `stamp` has passed."""
+    stamp: float | None = None
+    """When the goal was made, seconds of Unix time; the time of its acceptance if not given."""
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,32}$")] = Field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unit_quaternion(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("orientation_wxyz") is None:
+            return data
+        try:
+            quaternion = [float(value) for value in data["orientation_wxyz"]]
+        except (TypeError, ValueError, OverflowError):
+            return data
+        norm = math.hypot(*quaternion)
+        if not math.isfinite(norm):
+            return data
+        if norm < _MIN_NORM:
+            raise ValueError("orientation_wxyz must not be zero")
+        return data | {"orientation_wxyz": tuple(value / norm for value in quaternion)}
+
+    @model_validator(mode="after")
+    def _one_orientation(self) -> Self:
+        if self.orientation_wxyz is not None and self.rpy is not None:
+            raise ValueError("give orientation_wxyz or rpy, not both")
+        return self
+
+    def quaternion(self) -> Quaternion | None:
+        """The orientation as a unit quaternion wxyz, from whichever field was given."""
+        return quaternion_of_rpy(*self.rpy) if self.rpy is not None else self.orientation_wxyz
+
+
+class ResolvedGoal(NamedTuple):
+    """A validated goal with every default filled in."""
+
+    id: str
+    position: Vector3
+    orientation_wxyz: Quaternion
+    position_tolerance_m: float
+    angle_tolerance_deg: float
+    valid_for_s: float
+    """From now; infinite without a timeout."""
+
+
+def quaternion_of_rpy(roll: float, pitch: float, yaw: float) -> Quaternion:
+    """Unit quaternion wxyz of R = Rz(yaw) Ry(pitch) Rx(roll), angles in rad."""
+    cr, sr = math.cos(roll / 2), math.sin(roll / 2)
+    cp, sp = math.cos(pitch / 2), math.sin(pitch / 2)
+    cy, sy = math.cos(yaw / 2), math.sin(yaw / 2)
+    return (
+        cr * cp * cy + sr * sp * sy,
+        sr * cp * cy - cr * sp * sy,
+        cr * sp * cy + sr * cp * sy,
+        cr * cp * sy - sr * sp * cy,
+    )
+
+
+def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoal:
+    """Check a goal against a contract at Unix time `now` and fill in its defaults; raises `GoalRefused`."""
+    _require_finite(goal)
+    limits = contract.goal
+    if goal.frame != limits.frame:
+        raise GoalRefused(f"goal.frame is {goal.frame!r}, but this policy takes goals in {limits.frame!r}.")
+    for axis, value, low, high in zip("xyz", goal.position, limits.position_min_m, limits.position_max_m, strict=True):
+        if not low <= value <= high:
+            raise GoalRefused(
+                f"goal.position {axis}={value:g} m is outside the workspace [{low:g}, {high:g}] m "
+                f"(box {_box(limits.position_min_m)} to {_box(limits.position_max_m)})."
+            )
+    quaternion = goal.quaternion()
+    if limits.space == "position" and (quaternion is not None or goal.angle_tolerance_deg is not None):
+        raise GoalRefused("goal.orientation was given, but this policy reaches positions only; leave it out.")
+    return ResolvedGoal(
+        id=goal.id,
+        position=goal.position,
+        orientation_wxyz=quaternion if quaternion is not None else limits.default_orientation_wxyz,
+        position_tolerance_m=goal.position_tolerance_m or limits.coarse_position_m,
+        angle_tolerance_deg=goal.angle_tolerance_deg or limits.coarse_angle_deg,
+        valid_for_s=_remaining(goal, now),
+    )
+
+
+def parse_goal(data: Any) -> GoalPose:
+    """A goal from plain data; raises `GoalRefused` naming the first wrong field."""
+    try:
+        return GoalPose.model_validate(data)
+    except ValidationError as error:
+        raise GoalRefused(f"goal{first_problem(error)}.") from error
+
+
+def load_goals(path: Path) -> list[GoalPose]:
+    """Goals from a YAML file: a list of mappings with the fields of `GoalPose`; raises `ShoalError`."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ShoalError(f"goals: cannot read {path}: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ShoalError(f"goals: {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, list) or not data:
+        raise ShoalError(f"goals: {path} must hold a list of goals, each with at least a position.")
+    goals = []
+    for index, item in enumerate(data):
+        try:
+            goals.append(parse_goal(item))
+        except GoalRefused as error:
+            raise GoalRefused(f"goals: entry {index} of {path.name}: {error}") from error
+    return goals
+
+
+def first_problem(error: ValidationError) -> str:
+    """`.field: what is wrong (got value)` of a pydantic error's first entry."""
+    first = error.errors(include_url=False)[0]
+    where = "".join(f".{part}" for part in first["loc"])
+    return f"{where}: {first['msg']} (got {str(first['input'])[:80]})"
+
+
+def _require_finite(goal: GoalPose) -> None:
+    numbers = {"position": goal.position, "orientation_wxyz": goal.orientation_wxyz or (), "rpy": goal.rpy or ()}
+    # The fields are finite by type, but `model_construct` and `model_copy` skip that check.
+    for field, values in numbers.items():
+        if not all(math.isfinite(value) for value in values):
+            raise GoalRefused(f"goal.{field} {tuple(values)} is not finite.")
+
+
+def _remaining(goal: GoalPose, now: float) -> float:
+    if goal.stamp is not None and not goal.stamp <= now + _FUTURE_S:
+        raise GoalRefused(f"goal.stamp is {goal.stamp - now:.1f} s in the future; set the sender's clock right.")
+    if goal.timeout_s is None:
+        return math.inf
+    age = 0.0 if goal.stamp is None else max(0.0, now - goal.stamp)
+    if age >= goal.timeout_s:
+        raise GoalRefused(f"goal.stamp is {age:.3g} s old, so its timeout_s of {goal.timeout_s:g} has already passed.")
+    return goal.timeout_s - age
+
+
+def _box(corner: Vector3) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in corner) + ")"

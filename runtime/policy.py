@@ -1,0 +1,132 @@
+"""A policy file, loaded, checked and ready to run.
+
+    policy = Policy("student.onnx")
+    policy.inputs["joint_position"][:] = ...     # views on the arrays that the session reads
+    policy.run()
+    policy.command, policy.reachability          # views on the arrays that the session writes
+
+What the inputs and outputs are is said in `sim2real.policy_file`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.ort import Float32, bind, make_session
+from sim2real.errors import ShoalError
+from sim2real.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT, input_sizes, read_metadata
+
+GOLDEN_TOLERANCE = 1e-4
+"""Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
+
+_KNOWN_READINGS = (
+    "joint_position",
+    "joint_velocity",
+    "joint_position_target",
+    "end_effector_position",
+    "end_effector_orientation",
+)
+_WARM_UP_RUNS = 50
+
+
+class Policy:
+    """One ONNX session with arrays bound to it, batch 1.
+
+    Raises `ShoalError` when the file cannot be read, is not a policy, has other inputs or outputs than its
+    contract says, or answers its golden inputs differently than the policy that was trained.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._session: Any = make_session(self.path)
+        self.contract, self.certificate = read_metadata(
+            dict(self._session.get_modelmeta().custom_metadata_map), path=str(self.path)
+        )
+        self._check_graph()
+        joints = len(self.contract.robot.joints)
+        inputs = {name: np.zeros((1, size), np.float32) for name, size in input_sizes(self.contract).items()}
+        outputs = {
+            COMMAND_OUTPUT: np.zeros((1, joints), np.float32),
+            REACHABILITY_OUTPUT: np.zeros((1, 1), np.float32),
+        }
+        self._binding = bind(self._session, inputs, outputs)
+        self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items()}
+        """Every graph input, `[size]`, writable; names and units as in the contract."""
+        self.command: Float32 = outputs[COMMAND_OUTPUT][0]
+        """`[J]` rad, policy order; valid after `run`."""
+        self.reachability: Float32 = outputs[REACHABILITY_OUTPUT][0]
+        """`[1]`, probability that the goal is reached within an episode."""
+        self.golden_error = self.check_golden()
+        """Largest difference to the golden outputs, on this machine."""
+        for _ in range(_WARM_UP_RUNS):
+            self.run()
+
+    @property
+    def file_sha256(self) -> str:
+        """Digest of the file's bytes, for logs."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def run(self) -> None:
+        """One inference from `inputs` to `command` and `reachability`, in place."""
+        self._session.run_with_iobinding(self._binding)
+
+    def infer(self, inputs: Mapping[str, Any]) -> dict[str, Float32]:
+        """A batch: every input as `[B, size]`, every output as `[B, size]`; the bound arrays stay untouched."""
+        wanted = input_sizes(self.contract)
+        if set(inputs) != set(wanted):
+            raise ShoalError(f"policy: infer needs the inputs {sorted(wanted)}, got {sorted(inputs)}.")
+        batch: dict[str, Float32] = {}
+        for name, size in wanted.items():
+            array = np.asarray(inputs[name], np.float32)
+            if array.ndim != 2 or array.shape[1] != size:
+                raise ShoalError(f"policy: input {name!r} must have shape [B, {size}], got {list(array.shape)}.")
+            batch[name] = array
+        if len({array.shape[0] for array in batch.values()}) != 1:
+            raise ShoalError(f"policy: inputs differ in batch size: { {n: len(a) for n, a in batch.items()} }.")
+        names = [COMMAND_OUTPUT, REACHABILITY_OUTPUT]
+        return dict(zip(names, self._session.run(names, batch), strict=True))
+
+    def check_golden(self) -> float:
+        """Answer the golden inputs again; the largest difference, or `ShoalError` when above the tolerance."""
+        certificate = self.certificate
+        try:
+            answers = self.infer(certificate.golden_inputs)
+            wanted = {name: np.asarray(certificate.golden_outputs[name], np.float32) for name in answers}
+            errors = [np.abs(answers[name] - wanted[name]).max() for name in answers]
+        except (KeyError, ValueError, ShoalError) as error:
+            raise ShoalError(f"{self.path}: the certificate's golden vectors do not fit the graph: {error}") from error
+        error_max = float(np.max(errors))
+        if not error_max <= GOLDEN_TOLERANCE:
+            raise ShoalError(
+                f"{self.path}: golden outputs differ by {error_max:.2e} on this machine, more than "
+                f"{GOLDEN_TOLERANCE:.0e}; the graph was changed or this onnxruntime computes it wrongly, "
+                "so it must not drive a robot."
+            )
+        return error_max
+
+    def _check_graph(self) -> None:
+        unknown = [r.name for r in self.contract.readings if r.name not in _KNOWN_READINGS]
+        if unknown:
+            raise ShoalError(f"{self.path}: this runtime has no source for the readings {unknown}; update Shoal.")
+        joints = len(self.contract.robot.joints)
+        outputs = {COMMAND_OUTPUT: joints, REACHABILITY_OUTPUT: 1}
+        self._check_nodes("input", self._session.get_inputs(), input_sizes(self.contract))
+        self._check_nodes("output", self._session.get_outputs(), outputs)
+
+    def _check_nodes(self, kind: str, nodes: list[Any], wanted: Mapping[str, int]) -> None:
+        found = [node.name for node in nodes]
+        if set(found) != set(wanted):
+            raise ShoalError(f"{self.path}: graph {kind}s are {found}, but its contract needs {list(wanted)}.")
+        for node in nodes:
+            size = wanted[node.name]
+            fits = len(node.shape) == 2 and node.shape[1] == size and not isinstance(node.shape[0], int)
+            if node.type != "tensor(float)" or not fits:
+                raise ShoalError(
+                    f"{self.path}: graph {kind} {node.name!r} is {node.type} {node.shape}, "
+                    f"but its contract needs tensor(float) ['batch', {size}]."
+                )

@@ -1,0 +1,149 @@
+"""The last word before the robot: limits, fault responses and the state machine.
+
+Independent of the policy's graph, which has its own limits: whatever numbers arrive, a target never moves
+faster than a joint's velocity limit and never leaves the joint limits. A start outside the limits (a joint
+leaning on its stop) is brought back at no more than the velocity limit.
+
+    idle ──goal──► active ──fault──► hold ──fault gone──► active
+      ▲───cancel─────┘                      any ──stop──► stopped ──start──► idle
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.status import Reason, State
+from sim2real.contract import Contract
+
+Float64 = NDArray[np.float64]
+
+_ROUNDING_RAD = 1e-5
+"""The graph's own clamps are float32; a correction below this is not worth counting."""
+_OUT_OF_RANGE_RAD = 0.1
+"""How far beyond its limits a joint may be measured before the encoder is not believed."""
+
+
+@dataclass
+class Readings:
+    """What a driver measures; arrays are filled in place. Joint arrays in policy order."""
+
+    joint_position: Float64
+    """`[J]` rad."""
+    joint_velocity: Float64
+    """`[J]` rad/s."""
+    end_effector_position: Float64
+    """`[3]` m, world frame."""
+    end_effector_orientation: Float64
+    """`[4]` unit quaternion wxyz, world frame."""
+    time_s: float = 0.0
+    """When they were measured, on the driver's clock."""
+
+    @classmethod
+    def empty(cls, joints: int) -> Readings:
+        """Zeros for `joints` joints."""
+        return cls(np.zeros(joints), np.zeros(joints), np.zeros(3), np.zeros(4))
+
+
+@dataclass
+class Safety:
+    """Limits and state of one robot; created by `Safety.of`."""
+
+    low: Float64
+    high: Float64
+    """Joint limits, `[J]` rad."""
+    max_step: Float64
+    """Velocity limit times control period, `[J]` rad."""
+    stale_after_s: float
+    target: Float64
+    """The present joint position target, `[J]` rad; meaningful once `started`."""
+    state: State = State.IDLE
+    reason: Reason = Reason.NO_GOAL
+    started: bool = False
+    ticks: int = 0
+    clamped: int = 0
+    transitions: int = 0
+    ticks_by_reason: list[int] = field(default_factory=lambda: [0] * len(Reason))
+    ticks_by_state: list[int] = field(default_factory=lambda: [0] * len(State))
+
+    @classmethod
+    def of(cls, contract: Contract, *, stale_after_periods: float = 3.0) -> Safety:
+        """Limits of a contract; readings older than `stale_after_periods` control periods are refused."""
+        joints = contract.robot.joints
+        period = contract.timing.control_dt_s
+        return cls(
+            low=np.array([joint.position_min_rad for joint in joints]),
+            high=np.array([joint.position_max_rad for joint in joints]),
+            max_step=np.array([joint.velocity_max_rad_s for joint in joints]) * period,
+            stale_after_s=stale_after_periods * period,
+            target=np.zeros(len(joints)),
+        )
+
+    def __post_init__(self) -> None:
+        joints = len(self.target)
+        self._lower, self._upper = np.empty(joints), np.empty(joints)
+        self._limited = np.empty(joints)
+
+    def start(self, measured: Float64) -> None:
+        """Take the measured joint positions `[J]` rad as target, and leave `stopped`."""
+        np.copyto(self.target, measured)
+        self.started = True
+        self.state, self.reason = State.IDLE, Reason.NO_GOAL
+
+    def check(self, readings: Readings, now_s: float) -> Reason:
+        """`FOLLOWING` when the readings can be trusted, else why not."""
+        if not -self.stale_after_s <= now_s - readings.time_s <= self.stale_after_s:
+            return Reason.READING_STALE
+        for values in (
+            readings.joint_position,
+            readings.joint_velocity,
+            readings.end_effector_position,
+            readings.end_effector_orientation,
+        ):
+            if not np.isfinite(values).all():
+                return Reason.READING_NOT_FINITE
+        position = readings.joint_position
+        if (position < self.low - _OUT_OF_RANGE_RAD).any() or (position > self.high + _OUT_OF_RANGE_RAD).any():
+            return Reason.READING_OUT_OF_RANGE
+        return Reason.FOLLOWING
+
+    def limit(self, command: NDArray[np.floating]) -> Reason:
+        """Move `target` towards a command `[J]` rad as far as the limits allow.
+
+        A command that is not finite leaves the target alone and returns why.
+        """
+        if not np.isfinite(command).all():
+            return Reason.COMMAND_NOT_FINITE
+        np.subtract(self.target, self.max_step, out=self._lower)
+        np.add(self.target, self.max_step, out=self._upper)
+        np.copyto(self._limited, command)
+        np.clip(self._limited, self.low, self.high, out=self._limited)
+        # Speed is clamped last: a target that starts outside its limits must not jump back.
+        np.clip(self._limited, self._lower, self._upper, out=self._limited)
+        np.subtract(self._limited, command, out=self._lower)
+        if np.abs(self._lower, out=self._lower).max() > _ROUNDING_RAD:
+            self.clamped += 1
+        np.copyto(self.target, self._limited)
+        return Reason.FOLLOWING
+
+    def settle(self, reason: Reason) -> None:
+        """End a tick: enter the state that `reason` leads to, and count."""
+        if self.state is State.STOPPED:
+            reason = Reason.STOPPED
+        if reason is not self.reason:
+            self.transitions += 1
+        self.reason, self.state = reason, reason.state
+        self.ticks += 1
+        self.ticks_by_reason[reason] += 1
+        self.ticks_by_state[self.state] += 1
+
+    def stop(self) -> None:
+        """Hold the present target until `start`."""
+        self.state, self.reason = State.STOPPED, Reason.STOPPED
+
+    def counters(self) -> dict[str, int]:
+        """Ticks by reason, and the rest, for summaries."""
+        named = {reason.name.lower(): count for reason, count in zip(Reason, self.ticks_by_reason, strict=True)}
+        return named | {"ticks": self.ticks, "clamped": self.clamped, "transitions": self.transitions}

@@ -1,0 +1,115 @@
+"""States, reasons and the status that callers see."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+StateName = Literal["idle", "active", "hold", "stopped"]
+
+
+class State(IntEnum):
+    """What the controller does with the robot."""
+
+    IDLE = 0
+    """No goal: the target stays where it is."""
+    ACTIVE = 1
+    """The policy moves the target towards the goal."""
+    HOLD = 2
+    """Something is wrong: the target stays where it is until that passes."""
+    STOPPED = 3
+    """Stopped on request: the target stays where it is until a restart."""
+
+    @property
+    def label(self) -> StateName:
+        """Lower-case name, as in messages."""
+        return _LABELS[self]
+
+
+_LABELS: dict[State, StateName] = {
+    State.IDLE: "idle",
+    State.ACTIVE: "active",
+    State.HOLD: "hold",
+    State.STOPPED: "stopped",
+}
+
+
+class Reason(IntEnum):
+    """Why the controller is in its state."""
+
+    FOLLOWING = 0
+    NO_GOAL = 1
+    CANCELLED = 2
+    GOAL_EXPIRED = 3
+    GOAL_NOT_FINITE = 4
+    READING_NOT_FINITE = 5
+    READING_OUT_OF_RANGE = 6
+    READING_STALE = 7
+    COMMAND_NOT_FINITE = 8
+    STOPPED = 9
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return _SENTENCES[self]
+
+    @property
+    def state(self) -> State:
+        """The state that this reason leads to."""
+        return _STATES.get(self, State.HOLD)
+
+
+_STATES = {
+    Reason.FOLLOWING: State.ACTIVE,
+    Reason.NO_GOAL: State.IDLE,
+    Reason.CANCELLED: State.IDLE,
+    Reason.STOPPED: State.STOPPED,
+}
+_SENTENCES = {
+    Reason.FOLLOWING: "following the goal",
+    Reason.NO_GOAL: "no goal was given yet",
+    Reason.CANCELLED: "the goal was cancelled",
+    Reason.GOAL_EXPIRED: "the goal's timeout has passed",
+    Reason.GOAL_NOT_FINITE: "the goal holds a number that is not finite",
+    Reason.READING_NOT_FINITE: "a reading is not finite",
+    Reason.READING_OUT_OF_RANGE: "a joint was measured far outside its limits",
+    Reason.READING_STALE: "the readings are too old",
+    Reason.COMMAND_NOT_FINITE: "the policy's command is not finite",
+    Reason.STOPPED: "a stop was requested",
+}
+
+
+class GoalStatus(BaseModel):
+    """Where the controller and its goal stand. Numbers that are not known (yet) are None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: StateName
+    reason: str
+    goal_id: str = ""
+    """Empty when no goal is being followed."""
+    goal_number: int = 0
+    """Counts the accepted goals and cancellations; a caller waits until its own number shows here."""
+    distance_m: float | None = None
+    """Tool to goal."""
+    angle_deg: float | None = None
+    """Between tool and goal orientation; 0 for policies that reach positions only."""
+    reachability: float | None = None
+    """The policy's own estimate that it reaches the goal within an episode, 0 to 1."""
+    reachable: bool | None = None
+    """`reachability` against the contract's threshold."""
+    within_tolerance: bool = False
+    """At this moment."""
+    reached: bool = False
+    """The goal has been within tolerance for the contract's `goal.hold_s` since it was set; stays true."""
+    ticks: int = 0
+    holds: int = 0
+    """Ticks spent in `hold`."""
+    clamped: int = 0
+    """Ticks in which the safety layer had to correct the policy's command."""
+    missed_periods: int = 0
+    """Control periods skipped because a tick was late (served loop only)."""
+    age_s: float = 0.0
+    """Time since the control loop wrote this status (served loop only)."""

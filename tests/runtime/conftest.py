@@ -1,0 +1,47 @@
+"""The policy file and the robot that most tests use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mujoco
+import pytest
+
+from runtime.policy import Policy
+from sim2real.contract import Contract
+from sim2real.task import Task, load_task
+from tests.runtime.small_policy import write_policy
+
+
+@pytest.fixture(scope="session")
+def task() -> Task:
+    return load_task("franka_pose")
+
+
+@pytest.fixture(scope="session")
+def contract(task: Task) -> Contract:
+    return task.contract
+
+
+@pytest.fixture(scope="session")
+def policy_path(contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_policy(tmp_path_factory.mktemp("policy") / "student.onnx", contract)
+
+
+@pytest.fixture
+def policy(policy_path: Path) -> Policy:
+    return Policy(policy_path)
+
+
+@pytest.fixture
+def model(task: Task) -> mujoco.MjModel:
+    model = mujoco.MjModel.from_xml_path(str(task.mjcf_path))
+    model.opt.timestep = task.contract.timing.physics_dt_s
+    return model
+
+
+@pytest.fixture
+def data(model: mujoco.MjModel) -> mujoco.MjData:
+    data = mujoco.MjData(model)
+    mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
+    return data

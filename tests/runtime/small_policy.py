@@ -1,0 +1,138 @@
+"""A small policy file with real inputs, outputs, contract and certificate, written with `onnx.helper`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from sim2real.contract import Contract
+from sim2real.policy_file import (
+    CERTIFICATE_KEY,
+    COMMAND_OUTPUT,
+    CONTRACT_DIGEST_KEY,
+    CONTRACT_KEY,
+    GOAL_POSITION,
+    REACHABILITY_OUTPUT,
+    Certificate,
+    input_sizes,
+)
+from sim2real.task import load_task
+
+GAIN = 1.5
+
+
+def steering_gains(contract: Contract) -> np.ndarray:
+    """`[3, J]`: joint motion per metre between goal and tool, by the transposed Jacobian at home."""
+    task = load_task(contract.task)
+    data = mujoco.MjData(task.model)
+    mujoco.mj_resetDataKeyframe(task.model, data, task.model.key("home").id)
+    mujoco.mj_forward(task.model, data)
+    jacobian = np.zeros((3, task.model.nv))
+    mujoco.mj_jacSite(task.model, data, jacobian, None, task.model.site("tool").id)
+    return jacobian.astype(np.float32)
+
+
+def build_model(contract: Contract) -> onnx.ModelProto:
+    """command = target + clip(gain * (goal - tool) J, -scale, scale), so the tool does move to near goals."""
+    joints = len(contract.robot.joints)
+    scale = np.array([contract.action.scale_rad], np.float32)
+    constants = {
+        "gains": GAIN * steering_gains(contract),
+        "scale": scale,
+        "minus_scale": -scale,
+        "low": np.array([[joint.position_min_rad for joint in contract.robot.joints]], np.float32),
+        "high": np.array([[joint.position_max_rad for joint in contract.robot.joints]], np.float32),
+        "axis": np.array([1], np.int64),
+        "zero": np.zeros((1, 1), np.float32),
+    }
+    sizes = input_sizes(contract)
+    others = [name for name in sizes if name not in (GOAL_POSITION, "end_effector_position", "joint_position_target")]
+    nodes = [
+        helper.make_node("Sub", [GOAL_POSITION, "end_effector_position"], ["error"]),
+        helper.make_node("MatMul", ["error", "gains"], ["wish"]),
+        helper.make_node("Min", ["wish", "scale"], ["below"]),
+        helper.make_node("Max", ["below", "minus_scale"], ["step"]),
+        helper.make_node("Add", ["joint_position_target", "step"], ["moved"]),
+        helper.make_node("Max", ["moved", "low"], ["above_low"]),
+        helper.make_node("Min", ["above_low", "high"], [COMMAND_OUTPUT]),
+        # Every input has to be used, or the exporter would have dropped it.
+        helper.make_node("Concat", others, ["rest"], axis=1),
+        helper.make_node("ReduceSum", ["rest", "axis"], ["sum"], keepdims=1),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Sigmoid", ["nothing"], [REACHABILITY_OUTPUT]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test_policy",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in sizes.items()],
+        [
+            helper.make_tensor_value_info(COMMAND_OUTPUT, TensorProto.FLOAT, ["batch", joints]),
+            helper.make_tensor_value_info(REACHABILITY_OUTPUT, TensorProto.FLOAT, ["batch", 1]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model
+
+
+def expected(contract: Contract, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """What `build_model` answers, in NumPy: `[B, J]` rad."""
+    scale = np.array(contract.action.scale_rad, np.float32)
+    wish = (inputs[GOAL_POSITION] - inputs["end_effector_position"]) @ (GAIN * steering_gains(contract))
+    low = np.array([joint.position_min_rad for joint in contract.robot.joints], np.float32)
+    high = np.array([joint.position_max_rad for joint in contract.robot.joints], np.float32)
+    return np.clip(inputs["joint_position_target"] + np.clip(wish, -scale, scale), low, high)
+
+
+def random_inputs(contract: Contract, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=(count, size)).astype(np.float32) for name, size in input_sizes(contract).items()}
+
+
+def write_policy(
+    path: Path,
+    contract: Contract,
+    *,
+    edit_model: Callable[[onnx.ModelProto], None] | None = None,
+    edit_metadata: Callable[[dict[str, str]], None] | None = None,
+) -> Path:
+    """A certified policy file; the two hooks damage it before it is written."""
+    model = build_model(contract)
+    inputs = random_inputs(contract, 8)
+    certificate = Certificate(
+        contract_sha256=contract.digest,
+        samples=8,
+        max_abs_error=0.0,
+        p99_abs_error=0.0,
+        opset=21,
+        nodes=len(model.graph.node),
+        parameters=21,
+        tick_us_p50=10.0,
+        tick_us_p99=20.0,
+        machine="test",
+        versions={},
+        golden_inputs={name: value.astype(float).tolist() for name, value in inputs.items()},
+        golden_outputs={
+            COMMAND_OUTPUT: expected(contract, inputs).astype(float).tolist(),
+            REACHABILITY_OUTPUT: [[0.5]] * 8,
+        },
+    )
+    properties = {
+        CONTRACT_KEY: contract.canonical_json,
+        CONTRACT_DIGEST_KEY: contract.digest,
+        CERTIFICATE_KEY: json.dumps(certificate.model_dump(mode="json")),
+    }
+    if edit_metadata:
+        edit_metadata(properties)
+    helper.set_model_props(model, properties)
+    if edit_model:
+        edit_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
