@@ -1,6 +1,6 @@
 """Student to one self-contained ONNX file, with contract, certificate and metadata.
 
-    export-onnx --student runs/pose_student -o student.onnx
+export-onnx --student runs/pose_student -o student.onnx
 """
 
 from sim2real.backends import xla

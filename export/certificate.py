@@ -13,18 +13,18 @@ import numpy as np
 import onnx
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheels send telemetry otherwise
-import onnxruntime  # noqa: E402
+import onnxruntime
 
-from export.graph import physical_function  # noqa: E402
-from sim2real.backends.native import NativeEnvironment  # noqa: E402
-from sim2real.contract import Contract  # noqa: E402
-from sim2real.errors import ShoalError  # noqa: E402
-from sim2real.goal_pool import EVALUATION_SEED_OFFSET  # noqa: E402
-from sim2real.interface import command, goal_vector, observe  # noqa: E402
-from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, Certificate, input_sizes  # noqa: E402
-from student.policy import greedy  # noqa: E402
-from student.run import Student  # noqa: E402
-from teacher.networks import count_parameters  # noqa: E402
+from export.graph import physical_function
+from sim2real.backends.native import NativeEnvironment
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+from sim2real.goal_pool import EVALUATION_SEED_OFFSET
+from sim2real.interface import command, goal_vector, observe
+from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, Certificate, input_sizes
+from student.policy import greedy
+from student.run import Student
+from teacher.networks import count_parameters
 
 MAX_ERROR = 1e-5
 _GOLDEN = 8
@@ -140,7 +140,7 @@ def _spread(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, count: 
 
 def _quaternions(rng: np.random.Generator, count: int) -> np.ndarray:
     values = rng.normal(size=(count, 4))
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
 
 
 def _concatenate(*parts: Inputs) -> Inputs:

@@ -28,7 +28,7 @@ def export_student(student: Student, output: Path, *, samples: int = 10_000) -> 
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     onnx.save(model, str(temporary))
-    os.replace(temporary, output)
+    temporary.replace(output)
     return certificate
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -26,7 +26,7 @@ class Arguments:
     """The ONNX file; `student.onnx` in the run's folder by default."""
     overwrite: bool = False
     """Replace an earlier run in the same folder."""
-    config: tyro.conf.OmitArgPrefixes[DistillConfig] = DistillConfig()
+    config: tyro.conf.OmitArgPrefixes[DistillConfig] = field(default_factory=DistillConfig)
 
 
 def main() -> None:

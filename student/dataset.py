@@ -38,7 +38,10 @@ class Dataset(NamedTuple):
 
 def create(*, capacity: int, inputs: jax.Array, labels: Labels) -> Dataset:
     """An empty ring for rows shaped as the given examples `[n, ...]`."""
-    empty = lambda x: jnp.zeros((capacity, *x.shape[1:]), x.dtype)  # noqa: E731
+
+    def empty(x: jax.Array) -> jax.Array:
+        return jnp.zeros((capacity, *x.shape[1:]), x.dtype)
+
     return Dataset(empty(inputs), jax.tree.map(empty, labels), jnp.zeros((), jnp.int32))
 
 
@@ -46,7 +49,10 @@ def insert(data: Dataset, inputs: jax.Array, labels: Labels) -> Dataset:
     """Append n rows, overwriting the oldest."""
     capacity, count = data.inputs.shape[0], inputs.shape[0]
     rows = (data.filled + jnp.arange(count)) % capacity
-    put = lambda ring, new: ring.at[rows].set(new)  # noqa: E731
+
+    def put(ring: jax.Array, new: jax.Array) -> jax.Array:
+        return ring.at[rows].set(new)
+
     return Dataset(put(data.inputs, inputs), jax.tree.map(put, data.labels, labels), data.filled + count)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +23,16 @@ from sim2real.interface import goal_size, observation_size, policy_inputs
 from student import dataset
 from student.config import DistillConfig
 from student.losses import action_error, gaussian_kl, normalised_distance
-from student.network import Projections, StudentParams, StudentPolicy
+from student.network import Projections, StudentParams
 from student.policy import greedy, make_policy
 from student.reachability import fit_reachability
+from teacher.networks import apply as network
 from teacher.networks import count_parameters
 from teacher.plots import plot_curves
 from teacher.progress import TrainingProgress
 from teacher.run_folder import MetricsLog, RunFolder
 from teacher.train import Teacher, evaluate
+from teacher.train import greedy as teacher_greedy
 
 
 class _State(NamedTuple):
@@ -125,7 +127,8 @@ class Distiller:
         inputs, labels = self._label(*flat)
         if data is None:
             data = dataset.create(capacity=config.dataset_size, inputs=inputs, labels=labels)
-        return _insert(data, inputs, labels)
+        inserted: dataset.Dataset = _insert(data, inputs, labels)
+        return inserted
 
     @partial(jax.jit, static_argnums=0)
     def _label(self, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, dataset.Labels]:
@@ -136,23 +139,22 @@ class Distiller:
         return policy_inputs(jnp, self.contract, observation, goal), labels
 
     @partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def _update_many(
-        self, state: _State, data: dataset.Dataset, key: jax.Array
-    ) -> tuple[_State, dict[str, jax.Array]]:
+    def _update_many(self, state: _State, data: dataset.Dataset, key: jax.Array) -> tuple[_State, dict[str, jax.Array]]:
         def one(state: _State, key: jax.Array) -> tuple[_State, dict[str, jax.Array]]:
             inputs, labels = dataset.sample(data, key, self.config.batch_size)
             parts = (state.policy, state.projections)
             gradient, metrics = jax.grad(self._loss, has_aux=True)(parts, inputs, labels)
             updates, optimizer = self.optimizer.update(gradient, state.optimizer, parts)
-            return _State(*optax.apply_updates(parts, updates), optimizer), metrics
+            policy, projections = cast(tuple[Any, Any], optax.apply_updates(parts, updates))
+            return _State(policy, projections, optimizer), metrics
 
         state, metrics = jax.lax.scan(one, state, jax.random.split(key, self.config.updates_per_round))
         return state, jax.tree.map(jnp.mean, metrics)
 
     def _loss(self, parts: tuple[Any, Any], inputs: jax.Array, labels: dataset.Labels) -> Any:
         config = self.config
-        mean, log_std, features = self.policy.apply(parts[0], inputs)
-        projected = self.projections.apply(parts[1], features)
+        mean, log_std, features = network(self.policy, parts[0], inputs)
+        projected = network(self.projections, parts[1], features)
         behaviour = gaussian_kl(labels.mean, labels.log_std, mean, log_std)
         action = action_error(labels.mean, mean)
         feature = normalised_distance(projected["features"], labels.features)
@@ -170,7 +172,7 @@ class Distiller:
         }  # fmt: skip
 
     def _write(self, student: Score, state: _State, reachability: dict[str, float], seconds: float) -> None:
-        teacher_score = evaluate(self.eval_env, _teacher_greedy(self.teacher), self.teacher.actor)
+        teacher_score = evaluate(self.eval_env, teacher_greedy(self.teacher.networks), self.teacher.actor)
         self.folder.write_summary(
             {
                 "task": self.contract.task,
@@ -191,9 +193,3 @@ class Distiller:
 @partial(jax.jit, donate_argnums=0)
 def _insert(data: dataset.Dataset, inputs: jax.Array, labels: dataset.Labels) -> dataset.Dataset:
     return dataset.insert(data, inputs, labels)
-
-
-def _teacher_greedy(teacher: Teacher) -> Any:
-    from teacher.train import greedy as teacher_greedy
-
-    return teacher_greedy(teacher.networks)

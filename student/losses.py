@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 
 
-def gaussian_kl(
-    teacher_mean: jax.Array, teacher_log_std: jax.Array, mean: jax.Array, log_std: jax.Array
-) -> jax.Array:
+def gaussian_kl(teacher_mean: jax.Array, teacher_log_std: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
     """Mean over the batch of KL(teacher || student) between diagonal Gaussians, `[B, J]` each, before the tanh."""
     variance_ratio = jnp.exp(2 * (teacher_log_std - log_std))
     distance = (teacher_mean - mean) ** 2 * jnp.exp(-2 * log_std)

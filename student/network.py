@@ -22,6 +22,7 @@ class StudentTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The last hidden layer's activations."""
         activation = nn.swish if self.config.activation == "swish" else nn.relu
         for _ in range(self.config.hidden_layers):
             x = nn.Dense(self.config.hidden_width)(x)
@@ -63,6 +64,7 @@ class Projections(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
+        """One projection for each name, `[B, size]`."""
         return {name: nn.Dense(size, name=name)(features) for name, size in self.sizes.items()}
 
 
@@ -73,6 +75,7 @@ class ReachabilityHead(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, features: jax.Array) -> jax.Array:
+        """The uncalibrated logit."""
         x = nn.relu(nn.Dense(self.width)(jnp.concatenate([inputs, features], -1)))
         return nn.Dense(1)(x)
 

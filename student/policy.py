@@ -12,6 +12,7 @@ from sim2real.interface import command, goal_vector, observe, policy_inputs
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 from student.config import StudentNetworkConfig
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
+from teacher.networks import apply as network
 
 
 def make_policy(contract: Contract, config: StudentNetworkConfig) -> StudentPolicy:
@@ -24,7 +25,8 @@ def greedy(contract: Contract, policy: StudentPolicy) -> Any:
 
     def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         inputs = policy_inputs(jnp, contract, observation, goal)
-        return policy.apply(params, inputs, method=StudentPolicy.action)[0]
+        action, _ = network(policy, params, inputs, method=StudentPolicy.action)
+        return jnp.asarray(action)
 
     return apply
 
@@ -39,8 +41,8 @@ def physical_policy(
     observation = observe(jnp, contract, inputs)
     goal = goal_vector(jnp, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
     network_inputs = policy_inputs(jnp, contract, observation, goal)
-    action, features = policy.apply(params.policy, network_inputs, method=StudentPolicy.action)
-    logit = ReachabilityHead().apply(params.reachability, network_inputs, features)
+    action, features = network(policy, params.policy, network_inputs, method=StudentPolicy.action)
+    logit = network(ReachabilityHead(), params.reachability, network_inputs, features)
     calibration = contract.reachability
     probability = jax.nn.sigmoid(calibration.slope * logit + calibration.offset)
     return command(jnp, contract, action, inputs), probability

@@ -24,6 +24,7 @@ from student.config import DistillConfig
 from student.losses import binary_cross_entropy
 from student.network import ReachabilityHead, StudentPolicy
 from student.policy import greedy
+from teacher.networks import apply
 
 _BATCH = 1024
 _PLATT_STEPS = 500
@@ -79,13 +80,13 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
     reached = episode_errors(contract, rollout).coarse
     inputs = policy_inputs(jnp, contract, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
     flat = inputs.reshape(-1, inputs.shape[-1])
-    features = policy.apply(params, flat, method=StudentPolicy.action)[1]
+    features = apply(policy, params, flat, method=StudentPolicy.action)[1]
     label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
     return _Group(np.asarray(flat), np.asarray(features), label)
 
 
 def _logits(head: ReachabilityHead, params: Any, group: _Group) -> np.ndarray:
-    return np.asarray(head.apply(params, group.inputs, group.features))[:, 0]
+    return np.asarray(apply(head, params, jnp.asarray(group.inputs), jnp.asarray(group.features)))[:, 0]
 
 
 def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
@@ -96,7 +97,7 @@ def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
     def one(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], None]:
         params, state = carry
         row = jax.random.randint(key, (_BATCH,), 0, label.shape[0])
-        loss = lambda p: binary_cross_entropy(head.apply(p, inputs[row], features[row])[:, 0], label[row])  # noqa: E731
+        loss = lambda p: binary_cross_entropy(apply(head, p, inputs[row], features[row])[:, 0], label[row])  # noqa: E731
         updates, state = optimizer.update(jax.grad(loss)(params), state, params)
         return (optax.apply_updates(params, updates), state), None
 
@@ -108,9 +109,10 @@ def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
     return fit((params, optimizer.init(params)), keys)[0]
 
 
-def _calibrate(logit: np.ndarray, label: np.ndarray) -> Calibration:
+def _calibrate(logit_on_host: np.ndarray, label_on_host: np.ndarray) -> Calibration:
     """Platt scaling (Platt 1999): the slope and offset that minimise cross entropy on held-out episodes."""
     optimizer = optax.adam(0.05)
+    logit, label = jnp.asarray(logit_on_host), jnp.asarray(label_on_host)
     params = {"slope": jnp.ones(()), "offset": jnp.zeros(())}
 
     def one(carry: Any, _: None) -> tuple[Any, None]:

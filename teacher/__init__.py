@@ -1,6 +1,6 @@
 """Contrastive goal-conditioned teachers of any depth.
 
-    train-teacher --task franka_pose --run runs/pose
+train-teacher --task franka_pose --run runs/pose
 """
 
 from sim2real.backends import xla

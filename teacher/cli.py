@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -22,7 +22,7 @@ class Arguments:
     """Folder for checkpoints, metrics and curves."""
     resume: Path | None = None
     """Continue the run in this folder; its own config applies."""
-    config: tyro.conf.OmitArgPrefixes[TeacherConfig] = TeacherConfig()
+    config: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from sim2real.interface import goal_features, goal_size, observation_size, polic
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.losses import categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
-from teacher.networks import Actor, Encoder, Trunk
+from teacher.networks import Actor, Encoder, Trunk, apply
 
 Params = Any
 Metrics = dict[str, jax.Array]
@@ -33,15 +33,16 @@ class Networks(NamedTuple):
 
     def act(self, params: Params, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Mean and log standard deviation before the tanh, and trunk features, for `[B, D]` and `[B, G]`."""
-        return self.actor.apply(params, policy_inputs(jnp, self.contract, observation, goal))
+        mean, log_std, features = apply(self.actor, params, policy_inputs(jnp, self.contract, observation, goal))
+        return mean, log_std, features
 
     def embed(self, params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
         """phi(s, a), `[B, E]`."""
-        return self.phi.apply(params["phi"], jnp.concatenate([observation, action], -1))
+        return jnp.asarray(apply(self.phi, params["phi"], jnp.concatenate([observation, action], -1)))
 
     def embed_goal(self, params: Params, goal: jax.Array) -> jax.Array:
         """psi(g), `[B, E]`."""
-        return self.psi.apply(params["psi"], goal_features(jnp, self.contract, goal))
+        return jnp.asarray(apply(self.psi, params["psi"], goal_features(jnp, self.contract, goal)))
 
 
 def make_networks(contract: Contract, config: NetworkConfig) -> Networks:
@@ -79,9 +80,11 @@ class Learner:
     def __init__(self, contract: Contract, network: NetworkConfig, config: LearnerConfig, total_updates: int) -> None:
         self.contract, self.config = contract, config
         self.networks = make_networks(contract, network)
-        self._optimizers = tuple(
-            _optimizer(rate, config, total_updates) for rate in (config.actor_learning_rate, config.critic_learning_rate)
-        ) + (optax.adam(config.alpha_learning_rate),)
+        self._optimizers = (
+            _optimizer(config.actor_learning_rate, config, total_updates),
+            _optimizer(config.critic_learning_rate, config, total_updates),
+            optax.adam(config.alpha_learning_rate),
+        )
 
     def init(self, key: jax.Array) -> LearnerState:
         """Fresh parameters and optimisers."""
@@ -165,9 +168,7 @@ class Learner:
         return critic_loss + actor_loss + alpha_loss, metrics
 
 
-def _mix_goals(
-    key: jax.Array, share: float, goal: jax.Array, embedding: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _mix_goals(key: jax.Array, share: float, goal: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Replace a share of the goals, with their embeddings, by those of other rows of the batch."""
     if share == 0:
         return goal, embedding

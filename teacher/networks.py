@@ -68,6 +68,7 @@ class Trunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Stem, blocks and, for `scaled`, the final LayerNorm."""
         blocks = num_blocks(self.depth, self.block_size)
         x = nn.swish(nn.LayerNorm()(nn.Dense(self.width, kernel_init=kernel_init)(x)))
         block = nn.remat(_Block, prevent_cse=False) if self.remat else _Block
@@ -85,6 +86,7 @@ class Actor(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Both heads on the trunk's features."""
         features = self.trunk(inputs)
         mean = nn.Dense(self.action_size, kernel_init=kernel_init, name="mean")(features)
         raw = nn.Dense(self.action_size, kernel_init=kernel_init, name="log_std")(features)
@@ -100,7 +102,13 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The embedding."""
         return nn.Dense(self.embedding_size, kernel_init=kernel_init, name="embedding")(self.trunk(x))
+
+
+def apply(module: nn.Module, params: Any, *inputs: jax.Array, method: Any = None) -> Any:
+    """`module.apply` without the union type that Flax gives to mutable collections."""
+    return module.apply(params, *inputs, method=method)
 
 
 def count_parameters(params: Any) -> int:

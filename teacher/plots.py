@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 - the backend must be chosen first
+import matplotlib.pyplot as plt
 
 _PANELS = (
     ("success", {"success_coarse": "coarse", "success_fine": "fine", "time_at_goal": "time at goal"}),

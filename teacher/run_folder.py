@@ -1,6 +1,6 @@
 """What a run leaves on disk: config, contract, metrics, curves; all written atomically.
 
-    runs/pose/config.yaml  contract.json  metrics.jsonl  summary.json  curves.png  tensorboard/  checkpoints/
+runs/pose/config.yaml  contract.json  metrics.jsonl  summary.json  curves.png  tensorboard/  checkpoints/
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 class RunFolder:
@@ -67,7 +67,9 @@ class RunFolder:
 
     def require_contract(self, contract: Contract) -> None:
         """Refuse to continue when the task no longer is what this run was started with."""
-        require_same_interface(self.contract(), contract, left_name=f"run {self.path.name}", right_name="the task today")
+        require_same_interface(
+            self.contract(), contract, left_name=f"run {self.path.name}", right_name="the task today"
+        )
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """`summary.json`, the run's result."""

@@ -180,9 +180,7 @@ class Trainer:
         self.checkpoints.save(self.round, learner=to_host(self.state)._asdict(), world=to_host(self._world()))
 
     def _restore(self) -> None:
-        learner, world = self.checkpoints.restore(
-            learner=to_host(self.state)._asdict(), world=to_host(self._world())
-        )
+        learner, world = self.checkpoints.restore(learner=to_host(self.state)._asdict(), world=to_host(self._world()))
         self.state = jax.tree.map(jnp.asarray, LearnerState(**learner))
         self.replay = replay.Replay(**jax.tree.map(jnp.asarray, world["replay"]))
         self.env.load_state_dict(world["environment"])

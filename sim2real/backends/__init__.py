@@ -20,7 +20,9 @@ def resolve(backend: BackendName) -> Literal["native", "mjx"]:
     return "native" if jax.default_backend() == "cpu" else "mjx"
 
 
-def make_environment(task: Task, backend: BackendName, *, num_envs: int, seed: int, wild_goal_share: float = 0.0) -> Environment:
+def make_environment(
+    task: Task, backend: BackendName, *, num_envs: int, seed: int, wild_goal_share: float = 0.0
+) -> Environment:
     """An environment of `num_envs` robots on the named backend.
 
     `wild_goal_share` of the goals are drawn without asking whether they can be reached, see
@@ -35,6 +37,8 @@ def make_environment(task: Task, backend: BackendName, *, num_envs: int, seed: i
             try:
                 from sim2real.backends.mjx import MjxEnvironment
             except ImportError as error:
-                raise ShoalError(f"backend: mjx needs the training extra, pip install 'shoal[train]' ({error}).") from error
+                raise ShoalError(
+                    f"backend: mjx needs the training extra, pip install 'shoal[train]' ({error})."
+                ) from error
 
             return MjxEnvironment(task, num_envs=num_envs, seed=seed, wild_goal_share=wild_goal_share)

@@ -62,7 +62,7 @@ class MjxEnvironment:
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share = wild_goal_share
-        self._device_pool = GoalPool(*(jnp.asarray(column) for column in self.pool))
+        self._device_pool = jax.tree.map(jnp.asarray, self.pool)
         self._addresses = Addresses.of(task.model, self.contract)
         self._model = put_model(task.model)
         template = mjx.make_data(task.model, impl="jax")
@@ -85,13 +85,16 @@ class MjxEnvironment:
             jnp.zeros(self.num_envs, jnp.int32),
             key,
         )
-        return jax.jit(self._restart)(blank, jnp.ones(self.num_envs, bool))
+        fresh: _State = jax.jit(self._restart)(blank, jnp.ones(self.num_envs, bool))
+        return fresh
 
     def place(self, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
         """Begin an episode in every environment from given starts `[N, J]` rad to goals `[N, 3]`, `[N, 4]`."""
         everywhere = jnp.ones(self.num_envs, bool)
         begin = jax.jit(self._begin)
-        self._state = begin(self._state, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation)))
+        self._state = begin(
+            self._state, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation))
+        )
 
     def _restart(self, state: _State, done: jax.Array) -> _State:
         """New starts and goals where `done`, `[N]` bool."""

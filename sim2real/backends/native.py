@@ -179,7 +179,7 @@ def _pack_rng(rng: np.random.Generator) -> np.ndarray:
 
 def _unpack_rng(rng: np.random.Generator, words: np.ndarray) -> None:
     values = [int(word) for word in words]
-    state = rng.bit_generator.state
+    state: dict[str, Any] = dict(rng.bit_generator.state)
     state["state"] = {
         name: sum(values[4 * block + i] << (32 * i) for i in range(4)) for block, name in enumerate(("state", "inc"))
     }
