@@ -29,6 +29,8 @@ clean: ## Remove the environment and caches; runs/ and models/ stay.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 
 $(BIN)/uv:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON) here; install Python 3.11 or newer, or name one with make PYTHON=/path/to/python3.11." >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Shoal needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name one with make PYTHON=/path/to/python3.11." >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { \

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Reading a contract takes a tenth of the time that loading MuJoCo does, so a robot-side tool need not wait.
+    # A contract can be read without MuJoCo, so a robot-side tool need not wait for it to load.
     if name not in __all__:
         raise AttributeError(f"module 'sim2real' has no attribute {name!r}")
     from sim2real import task

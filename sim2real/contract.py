@@ -238,7 +238,7 @@ def _positive_zeros(value: Any) -> Any:
     return value + 0.0 if isinstance(value, float) else value
 
 
-_PER_POLICY = ("lineage", "reachability")
+PER_POLICY = ("lineage", "reachability")
 """Fields that belong to one policy; two policies with the same interface may differ in them."""
 
 
@@ -266,7 +266,7 @@ def _walk(path: str, left: Any, right: Any) -> list[tuple[str, Any, Any]]:
 
 def require_same_interface(left: Contract, right: Contract, *, left_name: str, right_name: str) -> None:
     """Raise `ContractMismatch`, naming each field with both values, unless both share one interface."""
-    found = differences(left, right, ignore=_PER_POLICY)
+    found = differences(left, right, ignore=PER_POLICY)
     if found:
         shown = "; ".join(f"{path}: {a!r} in {left_name}, {b!r} in {right_name}" for path, a, b in found[:6])
         more = f" (and {len(found) - 6} more fields)" if len(found) > 6 else ""
