@@ -52,6 +52,11 @@ class Joint(Frozen):
 
     @model_validator(mode="after")
     def _home_within_limits(self) -> Self:
+        if not self.position_min_rad < self.position_max_rad:
+            raise ValueError(
+                f"joint {self.name!r}: position_min_rad {self.position_min_rad} must be below "
+                f"position_max_rad {self.position_max_rad}"
+            )
         if not self.position_min_rad <= self.home_rad <= self.position_max_rad:
             raise ValueError(
                 f"joint {self.name!r}: home_rad {self.home_rad} is outside "

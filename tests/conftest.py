@@ -1,0 +1,89 @@
+"""Shared by all tests: small goal pools, a compile cache, and one tiny teacher and student for the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from sim2real.backends import xla
+from sim2real.contract import Contract
+from sim2real.task import Task, load_task
+
+POOL_SIZE = 512
+
+# JAX reads its flags once, at the first import in the process, whichever test that is in.
+xla.configure()
+
+# Shared machines pause for seconds at a time, so a slow example says nothing about the code.
+settings.register_profile("shoal", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shoal")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled XLA programs between tests, subprocesses and sessions; `pytest --cache-clear` drops them."""
+    assert config.cache is not None
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+@pytest.fixture(scope="session")
+def pose_task() -> Task:
+    """The shipped task with pose goals."""
+    return load_task("franka_pose")
+
+
+@pytest.fixture(scope="session")
+def pose_contract(pose_task: Task) -> Contract:
+    """Its contract."""
+    return pose_task.contract
+
+
+@pytest.fixture(scope="session")
+def reach_contract() -> Contract:
+    """The contract of the shipped task with position goals."""
+    return load_task("franka_reach").contract
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_goal_pools() -> Iterator[None]:
+    """Environments made by tests draw from a few hundred starts and goals, which takes milliseconds."""
+    from sim2real.backends import native
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "_POOL_SIZE", POOL_SIZE)
+        yield
+
+
+@pytest.fixture(scope="session")
+def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished, tiny teacher for pose goals."""
+    from teacher.run_folder import RunFolder
+    from teacher.train import Trainer
+    from tests.teacher.tiny import tiny_config
+
+    folder = RunFolder(tmp_path_factory.mktemp("teacher") / "run")
+    Trainer(tiny_config(), folder).train()
+    return folder.path
+
+
+@pytest.fixture(scope="session")
+def student_run(teacher_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished, tiny student of `teacher_run`."""
+    from student.distill import Distiller
+    from student.run import save_student
+    from teacher.run_folder import RunFolder
+    from teacher.train import load_teacher
+    from tests.student.tiny import tiny_distill_config
+
+    teacher = load_teacher(teacher_run)
+    folder = RunFolder(tmp_path_factory.mktemp("student") / "run")
+    folder.start(tiny_distill_config(), teacher.contract)
+    distiller = Distiller(teacher, tiny_distill_config(), folder)
+    params, _ = distiller.run()
+    save_student(folder, distiller.contract, teacher.config.task, params)
+    return folder.path

@@ -1,0 +1,110 @@
+"""Hypothesis strategies for arbitrary valid contracts."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from sim2real.contract import (
+    Action,
+    Calibration,
+    Contract,
+    Goal,
+    Joint,
+    Lineage,
+    Reading,
+    Robot,
+    Timing,
+)
+
+names = st.text(min_size=1, max_size=12)
+positive = st.floats(1e-3, 1e3)
+
+
+def number(low: float, high: float) -> st.SearchStrategy[float]:
+    """Any double in `[low, high]`, negative zero among them."""
+    return st.floats(low, high, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def joints(draw: st.DrawFn, name: str) -> Joint:
+    """A joint with its home anywhere within its limits, ends included."""
+    low = draw(number(-10, 9))
+    high = low + draw(number(1e-2, 10))
+    return Joint(
+        name=name,
+        position_min_rad=low,
+        position_max_rad=high,
+        velocity_max_rad_s=draw(positive),
+        effort_max_nm=draw(positive),
+        stiffness_nm_rad=draw(positive),
+        damping_nms_rad=draw(number(0, 1e3)),
+        home_rad=draw(number(low, high)),
+    )
+
+
+@st.composite
+def goals(draw: st.DrawFn) -> Goal:
+    """A goal of either space in any box."""
+    low = draw(st.tuples(number(-5, 5), number(-5, 5), number(-5, 5)))
+    x, y, z = (corner + draw(number(1e-2, 5)) for corner in low)
+    return Goal(
+        space=draw(st.sampled_from(["position", "pose"])),
+        frame=draw(names),
+        position_min_m=low,
+        position_max_m=(x, y, z),
+        orientation_weight_m=draw(number(1e-3, 2)),
+        default_orientation_wxyz=draw(st.tuples(*[number(-1, 1)] * 4)),
+        coarse_position_m=draw(positive),
+        coarse_angle_deg=draw(positive),
+        fine_position_m=draw(positive),
+        fine_angle_deg=draw(positive),
+        hold_s=draw(number(0, 10)),
+    )
+
+
+@st.composite
+def readings(draw: st.DrawFn, name: str) -> Reading:
+    """A reading from any source that a robot has."""
+    return Reading(
+        name=name,
+        size=draw(st.integers(1, 64)),
+        unit=draw(names),
+        frame=draw(names),
+        source=draw(st.sampled_from(["encoder", "forward_kinematics", "last_command", "estimator"])),
+        noise_std=draw(number(0, 1)),
+    )
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> Contract:
+    """Any valid contract of one to four joints."""
+    joint_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    robot_joints = tuple(draw(joints(name)) for name in joint_names)
+    physics_dt = draw(number(1e-4, 0.02))
+    control_dt = physics_dt * draw(st.integers(1, 50))
+    fractions = [draw(number(0.01, 1)) for _ in robot_joints]
+    speeds = zip(fractions, robot_joints, strict=True)
+    return Contract(
+        task=draw(names),
+        robot=Robot(
+            name=draw(names),
+            mjcf_sha256=draw(names),
+            joints=robot_joints,
+            base_frame=draw(names),
+            end_effector_frame=draw(names),
+        ),
+        readings=tuple(draw(readings(name)) for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))),
+        action=Action(
+            scale_rad=tuple(fraction * joint.velocity_max_rad_s * control_dt for fraction, joint in speeds),
+            window_rad=draw(positive),
+        ),
+        goal=draw(goals()),
+        timing=Timing(physics_dt_s=physics_dt, control_dt_s=control_dt, episode_s=draw(positive)),
+        reachability=Calibration(slope=draw(number(-9, 9)), offset=draw(number(-9, 9)), threshold=draw(number(0, 1))),
+        lineage=Lineage(
+            teacher=draw(names),
+            student=draw(names),
+            teacher_depth=draw(st.integers(0, 1024)),
+            versions=draw(st.dictionaries(names, names, max_size=2)),
+        ),
+    )
