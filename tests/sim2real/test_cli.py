@@ -1,0 +1,139 @@
+"""The `sim2real` command, through its entry point."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from sim2real.cli import main
+from sim2real.contract import Contract
+from sim2real.task import TaskConfig, task_names
+from tests.sim2real.planar_arm import MJCF, TASK, write_task
+from tests.sim2real.test_policy_file import properties_of
+
+
+class Runner:
+    """Runs the command and keeps what it printed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str, status: int = 0) -> str:
+        """Standard output, or standard error where a status other than 0 or 1 is expected."""
+        self._monkeypatch.setattr("sys.argv", ["sim2real", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        assert code == status
+        captured = self._capsys.readouterr()
+        return captured.err if status > 1 else captured.out
+
+
+@pytest.fixture
+def sim2real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
+    return Runner(monkeypatch, capsys)
+
+
+def policy(folder: Path, contract: Contract) -> Path:
+    """The smallest ONNX file with a policy's metadata."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("a", "b")]
+    graph = helper.make_graph([helper.make_node("Identity", ["a"], ["b"])], "g", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, properties_of(contract))
+    onnx.save(model, folder / "student.onnx")
+    return folder / "student.onnx"
+
+
+def test_tasks_lists_all(sim2real: Runner) -> None:
+    out = sim2real("tasks")
+    assert all(name in out for name in task_names())
+    assert "25 Hz" in out
+
+
+def test_show(sim2real: Runner, pose_contract: Contract) -> None:
+    out = sim2real("show", "franka_pose")
+    assert pose_contract.digest[:16] in out
+    assert all(name in out for name in pose_contract.joint_names)
+    assert sim2real("show", "franka_pose", "--json") == pose_contract.canonical_json + "\n"
+
+
+def test_schema_accepts_what_the_loader_accepts(sim2real: Runner) -> None:
+    schema = json.loads(sim2real("schema"))
+    assert set(schema["required"]) <= set(TASK) <= set(schema["properties"])
+    assert schema["additionalProperties"] is False
+    assert schema == TaskConfig.model_json_schema()
+
+
+def test_diff_of_tasks_names_fields(sim2real: Runner) -> None:
+    out = sim2real("diff", "franka_pose", "franka_reach", status=1)
+    assert "goal.space: 'pose' in franka_pose, 'position' in franka_reach" in out
+    assert "same contract" in sim2real("diff", "franka_pose", "franka_pose")
+
+
+def test_diff_names_the_joint(sim2real: Runner, tmp_path: Path, pose_contract: Contract) -> None:
+    text = pose_contract.model_dump_json().replace('"stiffness_nm_rad":2500.0', '"stiffness_nm_rad":2400.0', 1)
+    (tmp_path / "old.json").write_text(text)
+    out = sim2real("diff", str(tmp_path / "old.json"), "franka_pose", status=1)
+    assert "robot.joints[3].stiffness_nm_rad (fr3_joint4): 2400.0 in" in out
+
+
+def test_diff_reads_a_policy(sim2real: Runner, tmp_path: Path, pose_contract: Contract) -> None:
+    file = str(policy(tmp_path, pose_contract.with_lineage(student="wide")))
+    out = sim2real("diff", file, "franka_pose")
+    assert "lineage.student: 'wide'" in out
+    assert "The interface is the same" in out
+    sim2real("diff", file, "franka_reach", status=1)
+
+
+def test_check_reports_and_passes(sim2real: Runner, tmp_path: Path) -> None:
+    out = sim2real("check", "franka_pose", "--samples", "200")
+    assert "touch themselves or the floor" in out
+    assert "franka_pose: ready to train." in out
+    mjcf = MJCF.replace('mass="0" rgba', 'mass="0" contype="0" conaffinity="0" rgba').replace(
+        '"/>\n      </body>',
+        '"/><body><joint name="wheel"/><geom size="0.01" contype="0" conaffinity="0"/></body></body>',
+    )
+    mjcf = mjcf.replace('qpos="0.2 0.5"', 'qpos="0.2 0.5 0"')
+    out = sim2real("check", str(write_task(tmp_path, mjcf=mjcf)), "--samples", "50")
+    assert "no geom can collide" in out
+    assert "no reading shows them: wheel" in out
+
+
+def test_check_refuses_delays_that_mjx_ignores(sim2real: Runner, tmp_path: Path) -> None:
+    path = write_task(tmp_path, mjcf=MJCF.replace('kp="50"', 'kp="50" delay="0.01" nsample="8"'))
+    assert "delay or nsample (elbow)" in sim2real("check", str(path), status=2)
+
+
+def test_check_refuses_a_goal_box_out_of_reach(sim2real: Runner, tmp_path: Path) -> None:
+    path = write_task(tmp_path, goal__position_min_m=[2, 2, 2], goal__position_max_m=[3, 3, 3])
+    assert "widen goal.position_min_m" in sim2real("check", str(path), status=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.onnx", None, "no file at"),
+        ("gone.json", None, "no file at"),
+        ("bad.json", "{}", "not a contract"),
+        ("bad.onnx", "not a graph", "ONNX Runtime cannot load it"),
+    ],
+)
+def test_unreadable_files(sim2real: Runner, tmp_path: Path, name: str, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    error = sim2real("diff", str(tmp_path / name), "franka_pose", status=2)
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_user_errors_are_one_sentence_and_status_2(sim2real: Runner) -> None:
+    error = sim2real("show", "franka_pour", status=2)
+    assert error.startswith("error: task: unknown task 'franka_pour'")
+    assert error.count("\n") == 1
