@@ -91,13 +91,16 @@ def _episode_ends(last: jax.Array, times: jax.Array) -> jax.Array:
 
 
 def sample(buffer: Replay, key: jax.Array, *, batch_size: int, gamma: float) -> Batch:
-    """B steps with hindsight goals, the offset k >= 1 with probability proportional to gamma^k."""
+    """B steps with hindsight goals, the offset k >= 1 with probability proportional to gamma^k.
+
+    Every environment must hold three steps or more, and episodes two or more.
+    """
     capacity, num_envs = buffer.end.shape
     env_key, time_key, offset_key = jax.random.split(key, 3)
     env = jax.random.randint(env_key, (batch_size,), 0, num_envs)
     oldest = jnp.maximum(buffer.head - capacity, 0)
     # The newest step has no future and the oldest may be needed as the step before, see below.
-    time = jax.random.randint(time_key, (batch_size,), oldest + 1, buffer.head)
+    time = jax.random.randint(time_key, (batch_size,), oldest + 1, buffer.head - 1)
     known = buffer.end[time % capacity, env]
     end = jnp.where(known == _OPEN, buffer.head - 1, known)
     # The last step of an episode has no future of its own: take the step before it.
