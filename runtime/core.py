@@ -113,7 +113,7 @@ class Core:
             within_tolerance=self.within_tolerance,
             reached=self.reached,
             ticks=safety.ticks,
-            holds=safety.ticks_by_state[State.HOLD],
+            holds=safety.holds,
             clamped=safety.clamped,
         )
 

@@ -20,7 +20,7 @@ from sim2real.errors import ShoalError
 _TOO_LATE = "onnxruntime" in sys.modules and os.environ.get("ORT_DISABLE_TELEMETRY") != "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 try:
-    import onnxruntime  # type: ignore[import-untyped]  # noqa: E402
+    import onnxruntime
 except ImportError as error:
     raise ShoalError(
         f"onnxruntime cannot be imported ({error}); install one of shoal[cpu] and shoal[gpu], "

@@ -139,6 +139,11 @@ class Safety:
         self.ticks_by_reason[reason] += 1
         self.ticks_by_state[self.state] += 1
 
+    @property
+    def holds(self) -> int:
+        """Ticks spent in `hold`."""
+        return self.ticks_by_state[State.HOLD]
+
     def stop(self) -> None:
         """Hold the present target until `start`."""
         self.state, self.reason = State.STOPPED, Reason.STOPPED

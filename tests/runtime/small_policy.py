@@ -39,7 +39,7 @@ def steering_gains(contract: Contract) -> np.ndarray:
 
 
 def build_model(contract: Contract) -> onnx.ModelProto:
-    """command = target + clip(gain * (goal - tool) J, -scale, scale), so the tool does move to near goals."""
+    """Command = target + clip(gain * (goal - tool) J, -scale, scale), so the tool does move to near goals."""
     joints = len(contract.robot.joints)
     scale = np.array([contract.action.scale_rad], np.float32)
     constants = {

@@ -1,0 +1,1 @@
+"""Robots, simulated or real, behind one small interface, see `runtime.drivers.base`."""

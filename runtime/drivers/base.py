@@ -1,0 +1,91 @@
+"""What the served loop needs from a robot, and how a driver is found by name.
+
+A driver of your own is any class with these members; serve it with `--robot my_package.my_module:MyDriver`.
+It is called with the contract and `DriverOptions`, and must raise `ContractMismatch` when the robot is not the
+contract's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.goals import ResolvedGoal
+from runtime.safety import Float64, Readings
+from sim2real.contract import Contract
+from sim2real.errors import ContractMismatch, ShoalError
+
+
+@dataclass(frozen=True)
+class DriverOptions:
+    """What the command line can say to a driver."""
+
+    mjcf: Path | None = None
+    """Another MJCF than the one that ships with Shoal (simulated robots)."""
+    speed: float = 1.0
+    """Simulated seconds per second; 0 is as fast as possible (simulated robots)."""
+
+
+class Driver(Protocol):
+    """A robot. Joint arrays are in driver order, the order of `joint_names`; the loop maps by name."""
+
+    joint_names: tuple[str, ...]
+    """All joints of the contract, in the robot's own order."""
+    owns_clock: bool
+    """True when `read` itself waits for the next control period, as a fieldbus does; the loop then never sleeps."""
+    period_s: float
+    """Wall time between two control periods, for a loop that paces itself."""
+    description: str
+    """One line for the start-up report."""
+
+    def read(self, out: Readings) -> None:
+        """Fill in the latest readings, joint arrays in driver order, and `time_s` on the clock of `now_s`."""
+
+    def write(self, command: Float64) -> None:
+        """New joint targets `[J]` rad in driver order, to be approached linearly over one control period."""
+
+    def now_s(self) -> float:
+        """The driver's clock: monotonic seconds, simulated ones in a simulation."""
+
+    def show_goal(self, goal: ResolvedGoal) -> None:
+        """Called once per new goal; a simulation may draw a marker."""
+
+    def close(self) -> None:
+        """Release the robot, which keeps holding its last target."""
+
+
+class JointOrder:
+    """Moves joint arrays between driver order and policy order, by name, without allocating."""
+
+    def __init__(self, policy_names: tuple[str, ...], driver_names: tuple[str, ...]) -> None:
+        if sorted(policy_names) != sorted(driver_names):
+            raise ContractMismatch(
+                f"robot.joints: {list(policy_names)!r} in the policy, {list(driver_names)!r} in the driver; "
+                "serve the robot that the policy was trained for."
+            )
+        self._policy_from_driver: NDArray[np.intp] = np.array([driver_names.index(name) for name in policy_names])
+        self._driver_from_policy: NDArray[np.intp] = np.array([policy_names.index(name) for name in driver_names])
+
+    def to_policy(self, driver_order: Float64, out_policy_order: Float64) -> None:
+        """`[J]` to `[J]`."""
+        np.take(driver_order, self._policy_from_driver, out=out_policy_order, mode="clip")
+
+    def to_driver(self, policy_order: Float64, out_driver_order: Float64) -> None:
+        """`[J]` to `[J]`."""
+        np.take(policy_order, self._driver_from_policy, out=out_driver_order, mode="clip")
+
+
+def open_driver(name: str, contract: Contract, options: DriverOptions) -> Driver:
+    """The driver called `name`: `mujoco`, or `module:factory` for one of your own. Raises `ShoalError`."""
+    module_name, _, factory_name = ("runtime.drivers.mujoco:MujocoDriver" if name == "mujoco" else name).partition(":")
+    try:
+        factory = getattr(import_module(module_name), factory_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ShoalError(f"robot: no driver {name!r} ({error}); use mujoco, or MODULE:FACTORY of your own.") from error
+    return cast(Callable[[Contract, DriverOptions], Driver], factory)(contract, options)

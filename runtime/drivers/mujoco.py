@@ -1,0 +1,154 @@
+"""A simulated robot: C MuJoCo with the MJCF that the policy was trained on.
+
+Simulated time follows wall time times `speed`, in whole control periods: when the loop misses periods, the
+robot meanwhile holds its last target, as a real one does. Speed 0 advances one period per tick, as fast as it
+can. Within a period the servo targets move linearly, one increment per physics step, as in training.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib import resources
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from runtime.drivers.base import DriverOptions
+from runtime.goals import ResolvedGoal
+from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate, robot_differences
+from runtime.safety import Float64, Readings
+from sim2real.contract import Contract
+from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.model import compiled_digest, load_mjcf
+
+_COMPARED = (
+    "body_mass", "body_inertia", "body_pos", "body_quat", "body_gravcomp", "jnt_range", "dof_armature", "dof_damping",
+    "dof_frictionloss", "geom_size", "geom_friction", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange",
+    "actuator_ctrlrange", "site_pos", "site_quat", "key_qpos",
+)  # fmt: skip
+_GOAL_BODY = "goal"
+_MAX_CATCH_UP_PERIODS = 25
+
+
+class MujocoDriver:
+    """See `runtime.drivers.base.Driver`. Starts at the contract's home."""
+
+    def __init__(self, contract: Contract, options: DriverOptions) -> None:
+        if not options.speed >= 0:
+            raise ShoalError(f"--speed must be 0 (as fast as possible) or positive, got {options.speed:g}.")
+        path = options.mjcf or shipped_mjcf(contract.robot.name)
+        self.model = load_mjcf(path)
+        require_same_model(self.model, contract, path)
+        self.model.opt.timestep = contract.timing.physics_dt_s
+        self._substeps = require_rate(self.model.opt.timestep, contract)
+        self._robot = MujocoRobot(self.model, contract)
+        self.data = mujoco.MjData(self.model)
+        home = np.array([joint.home_rad for joint in contract.robot.joints])
+        self.data.qpos[self._robot.addresses.qpos] = home
+        self.data.ctrl[self._robot.addresses.actuator] = home
+        self.joint_names = contract.joint_names
+        self.owns_clock = options.speed == 0
+        self.period_s = contract.timing.control_dt_s / (options.speed or 1.0)
+        pace = "as fast as possible" if self.owns_clock else f"{options.speed:g} x real time"
+        self.description = f"mujoco {mujoco.__version__}, {path.name}, {pace}"
+        self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
+        self._goal_mocap = _mocap_of(self.model, _GOAL_BODY)
+        self._started_s: float | None = None
+        self._periods = 0
+
+    def read(self, out: Readings) -> None:
+        """Advance to the present, then measure."""
+        for _ in range(self._due_periods()):
+            self._advance_period()
+        self._robot.read(self.data, out)
+
+    def write(self, command: Float64) -> None:
+        """Targets `[J]` rad for the coming control period."""
+        np.copyto(self._previous, self._target)
+        np.copyto(self._target, command)
+
+    def now_s(self) -> float:
+        """Simulated time."""
+        return float(self.data.time)
+
+    def show_goal(self, goal: ResolvedGoal) -> None:
+        """Move the mocap body `goal`, where the model has one."""
+        if self._goal_mocap >= 0:
+            self.data.mocap_pos[self._goal_mocap] = goal.position
+            self.data.mocap_quat[self._goal_mocap] = goal.orientation_wxyz
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _due_periods(self) -> int:
+        if self._started_s is None:
+            self._started_s = time.perf_counter()
+            return 0
+        if self.owns_clock:
+            return 1
+        elapsed = round((time.perf_counter() - self._started_s) / self.period_s)
+        due = max(1, elapsed - self._periods)
+        self._periods += due
+        # After a suspended process there is no use in simulating the whole pause.
+        return min(due, _MAX_CATCH_UP_PERIODS)
+
+    def _advance_period(self) -> None:
+        actuator = self._robot.addresses.actuator
+        for step in range(self._substeps):
+            interpolate(self._previous, self._target, (step + 1) / self._substeps, self._between)
+            self.data.ctrl[actuator] = self._between
+            mujoco.mj_step(self.model, self.data)
+        np.copyto(self._previous, self._target)
+
+
+def shipped_mjcf(robot: str) -> Path:
+    """The MJCF of a robot that ships with Shoal; raises `ShoalError` for an unknown name."""
+    folder = Path(str(resources.files("sim2real"))) / "robots"
+    found = sorted((folder / robot).glob("*.xml"))
+    if len(found) != 1:
+        known = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        raise ShoalError(f"robot.name: no MJCF ships for {robot!r} (shipped: {', '.join(known)}); give --mjcf PATH.")
+    return found[0]
+
+
+def require_same_model(model: mujoco.MjModel, contract: Contract, path: Path) -> None:
+    """Raise `ContractMismatch` unless the compiled digest is the contract's, naming what differs."""
+    digest = compiled_digest(model)
+    if digest == contract.robot.mjcf_sha256:
+        return
+    found = [
+        f"{field}: {wanted!r} in the policy, {got!r} in the model"
+        for field, wanted, got in robot_differences(model, contract)
+    ]
+    shown = "; ".join((found or _differences_to_shipped(model, contract))[:6])
+    raise ContractMismatch(
+        f"robot.mjcf_sha256: {contract.robot.mjcf_sha256[:12]} in the policy, {digest[:12]} in {path.name}"
+        f"{': ' + shown if shown else ''}. Serve the MJCF that the policy was trained with."
+    )
+
+
+def _differences_to_shipped(model: mujoco.MjModel, contract: Contract) -> list[str]:
+    """Compiled fields in which `model` differs from the shipped MJCF, if that is the one trained with."""
+    try:
+        shipped = load_mjcf(shipped_mjcf(contract.robot.name))
+    except ShoalError:
+        return []
+    if compiled_digest(shipped) != contract.robot.mjcf_sha256:
+        return []
+    found = []
+    for field in _COMPARED:
+        wanted, got = np.asarray(getattr(shipped, field)), np.asarray(getattr(model, field))
+        if wanted.shape != got.shape:
+            found.append(f"{field}: shape {list(wanted.shape)} in the policy, {list(got.shape)} in the model")
+        elif not np.array_equal(wanted, got):
+            where = tuple(int(i) for i in np.argwhere(wanted != got)[0])
+            found.append(
+                f"{field}{list(where)}: {float(wanted[where])!r} in the policy, {float(got[where])!r} in the model"
+            )
+    return found
+
+
+def _mocap_of(model: mujoco.MjModel, body: str) -> int:
+    index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, body)
+    return int(model.body_mocapid[index]) if index >= 0 else -1

@@ -1,0 +1,44 @@
+"""Options of `runtime serve`; light, so that the command line can show them without loading the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Drive a robot with a policy file and take goal poses from clients."""
+
+    model: Path
+    """The policy file, written by export-onnx."""
+    robot: str = "mujoco"
+    """mujoco, or MODULE:FACTORY of your own driver."""
+    mjcf: Path | None = None
+    """Simulate this MJCF instead of the one that ships with Shoal; it must compile to the contract's digest."""
+    speed: float = 1.0
+    """Simulated seconds per second; 0 is as fast as possible."""
+    goals: Path | None = None
+    """YAML list of goals to visit first, one after the other."""
+    exit_after_goals: bool = False
+    """End when the last goal of --goals is reached or given up."""
+    duration: float | None = None
+    """End after this time, s on the robot's clock."""
+    socket: Path | None = None
+    """Unix socket to listen on; a private path of this user if not given."""
+    listen: str | None = None
+    """Also listen on HOST:PORT of the loopback interface."""
+    json: Path | None = None
+    """Write the summary here."""
+    realtime: bool = True
+    """Try SCHED_FIFO, locked memory and a frozen garbage collector; says what was permitted."""
+    priority: int = 50
+    """SCHED_FIFO priority."""
+    cpu: int | None = None
+    """Pin the control loop to this core."""
+    spin_us: float = 0.0
+    """Busy waiting before each deadline; useful only with SCHED_FIFO."""
+    stale_after_periods: float = 3.0
+    """Readings older than this many control periods make the robot hold."""
+    quiet: bool = False
+    """No status display."""

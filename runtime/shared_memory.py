@@ -1,0 +1,128 @@
+"""Two slots of shared memory between gateway and control loop: goals one way, status the other.
+
+Each slot has one writer and one reader and always holds the latest record (no queue). Layout of a slot:
+
+    0   uint64  sequence, odd while the writer is writing
+    8   uint32  CRC-32 of the record
+    16  bytes   the record, a NumPy structured dtype
+
+A reader copies, then compares sequence and CRC; a torn copy is retried a few times and then given up for this
+tick, never waited for. The CRC also catches what a sequence number alone does not on processors that reorder
+stores. The memory is an unlinked file whose descriptor the child inherits, so nothing is left behind by a crash.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import zlib
+
+import numpy as np
+
+RECORD_OFFSET = 16
+_TRIES = 3
+_SLOT_BYTES = 1024
+
+GOAL_DTYPE = np.dtype(
+    [
+        ("number", np.uint64),
+        ("written_ns", np.int64),
+        ("stop", np.uint8),
+        ("active", np.uint8),
+        ("id", "S32"),
+        ("position", np.float64, 3),
+        ("orientation_wxyz", np.float64, 4),
+        ("position_tolerance_m", np.float64),
+        ("angle_tolerance_deg", np.float64),
+        ("valid_for_s", np.float64),
+    ]
+)
+"""Gateway to loop. `written_ns` is the system's monotonic clock; `active` 0 means cancelled; `stop` stays 1."""
+
+STATUS_DTYPE = np.dtype(
+    [
+        ("goal_number", np.uint64),
+        ("written_ns", np.int64),
+        ("goal_id", "S32"),
+        ("state", np.uint8),
+        ("reason", np.uint8),
+        ("within_tolerance", np.uint8),
+        ("reached", np.uint8),
+        ("distance_m", np.float64),
+        ("angle_deg", np.float64),
+        ("reachability", np.float64),
+        ("ticks", np.uint64),
+        ("holds", np.uint64),
+        ("clamped", np.uint64),
+        ("missed_periods", np.uint64),
+    ]
+)
+"""Loop to gateway. Unknown numbers are NaN."""
+
+
+class Slot:
+    """One record in shared memory. `value` is this side's own copy, shape `[1]` of the dtype."""
+
+    def __init__(self, buffer: mmap.mmap, offset: int, dtype: np.dtype[np.void]) -> None:
+        self.value = np.zeros(1, dtype)
+        self.torn = 0
+        """Reads given up because the record was being written or did not match its CRC."""
+        self._local = self.value.view(np.uint8)
+        self._scratch = np.zeros_like(self._local)
+        self._local_bytes, self._scratch_bytes = self._local.data, self._scratch.data
+        self._sequence = np.frombuffer(buffer, np.uint64, 1, offset)
+        self._crc = np.frombuffer(buffer, np.uint32, 1, offset + 8)
+        self._shared = np.frombuffer(buffer, np.uint8, dtype.itemsize, offset + RECORD_OFFSET)
+        self._seen = 0
+
+    def write(self) -> None:
+        """Publish `value`."""
+        # A writer that died in the middle left an odd number; the next odd one is then two further.
+        writing = (int(self._sequence[0]) + 1) | 1
+        self._sequence[0] = writing
+        np.copyto(self._shared, self._local)
+        self._crc[0] = zlib.crc32(self._local_bytes)
+        self._sequence[0] = writing + 1
+
+    def read(self) -> bool:
+        """Take over a newly published record into `value`; False when there is none or it could not be read."""
+        for _ in range(_TRIES):
+            before = int(self._sequence[0])
+            if before == self._seen:
+                return False
+            if before % 2:
+                continue
+            np.copyto(self._scratch, self._shared)
+            crc = int(self._crc[0])
+            if int(self._sequence[0]) == before and zlib.crc32(self._scratch_bytes) == crc:
+                np.copyto(self._local, self._scratch)
+                self._seen = before
+                return True
+        self.torn += 1
+        return False
+
+
+class SharedSlots:
+    """The mapped memory with both slots."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, 2 * _SLOT_BYTES)
+        self.goal = Slot(self._map, 0, GOAL_DTYPE)
+        self.status = Slot(self._map, _SLOT_BYTES, STATUS_DTYPE)
+
+    @classmethod
+    def create(cls) -> SharedSlots:
+        """New zeroed memory; hand `descriptor` to the other process."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("shoal-runtime")
+        else:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, 2 * _SLOT_BYTES)
+        return cls(descriptor)
+
+    def close(self) -> None:
+        """Close the descriptor; the mapping goes with the last view on it."""
+        os.close(self.descriptor)

@@ -1,0 +1,101 @@
+"""Starts the gateway process, watches it between ticks, and starts it again when it dies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from runtime.display import DisplayKind
+from runtime.gateway import GatewayConfig
+from runtime.protocol import Address
+from runtime.shared_memory import SharedSlots
+from sim2real.contract import Contract
+
+_CHECK_EVERY_S = 0.25
+_FIRST_BACKOFF_S = 0.5
+_LONGEST_BACKOFF_S = 10.0
+_STABLE_AFTER_S = 10.0
+_END_S = 2.0
+
+
+class GatewaySupervisor:
+    """The gateway process of one server; it ends with this process, however that ends."""
+
+    def __init__(
+        self, contract: Contract, slots: SharedSlots, addresses: list[Address], *, display: DisplayKind
+    ) -> None:
+        for address in addresses:
+            address.require_free()
+        # Taken before the control process pins itself.
+        cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+        self._config = GatewayConfig(
+            contract=contract,
+            descriptor=slots.descriptor,
+            addresses=tuple(str(address) for address in addresses),
+            display=display,
+            cores=cores,
+        )
+        self.restarts = 0
+        self._backoff_s = _FIRST_BACKOFF_S
+        self._next_check_s = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running gateway; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Start the process; takes about a millisecond, the process itself is ready a little later."""
+        self._started_s = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "runtime.gateway"],
+            stdin=subprocess.PIPE,
+            pass_fds=[self._config.descriptor],
+        )
+        assert self._process.stdin is not None
+        # Far below a pipe's buffer, so this never blocks.
+        self._process.stdin.write(self._config.model_dump_json().encode() + b"\n")
+        self._process.stdin.flush()
+
+    def check(self) -> None:
+        """Between two ticks: restart a dead gateway, at most once per back-off time. Never raises."""
+        now = time.monotonic()
+        if now < self._next_check_s or self._process is None:
+            return
+        self._next_check_s = now + _CHECK_EVERY_S
+        if self._process.poll() is None:
+            if now - self._started_s > _STABLE_AFTER_S:
+                self._backoff_s = _FIRST_BACKOFF_S
+            return
+        if now - self._started_s < self._backoff_s:
+            return
+        self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
+        self.restarts += 1
+        try:
+            self._close_input()
+            self.start()
+        except OSError:
+            # Out of processes or memory just now; the loop goes on, and the next check tries again.
+            self._started_s = now
+
+    def close(self) -> None:
+        """End the gateway."""
+        if self._process is None:
+            return
+        self._close_input()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _close_input(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            try:
+                self._process.stdin.close()
+            except BrokenPipeError:
+                return
