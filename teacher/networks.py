@@ -4,12 +4,17 @@
 (arXiv 2503.14858); a stem and a head come on top. Blocks are scanned over stacked parameters, so compile time
 does not grow with depth.
 
-Two block designs:
+Block designs, compared in docs/depth.md:
 
-- `paper`: four times Dense, LayerNorm, swish, then add the block's input. The stream grows with depth, and
-  the actor's tanh saturates at initialisation from a few hundred layers on.
 - `scaled` (default): the branch is multiplied by 1 / sqrt(number of blocks) and a LayerNorm follows the last
   block, which keeps the stream's scale the same at every depth.
+- `paper`: four times Dense, LayerNorm, swish, then add the block's input. The stream grows with depth, and
+  the actor's tanh saturates at initialisation from a few hundred layers on.
+- `pre_norm`: LayerNorm before each Dense instead of after it (arXiv 2002.04745), scaled branches, final LayerNorm.
+- `learned_scale`: as `scaled`, with a trainable factor for each block that starts at 1 / number of blocks
+  (arXiv 2003.04887 starts at zero).
+- `spherical`: the stream is a unit vector that each block turns a little, as in hyperspherical normalisation
+  (SimbaV2, arXiv 2502.15280); the step is trainable and starts at 1 / number of blocks.
 
 Shapes: `B` batch, `D` observation size, `G` goal-vector size, `J` action size, `E` embedding size.
 """
@@ -24,7 +29,7 @@ import jax.numpy as jnp
 
 from sim2real.errors import ShoalError
 
-BlockDesign = Literal["scaled", "paper"]
+BlockDesign = Literal["scaled", "paper", "pre_norm", "learned_scale", "spherical"]
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -46,14 +51,34 @@ class _Block(nn.Module):
 
     width: int
     block_size: int
-    branch_scale: float
+    blocks: int
+    design: BlockDesign
 
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
         h = x
         for _layer in range(self.block_size):
-            h = nn.swish(nn.LayerNorm()(nn.Dense(self.width, kernel_init=kernel_init)(h)))
-        return x + self.branch_scale * h, None
+            if self.design == "pre_norm":
+                h = nn.swish(nn.Dense(self.width, kernel_init=kernel_init)(nn.LayerNorm()(h)))
+            else:
+                h = nn.swish(nn.LayerNorm()(nn.Dense(self.width, kernel_init=kernel_init)(h)))
+        return self._join(x, h), None
+
+    def _join(self, x: jax.Array, h: jax.Array) -> jax.Array:
+        small = nn.initializers.constant(1 / self.blocks)
+        match self.design:
+            case "paper":
+                return x + h
+            case "scaled" | "pre_norm":
+                return x + self.blocks**-0.5 * h
+            case "learned_scale":
+                return x + self.param("branch_scale", small, ()) * h
+            case "spherical":
+                return _unit(x + self.param("step", small, (self.width,)) * (_unit(h) - x))
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    return x / jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-6)
 
 
 class Trunk(nn.Module):
@@ -68,14 +93,15 @@ class Trunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Stem, blocks and, for `scaled`, the final LayerNorm."""
+        """Stem, blocks and, except for `paper`, the final LayerNorm."""
         blocks = num_blocks(self.depth, self.block_size)
         x = nn.swish(nn.LayerNorm()(nn.Dense(self.width, kernel_init=kernel_init)(x)))
+        if self.design == "spherical":
+            x = _unit(x)
         block = nn.remat(_Block, prevent_cse=False) if self.remat else _Block
         scanned = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=blocks)
-        scale = blocks**-0.5 if self.design == "scaled" else 1.0
-        x, _ = scanned(self.width, self.block_size, scale, name="blocks")(x, None)
-        return nn.LayerNorm(name="final_norm")(x) if self.design == "scaled" else x
+        x, _ = scanned(self.width, self.block_size, blocks, self.design, name="blocks")(x, None)
+        return x if self.design == "paper" else nn.LayerNorm(name="final_norm")(x)
 
 
 class Actor(nn.Module):
