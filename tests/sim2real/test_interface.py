@@ -26,7 +26,8 @@ def contract(request: pytest.FixtureRequest) -> Contract:
 
 def unit_quaternions(rng: np.random.Generator, count: int) -> np.ndarray:
     quaternion = rng.normal(size=(count, 4))
-    return quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)
+    quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+    return quaternion
 
 
 def random_readings(contract: Contract, seed: int) -> dict[str, np.ndarray]:
