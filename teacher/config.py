@@ -48,12 +48,13 @@ class LearnerConfig(Config):
     actor_learning_rate: Rate = 3e-4
     critic_learning_rate: Rate = 3e-4
     alpha_learning_rate: Rate = 3e-4
-    final_learning_rate_fraction: Share = 1.0
-    """Learning rates of actor and critic fall to this fraction along a cosine over the run."""
+    final_learning_rate_fraction: Share = 0.05
+    """Learning rates of actor and critic fall to this fraction along a cosine over the run; 1 keeps them."""
     warmup_updates: Annotated[int, Field(ge=0)] = 0
     max_gradient_norm: Rate = 10.0
-    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    """Discount; decides how far ahead hindsight goals lie."""
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Discount; hindsight goals lie 1 / (1 - gamma) steps ahead on average. The paper's 0.99 suits long walks;
+    arms that reach within a second learn several times faster with 0.9 (docs/teacher.md)."""
     contrast: Contrast = "symmetric"
     logsumexp_penalty: Annotated[float, Field(ge=0)] = 0.1
     energy_epsilon: Rate = 1e-6
@@ -78,7 +79,7 @@ class TeacherConfig(Config):
     """Control steps of every environment between two rounds of updates."""
     updates_per_rollout: Count = 300
     """Updates after each rollout, whatever the batch size."""
-    updates: Count = 15_000
+    updates: Count = 12_000
     """Length of the run."""
     prefill_rollouts: Count = 2
     """Rollouts before the first update."""

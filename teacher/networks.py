@@ -72,7 +72,7 @@ class _Block(nn.Module):
             case "scaled" | "pre_norm":
                 return x + self.blocks**-0.5 * h
             case "learned_scale":
-                return x + self.param("branch_scale", small, ()) * h
+                return x + jnp.asarray(self.param("branch_scale", small, ())) * h
             case "spherical":
                 return _unit(x + self.param("step", small, (self.width,)) * (_unit(h) - x))
 
