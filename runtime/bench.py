@@ -53,7 +53,7 @@ class _Tick:
     def __init__(self, policy: Policy) -> None:
         contract = policy.contract
         self._core = Core(policy)
-        self._readings = Readings.empty(len(contract.robot.joints))
+        self._readings = Readings(len(contract.robot.joints))
         self._readings.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
         self._readings.end_effector_position[:] = contract.goal.position_min_m
         self._readings.end_effector_orientation[0] = 1.0

@@ -55,7 +55,6 @@ class Goal:
     def run(self) -> int:
         """Prints the status after the goal was taken, or after the wait."""
         from runtime.client import Client
-        from runtime.display import describe
         from runtime.goals import parse_goal
 
         given = {
@@ -70,7 +69,7 @@ class Goal:
             status = client.send_goal(parse_goal({name: value for name, value in given.items() if value is not None}))
             if self.wait:
                 status = client.wait_until_reached(self.wait_s)
-        print(describe(status))
+        print(status.line)
         return 1 if self.wait and not status.reached else 0
 
 
@@ -86,11 +85,10 @@ class Status:
     def run(self) -> int:
         """Prints one line."""
         from runtime.client import Client
-        from runtime.display import describe
 
         with Client(self.address) as client:
             status = client.status()
-        print(status.model_dump_json(indent=2) if self.json else describe(status))
+        print(status.model_dump_json(indent=2) if self.json else status.line)
         return 0
 
 

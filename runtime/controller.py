@@ -53,7 +53,7 @@ class Controller:
         loaded = policy if isinstance(policy, Policy) else Policy(policy)
         self._core = Core(loaded, stale_after_periods=stale_after_periods)
         joints = len(loaded.contract.robot.joints)
-        self._readings = Readings.empty(joints)
+        self._readings = Readings(joints)
         self._previous, self._new, self._between = np.zeros(joints), np.zeros(joints), np.zeros(joints)
         self._fallback_model = model
         self._robot: MujocoRobot | None = None

@@ -15,7 +15,7 @@ import numpy as np
 
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
-from runtime.safety import Float64, Readings, Safety
+from runtime.safety import Float64, Readings, Safety, is_finite
 from runtime.status import GoalStatus, Reason, State
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 
@@ -36,6 +36,7 @@ class Core:
         self.reached = False
         self._idle_reason = Reason.NO_GOAL
         self._expires_s = math.inf
+        self._goal_finite = True
         self._within_since_s = math.inf
         self._goal_position = np.zeros(3)
         self._goal_orientation = np.zeros(4)
@@ -55,6 +56,8 @@ class Core:
         self.goal, self.goal_number = goal, number
         self._goal_position[:] = goal.position
         self._goal_orientation[:] = goal.orientation_wxyz
+        # The message was validated where it was received; this is about what memory did to it since.
+        self._goal_finite = is_finite(self._goal_position) and is_finite(self._goal_orientation)
         self._expires_s = now_s + goal.valid_for_s
         self._forget_progress()
 
@@ -125,7 +128,7 @@ class Core:
     def _goal_reason(self, now_s: float) -> Reason:
         if self.goal is None:
             return self._idle_reason
-        if not (np.isfinite(self._goal_position).all() and np.isfinite(self._goal_orientation).all()):
+        if not self._goal_finite:
             return Reason.GOAL_NOT_FINITE
         # Written so that an expiry that is not a number counts as passed.
         return Reason.FOLLOWING if now_s < self._expires_s else Reason.GOAL_EXPIRED

@@ -14,9 +14,6 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from runtime.display import run_display
 from runtime.goals import GoalRefused, ResolvedGoal, parse_goal, validate_goal
@@ -38,22 +35,9 @@ from runtime.protocol import (
 )
 from runtime.shared_memory import SharedSlots
 from runtime.status import GoalStatus, Reason, State
+from runtime.supervisor import GatewayConfig
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-
-
-class GatewayConfig(BaseModel):
-    """What the control process tells its gateway."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    contract: Contract
-    descriptor: int
-    """Of the shared memory, inherited."""
-    addresses: tuple[str, ...]
-    display: Literal["live", "plain", "none"]
-    cores: tuple[int, ...] = ()
-    """Where it may run; the control process may be pinned to one core."""
 
 
 class Gateway:

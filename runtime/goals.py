@@ -11,7 +11,6 @@ import uuid
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sim2real.contract import Contract, Positive, Quaternion, Vector3
@@ -133,6 +132,8 @@ def parse_goal(data: Any) -> GoalPose:
 
 def load_goals(path: Path) -> list[GoalPose]:
     """Goals from a YAML file: a list of mappings with the fields of `GoalPose`; raises `ShoalError`."""
+    import yaml  # here, because its import takes longer than everything else that a client needs
+
     try:
         data = yaml.safe_load(path.read_text())
     except OSError as error:

@@ -67,7 +67,7 @@ class Loop:
         self.statistics = LoopStatistics()
         self._driver, self._core, self._exchange = driver, core, exchange
         self._order = JointOrder(core.contract.joint_names, driver.joint_names)
-        self._measured, self._readings = Readings.empty(joints), Readings.empty(joints)
+        self._measured, self._readings = Readings(joints), Readings(joints)
         self._command, self._command_driver_order = np.zeros(joints), np.zeros(joints)
         self._period_ns = round(driver.period_s * 1e9)
         self._spin_ns = round(spin_s * 1e9)

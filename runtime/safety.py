@@ -10,6 +10,7 @@ leaning on its stop) is brought back at no more than the velocity limit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,25 +27,22 @@ _OUT_OF_RANGE_RAD = 0.1
 """How far beyond its limits a joint may be measured before the encoder is not believed."""
 
 
-@dataclass
 class Readings:
-    """What a driver measures; arrays are filled in place. Joint arrays in policy order."""
+    """What a driver measures for J joints; arrays are filled in place. Joint arrays in policy order."""
 
-    joint_position: Float64
-    """`[J]` rad."""
-    joint_velocity: Float64
-    """`[J]` rad/s."""
-    end_effector_position: Float64
-    """`[3]` m, world frame."""
-    end_effector_orientation: Float64
-    """`[4]` unit quaternion wxyz, world frame."""
-    time_s: float = 0.0
-    """When they were measured, on the driver's clock."""
-
-    @classmethod
-    def empty(cls, joints: int) -> Readings:
-        """Zeros for `joints` joints."""
-        return cls(np.zeros(joints), np.zeros(joints), np.zeros(3), np.zeros(4))
+    def __init__(self, joints: int) -> None:
+        self.vector: Float64 = np.zeros(2 * joints + 7)
+        """All of the arrays below, which are views on it."""
+        self.joint_position: Float64 = self.vector[:joints]
+        """`[J]` rad."""
+        self.joint_velocity: Float64 = self.vector[joints : 2 * joints]
+        """`[J]` rad/s."""
+        self.end_effector_position: Float64 = self.vector[2 * joints : 2 * joints + 3]
+        """`[3]` m, world frame."""
+        self.end_effector_orientation: Float64 = self.vector[2 * joints + 3 :]
+        """`[4]` unit quaternion wxyz, world frame."""
+        self.time_s = 0.0
+        """When they were measured, on the driver's clock."""
 
 
 @dataclass
@@ -83,8 +81,9 @@ class Safety:
 
     def __post_init__(self) -> None:
         joints = len(self.target)
-        self._lower, self._upper = np.empty(joints), np.empty(joints)
-        self._limited = np.empty(joints)
+        self._limited, self._bound = np.empty(joints), np.empty(joints)
+        self._middle = (self.low + self.high) / 2
+        self._believable = (self.high - self.low) / 2 + _OUT_OF_RANGE_RAD
 
     def start(self, measured: Float64) -> None:
         """Take the measured joint positions `[J]` rad as target, and leave `stopped`."""
@@ -96,16 +95,10 @@ class Safety:
         """`FOLLOWING` when the readings can be trusted, else why not."""
         if not -self.stale_after_s <= now_s - readings.time_s <= self.stale_after_s:
             return Reason.READING_STALE
-        for values in (
-            readings.joint_position,
-            readings.joint_velocity,
-            readings.end_effector_position,
-            readings.end_effector_orientation,
-        ):
-            if not np.isfinite(values).all():
-                return Reason.READING_NOT_FINITE
-        position = readings.joint_position
-        if (position < self.low - _OUT_OF_RANGE_RAD).any() or (position > self.high + _OUT_OF_RANGE_RAD).any():
+        if not is_finite(readings.vector):
+            return Reason.READING_NOT_FINITE
+        distance = np.subtract(readings.joint_position, self._middle, out=self._bound)
+        if (np.abs(distance, out=distance) > self._believable).any():
             return Reason.READING_OUT_OF_RANGE
         return Reason.FOLLOWING
 
@@ -114,16 +107,17 @@ class Safety:
 
         A command that is not finite leaves the target alone and returns why.
         """
-        if not np.isfinite(command).all():
+        limited, bound = self._limited, self._bound
+        np.copyto(limited, command)
+        if not is_finite(limited):
             return Reason.COMMAND_NOT_FINITE
-        np.subtract(self.target, self.max_step, out=self._lower)
-        np.add(self.target, self.max_step, out=self._upper)
-        np.copyto(self._limited, command)
-        np.clip(self._limited, self.low, self.high, out=self._limited)
+        np.maximum(limited, self.low, out=limited)
+        np.minimum(limited, self.high, out=limited)
         # Speed is clamped last: a target that starts outside its limits must not jump back.
-        np.clip(self._limited, self._lower, self._upper, out=self._limited)
-        np.subtract(self._limited, command, out=self._lower)
-        if np.abs(self._lower, out=self._lower).max() > _ROUNDING_RAD:
+        np.maximum(limited, np.subtract(self.target, self.max_step, out=bound), out=limited)
+        np.minimum(limited, np.add(self.target, self.max_step, out=bound), out=limited)
+        np.subtract(limited, command, out=bound)
+        if np.abs(bound, out=bound).max() > _ROUNDING_RAD:
             self.clamped += 1
         np.copyto(self.target, self._limited)
         return Reason.FOLLOWING
@@ -152,3 +146,8 @@ class Safety:
         """Ticks by reason, and the rest, for summaries."""
         named = {reason.name.lower(): count for reason, count in zip(Reason, self.ticks_by_reason, strict=True)}
         return named | {"ticks": self.ticks, "clamped": self.clamped, "transitions": self.transitions}
+
+
+def is_finite(values: Float64) -> bool:
+    """Whether every entry is finite (and below 1e154, which no reading or command ever is)."""
+    return math.isfinite(np.dot(values, values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 
 from runtime import ort, realtime
 from runtime.core import Core
-from runtime.display import choose_display
 from runtime.drivers.base import Driver, DriverOptions, open_driver
 from runtime.exchange import GoalSequence, ServerExchange
 from runtime.goals import load_goals
@@ -22,7 +22,7 @@ from runtime.options import ServeOptions
 from runtime.policy import Policy
 from runtime.protocol import PROTOCOL_VERSION, Address, default_address
 from runtime.shared_memory import SharedSlots
-from runtime.supervisor import GatewaySupervisor
+from runtime.supervisor import DisplayKind, GatewaySupervisor
 
 Summary = dict[str, Any]
 
@@ -65,7 +65,7 @@ def serve(options: ServeOptions) -> Summary:
         slots = SharedSlots.create()
         stack.callback(slots.close)
         addresses = _addresses(options)
-        display = "none" if options.quiet else choose_display()
+        display: DisplayKind = "none" if options.quiet else "live" if sys.stdout.isatty() else "plain"
         supervisor = GatewaySupervisor(policy.contract, slots, addresses, display=display)
         exchange = ServerExchange(slots, sequence, supervisor)
         loop = Loop(driver, core, exchange, spin_s=options.spin_us / 1e6)

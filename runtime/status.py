@@ -113,3 +113,18 @@ class GoalStatus(BaseModel):
     """Control periods skipped because a tick was late (served loop only)."""
     age_s: float = 0.0
     """Time since the control loop wrote this status (served loop only)."""
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        parts = [f"{self.state:<7} {self.reason}"]
+        if self.goal_id:
+            parts.append(f"goal {self.goal_id}{' REACHED' if self.reached else ''}")
+        if self.distance_m is not None:
+            parts.append(f"{self.distance_m * 1e3:.1f} mm")
+        if self.angle_deg is not None:
+            parts.append(f"{self.angle_deg:.1f} deg")
+        if self.reachability is not None:
+            parts.append(f"reachability {self.reachability:.2f}")
+        parts.append(f"missed {self.missed_periods}")
+        return " | ".join(parts)

@@ -6,18 +6,36 @@ import os
 import subprocess
 import sys
 import time
+from typing import Literal
 
-from runtime.display import DisplayKind
-from runtime.gateway import GatewayConfig
+from pydantic import BaseModel, ConfigDict
+
 from runtime.protocol import Address
 from runtime.shared_memory import SharedSlots
 from sim2real.contract import Contract
+
+DisplayKind = Literal["live", "plain", "none"]
+"""One line redrawn, a line per change of state, or nothing."""
 
 _CHECK_EVERY_S = 0.25
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
 _STABLE_AFTER_S = 10.0
 _END_S = 2.0
+
+
+class GatewayConfig(BaseModel):
+    """What the control process tells its gateway."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contract: Contract
+    descriptor: int
+    """Of the shared memory, inherited."""
+    addresses: tuple[str, ...]
+    display: DisplayKind
+    cores: tuple[int, ...] = ()
+    """Where it may run; the control process may be pinned to one core."""
 
 
 class GatewaySupervisor:
