@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sim2real.backends.base import Rollout
+from sim2real.interface import goal_size, observation_size
+from teacher import replay
+from teacher.learner import Learner, LearnerState
+from tests.teacher.tiny import LEARNER, NETWORK, contract
+
+COUNT = 40
+
+
+def smooth_rollout(steps: int = 60, envs: int = 4) -> Rollout:
+    """Random walks, so that a goal tells which state it follows."""
+    rng = np.random.default_rng(0)
+    sizes = observation_size(contract()), goal_size(contract()), 7
+    observation, achieved, action = (
+        np.cumsum(rng.normal(size=(steps, envs, size)), axis=0).astype(np.float32) * 0.2 for size in sizes
+    )
+    last = np.zeros((steps, envs), bool)
+    last[19::20] = True
+    return Rollout(observation, achieved, achieved, np.tanh(action), last)
+
+
+@pytest.fixture(scope="module")
+def learner() -> Learner:
+    return Learner(contract(), NETWORK, LEARNER, total_updates=1000)
+
+
+@pytest.fixture(scope="module")
+def buffer() -> replay.Replay:
+    rollout = smooth_rollout()
+    sizes = {"observation": observation_size(contract()), "goal": goal_size(contract()), "action": 7}
+    return replay.insert(replay.create(capacity=60, num_envs=4, **sizes), rollout)
+
+
+@pytest.fixture(scope="module")
+def batch(buffer: replay.Replay) -> replay.Batch:
+    return replay.sample(buffer, jax.random.key(3), batch_size=16, gamma=0.9)
+
+
+@cache
+def gradient_program(random_goal_share: float) -> Any:
+    config = LEARNER.model_copy(update={"random_goal_share": random_goal_share})
+
+    def program(parts: Any, batch: replay.Batch, key: jax.Array, penalty: float) -> Any:
+        variant = Learner(contract(), NETWORK, config.model_copy(update={"logsumexp_penalty": penalty}), 1000)
+        return jax.grad(variant._loss, has_aux=True)(parts, batch, key)
+
+    return jax.jit(program)
+
+
+def gradients(state: LearnerState, batch: replay.Batch, *, share: float = 0.0, penalty: float = 0.1) -> Any:
+    """Gradients of actor, critic and log alpha for one batch, and metrics."""
+    parts = (state.actor, state.critic, state.log_alpha)
+    return gradient_program(share)(parts, batch, jax.random.key(5), penalty)
+
+
+def assert_trees_equal(left: Any, right: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def differ(left: Any, right: Any) -> bool:
+    return any(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
+
+
+def test_updates_learn_compile_once_and_consume_their_state(learner: Learner, buffer: replay.Replay) -> None:
+    state = learner.init(jax.random.key(0))
+    before = jax.tree.map(np.array, state)
+    losses = []
+    for number in range(6):
+        given = state
+        state, metrics = learner.update_many(given, buffer, jax.random.key(number), COUNT)
+        losses.append(float(metrics["critic_loss"]))
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(given.actor))  # donated: no second copy in memory
+    assert losses[-1] < losses[0] - 0.3
+    assert Learner.update_many._cache_size() == 1  # type: ignore[attr-defined]
+    assert int(state.updates) == 6 * COUNT
+    for part in ("actor", "critic", "log_alpha"):
+        assert differ(getattr(before, part), getattr(state, part)), part
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_same_key_gives_the_same_update_and_another_key_another(learner: Learner, buffer: replay.Replay) -> None:
+    first, second, other = (
+        learner.update_many(learner.init(jax.random.key(0)), buffer, jax.random.key(seed), COUNT)[0]
+        for seed in (1, 1, 2)
+    )
+    assert_trees_equal(first, second)
+    assert differ(first.critic, other.critic)
+
+
+def test_actor_loss_does_not_reach_the_critic(learner: Learner, batch: replay.Batch) -> None:
+    """The critic's gradient stays the same when what the actor is rewarded for changes."""
+    state = learner.init(jax.random.key(0))
+    hotter = state._replace(log_alpha=state.log_alpha + 3.0)
+    others = jax.tree.map(lambda leaf: leaf * 1.5, state.actor)
+    (_, critic, _), _ = gradients(state, batch)
+    for changed in (hotter, state._replace(actor=others)):
+        (actor, same, _), _ = gradients(changed, batch)
+        assert_trees_equal(critic, same)
+        assert float(jnp.abs(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(actor)])).max()) > 0
+
+
+def test_critic_loss_does_not_reach_the_actor(learner: Learner, batch: replay.Batch) -> None:
+    state = learner.init(jax.random.key(0))
+    (plain, critic, _), _ = gradients(state, batch)
+    (same, changed, _), _ = gradients(state, batch, penalty=5.0)
+    assert_trees_equal(plain, same)
+    assert differ(critic, changed)
+
+
+def test_temperature_pushes_entropy_to_its_target(learner: Learner, batch: replay.Batch) -> None:
+    state = learner.init(jax.random.key(0))
+    (_, _, gradient), metrics = gradients(state, batch)
+    target = LEARNER.target_entropy_per_action * 7
+    # alpha falls (positive gradient) while the policy is more random than asked for, and rises otherwise
+    expected = np.exp(float(state.log_alpha)) * (float(metrics["entropy"]) - target)
+    assert float(gradient) == pytest.approx(expected, rel=1e-4)
+
+
+def test_logit_metrics_are_those_of_the_energy_matrix(learner: Learner, batch: replay.Batch) -> None:
+    state = learner.init(jax.random.key(0))
+    _, metrics = gradients(state, batch)
+    phi = learner.networks.embed(state.critic, batch.observation, batch.action)
+    psi = learner.networks.embed_goal(state.critic, batch.goal)
+    distance = np.linalg.norm(np.asarray(phi)[:, None] - np.asarray(psi)[None], axis=-1)
+    off_diagonal = distance[~np.eye(16, dtype=bool)]
+    assert float(metrics["logits_positive"]) == pytest.approx(-np.diag(distance).mean(), rel=1e-3)
+    assert float(metrics["logits_negative"]) == pytest.approx(-off_diagonal.mean(), rel=1e-3)
+
+
+def test_random_goals_change_what_the_actor_is_asked_for_and_not_the_critic(
+    learner: Learner, batch: replay.Batch
+) -> None:
+    state = learner.init(jax.random.key(0))
+    (own, critic, _), _ = gradients(state, batch)
+    (others, same, _), _ = gradients(state, batch, share=1.0)
+    rolled = batch._replace(goal=jnp.roll(batch.goal, 1, axis=0))
+    (expected, _, _), _ = gradients(state, rolled)
+    assert_trees_equal(critic, same)
+    assert differ(own, others)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), others, expected)
+
+
+def test_polyak_averages_the_actor_that_is_evaluated(learner: Learner, batch: replay.Batch) -> None:
+    averaging = Learner(contract(), NETWORK, LEARNER.model_copy(update={"polyak": 0.9}), total_updates=1000)
+    state = averaging.init(jax.random.key(0))
+    new, _ = jax.jit(averaging.update)(state, batch, jax.random.key(1))
+    expected = jax.tree.map(lambda old, now: 0.9 * old + 0.1 * now, state.actor, new.actor)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new.evaluated_actor, expected)
+
+
+def test_learning_rate_warms_up_and_decays() -> None:
+    """Adam's step on a constant gradient is the learning rate itself."""
+    config = LEARNER.model_copy(update={"warmup_updates": 2, "final_learning_rate_fraction": 0.1})
+    optimizer = Learner(contract(), NETWORK, config, total_updates=6)._optimizers[0]
+    params = {"w": jnp.ones(3)}
+    state, rates = optimizer.init(params), []
+    for _ in range(8):
+        updates, state = optimizer.update({"w": jnp.full(3, 0.5)}, state, params)
+        rates.append(-float(updates["w"][0]) / config.actor_learning_rate)
+    cosine = [0.1 + 0.9 * (1 + np.cos(np.pi * k / 4)) / 2 for k in range(5)]
+    np.testing.assert_allclose(rates, [0.0, 0.5, *cosine, 0.1], rtol=1e-3, atol=1e-6)
+
+
+def test_gradients_are_clipped_to_the_configured_norm() -> None:
+    config = LEARNER.model_copy(update={"max_gradient_norm": 1.0})
+    optimizer = Learner(contract(), NETWORK, config, total_updates=6)._optimizers[0]
+    params = {"w": jnp.zeros(2)}
+    _, (_, adam) = optimizer.update({"w": jnp.array([3000.0, 4000.0])}, optimizer.init(params), params)
+    momentum = next(leaf for leaf in jax.tree.leaves(adam) if leaf.shape == (2,))
+    np.testing.assert_allclose(momentum, 0.1 * np.array([0.6, 0.8]), rtol=1e-4)
