@@ -118,7 +118,7 @@ class Inspect:
 
     def run(self) -> int:
         """Prints tables."""
-        from runtime.inspect import print_json, print_tables
+        from runtime.report import print_json, print_tables
 
         (print_json if self.json else print_tables)(self.file)
         return 0
@@ -132,7 +132,7 @@ class Verify:
 
     def run(self) -> int:
         """Exit status 2 when anything does not hold."""
-        from runtime.inspect import verify
+        from runtime.report import verify
 
         for line in verify(self.file):
             print(line)
@@ -152,7 +152,7 @@ class Bench:
 
     def run(self) -> int:
         """Prints a table."""
-        from runtime.inspect import print_bench
+        from runtime.report import print_bench
 
         print_bench(self.file, samples=self.samples, rate_hz=self.rate_hz, as_json=self.json)
         return 0

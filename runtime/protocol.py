@@ -160,7 +160,9 @@ class Address:
         return connection
 
     def require_free(self) -> None:
-        """Raise `ShoalError` when a server already answers here."""
+        """Raise `ShoalError` when a server already answers here, or none could listen."""
+        if self.path is not None and not self.path.parent.is_dir():
+            raise ShoalError(f"address: there is no folder {self.path.parent} for the socket; create it first.")
         try:
             self.connect(0.5).close()
         except OSError:

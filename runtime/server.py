@@ -77,7 +77,7 @@ def serve(options: ServeOptions) -> Summary:
         stack.callback(realtime.release)
         stack.callback(supervisor.close)
         supervisor.start()
-        loop.run(ending, on_first_tick=lambda: print(f"ready      first command {_age_s():.2f} s after the start"))
+        loop.run(ending, on_first_tick=_report_ready)
         core.stop()
         loop.tick(time.perf_counter_ns())
     summary = _summary(options, policy, loop, core, exchange)
@@ -152,6 +152,10 @@ def _print_summary(summary: Summary) -> None:
         outcome = "reached" if goal["reached"] else "NOT reached"
         distance = "" if goal["distance_m"] is None else f", {1e3 * goal['distance_m']:.1f} mm away"
         print(f"goal {goal['id']}  {outcome} after {goal['time_s']:.2f} s{distance}")
+
+
+def _report_ready() -> None:
+    print(f"ready      first command {_age_s():.2f} s after the start", flush=True)
 
 
 def _age_s() -> float:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runtime.cli import main
+from sim2real.contract import Contract
+from tests.runtime.small_policy import write_policy
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_inspect_shows_contract_and_certificate(
+    policy_path: Path, contract: Contract, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("inspect", str(policy_path), "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["contract"] == contract.model_dump(mode="json")
+    assert shown["certificate"]["opset"] == 21
+    assert run("inspect", str(policy_path)) == 0
+    assert contract.task in capsys.readouterr().out
+
+
+def test_verify(policy_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("verify", str(policy_path)) == 0
+    assert "compiles to the contract's digest" in capsys.readouterr().out
+
+
+def test_verify_finds_another_robot(tmp_path: Path, contract: Contract, capsys: pytest.CaptureFixture[str]) -> None:
+    robot = contract.robot.model_copy(update={"mjcf_sha256": "0" * 64})
+    path = write_policy(tmp_path / "other.onnx", contract.model_copy(update={"robot": robot}))
+    assert run("verify", str(path)) == 2
+    assert "robot.mjcf_sha256: 000000000000 in the policy" in capsys.readouterr().err
+
+
+def test_bench(policy_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("bench", str(policy_path), "--samples", "20", "--rate-hz", "1000", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    for name in ("inference_hot", "tick_hot", "tick_paced", "tick_paced_warm"):
+        assert result[name]["count"] == 20
+        assert 0 < result[name]["p50_us"] <= result[name]["max_us"]
+
+
+def test_errors_are_one_sentence_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serve", "--model", str(tmp_path / "none.onnx")) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: policy: cannot read")
+    assert captured.err.count("\n") == 1
+
+
+def test_goal_arguments_are_checked_before_anything_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    pose = ("--position", "0.5", "-0.1", "0.4", "--orientation", "0", "1", "0", "0", "--rpy", "0", "0", "0")
+    assert run("goal", *pose, "--address", "tcp://127.0.0.1:1") == 2
+    assert "not both" in capsys.readouterr().err
