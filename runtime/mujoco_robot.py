@@ -9,6 +9,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.safety import Readings
 from sim2real.contract import Contract
@@ -31,6 +32,10 @@ class MujocoRobot:
         require_robot(model, contract)
         self.model = model
         self.addresses = Addresses.of(model, contract)
+        self.actuators: NDArray[np.intp] = np.array(
+            [actuators_of(model, model.joint(name).id)[0] for name in contract.joint_names]
+        )
+        """`[J]`, into ctrl. Not by transmission id alone: a gripper's tendon may have the id of a joint."""
         self._quaternion = np.zeros(4)
 
     def read(self, data: mujoco.MjData, out: Readings) -> None:
@@ -75,7 +80,7 @@ def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[Differe
         wanted = {"position_min_rad": joint.position_min_rad, "position_max_rad": joint.position_max_rad}
         got = {"position_min_rad": float(where.range[0]), "position_max_rad": float(where.range[1])}
         found += _unequal(f"{path} {joint.name}", wanted, got)
-        actuators = [i for i in range(model.nu) if _drives(model, i, where.id)]
+        actuators = actuators_of(model, where.id)
         if len(actuators) != 1:
             found.append((f"{path} {joint.name}: number of actuators", 1, len(actuators)))
             continue
@@ -113,9 +118,10 @@ def interpolate(previous: np.ndarray, new: np.ndarray, fraction: float, out: np.
     np.add(out, previous, out=out)
 
 
-def _drives(model: mujoco.MjModel, actuator: int, joint: int) -> bool:
-    is_joint = model.actuator_trntype[actuator] == mujoco.mjtTrn.mjTRN_JOINT
-    return bool(is_joint and model.actuator_trnid[actuator, 0] == joint)
+def actuators_of(model: mujoco.MjModel, joint: int) -> list[int]:
+    """Ids of the actuators that drive a joint directly."""
+    direct = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT
+    return [int(i) for i in np.flatnonzero(direct & (model.actuator_trnid[:, 0] == joint))]
 
 
 def _servo(model: mujoco.MjModel, actuator: int) -> dict[str, Any]:

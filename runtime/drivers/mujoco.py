@@ -46,7 +46,7 @@ class MujocoDriver:
         self.data = mujoco.MjData(self.model)
         home = np.array([joint.home_rad for joint in contract.robot.joints])
         self.data.qpos[self._robot.addresses.qpos] = home
-        self.data.ctrl[self._robot.addresses.actuator] = home
+        self.data.ctrl[self._robot.actuators] = home
         self.joint_names = contract.joint_names
         self.owns_clock = options.speed == 0
         self.period_s = contract.timing.control_dt_s / (options.speed or 1.0)
@@ -94,7 +94,7 @@ class MujocoDriver:
         return min(due, _MAX_CATCH_UP_PERIODS)
 
     def _advance_period(self) -> None:
-        actuator = self._robot.addresses.actuator
+        actuator = self._robot.actuators
         for step in range(self._substeps):
             interpolate(self._previous, self._target, (step + 1) / self._substeps, self._between)
             self.data.ctrl[actuator] = self._between

@@ -194,10 +194,14 @@ def test_other_actuators_and_joint_order_are_found_by_name(policy: Policy, task:
     box = ElementTree.fromstring(
         '<body name="slider" pos="2 2 1"><joint name="slide" type="slide"/><geom size="0.1"/></body>'
     )
-    world.insert(0, box)
+    world.append(box)
     ElementTree.SubElement(actuators, "motor", name="extra", joint="slide")
     for element in shuffled[4:]:
         actuators.append(element)
+    # Tendon 0 has the id of joint 0, which must not be mistaken for it.
+    tendon = ElementTree.SubElement(ElementTree.SubElement(tree.getroot(), "tendon"), "fixed", name="fingers")
+    ElementTree.SubElement(tendon, "joint", joint="slide", coef="1")
+    ElementTree.SubElement(actuators, "motor", name="gripper", tendon="fingers")
     keyframes = tree.getroot().find("keyframe")
     assert keyframes is not None
     tree.getroot().remove(keyframes)
@@ -218,7 +222,7 @@ def test_other_actuators_and_joint_order_are_found_by_name(policy: Policy, task:
     reference = task.model
     _, wanted = arm(reference)
     data, controls = arm(shuffled_model)
-    assert data.actuator("extra").ctrl[0] == 0
+    assert data.actuator("extra").ctrl[0] == data.actuator("gripper").ctrl[0] == 0
     for index, joint in enumerate(policy.contract.joint_names):
         np.testing.assert_allclose(controls[:, names.index(joint)], wanted[:, index], atol=1e-6)
 
