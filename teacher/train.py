@@ -174,7 +174,12 @@ class Trainer:
         }
 
     def _world(self) -> dict[str, Any]:
-        return {"replay": self.replay._asdict(), "environment": self.env.state_dict(), "round": np.asarray(self.round)}
+        return {
+            "replay": self.replay._asdict(),
+            "environment": self.env.state_dict(),
+            "evaluation": self.eval_env.state_dict(),
+            "round": np.asarray(self.round),
+        }
 
     def _save(self) -> None:
         self.checkpoints.save(self.round, learner=to_host(self.state)._asdict(), world=to_host(self._world()))
@@ -184,6 +189,7 @@ class Trainer:
         self.state = jax.tree.map(jnp.asarray, LearnerState(**learner))
         self.replay = replay.Replay(**jax.tree.map(jnp.asarray, world["replay"]))
         self.env.load_state_dict(world["environment"])
+        self.eval_env.load_state_dict(world["evaluation"])
         self.round = int(world["round"])
 
     def _summary(self, final: Score, seconds: float) -> dict[str, Any]:
