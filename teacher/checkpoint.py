@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -51,11 +52,23 @@ class Checkpoints:
                 f"{self._manager.directory}: checkpoint {self.latest} does not fit this configuration: "
                 f"{str(error).splitlines()[0]}"
             ) from error
-        return restored["learner"], restored["world"] if world is not None else None
+        self._require_shapes(restored["learner"], learner)
+        if world is None:
+            return restored["learner"], None
+        self._require_shapes(restored["world"], world)
+        return restored["learner"], restored["world"]
+
+    def _require_shapes(self, restored: Any, template: Any) -> None:
+        """Orbax restores NumPy arrays in the shape that they were saved in, whatever the template says."""
+        pairs = zip(jax.tree_util.tree_leaves_with_path(restored), jax.tree.leaves(template), strict=True)
+        for (path, leaf), like in pairs:
+            if leaf.shape != like.shape:
+                raise ShoalError(
+                    f"{self._manager.directory}: checkpoint {self.latest} does not fit this configuration: "
+                    f"{jax.tree_util.keystr(path)} has shape {leaf.shape} instead of {like.shape}"
+                )
 
 
 def to_host(tree: Any) -> Any:
     """The same tree with NumPy leaves."""
-    import jax
-
     return jax.tree.map(np.asarray, tree)
