@@ -76,9 +76,10 @@ class RunFolder:
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """All rows of `metrics.jsonl`."""
+        """All complete rows of `metrics.jsonl`; a killed process may have left half a row at the end."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 class MetricsLog:
