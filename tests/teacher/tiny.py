@@ -20,7 +20,7 @@ def tiny_config(**changes: Any) -> TeacherConfig:
     settings: dict[str, Any] = {
         "task": "franka_pose", "backend": "native", "num_envs": 4, "rollout_steps": 30, "updates_per_rollout": 5,
         "updates": 20, "prefill_rollouts": 2, "replay_steps": 150, "eval_every_rounds": 1, "eval_envs": 4,
-        "checkpoint_every_rounds": 1, "network": NETWORK, "learner": LEARNER,
+        "checkpoint_every_rounds": 2, "network": NETWORK, "learner": LEARNER,
     }  # fmt: skip
     return TeacherConfig.model_validate(settings | changes)
 
