@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.status import Reason, State
 from sim2real.contract import Contract
+from sim2real.errors import ShoalError
 
 Float64 = NDArray[np.float64]
 
@@ -68,6 +69,8 @@ class Safety:
     @classmethod
     def of(cls, contract: Contract, *, stale_after_periods: float = 3.0) -> Safety:
         """Limits of a contract; readings older than `stale_after_periods` control periods are refused."""
+        if not stale_after_periods > 0:
+            raise ShoalError(f"--stale-after-periods must be positive, got {stale_after_periods:g}.")
         joints = contract.robot.joints
         period = contract.timing.control_dt_s
         return cls(

@@ -23,6 +23,7 @@ from runtime.policy import Policy
 from runtime.protocol import PROTOCOL_VERSION, Address, default_address
 from runtime.shared_memory import SharedSlots
 from runtime.supervisor import DisplayKind, GatewaySupervisor
+from sim2real.errors import ShoalError
 
 Summary = dict[str, Any]
 
@@ -56,6 +57,8 @@ def serve(options: ServeOptions) -> Summary:
     The robot holds its last target at the end. Raises `ShoalError` when policy, robot, goals or address do not
     fit, before anything moves.
     """
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     policy = Policy(options.model)
     driver = open_driver(options.robot, policy.contract, DriverOptions(mjcf=options.mjcf, speed=options.speed))
     with ExitStack() as stack:

@@ -48,11 +48,20 @@ def test_bench(policy_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert 0 < result[name]["p50_us"] <= result[name]["max_us"]
 
 
-def test_errors_are_one_sentence_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("serve", "--model", str(tmp_path / "none.onnx")) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: policy: cannot read")
-    assert captured.err.count("\n") == 1
+def test_errors_are_one_sentence_and_status_2(
+    policy_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "none.onnx")
+    for arguments, message in (
+        (("serve", "--model", missing), "policy: cannot read"),
+        (("serve", "--model", missing, "--json", str(tmp_path / "no" / "s.json")), "--json: there is no folder"),
+        (("serve", "--model", str(policy_path), "--stale-after-periods", "0"), "--stale-after-periods must be"),
+        (("serve", "--model", str(policy_path), "--robot", "panda"), "robot: no driver 'panda'"),
+    ):
+        assert run(*arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith(f"error: {message}")
+        assert captured.err.count("\n") == 1
 
 
 def test_goal_arguments_are_checked_before_anything_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
