@@ -43,3 +43,7 @@ def export_run(run: Path, output: Path) -> None:
         f"max error {certificate.max_abs_error:.1e} over {certificate.samples} inputs, "
         f"tick {certificate.tick_us_p50:.0f} us p50 here"
     )
+
+
+if __name__ == "__main__":
+    main()

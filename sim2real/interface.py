@@ -20,9 +20,13 @@ from sim2real.contract import Contract
 Array = Any
 """A NumPy or JAX array; which one follows `xp`."""
 
-_CENTRE_M = (0.5, 0.0, 0.4)
-_SPAN_M = 0.4
 _ERROR_GAIN = 5.0
+
+
+def _workspace(contract: Contract) -> tuple[np.ndarray, float]:
+    """Centre `[3]` m and largest half width in m of the goal box: the scale of all positions that networks see."""
+    low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
+    return (low + high) / 2, float((high - low).max() / 2)
 
 
 _PAIRS = [(i, j) for i in range(4) for j in range(i, 4)]
@@ -95,13 +99,14 @@ def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     low = np.array([joint.position_min_rad for joint in joints])
     high = np.array([joint.position_max_rad for joint in joints])
     zeros = np.zeros(len(joints))
-    offset = np.concatenate([(low + high) / 2, zeros, zeros, _CENTRE_M, np.zeros(6)])
+    centre, half_width = _workspace(contract)
+    offset = np.concatenate([(low + high) / 2, zeros, zeros, centre, np.zeros(6)])
     scale = np.concatenate(
         [
             2 / (high - low),
             [1 / joint.velocity_max_rad_s for joint in joints],
             0.5 / np.array(contract.action.scale_rad),
-            np.full(3, 1 / _SPAN_M),
+            np.full(3, 1 / half_width),
             np.ones(6),
         ]
     )
@@ -112,8 +117,9 @@ def goal_features(xp: ModuleType, contract: Contract, goal: Array) -> Array:
     """Network input for a goal vector, `[..., G]` to `[..., G]` of order one."""
     columns = goal_size(contract) - 3
     weight = contract.goal.orientation_weight_m or 1.0
-    offset = np.array([*_CENTRE_M, *[0.0] * columns], np.float32)
-    scale = np.array([*[1 / _SPAN_M] * 3, *[1 / weight] * columns], np.float32)
+    centre, half_width = _workspace(contract)
+    offset = np.array([*centre, *[0.0] * columns], np.float32)
+    scale = np.array([*[1 / half_width] * 3, *[1 / weight] * columns], np.float32)
     return (goal - offset) * scale
 
 

@@ -11,13 +11,29 @@ import numpy as np
 from sim2real.errors import ShoalError
 
 _DIGEST_FIELDS = (
+    "qpos0", "qpos_spring", "key_qpos",
     "body_parentid", "body_pos", "body_quat", "body_mass", "body_ipos", "body_iquat", "body_inertia",
-    "body_gravcomp", "jnt_type", "jnt_axis", "jnt_pos", "jnt_range", "dof_armature", "dof_damping",
-    "dof_frictionloss", "geom_type", "geom_size", "geom_pos", "geom_quat", "geom_friction", "geom_contype",
-    "geom_conaffinity", "site_pos", "site_quat", "actuator_trnid", "actuator_gainprm", "actuator_biasprm",
-    "actuator_forcerange", "actuator_ctrlrange", "qpos0", "key_qpos",
+    "body_gravcomp", "body_mocapid", "jnt_type", "jnt_bodyid", "jnt_axis", "jnt_pos", "jnt_limited", "jnt_range",
+    "jnt_stiffness", "jnt_margin", "jnt_solref", "jnt_solimp", "jnt_actfrclimited", "jnt_actfrcrange",
+    "jnt_actgravcomp", "dof_armature", "dof_damping", "dof_frictionloss", "dof_solref", "dof_solimp",
+    "geom_type", "geom_bodyid", "geom_size", "geom_pos", "geom_quat", "geom_friction", "geom_contype",
+    "geom_conaffinity", "geom_condim", "geom_priority", "geom_solmix", "geom_solref", "geom_solimp", "geom_margin",
+    "geom_gap", "geom_fluid", "mesh_vert", "hfield_data", "site_bodyid", "site_pos", "site_quat",
+    "exclude_signature", "pair_geom1", "pair_geom2", "pair_dim", "pair_friction", "pair_solref", "pair_solimp",
+    "eq_type", "eq_objtype", "eq_obj1id", "eq_obj2id", "eq_active0", "eq_data", "eq_solref", "eq_solimp",
+    "tendon_range", "tendon_stiffness", "tendon_damping", "tendon_frictionloss", "tendon_lengthspring",
+    "wrap_type", "wrap_objid", "wrap_prm",
+    "actuator_trntype", "actuator_trnid", "actuator_gear", "actuator_dyntype", "actuator_dynprm",
+    "actuator_gaintype", "actuator_gainprm", "actuator_biastype", "actuator_biasprm", "actuator_forcelimited",
+    "actuator_forcerange", "actuator_ctrllimited", "actuator_ctrlrange", "actuator_actlimited", "actuator_actrange",
 )  # fmt: skip
 """Compiled fields that change what a policy experiences; colours, cameras and lights do not."""
+
+_DIGEST_OPTIONS = (
+    "integrator", "cone", "solver", "iterations", "ls_iterations", "tolerance", "impratio", "gravity", "wind",
+    "density", "viscosity", "disableflags", "enableflags",
+)  # fmt: skip
+"""Of `<option>`; the time step is part of the contract's timing."""
 
 
 def load_mjcf(path: Path) -> mujoco.MjModel:
@@ -43,6 +59,7 @@ def compiled_digest(model: mujoco.MjModel) -> str:
     for field in _DIGEST_FIELDS:
         values = np.asarray(getattr(model, field), dtype=np.float64).ravel()
         digest.update(f"{field}:{','.join(format(value + 0.0, '.9g') for value in values)};".encode())
-    option = model.opt
-    digest.update(f"{option.integrator},{option.cone},{list(option.gravity)},{option.disableflags}".encode())
+    for field in _DIGEST_OPTIONS:
+        values = np.asarray(getattr(model.opt, field), dtype=np.float64).ravel()
+        digest.update(f"opt.{field}:{','.join(format(value + 0.0, '.9g') for value in values)};".encode())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,8 +62,8 @@ def _distill(arguments: Arguments) -> None:
 
 
 def _export(arguments: Arguments) -> None:
-    """Through the console script's own entry, because `student` does not import `export`."""
-    import importlib
-
+    """In a process of its own: `export` reads students from disk, and `student` knows nothing of `export`."""
     output = arguments.output or arguments.run / "student.onnx"
-    importlib.import_module("export.cli").export_run(arguments.run, output)
+    command = [sys.executable, "-m", "export.cli", "--student", str(arguments.run), "--output", str(output)]
+    if subprocess.run(command, check=False).returncode:
+        raise SystemExit(2)

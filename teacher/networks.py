@@ -21,6 +21,7 @@ Shapes: `B` batch, `D` observation size, `G` goal-vector size, `J` action size, 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -70,11 +71,12 @@ class _Block(nn.Module):
             case "paper":
                 return x + h
             case "scaled" | "pre_norm":
-                return x + self.blocks**-0.5 * h
+                return x + h / math.sqrt(self.blocks)
             case "learned_scale":
                 return x + jnp.asarray(self.param("branch_scale", small, ())) * h
             case "spherical":
-                return _unit(x + self.param("step", small, (self.width,)) * (_unit(h) - x))
+                step = jnp.asarray(self.param("step", small, (self.width,)))
+                return _unit(x + step * (_unit(h) - x))
 
 
 def _unit(x: jax.Array) -> jax.Array:
