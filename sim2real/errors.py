@@ -1,4 +1,8 @@
-"""The one error type that users are meant to read."""
+"""The one error type that users are meant to read, and what turns pydantic's complaints into one."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
 
 
 class ShoalError(Exception):
@@ -10,3 +14,18 @@ class ShoalError(Exception):
 
 class ContractMismatch(ShoalError):
     """Two sides of a hand-over disagree; the sentence names each field and both values."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of pydantic's complaints, in words."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "extra_forbidden":
+            return f"{where} is not a known key"
+        case "value_error":
+            return f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
+        case _:
+            return f"{where or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"

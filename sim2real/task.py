@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_problem
 from sim2real.model import compiled_digest, load_mjcf
 
 ReadingName = Literal[
@@ -162,22 +162,7 @@ def _validate(data: Any, path: Path) -> TaskConfig:
     try:
         return TaskConfig.model_validate(data)
     except ValidationError as error:
-        raise ShoalError(f"task {path.name}: {_first_problem(error)}.") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The first of pydantic's complaints, in words."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    match first["type"]:
-        case "missing":
-            return f"{where} is missing"
-        case "extra_forbidden":
-            return f"{where} is not a known key"
-        case "value_error":
-            return f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
-        case _:
-            return f"{where or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        raise ShoalError(f"task {path.name}: {first_problem(error)}.") from error
 
 
 def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
@@ -188,7 +173,7 @@ def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
     try:
         return _contract(config, model)
     except ValidationError as error:
-        raise ShoalError(f"task {config.name}: {_first_problem(error)}.") from error
+        raise ShoalError(f"task {config.name}: {first_problem(error)}.") from error
 
 
 def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:

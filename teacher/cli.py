@@ -10,7 +10,7 @@ import tyro
 import yaml
 from pydantic import ValidationError
 
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_problem
 from teacher.config import TeacherConfig
 
 
@@ -72,8 +72,10 @@ def _defaults_from_file() -> TeacherConfig:
         raise ShoalError(f"--config-file: no file at {path}.")
     try:
         return TeacherConfig.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ShoalError(f"--config-file {path}: {error}") from error
+    except ValidationError as error:
+        raise ShoalError(f"--config-file {path}: {first_problem(error)}.") from error
+    except yaml.YAMLError as error:
+        raise ShoalError(f"--config-file {path} is not valid YAML: {' '.join(str(error).split())}.") from error
 
 
 def _without_config_file() -> list[str]:

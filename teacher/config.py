@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sim2real.errors import ShoalError
 from teacher.losses import Contrast
 from teacher.networks import BlockDesign, num_blocks
 
@@ -91,3 +92,12 @@ class TeacherConfig(Config):
     keep_checkpoints: Count = 2
     network: NetworkConfig = NetworkConfig()
     learner: LearnerConfig = LearnerConfig()
+
+    @model_validator(mode="after")
+    def _rollout_fits_into_the_replay(self) -> TeacherConfig:
+        if self.replay_steps < self.rollout_steps:
+            raise ShoalError(
+                f"replay_steps {self.replay_steps} is less than rollout_steps {self.rollout_steps}; "
+                "the replay must hold at least one rollout."
+            )
+        return self

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tensorboardX import SummaryWriter
 
 from sim2real.contract import Contract, require_same_interface
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_problem
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -53,8 +53,10 @@ class RunFolder:
             raise ShoalError(f"{self.path}: no run here (config.yaml is missing).")
         try:
             config = config_type.model_validate(yaml.safe_load(path.read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
-            raise ShoalError(f"{path}: the run's config is damaged: {error}") from error
+        except ValidationError as error:
+            raise ShoalError(f"{path}: the run's config is damaged: {first_problem(error)}.") from error
+        except yaml.YAMLError as error:
+            raise ShoalError(f"{path}: the run's config is damaged: {' '.join(str(error).split())}.") from error
         return config, self.contract()
 
     def contract(self) -> Contract:
@@ -62,8 +64,10 @@ class RunFolder:
         path = self.path / "contract.json"
         try:
             return Contract.model_validate_json(path.read_text())
-        except (ValidationError, FileNotFoundError) as error:
-            raise ShoalError(f"{path}: the run's contract is missing or damaged: {error}") from error
+        except FileNotFoundError as error:
+            raise ShoalError(f"{path}: the run's contract is missing.") from error
+        except ValidationError as error:
+            raise ShoalError(f"{path}: the run's contract is damaged: {first_problem(error)}.") from error
 
     def require_contract(self, contract: Contract) -> None:
         """Refuse to continue when the task no longer is what this run was started with."""
