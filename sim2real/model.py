@@ -10,7 +10,7 @@ import numpy as np
 
 from sim2real.errors import ShoalError
 
-_DIGEST_FIELDS = (
+DIGEST_FIELDS = (
     "qpos0", "qpos_spring", "key_qpos",
     "body_parentid", "body_pos", "body_quat", "body_mass", "body_ipos", "body_iquat", "body_inertia",
     "body_gravcomp", "body_mocapid", "jnt_type", "jnt_bodyid", "jnt_axis", "jnt_pos", "jnt_limited", "jnt_range",
@@ -56,7 +56,7 @@ def compiled_digest(model: mujoco.MjModel) -> str:
     for kind, count in (("joint", model.njnt), ("actuator", model.nu), ("body", model.nbody), ("site", model.nsite)):
         names = [getattr(model, kind)(index).name for index in range(count)]
         digest.update(f"{kind}:{','.join(names)};".encode())
-    for field in _DIGEST_FIELDS:
+    for field in DIGEST_FIELDS:
         values = np.asarray(getattr(model, field), dtype=np.float64).ravel()
         digest.update(f"{field}:{','.join(format(value + 0.0, '.9g') for value in values)};".encode())
     for field in _DIGEST_OPTIONS:

@@ -20,13 +20,8 @@ from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate, robot_d
 from runtime.safety import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.model import compiled_digest, load_mjcf
+from sim2real.model import DIGEST_FIELDS, compiled_digest, load_mjcf
 
-_COMPARED = (
-    "body_mass", "body_inertia", "body_pos", "body_quat", "body_gravcomp", "jnt_range", "dof_armature", "dof_damping",
-    "dof_frictionloss", "geom_size", "geom_friction", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange",
-    "actuator_ctrlrange", "site_pos", "site_quat", "key_qpos",
-)  # fmt: skip
 _GOAL_BODY = "goal"
 _MAX_CATCH_UP_PERIODS = 25
 
@@ -137,7 +132,7 @@ def _differences_to_shipped(model: mujoco.MjModel, contract: Contract) -> list[s
     if compiled_digest(shipped) != contract.robot.mjcf_sha256:
         return []
     found = []
-    for field in _COMPARED:
+    for field in DIGEST_FIELDS:
         wanted, got = np.asarray(getattr(shipped, field)), np.asarray(getattr(model, field))
         if wanted.shape != got.shape:
             found.append(f"{field}: shape {list(wanted.shape)} in the policy, {list(got.shape)} in the model")
