@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -46,15 +45,18 @@ def _distill(arguments: Arguments) -> None:
     from teacher.train import load_teacher
 
     teacher = load_teacher(arguments.teacher)
-    if arguments.overwrite and (arguments.run / "config.yaml").exists():
+    if arguments.run.resolve() == arguments.teacher.resolve():
+        raise ShoalError(f"--run: {arguments.run} is the teacher's folder; give the student one of its own.")
+    if (arguments.run / "config.yaml").exists():
+        if not arguments.overwrite:
+            raise ShoalError(f"--run: {arguments.run} holds a run already; add --overwrite, or choose another folder.")
         shutil.rmtree(arguments.run)
     folder = RunFolder(arguments.run)
     folder.start(arguments.config, teacher.contract)
     distiller = Distiller(teacher, arguments.config, folder)
     params, final = distiller.run()
-    teacher_id = hashlib.sha256((arguments.teacher / "summary.json").read_bytes()).hexdigest()[:16]
     contract = distiller.contract.with_lineage(
-        teacher=teacher_id, teacher_depth=teacher.config.network.actor_depth, student=folder.path.name
+        teacher=teacher.digest[:16], teacher_depth=teacher.config.network.actor_depth, student=folder.path.name
     )
     save_student(folder, contract, teacher.config.task, params)
     print(f"student: success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on held-out goals")

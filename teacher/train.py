@@ -6,6 +6,7 @@ and environment, so a run that was killed and resumed ends with the same numbers
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from dataclasses import dataclass
@@ -70,6 +71,14 @@ class Teacher:
         """Scalars in actor and both encoders."""
         return count_parameters((self.actor, self.critic))
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the contract and all weights."""
+        digest = hashlib.sha256(self.contract.digest.encode())
+        for leaf in jax.tree.leaves((self.actor, self.critic)):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()
+
 
 def load_teacher(run: Path) -> Teacher:
     """The newest checkpoint of a run, with its contract checked against today's task."""
@@ -78,7 +87,8 @@ def load_teacher(run: Path) -> Teacher:
     task = load_task(config.task)
     folder.require_contract(task.contract)
     learner = Learner(contract, config.network, config.learner, config.updates)
-    template = to_host(learner.init(jax.random.key(0)))
+    shapes = jax.eval_shape(learner.init, jax.random.key(0))
+    template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     state, _ = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints).restore(learner=template._asdict())
     return Teacher(task, contract, config, learner.networks, state["evaluated_actor"], state["critic"])
 
