@@ -48,10 +48,11 @@ def create(*, capacity: int, inputs: jax.Array, labels: Labels) -> Dataset:
 def insert(data: Dataset, inputs: jax.Array, labels: Labels) -> Dataset:
     """Append n rows, overwriting the oldest."""
     capacity, count = data.inputs.shape[0], inputs.shape[0]
-    rows = (data.filled + jnp.arange(count)) % capacity
+    kept = min(count, capacity)  # writing a row twice in one scatter has no defined order
+    rows = (data.filled + count - kept + jnp.arange(kept)) % capacity
 
     def put(ring: jax.Array, new: jax.Array) -> jax.Array:
-        return ring.at[rows].set(new)
+        return ring.at[rows].set(new[count - kept :])
 
     return Dataset(put(data.inputs, inputs), jax.tree.map(put, data.labels, labels), data.filled + count)
 
