@@ -94,23 +94,24 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL in the middle of a round, then `--resume`: the parameters of a run that was left alone."""
     settings = tmp_path / "settings.yaml"
-    config = tiny_config(updates=4000, updates_per_rollout=100, eval_every_rounds=10, checkpoint_every_rounds=3)
+    config = tiny_config(updates=1600, updates_per_rollout=80, eval_every_rounds=5, checkpoint_every_rounds=3)
     settings.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     process = start("--config-file", str(settings), "--run", str(killed))
-    deadline = time.monotonic() + 90
-    while len(RunFolder(killed).read_metrics()) < 8 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while len(RunFolder(killed).read_metrics()) < 5 and time.monotonic() < deadline:
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 8 <= len(RunFolder(killed).read_metrics()) < 40
+    assert 5 <= len(RunFolder(killed).read_metrics()) < 20
     assert not (killed / "summary.json").exists()
     assert start("--resume", str(killed)).wait() == 0
     assert start("--config-file", str(settings), "--run", str(alone)).wait() == 0
-    assert len(RunFolder(killed).read_metrics()) == 40
+    assert len(RunFolder(killed).read_metrics()) == 20
     left, right = (load_teacher(run) for run in (killed, alone))
     jax.tree.map(np.testing.assert_array_equal, (left.actor, left.critic), (right.actor, right.critic))
     scores = [json.loads((run / "summary.json").read_text())["position_error_m"] for run in (killed, alone)]
