@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ def console_script(name: str) -> list[str]:
     """Command of an installed console script."""
     path = shutil.which(name, path=str(Path(sys.executable).parent))
     if path is None:
-        raise ShoalError(f"{name}: no such command beside {Path(sys.executable).name}; install the package with [train].")
+        raise ShoalError(
+            f"{name}: no such command beside {Path(sys.executable).name}; install the package with [train]."
+        )
     return [path]
 
 
@@ -30,5 +33,7 @@ def run_script(name: str, *flags: str) -> None:
         process.terminate()
         process.wait()
         raise
+    if status < 0:
+        raise ShoalError(f"{name} was ended by {signal.Signals(-status).name}.")
     if status != 0:
         raise ShoalError(f"{name} failed with exit status {status}; its own message is above.")

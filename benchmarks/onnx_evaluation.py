@@ -113,7 +113,9 @@ def _evaluate_all(arguments: Arguments) -> bool:
         raise ShoalError("onnx_evaluation: name at least one policy file.")
     episodes = 64 if arguments.quick else arguments.episodes
     scores = {str(path): evaluate_onnx(path, episodes, HELD_OUT_SEED + arguments.seed)[0] for path in arguments.files}
-    table = Table("file", "coarse", "fine", "time at goal", "distance, mm", "angle, °", title=f"{episodes} held-out goals")
+    table = Table(
+        "file", "coarse", "fine", "time at goal", "distance, mm", "angle, °", title=f"{episodes} held-out goals"
+    )
     for name, result in scores.items():
         shares = (result.success_coarse, result.success_fine, result.time_at_goal)
         errors = (f"{1e3 * result.position_error_m:.1f}", f"{result.angle_error_deg:.1f}")

@@ -1,7 +1,9 @@
-"""Serves a policy file in real time and sends it goals, each from its own process, as on a robot.
+"""Serves a policy file in real time and sends it goals, as a client of a robot would.
 
     served = serve_goals(Path("student.onnx"), goals, timeout_s=5.0)
     served["goals_reached"], served["tick_us"]["p99"]
+
+The server is `runtime serve` with its own control and gateway processes; this process only is its client.
 """
 
 from __future__ import annotations

@@ -138,7 +138,8 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, tuple[str, Sequ
             top, bottom = frame.py(value), frame.py(0)
             frame.add(
                 f'<rect class="fill {escape(colour)}" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" '
-                f'height="{max(bottom - top, 0.5):.1f}" rx="2.5"><title>{escape(name)} {100 * value:.1f}%</title></rect>'
+                f'height="{max(bottom - top, 0.5):.1f}" rx="2.5">'
+                f"<title>{escape(name)} {100 * value:.1f}%</title></rect>"
                 f'<text class="value" x="{left + width / 2:.1f}" y="{top - 5:.1f}" text-anchor="middle">'
                 f"{100 * value:.0f}</text>"
             )
@@ -177,7 +178,8 @@ def histogram(title: str, values: np.ndarray, *, label: str, markers: Mapping[st
             y = frame.py(count)
             frame.add(
                 f'<rect class="fill student" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-                f'height="{frame.py(0) - y:.1f}" rx="1"><title>{count} ticks, {left:.0f} to {right:.0f} µs</title></rect>'
+                f'height="{frame.py(0) - y:.1f}" rx="1">'
+                f"<title>{count} ticks, {left:.0f} to {right:.0f} µs</title></rect>"
             )
     for level, (text, value) in enumerate(markers.items()):
         frame.marker(value, text, level=level)

@@ -99,8 +99,8 @@ def _heading(summary: Numbers) -> str:
         f"{runtime['tick_us']['p50']:.0f} µs</h1>"
         f'<p class="lead">No reward, no demonstrations. The teacher learned from its own trials in simulation, a '
         f"student of {student['parameters']:,} parameters learned from the teacher, and the student became one file "
-        f"that was served at {summary['rate_hz']:g} Hz and sent {runtime['goals_sent']} goal poses that no training had "
-        f"seen. From nothing to here in {minutes(summary['wall_s']['total'])}.</p>{notice}"
+        f"that was served at {summary['rate_hz']:g} Hz and sent {runtime['goals_sent']} goal poses that no training "
+        f"had seen. From nothing to here in {minutes(summary['wall_s']['total'])}.</p>{notice}"
     )
 
 
@@ -108,9 +108,9 @@ def _stage(content: Content) -> str:
     visits = content.recording.visits
     reached = sum(visit.reached_frame is not None for visit in visits)
     caption = (
-        f"The exported file reaching {reached} of {len(visits)} goals, the first ones that the server was sent, run again "
-        "in the process with MuJoCo physics; drawn from the collision capsules. The sphere is the coarse tolerance, and "
-        f"turns green once the pose was held for {content.summary['hold_s']:g} s. Drag to look around."
+        f"The exported file reaching {reached} of {len(visits)} goals, the first that the server was sent, in a second "
+        "simulation that keeps every pose; drawn from the collision capsules. The sphere is the coarse tolerance, "
+        f"and turns green once the pose was held for {content.summary['hold_s']:g} s. Drag to look around."
     )
     return (_ASSETS / "stage.html").read_text().replace("@caption@", escape(caption))
 

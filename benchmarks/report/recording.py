@@ -103,9 +103,7 @@ def goals_from_pool(pool: GoalPool, count: int) -> list[GoalPose]:
     return [GoalPose(position=tuple(position), orientation_wxyz=tuple(wxyz)) for position, wxyz in pairs]
 
 
-def record(
-    policy: Path, goals: Sequence[GoalPose], *, task: Task | None = None, longest_s: float = 5.0
-) -> Recording:
+def record(policy: Path, goals: Sequence[GoalPose], *, task: Task | None = None, longest_s: float = 5.0) -> Recording:
     """Visit `goals` in turn with the in-process controller, from home, and keep every control step."""
     if not goals:
         raise ShoalError("recording: give at least one goal.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -30,7 +30,7 @@ def tiles(summary: Numbers) -> str:
             ),
             _tile(
                 "Smaller than its teacher",
-                f"{ratio:.0f}<small> ×</small>" if ratio >= 10 else f"{ratio:.1f}<small> ×</small>",
+                f"{ratio:.0f}<small> &times;</small>" if ratio >= 10 else f"{ratio:.1f}<small> &times;</small>",
                 f"{student['parameters']:,} parameters instead of {teacher['parameters']:,}, "
                 f"{export['bytes'] / 1024:.0f} kB in one file",
             ),
@@ -40,9 +40,9 @@ def tiles(summary: Numbers) -> str:
                 f"99 % within {tick['p99']:.0f} µs, 99.9 % within {tick['p999']:.0f} µs, served in real time",
             ),
             _tile(
-                "New goals, sent and reached",
+                "New goals reached",
                 f"{runtime['goals_reached']}<small> / {runtime['goals_sent']}</small>",
-                f"through the server's socket; median {_seconds(runtime['median_time_s'])} each, hold included",
+                f"sent to the running server; median {_seconds(runtime['median_time_s'])} each, hold included",
             ),
         )
     ) + "</div>"  # fmt: skip
@@ -63,10 +63,11 @@ def evaluation_card(summary: Numbers, errors: dict[str, EpisodeErrors]) -> str:
     coarse, fine = tolerance["coarse"], tolerance["fine"]
     return _card(
         "Teacher against student",
-        f"The same {scores['onnx']['episodes']} episodes in native MuJoCo for all three, with starts and goals that were "
-        "used neither for training nor for its evaluations. Coarse: "
+        f"The same {scores['onnx']['episodes']} episodes in native MuJoCo for all three, with starts and goals that "
+        "were used neither for training nor for its evaluations. Coarse: "
         f"within {100 * coarse['position_m']:g} cm and {coarse['angle_deg']:g}°; fine: within "
-        f"{100 * fine['position_m']:g} cm and {fine['angle_deg']:g}°; both held for {summary['hold_s']:g} s at the end.",
+        f"{100 * fine['position_m']:g} cm and {fine['angle_deg']:g}°; both held for the last "
+        f"{summary['hold_s']:g} s.",
         legend({_NAMES[key]: key for key in scores})
         + '<div class="columns"><div>'
         + bars("Success of teacher, student and file", ["coarse", "fine", "time at goal"], series)
@@ -107,7 +108,8 @@ def workspace_card(errors: EpisodeErrors, position: np.ndarray) -> str:
     return _card(
         "Where the goals were",
         "Every held-out goal of the exported file, by how its episode ended. Point at one for its final error.",
-        legend({"fine": "fine", "coarse": "coarse", "missed": "missed"}) + f'<div class="columns">{"".join(drawn)}</div>',
+        legend({"fine": "fine", "coarse": "coarse", "missed": "missed"})
+        + f'<div class="columns">{"".join(drawn)}</div>',
     )
 
 
@@ -146,7 +148,7 @@ def ticks_card(summary: Numbers, tick_us: np.ndarray) -> str:
         ("Periods missed", f"{runtime['missed_periods']}"),
         ("Reachability: expected calibration error", f"{reach['expected_calibration_error']:.3f}"),
         ("Reachability: area under the ROC curve", f"{reach['auroc']:.3f}"),
-        ("Reachability: episodes judged, share reached", f"{reach['episodes']:,}, {100 * reach['reached_share']:.0f} %"),
+        ("Reachability: episodes judged", f"{reach['episodes']:,}, {100 * reach['reached_share']:.0f} % reached"),
     ]
     return _card(
         "On the robot's side",
@@ -181,12 +183,12 @@ def certificate_card(summary: Numbers) -> str:
         ("File", f"<code>{escape(export['sha256'])}</code>"),
         ("JAX against ONNX Runtime", f"at most {export['max_abs_error']:.1e} over {export['samples']:,} inputs"),
         ("Graph", f"{export['nodes']} nodes, opset {export['opset']}, {export['parameters']:,} parameters"),
-        ("Inference on the exporting machine", f"p50 {export['tick_us_p50']:.0f} µs, p99 {export['tick_us_p99']:.0f} µs"),
+        ("Inference when exported", f"p50 {export['tick_us_p50']:.0f} µs, p99 {export['tick_us_p99']:.0f} µs"),
     ]
     return _card(
         "Contract and certificate",
-        "Both travel inside the file. The contract states joints, limits, gains, units, frames and rates; the certificate "
-        "was measured when the file was written, and the runtime re-checks it on the machine that loads it.",
+        "Both travel inside the file. The contract states joints, limits, gains, units, frames and rates; the "
+        "certificate was measured when the file was written, and the runtime re-checks it wherever it is loaded.",
         _pairs(rows),
     )
 
@@ -202,13 +204,17 @@ def usage_card(summary: Numbers) -> str:
     )
     return _card(
         "Use the file",
-        "Served, from a shell; or inside your own MuJoCo loop, after <code>from runtime import Controller, GoalPose</code>.",
+        "Served, from a shell; or inside your own MuJoCo loop, after "
+        "<code>from runtime import Controller, GoalPose</code>.",
         f"<pre>{escape(serve)}</pre><pre>{escape(code)}</pre>",
     )
 
 
 def _tile(name: str, value: str, detail: str) -> str:
-    return f'<div class="tile"><div class="name">{name}</div><b>{value}</b><div class="detail">{escape(detail)}</div></div>'
+    return (
+        f'<div class="tile"><div class="name">{name}</div><b>{value}</b>'
+        f'<div class="detail">{escape(detail)}</div></div>'
+    )
 
 
 def _card(title: str, about: str, content: str) -> str:
@@ -222,7 +228,7 @@ def _pairs(rows: Sequence[tuple[str, str]]) -> str:
 
 def _score_table(scores: dict[str, Numbers]) -> str:
     head = "".join(f'<th class="number">{_NAMES[key]}</th>' for key in scores)
-    lines_of = {
+    lines_of: dict[str, Callable[[Numbers], str]] = {
         "reached, coarse": lambda s: f"{100 * s['success_coarse']:.1f} %",
         "reached, fine": lambda s: f"{100 * s['success_fine']:.1f} %",
         "time at goal": lambda s: f"{100 * s['time_at_goal']:.1f} %",
@@ -230,10 +236,10 @@ def _score_table(scores: dict[str, Numbers]) -> str:
         "median angle": lambda s: f"{s['angle_error_deg']:.1f}°",
         "parameters": lambda s: f"{s['parameters']:,}",
     }
-    body = "".join(
-        f"<tr><td>{name}</td>" + "".join(f'<td class="number">{show(score)}</td>' for score in scores.values()) + "</tr>"
-        for name, show in lines_of.items()
-    )
+    body = ""
+    for name, show in lines_of.items():
+        cells = "".join(f'<td class="number">{show(score)}</td>' for score in scores.values())
+        body += f"<tr><td>{name}</td>{cells}</tr>"
     return f'<div class="scroll"><table><tr><th></th>{head}</tr>{body}</table></div>'
 
 
@@ -242,4 +248,4 @@ def _triple(times: Numbers) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f} s"
+    return "never" if value is None else f"{value:.2f} s"
