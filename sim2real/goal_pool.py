@@ -74,10 +74,12 @@ def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:
         data.qpos[addresses.qpos] = q
         mujoco.mj_kinematics(model, data)
         position = data.site_xpos[addresses.site].copy()
-        if np.any(position < box_low) or np.any(position > box_high):
+        if (position < box_low).any() or (position > box_high).any():
             continue
         mujoco.mj_collision(model, data)
         if data.ncon:
             continue
-        kept.append((q, position, addresses.tool_orientation(np, data.xquat)))
-    return GoalPool(*(np.stack(column).astype(np.float32) for column in zip(*kept, strict=True)))
+        kept.append((q, position, data.xquat.copy()))
+    joint_position, tool_position, xquat = (np.stack(column) for column in zip(*kept, strict=True))
+    columns = joint_position, tool_position, addresses.tool_orientation(np, xquat)
+    return GoalPool(*(column.astype(np.float32) for column in columns))
