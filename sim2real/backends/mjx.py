@@ -69,6 +69,7 @@ class MjxEnvironment:
         self._data = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, axis=0), template)
         self._fractions = jnp.arange(1, self.contract.timing.substeps + 1) / self.contract.timing.substeps
         self._compiled: dict[tuple[int, int], Any] = {}
+        self._jit_restart, self._jit_begin = jax.jit(self._restart), jax.jit(self._begin)
         self._state = self._fresh(jax.random.key(seed))
 
     def reset(self) -> None:
@@ -85,14 +86,13 @@ class MjxEnvironment:
             jnp.zeros(self.num_envs, jnp.int32),
             key,
         )
-        fresh: _State = jax.jit(self._restart)(blank, jnp.ones(self.num_envs, bool))
+        fresh: _State = self._jit_restart(blank, jnp.ones(self.num_envs, bool))
         return fresh
 
     def place(self, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
         """Begin an episode in every environment from given starts `[N, J]` rad to goals `[N, 3]`, `[N, 4]`."""
         everywhere = jnp.ones(self.num_envs, bool)
-        begin = jax.jit(self._begin)
-        self._state = begin(
+        self._state = self._jit_begin(
             self._state, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation))
         )
 
