@@ -167,10 +167,10 @@ def cumulative(
 
 
 def histogram(title: str, values: np.ndarray, *, label: str, markers: Mapping[str, float]) -> str:
-    """Counts in 48 bins up to the 99.5th percentile or the last marker, whichever is larger."""
-    high = max(float(np.percentile(values, 99.5)), *markers.values(), 1e-9) * 1.12
+    """Counts in 48 bins up to the 98th percentile or the last marker, whichever is larger."""
+    high = max(float(np.percentile(values, 98)), *markers.values(), 1e-9) * 1.12
     counts, edges = np.histogram(values, bins=48, range=(0, high))
-    frame = _Frame(Axis(0, high, label), Axis(0, max(1, int(counts.max())) * 1.08, "ticks"))
+    frame = _Frame(Axis(0, high, label), Axis(0, max(1, int(counts.max())) * 1.15))
     frame.grid()
     for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
         if count:

@@ -69,7 +69,11 @@ class Recording:
     def as_json(self) -> dict[str, Any]:
         """Compact plain data for the page: 16-bit numbers as base64."""
         tool = np.concatenate([self.tool_position * _TENTHS_OF_MM, self.tool_orientation * 32767], axis=1)
-        low, high = self.segments.min(axis=(0, 1, 2)), self.segments.max(axis=(0, 1, 2))
+        # Everything that ought to be in view: the arm in every pose, every goal, the floor below.
+        points = np.concatenate(
+            [self.segments.reshape(-1, 3), [visit.position for visit in self.visits], np.zeros((1, 3))]
+        )
+        low, high = points.min(axis=0), points.max(axis=0)
         return {
             "dt_s": self.control_dt_s,
             "tolerance_m": self.tolerance_m,
@@ -91,7 +95,7 @@ class Recording:
             "camera": {
                 "azimuth": -0.95,
                 "elevation": 0.34,
-                "distance": round(float(3.1 * max(high - low)), 3),
+                "distance": round(float(3.0 * max(high - low)) + 0.3, 3),
                 "target": [round(float(x), 3) for x in (low + high) / 2 * [1, 1, 0.92]],
             },
         }

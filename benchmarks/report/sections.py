@@ -42,7 +42,7 @@ def tiles(summary: Numbers) -> str:
             _tile(
                 "New goals reached",
                 f"{runtime['goals_reached']}<small> / {runtime['goals_sent']}</small>",
-                f"sent to the running server; median {_seconds(runtime['median_time_s'])} each, hold included",
+                _serving(runtime["median_time_s"]),
             ),
         )
     ) + "</div>"  # fmt: skip
@@ -247,5 +247,6 @@ def _triple(times: Numbers) -> str:
     return f"{times['p50']:.0f} / {times['p99']:.0f} / {times['p999']:.0f} µs"
 
 
-def _seconds(value: float | None) -> str:
-    return "never" if value is None else f"{value:.2f} s"
+def _serving(median_s: float | None) -> str:
+    how = "sent to the running server, one after the other"
+    return how if median_s is None else f"{how}; median {median_s:.2f} s each, hold included"
