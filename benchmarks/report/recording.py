@@ -95,7 +95,7 @@ class Recording:
             "camera": {
                 "azimuth": -0.95,
                 "elevation": 0.34,
-                "distance": round(float(3.0 * max(high - low)) + 0.3, 3),
+                "distance": round(float(2.75 * max(high - low)) + 0.3, 3),
                 "target": [round(float(x), 3) for x in (low + high) / 2 * [1, 1, 0.92]],
             },
         }

@@ -356,7 +356,7 @@
     const elapsed = Math.max(0, clock - visit.first * data.dt_s);
     const state = by("hud-state");
     state.className = pose.reached ? "reached" : "moving";
-    state.textContent = pose.reached ? `reached in ${((visit.reached - visit.first) * data.dt_s).toFixed(1)} s` : `${elapsed.toFixed(1)} s`;
+    state.textContent = pose.reached ? `✓ ${((visit.reached - visit.first) * data.dt_s).toFixed(1)} s` : `${elapsed.toFixed(1)} s`;
     if (document.activeElement !== scrub || playing) scrub.value = String(clock);
     scrub.setAttribute("aria-valuetext", `${clock.toFixed(1)} s, goal ${pose.visit + 1}`);
   }
