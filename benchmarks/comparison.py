@@ -23,6 +23,7 @@ from sim2real.evaluation import EpisodeErrors, episode_errors, score
 from sim2real.task import Task
 from student.policy import greedy as student_greedy
 from student.run import load_student
+from teacher.networks import count_parameters
 from teacher.run_folder import RunFolder
 from teacher.train import greedy as teacher_greedy
 from teacher.train import load_teacher
@@ -64,6 +65,8 @@ def compare(runs: Path, policy: Path, *, episodes: int, seed: int) -> Comparison
         scores[name], errors[name] = _episodes(task, apply, params, episodes, seed)
     result, errors["onnx"], goals = evaluate_onnx(policy, episodes, seed, task=task)
     scores["onnx"] = dataclasses.asdict(result)
+    scores["teacher"]["actor_parameters"] = count_parameters(trained.actor)
+    scores["student"]["hidden_layers"] = student.config.student.hidden_layers
     _require_same_behaviour(scores)
     return Comparison(scores, errors, goals.position, runs)
 

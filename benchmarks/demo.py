@@ -129,7 +129,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
     goals = served_goals(3 if arguments.quick else 25, arguments.seed)
     with stages.stage("serve", f"in real time, {len(goals)} goals through the socket"):
         served = serve_goals(policy, goals, timeout_s=1.0 if arguments.quick else 5.0)
-    summary = _summary(arguments, compared.scores, served, goals)
+    summary = _summary(arguments, compared.scores, served)
     with stages.stage("report", "recording the animation"):
         from benchmarks.report.page import write_report
 
@@ -175,9 +175,7 @@ def _compile_cheaply() -> None:
     os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
 
 
-def _summary(
-    arguments: Arguments, scores: dict[str, dict[str, Any]], served: dict[str, Any], goals: list[GoalPose]
-) -> dict[str, Any]:
+def _summary(arguments: Arguments, scores: dict[str, dict[str, Any]], served: dict[str, Any]) -> dict[str, Any]:
     output, policy = arguments.output, Policy(arguments.output / "student.onnx")
     contract, certificate = policy.contract, policy.certificate
     teacher, student = (json.loads((output / name / "summary.json").read_text()) for name in ("teacher", "student"))
@@ -197,7 +195,9 @@ def _summary(
         },
         "contract_sha256": contract.digest,
         "file": str(policy.path),
-        "example_goal_m": [round(value, 2) for value in goals[0].position],
+        "example_goal_m": [
+            round((low + high) / 2, 2) for low, high in zip(goal.position_min_m, goal.position_max_m, strict=True)
+        ],
         "teacher": scores["teacher"] | depths,
         "student": scores["student"] | {"parameters": student["parameters"]},
         "export": scores["onnx"] | numbers | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},

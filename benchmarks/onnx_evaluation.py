@@ -46,9 +46,12 @@ class Goals(NamedTuple):
 
 
 def held_out_environment(task: Task, episodes: int, seed: int) -> NativeEnvironment:
-    """Arms at the start of their first episode; equal seeds give equal starts and goals."""
-    pool = sample_goal_pool(task, size=4 * episodes, seed=seed)
-    return NativeEnvironment(task, num_envs=episodes, seed=seed, pool=pool)
+    """Arms at the start of their first episode, no start or goal twice; equal seeds give equal ones."""
+    pool = sample_goal_pool(task, size=2 * episodes, seed=seed)
+    env = NativeEnvironment(task, num_envs=episodes, seed=seed, pool=pool)
+    starts, (position, orientation) = pool.joint_position[:episodes], (column[episodes:] for column in pool[1:])
+    env.place(np.arange(episodes), starts, position, orientation)
+    return env
 
 
 def evaluate_onnx(

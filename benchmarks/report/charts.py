@@ -76,13 +76,13 @@ class _Frame:
     def add(self, text: str) -> None:
         self.parts.append(text)
 
-    def marker(self, value: float, text: str, *, level: int = 0) -> None:
-        """A dashed vertical line with a label at its top."""
+    def marker(self, value: float, text: str, *, level: int = 0, low: bool = False) -> None:
+        """A dashed vertical line with a label at its top, or at its foot with `low`."""
         x, bottom = self.px(value), self.height - _BOTTOM
         end = x > self.width - 110
         anchor, shift = ("end", -4) if end else ("start", 4)
         self.add(f'<line class="marker" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>')
-        y = _TOP + 9 + 14 * level
+        y = bottom - 8 if low else _TOP + 9 + 14 * level
         self.add(f'<text class="note" x="{x + shift:.1f}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>')
 
     def svg(self, title: str) -> str:
@@ -113,8 +113,8 @@ def lines(title: str, curves: Sequence[Line], x: Axis, y: Axis, *, markers: Mapp
     """Curves over a common axis."""
     frame = _Frame(x, y)
     frame.grid()
-    for level, (text, value) in enumerate((markers or {}).items()):
-        frame.marker(value, text, level=level)
+    for text, value in (markers or {}).items():
+        frame.marker(value, text, low=True)
     for curve in curves:
         points = [(frame.px(a), frame.py(b)) for a, b in zip(curve.x, curve.y, strict=True)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)

@@ -24,7 +24,7 @@ from sim2real.errors import ShoalError
 from sim2real.goal_pool import sample_goal_pool
 from sim2real.task import load_task
 
-_SPACING_M = 0.82
+_SPACING_M = 0.95
 _AXIS_M = 0.11
 _AXIS_COLOURS = ((0.80, 0.06, 0.07), (0.05, 0.42, 0.12), (0.05, 0.18, 0.85))
 _PATH_COLOUR = (0.20, 0.22, 0.78)
@@ -41,7 +41,7 @@ class Arguments:
     output: Path = Path("docs/images/franka_pose.png")
     arms: int = 4
     width: int = 1400
-    height: int = 520
+    height: int = 470
     samples: int = 2
     """Squared, rays a pixel."""
     seed: int = 0
@@ -97,8 +97,8 @@ def picture(recordings: Sequence[Recording], *, width: int, height: int, samples
     ]
     capsules = Capsules(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Capsules)))
     back = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
-    target = np.array([0.0, 0.0, 0.45]) + 0.12 * sideways
-    span = (len(recordings) - 1) * _SPACING_M + 1.15
+    target = np.array([0.0, 0.0, 0.43]) + 0.2 * sideways
+    span = (len(recordings) - 1) * _SPACING_M + 1.05
     camera = Camera(tuple(target + distance * back), tuple(target), focal=distance * width / height / span)
     return render(capsules, camera, width=width, height=height, samples=samples)
 

@@ -110,7 +110,8 @@ def _stage(content: Content) -> str:
     caption = (
         f"The exported file reaching {reached} of {len(visits)} goals, the first that the server was sent, in a second "
         "simulation that keeps every pose; drawn from the collision capsules. The sphere is the coarse tolerance, "
-        f"and turns green once the pose was held for {content.summary['hold_s']:g} s. Drag to look around."
+        f"and turns green once the pose was held for {content.summary['hold_s']:g} s. Reachable is the file's own "
+        "estimate of its chances. Drag to look around."
     )
     return (_ASSETS / "stage.html").read_text().replace("@caption@", escape(caption))
 

@@ -61,6 +61,8 @@ class Recording:
     """`[F]`, tool to goal."""
     angle_deg: np.ndarray
     """`[F]`."""
+    reachability: np.ndarray
+    """`[F]`, the policy's own estimate that it reaches the goal, 0 to 1."""
     tick_us: np.ndarray
     """`[F]`, readings, inference and safety of each control tick."""
     visits: tuple[Visit, ...]
@@ -83,6 +85,7 @@ class Recording:
             "tool": _packed(tool),
             "distance_mm": np.round(self.distance_m * 1e3, 1).tolist(),
             "angle_deg": np.round(self.angle_deg, 1).tolist(),
+            "reachability": np.round(self.reachability, 2).tolist(),
             "visits": [
                 {
                     "position": [round(x, 4) for x in visit.position],
@@ -125,6 +128,7 @@ def record(policy: Path, goals: Sequence[GoalPose], *, task: Task | None = None,
         tool_orientation=np.stack(stage.tool_orientation),
         distance_m=np.array(stage.distance_m),
         angle_deg=np.array(stage.angle_deg),
+        reachability=np.array(stage.reachability),
         tick_us=np.array(stage.tick_us),
         visits=tuple(visits),
         tolerance_m=task.contract.goal.coarse_position_m,
@@ -174,6 +178,7 @@ class _Stage:
         self.tool_orientation: list[np.ndarray] = []
         self.distance_m: list[float] = []
         self.angle_deg: list[float] = []
+        self.reachability: list[float] = []
         self.tick_us: list[float] = []
 
     def visit(self, goal: GoalPose, longest_s: float) -> Visit:
@@ -208,6 +213,7 @@ class _Stage:
         self.tool_orientation.append(self._addresses.tool_orientation(np, self._data.xquat))
         self.distance_m.append(status.distance_m or 0.0)
         self.angle_deg.append(status.angle_deg or 0.0)
+        self.reachability.append(status.reachability or 0.0)
 
 
 def _packed(values: np.ndarray) -> str:

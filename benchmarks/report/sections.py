@@ -19,7 +19,7 @@ def tiles(summary: Numbers) -> str:
     """The four numbers of the headline."""
     teacher, student, export, runtime = (summary[key] for key in ("teacher", "student", "export", "runtime"))
     tick = runtime["tick_us"]
-    ratio = teacher["parameters"] / student["parameters"]
+    ratio = teacher["actor_parameters"] / student["parameters"]
     return '<div class="tiles">' + "".join(
         (
             _tile(
@@ -29,10 +29,10 @@ def tiles(summary: Numbers) -> str:
                 f"{100 * export['success_fine']:.1f} %, teacher {100 * teacher['success_fine']:.1f} %",
             ),
             _tile(
-                "Smaller than its teacher",
+                "Smaller than the teacher's actor",
                 f"{ratio:.0f}<small> &times;</small>" if ratio >= 10 else f"{ratio:.1f}<small> &times;</small>",
-                f"{student['parameters']:,} parameters instead of {teacher['parameters']:,}, "
-                f"{export['bytes'] / 1024:.0f} kB in one file",
+                f"{student['hidden_layers']} hidden layers instead of {teacher['actor_depth']}, "
+                f"{student['parameters']:,} parameters instead of {teacher['actor_parameters']:,}",
             ),
             _tile(
                 "Tick, median",
@@ -144,7 +144,7 @@ def ticks_card(summary: Numbers, tick_us: np.ndarray) -> str:
     rows = [
         ("Ticks served", f"{runtime['ticks']:,}"),
         ("Readings to command, p50 / p99 / p99.9", _triple(served)),
-        ("Whole tick with the simulated robot, p50 / p99 / p99.9", _triple(runtime["loop_us"])),
+        ("The same, and the simulated robot", _triple(runtime["loop_us"])),
         ("Periods missed", f"{runtime['missed_periods']}"),
         ("Reachability: expected calibration error", f"{reach['expected_calibration_error']:.3f}"),
         ("Reachability: area under the ROC curve", f"{reach['auroc']:.3f}"),
@@ -158,7 +158,7 @@ def ticks_card(summary: Numbers, tick_us: np.ndarray) -> str:
         "calibrated on episodes of which half had goals that may be out of reach.",
         '<div class="columns"><div>'
         + histogram("Tick times", tick_us, label="µs", markers=markers)
-        + f"</div><div>{_pairs(rows)}</div></div>",
+        + f"</div><div>{_pairs(rows, wrap=False)}</div></div>",
     )
 
 
@@ -182,7 +182,10 @@ def certificate_card(summary: Numbers) -> str:
         ("Contract", f"<code>{escape(summary['contract_sha256'])}</code>"),
         ("File", f"<code>{escape(export['sha256'])}</code>"),
         ("JAX against ONNX Runtime", f"at most {export['max_abs_error']:.1e} over {export['samples']:,} inputs"),
-        ("Graph", f"{export['nodes']} nodes, opset {export['opset']}, {export['parameters']:,} parameters"),
+        (
+            "Size",
+            f"{export['bytes'] / 1024:.0f} kB, {export['nodes']} nodes, opset {export['opset']}",
+        ),
         ("Inference when exported", f"p50 {export['tick_us_p50']:.0f} µs, p99 {export['tick_us_p99']:.0f} µs"),
     ]
     return _card(
@@ -196,7 +199,10 @@ def certificate_card(summary: Numbers) -> str:
 def usage_card(summary: Numbers) -> str:
     """How to use the file."""
     position = ", ".join(f"{value:.2f}" for value in summary["example_goal_m"])
-    serve = f"runtime serve --model {summary['file']}\nruntime goal --position {position.replace(',', '')} --wait"
+    serve = (
+        f"runtime serve --model {summary['file']}\n"
+        f"runtime goal --position {position.replace(',', '')} --wait      # in another terminal"
+    )
     code = (
         'controller = Controller("student.onnx")\n'
         f"controller.set_goal(GoalPose(position=({position})))\n"
@@ -221,8 +227,9 @@ def _card(title: str, about: str, content: str) -> str:
     return f'<section class="card"><h2>{title}</h2><p class="about">{about}</p>{content}</section>'
 
 
-def _pairs(rows: Sequence[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
+def _pairs(rows: Sequence[tuple[str, str]], *, wrap: bool = True) -> str:
+    kind = "" if wrap else ' class="number"'
+    cells = "".join(f"<tr><td>{name}</td><td{kind}>{value}</td></tr>" for name, value in rows)
     return f'<div class="scroll"><table>{cells}</table></div>'
 
 
@@ -234,7 +241,7 @@ def _score_table(scores: dict[str, Numbers]) -> str:
         "time at goal": lambda s: f"{100 * s['time_at_goal']:.1f} %",
         "median distance": lambda s: f"{1e3 * s['position_error_m']:.1f} mm",
         "median angle": lambda s: f"{s['angle_error_deg']:.1f}°",
-        "parameters": lambda s: f"{s['parameters']:,}",
+        "parameters that act": lambda s: f"{s.get('actor_parameters', s['parameters']):,}",
     }
     body = ""
     for name, show in lines_of.items():

@@ -57,6 +57,7 @@ def recording(goals: int, seed: int = 0) -> Recording:
         tool_orientation=np.stack(columns["orientation"]),
         distance_m=np.array(columns["distance"]),
         angle_deg=np.array(columns["angle"]),
+        reachability=rng.uniform(size=len(columns["angle"])),
         tick_us=rng.gamma(9.0, 6.0, len(columns["angle"])),
         visits=tuple(visits),
         tolerance_m=0.05,
@@ -101,8 +102,8 @@ def content(*, goals: int = 4, episodes: int = 256, task: str = "franka_pose") -
         "contract_sha256": "0123456789abcdef" * 4,
         "file": "runs/demo/student.onnx",
         "example_goal_m": [0.5, 0.1, 0.4],
-        "teacher": {**scores["teacher"], "parameters": 654_321, "actor_depth": 16},
-        "student": {**scores["student"], "parameters": 34_567},
+        "teacher": {**scores["teacher"], "parameters": 654_321, "actor_parameters": 96_543, "actor_depth": 16},
+        "student": {**scores["student"], "parameters": 34_567, "hidden_layers": 2},
         "export": {
             **scores["onnx"], "parameters": 34_567, "max_abs_error": 4.8e-07, "samples": 10_000, "nodes": 58,
             "opset": 21, "bytes": 164_000, "sha256": "fedcba9876543210" * 4, "tick_us_p50": 24.0, "tick_us_p99": 70.0,

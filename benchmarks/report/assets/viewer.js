@@ -44,6 +44,7 @@
     const reached = visits[visit].reached !== null && frame >= visits[visit].reached;
     return { arm, position, quaternion: unit(q), frame, visit, reached,
              distance: mix(data.distance_mm[i], data.distance_mm[j], f),
+             reachability: data.reachability[frame],
              angle: mix(data.angle_deg[i], data.angle_deg[j], f) };
   }
 
@@ -352,6 +353,7 @@
     by("hud-goal").textContent = `${pose.visit + 1} / ${visits.length}`;
     by("hud-distance").textContent = `${pose.distance.toFixed(pose.distance < 100 ? 1 : 0)} mm`;
     by("hud-angle").textContent = `${pose.angle.toFixed(1)}°`;
+    by("hud-reachable").textContent = `${Math.round(100 * pose.reachability)} %`;
     const visit = visits[pose.visit];
     const elapsed = Math.max(0, clock - visit.first * data.dt_s);
     const state = by("hud-state");
