@@ -29,7 +29,7 @@ def tiles(summary: Numbers) -> str:
                 f"{100 * export['success_fine']:.1f} %, teacher {100 * teacher['success_fine']:.1f} %",
             ),
             _tile(
-                "Smaller than the teacher's actor",
+                "Fewer parameters",
                 f"{ratio:.0f}<small> &times;</small>" if ratio >= 10 else f"{ratio:.1f}<small> &times;</small>",
                 f"{student['hidden_layers']} hidden layers instead of {teacher['actor_depth']}, "
                 f"{student['parameters']:,} parameters instead of {teacher['actor_parameters']:,}",
