@@ -61,6 +61,9 @@ class LearnerConfig(Config):
     energy_epsilon: Rate = 1e-6
     initial_log_alpha: float = -2.0
     target_entropy_per_action: float = -0.5
+    action_penalty: Annotated[float, Field(ge=0)] = 0.1
+    """Cost of the squared mean action in the actor's loss. Goals that leave joints free (a position, for an arm)
+    need a little, or the arm drifts through its null space once it is there, which a short horizon never sees."""
     random_goal_share: Share = 0.0
     """Share of the actor's goals taken from other trajectories of the batch instead of its own future."""
     polyak: Share = 0.0

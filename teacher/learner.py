@@ -152,7 +152,8 @@ class Learner:
         reached = energy(
             networks.embed(frozen(critic), batch.observation, action), goal_embedding, epsilon=config.energy_epsilon
         )
-        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached)
+        effort = jnp.sum(jnp.tanh(mean) ** 2, axis=-1)
+        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + config.action_penalty * effort)
         target_entropy = config.target_entropy_per_action * action.shape[-1]
         alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))
         metrics = {
@@ -163,6 +164,7 @@ class Learner:
             "categorical_accuracy": categorical_accuracy(logits),
             "logits_positive": jnp.mean(jnp.diag(logits)),
             "logits_negative": (jnp.sum(logits) - jnp.trace(logits)) / (logits.size - logits.shape[0]),
+            "effort": jnp.mean(effort),
             "saturation": jnp.mean(jnp.abs(mean) > 2),
         }
         return critic_loss + actor_loss + alpha_loss, metrics

@@ -1,0 +1,54 @@
+"""What README promises is run, and what ships is what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.onnx_evaluation import evaluate_onnx
+from runtime import Policy
+from sim2real.contract import require_same_interface
+from sim2real.task import load_task
+
+_ROOT = Path(__file__).parent.parent
+_README = (_ROOT / "README.md").read_text()
+_MODELS = sorted((_ROOT / "models").glob("*.onnx"))
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", _README, flags=re.DOTALL)
+
+
+def test_the_control_loop_of_the_readme_reaches_its_goal() -> None:
+    (block,) = _blocks("python")
+    assert len([line for line in block.splitlines() if line.strip()]) <= 15
+    program = block + "\nassert controller.status.reached, controller.status\n"
+    done = subprocess.run([sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_gives_the_two_commands_and_links_only_to_files_that_exist() -> None:
+    commands = "\n".join(_blocks("console"))
+    assert "make demo" in commands
+    assert "make test" in commands
+    for target in re.findall(r"\]\(([^)#]+)\)", _README):
+        if not target.startswith("https://"):
+            assert (_ROOT / target).is_file(), target
+
+
+@pytest.mark.parametrize("path", _MODELS, ids=lambda path: path.stem)
+def test_shipped_policies_fit_todays_tasks_and_reach_their_goals(path: Path) -> None:
+    policy = Policy(path)
+    task = load_task(policy.contract.task)
+    require_same_interface(policy.contract, task.contract, left_name=path.name, right_name="the task today")
+    score, _, _ = evaluate_onnx(path, 64, 123)
+    assert score.success_coarse >= 0.95
+    assert score.success_fine >= 0.9
+
+
+def test_both_tasks_have_a_shipped_policy() -> None:
+    assert {path.stem for path in _MODELS} == {"franka_pose", "franka_reach"}
