@@ -41,10 +41,8 @@ from sim2real.goal_pool import sample_goal_pool
 from sim2real.task import load_task
 
 TASK = "franka_pose"
-TEACHER_FLAGS = [
-    "--actor-depth", "16", "--critic-depth", "16", "--updates", "12000", "--final-learning-rate-fraction", "0.05",
-]  # fmt: skip
-STUDENT_FLAGS: list[str] = []
+TEACHER_FLAGS = ["--actor-depth", "16", "--critic-depth", "16", "--updates", "9000"]
+STUDENT_FLAGS = ["--rounds", "16", "--eval-every-rounds", "4"]
 QUICK_TEACHER_FLAGS = [
     "--actor-depth", "4", "--critic-depth", "4", "--width", "32", "--updates", "40", "--updates-per-rollout", "20",
     "--num-envs", "16", "--prefill-rollouts", "1", "--eval-envs", "16", "--eval-every-rounds", "1",

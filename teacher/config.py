@@ -61,9 +61,10 @@ class LearnerConfig(Config):
     energy_epsilon: Rate = 1e-6
     initial_log_alpha: float = -2.0
     target_entropy_per_action: float = -0.5
-    action_penalty: Annotated[float, Field(ge=0)] = 0.1
-    """Cost of the squared mean action in the actor's loss. Goals that leave joints free (a position, for an arm)
-    need a little, or the arm drifts through its null space once it is there, which a short horizon never sees."""
+    action_penalty: Annotated[float, Field(ge=0)] | None = None
+    """Cost of the squared mean action in the actor's loss; by default 0.2 for position goals and 0 for pose goals.
+    Goals that leave joints free need it, or the arm drifts through its null space once it is there, which a short
+    horizon never sees; goals that leave none free learn more slowly with it (docs/teacher.md)."""
     random_goal_share: Share = 0.0
     """Share of the actor's goals taken from other trajectories of the batch instead of its own future."""
     polyak: Share = 0.0

@@ -22,6 +22,8 @@ from teacher.networks import Actor, Encoder, Trunk, apply
 Params = Any
 Metrics = dict[str, jax.Array]
 
+_FREE_JOINTS_PENALTY = 0.2
+
 
 class Networks(NamedTuple):
     """Actor and encoders, as pure functions of parameters."""
@@ -80,6 +82,9 @@ class Learner:
     def __init__(self, contract: Contract, network: NetworkConfig, config: LearnerConfig, total_updates: int) -> None:
         self.contract, self.config = contract, config
         self.networks = make_networks(contract, network)
+        free_joints = contract.goal.space == "position"
+        default_penalty = _FREE_JOINTS_PENALTY if free_joints else 0.0
+        self._action_penalty = default_penalty if config.action_penalty is None else config.action_penalty
         self._optimizers = (
             _optimizer(config.actor_learning_rate, config, total_updates),
             _optimizer(config.critic_learning_rate, config, total_updates),
@@ -153,7 +158,7 @@ class Learner:
             networks.embed(frozen(critic), batch.observation, action), goal_embedding, epsilon=config.energy_epsilon
         )
         effort = jnp.sum(jnp.tanh(mean) ** 2, axis=-1)
-        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + config.action_penalty * effort)
+        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + self._action_penalty * effort)
         target_entropy = config.target_entropy_per_action * action.shape[-1]
         alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))
         metrics = {
