@@ -50,7 +50,7 @@ class Distiller:
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((teacher.actor, teacher.critic))):
             raise ShoalError("teacher: its weights are not finite; distil from an earlier checkpoint or train again.")
         self.policy = make_policy(self.contract, config.student)
-        self.env = self._environment(config.num_envs, config.seed)
+        self.env = self._environment(config.num_envs, config.seed, continue_share=config.continue_share)
         self.eval_env = self._environment(config.eval_envs, config.seed + EVALUATION_SEED_OFFSET)
         network = teacher.config.network
         self.projections = Projections(
@@ -61,9 +61,9 @@ class Distiller:
         self.apply = greedy(self.contract, self.policy)
         self._collect = self._mixture()
 
-    def _environment(self, num_envs: int, seed: int, wild: float = 0.0) -> Any:
+    def _environment(self, num_envs: int, seed: int, **shares: float) -> Any:
         backend = resolve(self.teacher.config.backend)
-        return make_environment(self.teacher.task, backend, num_envs=num_envs, seed=seed, wild_goal_share=wild)
+        return make_environment(self.teacher.task, backend, num_envs=num_envs, seed=seed, **shares)
 
     def run(self) -> tuple[StudentParams, Score]:
         """Distil, fit and calibrate the reachability head, write summary and curves."""
@@ -88,7 +88,7 @@ class Distiller:
         student = evaluate(self.eval_env, self.apply, state.policy)
         head = fit_reachability(
             self.contract, self.policy, state.policy, config,
-            environment=lambda count, seed: self._environment(count, seed, config.wild_goal_share),
+            environment=lambda count, seed: self._environment(count, seed, wild_goal_share=config.wild_goal_share),
         )  # fmt: skip
         self.contract = self.contract.model_copy(update={"reachability": head.calibration})
         self._write(student, state, head.report, time.monotonic() - started)

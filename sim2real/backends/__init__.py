@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from sim2real.backends.base import Environment
 from sim2real.errors import ShoalError
@@ -21,18 +21,26 @@ def resolve(backend: BackendName) -> Literal["native", "mjx"]:
 
 
 def make_environment(
-    task: Task, backend: BackendName, *, num_envs: int, seed: int, wild_goal_share: float = 0.0
+    task: Task,
+    backend: BackendName,
+    *,
+    num_envs: int,
+    seed: int,
+    wild_goal_share: float = 0.0,
+    continue_share: float = 0.0,
 ) -> Environment:
     """An environment of `num_envs` robots on the named backend.
 
     `wild_goal_share` of the goals are drawn without asking whether they can be reached, see
-    `sim2real.goal_pool.wild_goals`.
+    `sim2real.goal_pool.wild_goals`. `continue_share` of the episodes after the first begin where the last one ended,
+    as on a robot that is sent one goal after another; `reset` always starts anew.
     """
+    shares: Any = {"wild_goal_share": wild_goal_share, "continue_share": continue_share}
     match resolve(backend):
         case "native":
             from sim2real.backends.native import NativeEnvironment
 
-            return NativeEnvironment(task, num_envs=num_envs, seed=seed, wild_goal_share=wild_goal_share)
+            return NativeEnvironment(task, num_envs=num_envs, seed=seed, **shares)
         case "mjx":
             try:
                 from sim2real.backends.mjx import MjxEnvironment
@@ -41,4 +49,4 @@ def make_environment(
                     f"backend: mjx needs the training extra, pip install 'shoal[train]' ({error})."
                 ) from error
 
-            return MjxEnvironment(task, num_envs=num_envs, seed=seed, wild_goal_share=wild_goal_share)
+            return MjxEnvironment(task, num_envs=num_envs, seed=seed, **shares)

@@ -56,12 +56,19 @@ class MjxEnvironment:
     """N arms in MJX. See `sim2real.backends.base.Environment`."""
 
     def __init__(
-        self, task: Task, *, num_envs: int, seed: int, pool: GoalPool | None = None, wild_goal_share: float = 0.0
+        self,
+        task: Task,
+        *,
+        num_envs: int,
+        seed: int,
+        pool: GoalPool | None = None,
+        wild_goal_share: float = 0.0,
+        continue_share: float = 0.0,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
-        self._wild_goal_share = wild_goal_share
+        self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._device_pool = jax.tree.map(jnp.asarray, self.pool)
         self._addresses = Addresses.of(task.model, self.contract)
         self._model = put_model(task.model)
@@ -86,18 +93,19 @@ class MjxEnvironment:
             jnp.zeros(self.num_envs, jnp.int32),
             key,
         )
-        fresh: _State = self._jit_restart(blank, jnp.ones(self.num_envs, bool))
+        everywhere = jnp.ones(self.num_envs, bool)
+        fresh: _State = self._jit_restart(blank, everywhere, everywhere)
         return fresh
 
     def place(self, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
         """Begin an episode in every environment from given starts `[N, J]` rad to goals `[N, 3]`, `[N, 4]`."""
         everywhere = jnp.ones(self.num_envs, bool)
         self._state = self._jit_begin(
-            self._state, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation))
+            self._state, everywhere, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation))
         )
 
-    def _restart(self, state: _State, done: jax.Array) -> _State:
-        """New starts and goals where `done`, `[N]` bool."""
+    def _restart(self, state: _State, done: jax.Array, fresh: jax.Array) -> _State:
+        """New goals where `done`, `[N]` bool, and new starts where `fresh` as well."""
         key, start_key, goal_key, wild_key = jax.random.split(state.key, 4)
         size, shape = self._device_pool.joint_position.shape[0], (self.num_envs,)
         start = self._device_pool.joint_position[jax.random.randint(start_key, shape, 0, size)]
@@ -109,25 +117,30 @@ class MjxEnvironment:
             wild = (jax.random.uniform(choice_key, shape) < self._wild_goal_share)[:, None]
             pair = zip(wild_goals(jnp, self.contract, *draws), (position, orientation), strict=True)
             position, orientation = (jnp.where(wild, new, old) for new, old in pair)
-        return self._begin(state._replace(key=key), done, start, position, orientation)
+        return self._begin(state._replace(key=key), done, done & fresh, start, position, orientation)
 
     def _begin(
-        self, state: _State, done: jax.Array, start: jax.Array, position: jax.Array, orientation: jax.Array
+        self,
+        state: _State,
+        done: jax.Array,
+        moved: jax.Array,
+        start: jax.Array,
+        position: jax.Array,
+        orientation: jax.Array,
     ) -> _State:
-        fresh_qpos = self._data.qpos.at[:, self._addresses.qpos].set(start)
-        fresh = self._data.replace(qpos=fresh_qpos)
+        at_start = self._data.replace(qpos=self._data.qpos.at[:, self._addresses.qpos].set(start))
 
-        def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-            return jnp.where(done.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+        def choose(where: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        fields = {name: choose(getattr(fresh, name), getattr(state.data, name)) for name in _KEPT}
+        fields = {name: choose(moved, getattr(at_start, name), getattr(state.data, name)) for name in _KEPT}
         data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, state.data.replace(**fields))
         return _State(
             data,
-            choose(start, state.target),
-            choose(position, state.goal_position),
-            choose(orientation, state.goal_orientation),
-            choose(jnp.zeros_like(state.step), state.step),
+            choose(moved, start, state.target),
+            choose(done, position, state.goal_position),
+            choose(done, orientation, state.goal_orientation),
+            choose(done, jnp.zeros_like(state.step), state.step),
             state.key,
         )
 
@@ -168,7 +181,8 @@ class MjxEnvironment:
             state = self._advance(state, command(jnp, self.contract, action, readings))
             last = state.step >= self.contract.timing.episode_steps
             # Kinematics of restarted arms costs as much as keeping it for all; lax.cond skips the common case.
-            state = jax.lax.cond(last.any(), lambda s: self._restart(s, last), lambda s: s, state)
+            fresh = jax.random.uniform(jax.random.fold_in(state.key, 1), last.shape) >= self._continue_share
+            state = jax.lax.cond(last.any(), lambda s: self._restart(s, last, fresh), lambda s: s, state)
             return state, Rollout(observation, achieved, goal, action, last)
 
         return jax.lax.scan(one, state, jnp.arange(steps))

@@ -37,12 +37,13 @@ class NativeEnvironment:
         seed: int,
         pool: GoalPool | None = None,
         wild_goal_share: float = 0.0,
+        continue_share: float = 0.0,
         threads: int = 0,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
-        self._wild_goal_share = wild_goal_share
+        self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._addresses = Addresses.of(task.model, self.contract)
         self._batch = mujoco.batch.Batch(task.model, nsim=num_envs, nthread=threads)
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
@@ -60,9 +61,9 @@ class NativeEnvironment:
 
     def reset(self) -> None:
         """Start a new episode in every environment."""
-        self._reset(np.arange(self.num_envs))
+        self._reset(np.arange(self.num_envs), continue_share=0.0)
 
-    def _reset(self, ids: np.ndarray) -> None:
+    def _reset(self, ids: np.ndarray, *, continue_share: float) -> None:
         starts = self._rng.integers(len(self.pool.joint_position), size=len(ids))
         goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
         position, orientation = self.pool.tool_position[goals], self.pool.tool_orientation[goals]
@@ -72,10 +73,15 @@ class NativeEnvironment:
             wild_position, wild_orientation = wild_goals(np, self.contract, *draws)
             position = np.where(wild[:, None], wild_position, position)
             orientation = np.where(wild[:, None], wild_orientation, orientation)
-        self.place(ids, self.pool.joint_position[starts], position, orientation)
+        fresh = self._rng.random(len(ids)) >= continue_share if continue_share > 0 else np.ones(len(ids), bool)
+        self._goal_position[ids], self._goal_orientation[ids] = position, orientation
+        self._step[ids] = 0
+        self.place(ids[fresh], self.pool.joint_position[starts[fresh]], position[fresh], orientation[fresh])
 
     def place(self, ids: np.ndarray, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
         """Begin episodes in environments `ids` from given starts `[n, J]` rad to given goals `[n, 3]`, `[n, 4]`."""
+        if not len(ids):
+            return
         self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         self._qpos[np.ix_(ids, self._addresses.qpos)] = start
         self._target[ids] = start
@@ -130,7 +136,7 @@ class NativeEnvironment:
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
             if last.any():
-                self._reset(np.flatnonzero(last))
+                self._reset(np.flatnonzero(last), continue_share=self._continue_share)
         return Rollout(*(np.stack(column) for column in columns))
 
     def rollout(self, apply: ApplyPolicy, params: Any, key: Any, steps: int) -> Rollout:

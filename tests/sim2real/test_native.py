@@ -178,3 +178,18 @@ def test_share_of_wild_goals(
     wild = ~np.isin(position[:, 0], pool.tool_position[:, 0])
     assert low <= wild.mean() <= high
     np.testing.assert_allclose(np.linalg.norm(orientation, axis=1), 1.0, atol=1e-5)
+
+
+def test_some_episodes_continue_where_the_last_one_ended(task: Task, make: Callable[..., NativeEnvironment]) -> None:
+    env = make(num_envs=64, continue_share=0.5)
+    steps = task.contract.timing.episode_steps
+    still = np.zeros((64, 7), np.float32)
+    before = env.readings()["joint_position"].copy()
+    goals = env.goals()[0].copy()
+    env.rollout_with(lambda observation, goal: still, steps)
+    stayed = np.abs(env.readings()["joint_position"] - before).max(axis=1) < 1e-2
+    assert 0.25 < stayed.mean() < 0.75
+    assert (np.abs(env.goals()[0] - goals).max(axis=1) > 1e-6).mean() > 0.9
+    env.reset()
+    stayed = np.abs(env.readings()["joint_position"] - before).max(axis=1) < 1e-2
+    assert stayed.mean() < 0.1
