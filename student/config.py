@@ -32,7 +32,7 @@ class DistillConfig(Config):
     learning_rate: Rate = 2e-3
     beta_rounds: Annotated[int, Field(ge=0)] = 4
     """Rounds over which the teacher's share of the actions falls from 1 to 0 (DAgger)."""
-    continue_share: Share = 0.3
+    continue_share: Share = 0.4
     """Share of the episodes that begin where the last one ended, as on a robot that is sent goal after goal."""
     exploration_std: Weight = 0.1
     """Noise on the actions while collecting, so that the student also sees how to recover."""

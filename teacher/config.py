@@ -86,6 +86,9 @@ class TeacherConfig(Config):
     """Updates after each rollout, whatever the batch size."""
     updates: Count = 12_000
     """Length of the run."""
+    continue_share: Share = 0.4
+    """Share of the training episodes that begin where the last one ended, with a new goal, as on a robot that is sent
+    goal after goal. Without it a policy that once misses a goal may stay in a posture that no start ever showed it."""
     prefill_rollouts: Count = 2
     """Rollouts before the first update."""
     replay_steps: Annotated[int, Field(ge=2)] = 4000
