@@ -75,13 +75,14 @@ def test_updates_learn_compile_once_and_consume_their_state(learner: Learner, bu
     state = learner.init(jax.random.key(0))
     before = jax.tree.map(np.array, state)
     losses = []
+    compiled = Learner.update_many._cache_size()  # type: ignore[attr-defined]  # other learners of this process
     for number in range(6):
         given = state
         state, metrics = learner.update_many(given, buffer, jax.random.key(number), COUNT)
         losses.append(float(metrics["critic_loss"]))
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(given.actor))  # donated: no second copy in memory
     assert losses[-1] < losses[0] - 0.3
-    assert Learner.update_many._cache_size() == 1  # type: ignore[attr-defined]
+    assert Learner.update_many._cache_size() <= compiled + 1  # type: ignore[attr-defined]
     assert int(state.updates) == 6 * COUNT
     for part in ("actor", "critic", "log_alpha"):
         assert differ(getattr(before, part), getattr(state, part)), part
