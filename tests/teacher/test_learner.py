@@ -82,7 +82,7 @@ def test_updates_learn_compile_once_and_consume_their_state(learner: Learner, bu
         losses.append(float(metrics["critic_loss"]))
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(given.actor))  # donated: no second copy in memory
     assert losses[-1] < losses[0] - 0.3
-    assert Learner.update_many._cache_size() <= compiled + 1  # type: ignore[attr-defined]
+    assert Learner.update_many._cache_size() == compiled + 1  # type: ignore[attr-defined]
     assert int(state.updates) == 6 * COUNT
     for part in ("actor", "critic", "log_alpha"):
         assert differ(getattr(before, part), getattr(state, part)), part
