@@ -104,6 +104,10 @@ class MjxEnvironment:
             self._state, everywhere, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation))
         )
 
+    def _draw_fresh(self, state: _State) -> jax.Array:
+        """Which arms would start anew rather than continue where they are, `[N]` bool."""
+        return jax.random.uniform(jax.random.fold_in(state.key, 1), (self.num_envs,)) >= self._continue_share
+
     def _restart(self, state: _State, done: jax.Array, fresh: jax.Array) -> _State:
         """New goals where `done`, `[N]` bool, and new starts where `fresh` as well."""
         key, start_key, goal_key, wild_key = jax.random.split(state.key, 4)
@@ -181,8 +185,7 @@ class MjxEnvironment:
             state = self._advance(state, command(jnp, self.contract, action, readings))
             last = state.step >= self.contract.timing.episode_steps
             # Kinematics of restarted arms costs as much as keeping it for all; lax.cond skips the common case.
-            fresh = jax.random.uniform(jax.random.fold_in(state.key, 1), last.shape) >= self._continue_share
-            state = jax.lax.cond(last.any(), lambda s: self._restart(s, last, fresh), lambda s: s, state)
+            state = jax.lax.cond(last.any(), lambda s: self._restart(s, last, self._draw_fresh(s)), lambda s: s, state)
             return state, Rollout(observation, achieved, goal, action, last)
 
         return jax.lax.scan(one, state, jnp.arange(steps))
