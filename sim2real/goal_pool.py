@@ -21,6 +21,7 @@ from sim2real.task import Task
 TRAINING_SEED_OFFSET = 0
 EVALUATION_SEED_OFFSET = 1_000_003
 _MIN_ACCEPTED = 0.02
+_LIMIT_MARGIN_RAD = 0.05
 
 
 class GoalPool(NamedTuple):
@@ -49,17 +50,45 @@ def wild_goals(xp: ModuleType, contract: Contract, uniform: Any, normal: Any) ->
 
 def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:
     """Draw `size` collision-free configurations whose tool lies in the goal box."""
-    model, contract = task.model, task.contract
-    joints = contract.robot.joints
+    joints = task.contract.robot.joints
     spread = np.array(task.config.reset.half_range_rad)
     if spread.shape != (len(joints),):
         raise ShoalError(f"reset.half_range_rad has {spread.size} entries for {len(joints)} joints.")
     home = np.array([joint.home_rad for joint in joints])
-    margin = 0.05
-    low = np.maximum(home - spread, [joint.position_min_rad + margin for joint in joints])
-    high = np.minimum(home + spread, [joint.position_max_rad - margin for joint in joints])
+    limit_low, limit_high = _joint_range(task.contract)
+    low, high = np.maximum(home - spread, limit_low), np.minimum(home + spread, limit_high)
+    return _sample(task, low, high, in_goal_box=True, size=size, seed=seed)
+
+
+def mix_in_wide_starts(task: Task, pool: GoalPool, *, share: float, seed: int) -> np.ndarray:
+    """Joint positions to start from, `[P, J]` rad: the pool's, a `share` of them replaced by wide ones.
+
+    Wide starts lie anywhere in the joint ranges, each joint at one of its limits with probability 1/6, free of
+    collisions, with the tool anywhere: the postures in which a missed goal can leave an arm.
+    """
+    start = pool.joint_position.copy()
+    count = round(share * len(start))
+    if count:
+        low, high = _joint_range(task.contract)
+        beyond = 0.1 * (high - low)
+        wide = _sample(task, low - beyond, high + beyond, in_goal_box=False, size=count, seed=seed)
+        start[:count] = wide.joint_position
+    return start
+
+
+def _joint_range(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+    joints = contract.robot.joints
+    low, high = ([getattr(joint, name) for joint in joints] for name in ("position_min_rad", "position_max_rad"))
+    return np.array(low) + _LIMIT_MARGIN_RAD, np.array(high) - _LIMIT_MARGIN_RAD
+
+
+def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_goal_box: bool, size: int, seed: int) -> GoalPool:
+    """`size` collision-free configurations, uniform between joint positions `low` and `high`, `[J]` rad; draws beyond
+    a joint's limits are put on the limit.
+    """
+    model, contract = task.model, task.contract
     box_low, box_high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-    addresses = Addresses.of(model, contract)
+    limits, addresses = _joint_range(contract), Addresses.of(model, contract)
     data, rng = mujoco.MjData(model), np.random.default_rng(seed)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     tried = 0
@@ -70,11 +99,11 @@ def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:
                 f"reset: only {len(kept)} of {tried} random starts are free of collisions and inside the goal box; "
                 "widen goal.position_min_m/max_m or narrow reset.half_range_rad."
             )
-        q = rng.uniform(low, high)
+        q = np.clip(rng.uniform(low, high), *limits)
         data.qpos[addresses.qpos] = q
         mujoco.mj_kinematics(model, data)
         position = data.site_xpos[addresses.site].copy()
-        if (position < box_low).any() or (position > box_high).any():
+        if in_goal_box and ((position < box_low).any() or (position > box_high).any()):
             continue
         mujoco.mj_collision(model, data)
         if data.ncon:

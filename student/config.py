@@ -34,6 +34,8 @@ class DistillConfig(Config):
     """Rounds over which the teacher's share of the actions falls from 1 to 0 (DAgger)."""
     continue_share: Share = 0.4
     """Share of the episodes that begin where the last one ended, as on a robot that is sent goal after goal."""
+    wide_start_share: Share = 0.3
+    """Share of the starts that lie anywhere in the joint ranges."""
     exploration_std: Weight = 0.1
     """Noise on the actions while collecting, so that the student also sees how to recover."""
     dataset_size: Count = 262_144

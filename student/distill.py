@@ -50,7 +50,8 @@ class Distiller:
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((teacher.actor, teacher.critic))):
             raise ShoalError("teacher: its weights are not finite; distil from an earlier checkpoint or train again.")
         self.policy = make_policy(self.contract, config.student)
-        self.env = self._environment(config.num_envs, config.seed, continue_share=config.continue_share)
+        shares = {"continue_share": config.continue_share, "wide_start_share": config.wide_start_share}
+        self.env = self._environment(config.num_envs, config.seed, **shares)
         self.eval_env = self._environment(config.eval_envs, config.seed + EVALUATION_SEED_OFFSET)
         network = teacher.config.network
         self.projections = Projections(

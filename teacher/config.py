@@ -89,6 +89,9 @@ class TeacherConfig(Config):
     continue_share: Share = 0.4
     """Share of the training episodes that begin where the last one ended, with a new goal, as on a robot that is sent
     goal after goal. Without it a policy that once misses a goal may stay in a posture that no start ever showed it."""
+    wide_start_share: Share = 0.3
+    """Share of the starts that lie anywhere in the joint ranges, so that the arm also learns to come back from the
+    postures in which a missed goal can leave it."""
     prefill_rollouts: Count = 2
     """Rollouts before the first update."""
     replay_steps: Annotated[int, Field(ge=2)] = 4000

@@ -106,7 +106,12 @@ class Trainer:
             folder.start(config, self.contract)
         backend = resolve(config.backend)
         self.env = make_environment(
-            self.task, backend, num_envs=config.num_envs, seed=config.seed, continue_share=config.continue_share
+            self.task,
+            backend,
+            num_envs=config.num_envs,
+            seed=config.seed,
+            continue_share=config.continue_share,
+            wide_start_share=config.wide_start_share,
         )
         self.eval_env = make_environment(
             self.task, backend, num_envs=config.eval_envs, seed=config.seed + EVALUATION_SEED_OFFSET

@@ -28,14 +28,20 @@ def make_environment(
     seed: int,
     wild_goal_share: float = 0.0,
     continue_share: float = 0.0,
+    wide_start_share: float = 0.0,
 ) -> Environment:
     """An environment of `num_envs` robots on the named backend.
 
     `wild_goal_share` of the goals are drawn without asking whether they can be reached, see
     `sim2real.goal_pool.wild_goals`. `continue_share` of the episodes after the first begin where the last one ended,
-    as on a robot that is sent one goal after another; `reset` always starts anew.
+    as on a robot that is sent one goal after another; `reset` always starts anew. `wide_start_share` of the
+    starts lie anywhere in the joint ranges, see `sim2real.goal_pool.mix_in_wide_starts`.
     """
-    shares: Any = {"wild_goal_share": wild_goal_share, "continue_share": continue_share}
+    shares: Any = {
+        "wild_goal_share": wild_goal_share,
+        "continue_share": continue_share,
+        "wide_start_share": wide_start_share,
+    }
     match resolve(backend):
         case "native":
             from sim2real.backends.native import NativeEnvironment

@@ -20,7 +20,7 @@ from mujoco import mjx  # noqa: E402
 
 from sim2real.backends.base import ApplyPolicy, Rollout  # noqa: E402
 from sim2real.errors import ShoalError  # noqa: E402
-from sim2real.goal_pool import GoalPool, sample_goal_pool, wild_goals  # noqa: E402
+from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals  # noqa: E402
 from sim2real.interface import command, goal_vector, observe  # noqa: E402
 from sim2real.kinematics import Addresses  # noqa: E402
 from sim2real.task import Task  # noqa: E402
@@ -64,12 +64,14 @@ class MjxEnvironment:
         pool: GoalPool | None = None,
         wild_goal_share: float = 0.0,
         continue_share: float = 0.0,
+        wide_start_share: float = 0.0,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._device_pool = jax.tree.map(jnp.asarray, self.pool)
+        self._starts = jnp.asarray(mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed))
         self._addresses = Addresses.of(task.model, self.contract)
         self._model = put_model(task.model)
         template = mjx.make_data(task.model, impl="jax")
@@ -112,7 +114,7 @@ class MjxEnvironment:
         """New goals where `done`, `[N]` bool, and new starts where `fresh` as well."""
         key, start_key, goal_key, wild_key = jax.random.split(state.key, 4)
         size, shape = self._device_pool.joint_position.shape[0], (self.num_envs,)
-        start = self._device_pool.joint_position[jax.random.randint(start_key, shape, 0, size)]
+        start = self._starts[jax.random.randint(start_key, shape, 0, size)]
         goal = jax.random.randint(goal_key, shape, 0, size)
         position, orientation = self._device_pool.tool_position[goal], self._device_pool.tool_orientation[goal]
         if self._wild_goal_share > 0:

@@ -15,7 +15,7 @@ import mujoco.batch
 import numpy as np
 
 from sim2real.backends.base import ApplyPolicy, Rollout
-from sim2real.goal_pool import GoalPool, sample_goal_pool, wild_goals
+from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
 from sim2real.interface import command, goal_vector, observe
 from sim2real.kinematics import Addresses
 from sim2real.task import Task
@@ -38,12 +38,14 @@ class NativeEnvironment:
         pool: GoalPool | None = None,
         wild_goal_share: float = 0.0,
         continue_share: float = 0.0,
+        wide_start_share: float = 0.0,
         threads: int = 0,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
+        self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         self._addresses = Addresses.of(task.model, self.contract)
         self._batch = mujoco.batch.Batch(task.model, nsim=num_envs, nthread=threads)
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
@@ -64,7 +66,7 @@ class NativeEnvironment:
         self._reset(np.arange(self.num_envs), continue_share=0.0)
 
     def _reset(self, ids: np.ndarray, *, continue_share: float) -> None:
-        starts = self._rng.integers(len(self.pool.joint_position), size=len(ids))
+        starts = self._rng.integers(len(self._starts), size=len(ids))
         goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
         position, orientation = self.pool.tool_position[goals], self.pool.tool_orientation[goals]
         if self._wild_goal_share > 0:
@@ -76,7 +78,7 @@ class NativeEnvironment:
         fresh = self._rng.random(len(ids)) >= continue_share if continue_share > 0 else np.ones(len(ids), bool)
         self._goal_position[ids], self._goal_orientation[ids] = position, orientation
         self._step[ids] = 0
-        self.place(ids[fresh], self.pool.joint_position[starts[fresh]], position[fresh], orientation[fresh])
+        self.place(ids[fresh], self._starts[starts[fresh]], position[fresh], orientation[fresh])
 
     def place(self, ids: np.ndarray, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
         """Begin episodes in environments `ids` from given starts `[n, J]` rad to given goals `[n, 3]`, `[n, 4]`."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import EVALUATION_SEED_OFFSET, GoalPool, sample_goal_pool, wild_goals
+from sim2real.goal_pool import EVALUATION_SEED_OFFSET, GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
 from sim2real.task import Task, load_task
 
 SIZE = 300
@@ -98,3 +98,20 @@ def test_wild_goals_fill_a_larger_box_with_unit_quaternions(seed: int) -> None:
     assert outside == pytest.approx(1 - 1.4**-3, abs=0.12)
     np.testing.assert_allclose(np.linalg.norm(orientation, axis=1), 1.0, atol=1e-5)
     assert position.dtype == orientation.dtype == np.float32
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_share_of_wide_starts(share: float, task: Task, pool: GoalPool) -> None:
+    starts = mix_in_wide_starts(task, pool, share=share, seed=5)
+    replaced = (starts != pool.joint_position).any(axis=1)
+    assert replaced.mean() == pytest.approx(share, abs=1 / SIZE)
+    np.testing.assert_array_equal(starts, mix_in_wide_starts(task, pool, share=share, seed=5))
+
+
+def test_wide_starts_fill_the_joint_ranges_without_contact(task: Task, pool: GoalPool) -> None:
+    starts = mix_in_wide_starts(task, pool, share=1.0, seed=5)
+    joints = task.contract.robot.joints
+    low, high = (np.array([getattr(j, f"position_{end}_rad") for j in joints]) for end in ("min", "max"))
+    assert ((starts > low) & (starts < high)).all()
+    assert (np.ptp(starts, axis=0) > 0.9 * (high - low)).all()
+    assert all(placed(task, start.astype(np.float64)).ncon == 0 for start in starts)

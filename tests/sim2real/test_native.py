@@ -193,3 +193,12 @@ def test_some_episodes_continue_where_the_last_one_ended(task: Task, make: Calla
     env.reset()
     stayed = np.abs(env.readings()["joint_position"] - before).max(axis=1) < 1e-2
     assert stayed.mean() < 0.1
+
+
+def test_wide_starts_are_used_and_goals_stay_in_the_pool(
+    make: Callable[..., NativeEnvironment], pool: GoalPool
+) -> None:
+    env = make(num_envs=400, wide_start_share=0.5)
+    wide = ~np.isin(env.readings()["joint_position"][:, 0], pool.joint_position[:, 0])
+    assert 0.4 < wide.mean() < 0.6
+    assert np.isin(env.goals()[0][:, 0], pool.tool_position[:, 0]).all()
