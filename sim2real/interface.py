@@ -113,6 +113,14 @@ def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     return offset.astype(np.float32), scale.astype(np.float32)
 
 
+def from_home(contract: Contract, observation: Array) -> Array:
+    """How far joints stand from home, `[..., D]` to `[..., J]`, as a share of half their range."""
+    joints = contract.robot.joints
+    offset, scale = _observation_scaling(contract)
+    home = (np.array([joint.home_rad for joint in joints], np.float32) - offset[: len(joints)]) * scale[: len(joints)]
+    return observation[..., : len(joints)] - home
+
+
 def goal_features(xp: ModuleType, contract: Contract, goal: Array) -> Array:
     """Network input for a goal vector, `[..., G]` to `[..., G]` of order one."""
     columns = goal_size(contract) - 3

@@ -65,6 +65,10 @@ class LearnerConfig(Config):
     """Cost of the squared mean action in the actor's loss; by default 0.2 for position goals and 0 for pose goals.
     Goals that leave joints free need it, or the arm drifts through its null space once it is there, which a short
     horizon never sees; goals that leave none free learn more slowly with it (docs/teacher.md)."""
+    posture_weight: Annotated[float, Field(ge=0)] | None = None
+    """Weight in the actor's loss of moving joints away from home; by default 0.1 for position goals and 0.05 for pose
+    goals. Without it one goal after another turns an arm with free joints through its null space, always the same
+    way, until joints stand at their limits (docs/teacher.md)."""
     random_goal_share: Share = 0.0
     """Share of the actor's goals taken from other trajectories of the batch instead of its own future."""
     polyak: Share = 0.0

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from sim2real.contract import Contract
-from sim2real.interface import goal_features, goal_size, observation_size, policy_inputs
+from sim2real.interface import from_home, goal_features, goal_size, observation_size, policy_inputs
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.losses import categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
@@ -22,7 +22,8 @@ from teacher.networks import Actor, Encoder, Trunk, apply
 Params = Any
 Metrics = dict[str, jax.Array]
 
-_FREE_JOINTS_PENALTY = 0.2
+_DEFAULT_COSTS = {"position": (0.2, 0.1), "pose": (0.0, 0.05)}
+"""Action penalty and posture weight by goal space."""
 
 
 class Networks(NamedTuple):
@@ -82,9 +83,9 @@ class Learner:
     def __init__(self, contract: Contract, network: NetworkConfig, config: LearnerConfig, total_updates: int) -> None:
         self.contract, self.config = contract, config
         self.networks = make_networks(contract, network)
-        free_joints = contract.goal.space == "position"
-        default_penalty = _FREE_JOINTS_PENALTY if free_joints else 0.0
-        self._action_penalty = default_penalty if config.action_penalty is None else config.action_penalty
+        penalty, posture = _DEFAULT_COSTS[contract.goal.space]
+        self._action_penalty = penalty if config.action_penalty is None else config.action_penalty
+        self._posture_weight = posture if config.posture_weight is None else config.posture_weight
         self._optimizers = (
             _optimizer(config.actor_learning_rate, config, total_updates),
             _optimizer(config.critic_learning_rate, config, total_updates),
@@ -157,8 +158,11 @@ class Learner:
         reached = energy(
             networks.embed(frozen(critic), batch.observation, action), goal_embedding, epsilon=config.energy_epsilon
         )
-        effort = jnp.sum(jnp.tanh(mean) ** 2, axis=-1)
-        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + self._action_penalty * effort)
+        greedy = jnp.tanh(mean)
+        effort = jnp.sum(greedy**2, axis=-1)
+        leaving_home = jnp.sum(greedy * from_home(self.contract, batch.observation), axis=-1)
+        cost = self._action_penalty * effort + self._posture_weight * leaving_home
+        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + cost)
         target_entropy = config.target_entropy_per_action * action.shape[-1]
         alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))
         metrics = {
