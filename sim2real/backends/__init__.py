@@ -29,18 +29,21 @@ def make_environment(
     wild_goal_share: float = 0.0,
     continue_share: float = 0.0,
     wide_start_share: float = 0.0,
+    resample: bool = True,
 ) -> Environment:
     """An environment of `num_envs` robots on the named backend.
 
     `wild_goal_share` of the goals are drawn without asking whether they can be reached, see
     `sim2real.goal_pool.wild_goals`. `continue_share` of the episodes after the first begin where the last one ended,
     as on a robot that is sent one goal after another; `reset` always starts anew. `wide_start_share` of the
-    starts lie anywhere in the joint ranges, see `sim2real.goal_pool.mix_in_wide_starts`.
+    starts lie anywhere in the joint ranges, see `sim2real.goal_pool.mix_in_wide_starts`. Without `resample` every
+    environment repeats its first start and goal, as the published code of arXiv 2503.14858 does.
     """
     shares: Any = {
         "wild_goal_share": wild_goal_share,
         "continue_share": continue_share,
         "wide_start_share": wide_start_share,
+        "resample": resample,
     }
     match resolve(backend):
         case "native":

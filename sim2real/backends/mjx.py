@@ -65,12 +65,14 @@ class MjxEnvironment:
         wild_goal_share: float = 0.0,
         continue_share: float = 0.0,
         wide_start_share: float = 0.0,
+        resample: bool = True,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._device_pool = jax.tree.map(jnp.asarray, self.pool)
+        self._resample = resample
         self._starts = jnp.asarray(mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed))
         self._addresses = Addresses.of(task.model, self.contract)
         self._model = put_model(task.model)
@@ -114,8 +116,11 @@ class MjxEnvironment:
         """New goals where `done`, `[N]` bool, and new starts where `fresh` as well."""
         key, start_key, goal_key, wild_key = jax.random.split(state.key, 4)
         size, shape = self._device_pool.joint_position.shape[0], (self.num_envs,)
-        start = self._starts[jax.random.randint(start_key, shape, 0, size)]
-        goal = jax.random.randint(goal_key, shape, 0, size)
+        index = jnp.arange(self.num_envs)
+        begin, goal = index % size, (index + self.num_envs) % size
+        if self._resample:
+            begin, goal = (jax.random.randint(key, shape, 0, size) for key in (start_key, goal_key))
+        start = self._starts[begin]
         position, orientation = self._device_pool.tool_position[goal], self._device_pool.tool_orientation[goal]
         if self._wild_goal_share > 0:
             choice_key, uniform_key, normal_key = jax.random.split(wild_key, 3)

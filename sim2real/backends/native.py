@@ -39,12 +39,14 @@ class NativeEnvironment:
         wild_goal_share: float = 0.0,
         continue_share: float = 0.0,
         wide_start_share: float = 0.0,
+        resample: bool = True,
         threads: int = 0,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
+        self._resample = resample
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         self._addresses = Addresses.of(task.model, self.contract)
         self._batch = mujoco.batch.Batch(task.model, nsim=num_envs, nthread=threads)
@@ -66,8 +68,10 @@ class NativeEnvironment:
         self._reset(np.arange(self.num_envs), continue_share=0.0)
 
     def _reset(self, ids: np.ndarray, *, continue_share: float) -> None:
-        starts = self._rng.integers(len(self._starts), size=len(ids))
-        goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
+        starts, goals = ids % len(self._starts), (ids + self.num_envs) % len(self.pool.joint_position)
+        if self._resample:
+            starts = self._rng.integers(len(self._starts), size=len(ids))
+            goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
         position, orientation = self.pool.tool_position[goals], self.pool.tool_orientation[goals]
         if self._wild_goal_share > 0:
             wild = self._rng.random(len(ids)) < self._wild_goal_share

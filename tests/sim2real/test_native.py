@@ -202,3 +202,12 @@ def test_wide_starts_are_used_and_goals_stay_in_the_pool(
     wide = ~np.isin(env.readings()["joint_position"][:, 0], pool.joint_position[:, 0])
     assert 0.4 < wide.mean() < 0.6
     assert np.isin(env.goals()[0][:, 0], pool.tool_position[:, 0]).all()
+
+
+def test_without_resampling_every_arm_repeats_its_own_start_and_goal(make: Callable[..., NativeEnvironment]) -> None:
+    env = make(resample=False)
+    steps = env.contract.timing.episode_steps
+    rollout = env.rollout_with(wandering, 3 * steps)
+    np.testing.assert_array_equal(rollout.goal[0], rollout.goal[2 * steps])
+    np.testing.assert_array_equal(rollout.observation[0], rollout.observation[2 * steps])
+    assert len(np.unique(rollout.goal[0], axis=0)) == ENVS
