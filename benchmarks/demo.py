@@ -41,7 +41,7 @@ from sim2real.goal_pool import sample_goal_pool
 from sim2real.task import load_task
 
 TASK = "franka_pose"
-TEACHER_FLAGS = ["--actor-depth", "16", "--critic-depth", "16", "--updates", "9000"]
+TEACHER_FLAGS = ["--actor-depth", "16", "--critic-depth", "16", "--updates", "12000"]
 STUDENT_FLAGS = ["--rounds", "16", "--eval-every-rounds", "4"]
 QUICK_TEACHER_FLAGS = [
     "--actor-depth", "4", "--critic-depth", "4", "--width", "32", "--updates", "40", "--updates-per-rollout", "20",

@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sim2real.errors import ShoalError
 from teacher.losses import Contrast
-from teacher.networks import BlockDesign, num_blocks
+from teacher.networks import BlockDesign, ComputeDtype, num_blocks
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+UpdateOrder = Literal["simultaneous", "critic_first"]
 
 
 class Config(BaseModel):
@@ -34,6 +35,9 @@ class NetworkConfig(Config):
     embedding_size: Count = 64
     design: BlockDesign = "scaled"
     remat: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    compute_dtype: ComputeDtype = "float32"
+    """`bfloat16` computes the blocks in half precision; parameters and optimisers stay in float32."""
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> NetworkConfig:
@@ -58,7 +62,11 @@ class LearnerConfig(Config):
     arms that reach within a second learn several times faster with 0.9 (docs/teacher.md)."""
     contrast: Contrast = "symmetric"
     logsumexp_penalty: Annotated[float, Field(ge=0)] = 0.1
-    energy_epsilon: Rate = 1e-6
+    energy_epsilon: Annotated[float, Field(ge=0)] = 1e-6
+    """Under the energy's square root; the published code has 0, whose gradient is not finite where embeddings meet."""
+    update_order: UpdateOrder = "simultaneous"
+    """Whether the actor learns from the critic as it was before this update or as it is after it. The published code
+    updates the actor first and then the critic, which is `simultaneous`: the critic's loss does not see the actor."""
     initial_log_alpha: float = -2.0
     target_entropy_per_action: float = -0.5
     action_penalty: Annotated[float, Field(ge=0)] | None = None
@@ -96,6 +104,9 @@ class TeacherConfig(Config):
     wide_start_share: Share = 0.3
     """Share of the starts that lie anywhere in the joint ranges, so that the arm also learns to come back from the
     postures in which a missed goal can leave it."""
+    resample: bool = True
+    """New start and goal in every episode; without it every environment repeats its first ones, as the published code
+    does."""
     prefill_rollouts: Count = 2
     """Rollouts before the first update."""
     replay_steps: Annotated[int, Field(ge=2)] = 4000

@@ -52,7 +52,7 @@ def make_networks(contract: Contract, config: NetworkConfig) -> Networks:
     """Networks of the configured sizes for a contract."""
 
     def trunk(depth: int) -> Trunk:
-        return Trunk(depth, config.width, config.block_size, config.design, config.remat)
+        return Trunk(depth, config.width, config.block_size, config.design, config.remat, config.compute_dtype)
 
     return Networks(
         actor=Actor(trunk(config.actor_depth), len(contract.robot.joints)),
@@ -123,60 +123,84 @@ class Learner:
         return state, jax.tree.map(jnp.mean, metrics)
 
     def update(self, state: LearnerState, batch: replay.Batch, key: jax.Array) -> tuple[LearnerState, Metrics]:
-        """One update of critic, actor and temperature from the same parameters and batch.
+        """One update of critic, actor and temperature from one batch, in the configured order.
 
-        psi(g) is computed once and serves both losses; the actor sees the critic as it was before this update.
+        `simultaneous` computes psi(g) once for both losses; `critic_first` has to compute it again.
         """
-        parts = (state.actor, state.critic, state.log_alpha)
-        gradients, metrics = jax.grad(self._loss, has_aux=True)(parts, batch, key)
-        steps = [
-            opt.update(g, s, p)
-            for opt, g, s, p in zip(self._optimizers, gradients, state.optimizer, parts, strict=True)
-        ]
-        actor, critic, log_alpha = (optax.apply_updates(p, u) for p, (u, _) in zip(parts, steps, strict=True))
+        actor_opt, critic_opt, alpha_opt = self._optimizers
+        actor_state, critic_state, alpha_state = state.optimizer
+        critic_gradient, (goal_embedding, metrics) = jax.grad(self.critic_loss, has_aux=True)(state.critic, batch)
+        changes, critic_state = critic_opt.update(critic_gradient, critic_state, state.critic)
+        critic = optax.apply_updates(state.critic, changes)
+        judge = state.critic
+        if self.config.update_order == "critic_first":
+            judge, goal_embedding = critic, self.networks.embed_goal(critic, batch.goal)
+        parts = (state.actor, state.log_alpha)
+        (actor_gradient, alpha_gradient), actor_metrics = jax.grad(self.actor_loss, has_aux=True)(
+            parts, judge, goal_embedding, batch, key
+        )
+        changes, actor_state = actor_opt.update(actor_gradient, actor_state, state.actor)
+        actor = optax.apply_updates(state.actor, changes)
+        changes, alpha_state = alpha_opt.update(alpha_gradient, alpha_state, state.log_alpha)
+        log_alpha = jnp.asarray(optax.apply_updates(state.log_alpha, changes))
         keep = self.config.polyak
         evaluated = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, state.evaluated_actor, actor)
-        metrics |= {
-            "actor_gradient_norm": optax.global_norm(gradients[0]),
-            "critic_gradient_norm": optax.global_norm(gradients[1]),
+        metrics |= actor_metrics | {
+            "actor_gradient_norm": optax.tree.norm(actor_gradient),
+            "critic_gradient_norm": optax.tree.norm(critic_gradient),
         }
-        optimizer = tuple(s for _, s in steps)
+        optimizer = (actor_state, critic_state, alpha_state)
         return LearnerState(actor, critic, log_alpha, optimizer, evaluated, state.updates + 1), metrics
 
-    def _loss(self, parts: tuple[Params, Params, jax.Array], batch: replay.Batch, key: jax.Array) -> Any:
-        actor, critic, log_alpha = parts
-        config, networks, frozen = self.config, self.networks, jax.lax.stop_gradient
-        goal_embedding = networks.embed_goal(critic, batch.goal)
-        embedding = networks.embed(critic, batch.observation, batch.action)
+    def critic_loss(self, critic: Params, batch: replay.Batch) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
+        """InfoNCE of phi(s, a) against psi(g) over the batch; also psi(g), `[B, E]`, and metrics."""
+        config = self.config
+        goal_embedding = self.networks.embed_goal(critic, batch.goal)
+        embedding = self.networks.embed(critic, batch.observation, batch.action)
         logits = energy_matrix(embedding, goal_embedding, epsilon=config.energy_epsilon)
-        critic_loss = info_nce(logits, contrast=config.contrast, logsumexp_penalty=config.logsumexp_penalty)
+        loss = info_nce(logits, contrast=config.contrast, logsumexp_penalty=config.logsumexp_penalty)
+        metrics = {
+            "critic_loss": loss,
+            "categorical_accuracy": categorical_accuracy(logits),
+            "logits_positive": jnp.mean(jnp.diag(logits)),
+            "logits_negative": (jnp.sum(logits) - jnp.trace(logits)) / (logits.size - logits.shape[0]),
+        }
+        return loss, (goal_embedding, metrics)
 
+    def actor_loss(
+        self,
+        parts: tuple[Params, jax.Array],
+        critic: Params,
+        goal_embedding: jax.Array,
+        batch: replay.Batch,
+        key: jax.Array,
+    ) -> tuple[jax.Array, Metrics]:
+        """Entropy-regularised energy of the actor's own actions, plus the temperature's loss.
+
+        `parts` are actor and log alpha, which are differentiated; `goal_embedding` is psi(g) of the same critic.
+        """
+        (actor, log_alpha), config, frozen = parts, self.config, jax.lax.stop_gradient
         sample_key, goal_key = jax.random.split(key)
-        goal, goal_embedding = _mix_goals(goal_key, config.random_goal_share, batch.goal, frozen(goal_embedding))
-        mean, log_std, _ = networks.act(actor, batch.observation, goal)
+        goal, goal_embedding = _mix_goals(goal_key, config.random_goal_share, batch.goal, goal_embedding)
+        mean, log_std, _ = self.networks.act(actor, batch.observation, goal)
         action, log_density = sample_tanh_gaussian(sample_key, mean, log_std)
-        reached = energy(
-            networks.embed(frozen(critic), batch.observation, action), goal_embedding, epsilon=config.energy_epsilon
-        )
+        embedding = self.networks.embed(critic, batch.observation, action)
+        reached = energy(embedding, goal_embedding, epsilon=config.energy_epsilon)
         greedy = jnp.tanh(mean)
         effort = jnp.sum(greedy**2, axis=-1)
         leaving_home = jnp.sum(greedy * from_home(self.contract, batch.observation), axis=-1)
         cost = self._action_penalty * effort + self._posture_weight * leaving_home
-        actor_loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + cost)
+        loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + cost)
         target_entropy = config.target_entropy_per_action * action.shape[-1]
         alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))
         metrics = {
-            "critic_loss": critic_loss,
-            "actor_loss": actor_loss,
+            "actor_loss": loss,
             "alpha": jnp.exp(log_alpha),
             "entropy": -jnp.mean(log_density),
-            "categorical_accuracy": categorical_accuracy(logits),
-            "logits_positive": jnp.mean(jnp.diag(logits)),
-            "logits_negative": (jnp.sum(logits) - jnp.trace(logits)) / (logits.size - logits.shape[0]),
             "effort": jnp.mean(effort),
             "saturation": jnp.mean(jnp.abs(mean) > 2),
         }
-        return critic_loss + actor_loss + alpha_loss, metrics
+        return loss + alpha_loss, metrics
 
 
 def _mix_goals(key: jax.Array, share: float, goal: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -31,6 +31,7 @@ import jax.numpy as jnp
 from sim2real.errors import ShoalError
 
 BlockDesign = Literal["scaled", "paper", "pre_norm", "learned_scale", "spherical"]
+ComputeDtype = Literal["float32", "bfloat16"]
 
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -54,16 +55,17 @@ class _Block(nn.Module):
     block_size: int
     blocks: int
     design: BlockDesign
+    compute_dtype: ComputeDtype
 
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
         h = x
         for _layer in range(self.block_size):
-            if self.design == "pre_norm":
-                h = nn.swish(nn.Dense(self.width, kernel_init=kernel_init)(nn.LayerNorm()(h)))
-            else:
-                h = nn.swish(nn.LayerNorm()(nn.Dense(self.width, kernel_init=kernel_init)(h)))
-        return self._join(x, h), None
+            dense = nn.Dense(self.width, kernel_init=kernel_init, dtype=self.compute_dtype)
+            norm = nn.LayerNorm(dtype=self.compute_dtype)
+            h = nn.swish(dense(norm(h)) if self.design == "pre_norm" else norm(dense(h)))
+        # The stream stays in float32: at depth 1024 a branch is too small a part of it for bfloat16's 8 bits.
+        return self._join(x, h.astype(jnp.float32)), None
 
     def _join(self, x: jax.Array, h: jax.Array) -> jax.Array:
         small = nn.initializers.constant(1 / self.blocks)
@@ -92,6 +94,8 @@ class Trunk(nn.Module):
     design: BlockDesign = "scaled"
     remat: bool = False
     """Recompute each block's activations in the backward pass: less memory, about a third more time."""
+    compute_dtype: ComputeDtype = "float32"
+    """Of the blocks' matrix products and activations; parameters, stem, stream and heads stay in float32."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -102,7 +106,7 @@ class Trunk(nn.Module):
             x = _unit(x)
         block = nn.remat(_Block, prevent_cse=False) if self.remat else _Block
         scanned = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=blocks)
-        x, _ = scanned(self.width, self.block_size, blocks, self.design, name="blocks")(x, None)
+        x, _ = scanned(self.width, self.block_size, blocks, self.design, self.compute_dtype, name="blocks")(x, None)
         return x if self.design == "paper" else nn.LayerNorm(name="final_norm")(x)
 
 

@@ -112,6 +112,7 @@ class Trainer:
             seed=config.seed,
             continue_share=config.continue_share,
             wide_start_share=config.wide_start_share,
+            resample=config.resample,
         )
         self.eval_env = make_environment(
             self.task, backend, num_envs=config.eval_envs, seed=config.seed + EVALUATION_SEED_OFFSET
