@@ -62,7 +62,7 @@ class Distiller:
         self.apply = greedy(self.contract, self.policy)
         self._collect = self._mixture()
 
-    def _environment(self, num_envs: int, seed: int, **shares: float) -> Any:
+    def _environment(self, num_envs: int, seed: int, **shares: Any) -> Any:
         backend = resolve(self.teacher.config.backend)
         return make_environment(self.teacher.task, backend, num_envs=num_envs, seed=seed, **shares)
 

@@ -57,6 +57,8 @@ class LearnerConfig(Config):
     """Learning rates of actor and critic fall to this fraction along a cosine over the run; 1 keeps them."""
     warmup_updates: Annotated[int, Field(ge=0)] = 0
     max_gradient_norm: Rate = 10.0
+    max_loss: Rate = 1e6
+    """A critic's or actor's mean loss beyond this size stops the run: it has diverged."""
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Discount; hindsight goals lie 1 / (1 - gamma) steps ahead on average. The paper's 0.99 suits long walks;
     arms that reach within a second learn several times faster with 0.9 (docs/teacher.md)."""
@@ -113,7 +115,12 @@ class TeacherConfig(Config):
     """Capacity in steps of each environment."""
     eval_every_rounds: Count = 10
     eval_envs: Count = 256
+    devices: Annotated[int, Field(ge=0)] = 1
+    """Devices that share environments and batch; 0 takes all of every process."""
     checkpoint_every_rounds: Count = 10
+    save_replay: bool = True
+    """Checkpoints hold the replay, so that a resumed run ends bit for bit as one that was never interrupted. Without it
+    they are far smaller, and a resumed run first fills its replay again and goes on from there with other numbers."""
     keep_checkpoints: Count = 2
     network: NetworkConfig = NetworkConfig()
     learner: LearnerConfig = LearnerConfig()

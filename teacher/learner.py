@@ -16,6 +16,7 @@ from sim2real.contract import Contract
 from sim2real.interface import from_home, goal_features, goal_size, observation_size, policy_inputs
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
+from teacher.devices import Devices
 from teacher.losses import categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
 from teacher.networks import Actor, Encoder, Trunk, apply
 
@@ -80,8 +81,15 @@ class LearnerState(NamedTuple):
 class Learner:
     """Builds the jitted update for a contract and configuration."""
 
-    def __init__(self, contract: Contract, network: NetworkConfig, config: LearnerConfig, total_updates: int) -> None:
-        self.contract, self.config = contract, config
+    def __init__(
+        self,
+        contract: Contract,
+        network: NetworkConfig,
+        config: LearnerConfig,
+        total_updates: int,
+        devices: Devices | None = None,
+    ) -> None:
+        self.contract, self.config, self._devices = contract, config, devices
         self.networks = make_networks(contract, network)
         penalty, posture = _DEFAULT_COSTS[contract.goal.space]
         self._action_penalty = penalty if config.action_penalty is None else config.action_penalty
@@ -116,11 +124,25 @@ class Learner:
 
         def one(state: LearnerState, key: jax.Array) -> tuple[LearnerState, Metrics]:
             sample_key, update_key = jax.random.split(key)
-            batch = replay.sample(buffer, sample_key, batch_size=self.config.batch_size, gamma=self.config.gamma)
-            return self.update(state, batch, update_key)
+            state, metrics = self.update(state, self.sample(buffer, sample_key), update_key)
+            return self._keep(state, everywhere=True), metrics
 
         state, metrics = jax.lax.scan(one, state, jax.random.split(key, count))
         return state, jax.tree.map(jnp.mean, metrics)
+
+    def sample(self, buffer: replay.Replay, key: jax.Array) -> replay.Batch:
+        """One batch, each device's part from its own environments."""
+        strata = 1 if self._devices is None else self._devices.size
+        size, gamma = self.config.batch_size, self.config.gamma
+        batch: replay.Batch = replay.sample(buffer, key, batch_size=size, gamma=gamma, strata=strata)
+        return replay.Batch(*self._keep(batch, everywhere=False))
+
+    def _keep(self, tree: Any, *, everywhere: bool) -> Any:
+        """Hold arrays where they belong, whatever XLA would rather do: everywhere, or split along their first axis."""
+        if self._devices is None or self._devices.size == 1:
+            return tree
+        constrain: Any = jax.lax.with_sharding_constraint
+        return constrain(tree, self._devices.replicated if everywhere else self._devices.split(0))
 
     def update(self, state: LearnerState, batch: replay.Batch, key: jax.Array) -> tuple[LearnerState, Metrics]:
         """One update of critic, actor and temperature from one batch, in the configured order.

@@ -23,8 +23,8 @@ _SHOWN = {
 class TrainingProgress:
     """A bar with elapsed and remaining time on a terminal; a plain line now and then elsewhere."""
 
-    def __init__(self, total: int, done: int, *, title: str) -> None:
-        self._console = Console()
+    def __init__(self, total: int, done: int, *, title: str, quiet: bool = False) -> None:
+        self._console = Console(quiet=quiet)
         self._title, self._total = title, total
         self._latest: dict[str, float] = {}
         self._progress = Progress(

@@ -13,6 +13,7 @@ Shapes: `C` capacity in steps per environment, `T` steps of one insert, `N` envi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -90,34 +91,44 @@ def _episode_ends(last: jax.Array, times: jax.Array) -> jax.Array:
     return jax.lax.scan(back, start, (last, times), reverse=True)[1]
 
 
-def sample(buffer: Replay, key: jax.Array, *, batch_size: int, gamma: float) -> Batch:
+def sample(buffer: Replay, key: jax.Array, *, batch_size: int, gamma: float, strata: int = 1) -> Batch:
     """B steps with hindsight goals, the offset k >= 1 with probability proportional to gamma^k.
 
-    Every environment must hold three steps or more, and episodes two or more.
+    With S `strata`, environments and batch are cut into S equal runs, and each run of the batch is drawn from its own
+    run of environments, so that a device that holds one needs nothing from the others. Every environment must hold
+    three steps or more, and episodes two or more.
     """
     capacity, num_envs = buffer.end.shape
+    shape, local = (strata, batch_size // strata), num_envs // strata
     env_key, time_key, offset_key = jax.random.split(key, 3)
-    env = jax.random.randint(env_key, (batch_size,), 0, num_envs)
+    env = jax.random.randint(env_key, shape, 0, local)
+
+    def take(ring: jax.Array, row: jax.Array) -> jax.Array:
+        """`[C, N, ...]` at rows and environments `[S, B / S]`, to `[S, B / S, ...]`."""
+        parts = ring.reshape(capacity, strata, local, *ring.shape[2:])
+        pick: Callable[..., jax.Array] = jax.vmap(lambda part, row, env: part[row, env], in_axes=(1, 0, 0))
+        return pick(parts, row % capacity, env)
+
     oldest = jnp.maximum(buffer.head - capacity, 0)
     # The newest step has no future and the oldest may be needed as the step before, see below.
-    time = jax.random.randint(time_key, (batch_size,), oldest + 1, buffer.head - 1)
-    known = buffer.end[time % capacity, env]
+    time = jax.random.randint(time_key, shape, oldest + 1, buffer.head - 1)
+    known = take(buffer.end, time)
     end = jnp.where(known == _OPEN, buffer.head - 1, known)
     # The last step of an episode has no future of its own: take the step before it.
     time = jnp.where(end <= time, time - 1, time)
-    furthest = jnp.maximum(end - time, 1)
-    offset = truncated_geometric(offset_key, furthest, gamma=gamma)
-    row = time % capacity
-    return Batch(
-        observation=buffer.observation[row, env],
-        action=buffer.action[row, env],
-        goal=buffer.achieved[(time + offset) % capacity, env],
-    )
+    offset = truncated_geometric(offset_key, jnp.maximum(end - time, 1), gamma=gamma)
+    columns = take(buffer.observation, time), take(buffer.action, time), take(buffer.achieved, time + offset)
+    return Batch(*(column.reshape(batch_size, -1) for column in columns))
 
 
 def truncated_geometric(key: jax.Array, furthest: jax.Array, *, gamma: float) -> jax.Array:
-    """Offsets in 1..furthest with P(k) proportional to gamma^k, `[B]` int32, by inversion."""
+    """Offsets in 1..furthest with P(k) proportional to gamma^k, int32 of the same shape, by inversion."""
     u = jax.random.uniform(key, furthest.shape)
     mass = 1 - gamma ** furthest.astype(jnp.float32)
     offset = 1 + jnp.floor(jnp.log1p(-u * mass) / jnp.log(gamma)).astype(jnp.int32)
     return jnp.clip(offset, 1, furthest)
+
+
+def size_bytes(*, capacity: int, num_envs: int, observation: int, goal: int, action: int) -> int:
+    """Memory of the rings."""
+    return 4 * capacity * num_envs * (observation + goal + action + 1)

@@ -28,12 +28,17 @@ from sim2real.task import Task, load_task
 from teacher import replay
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.config import TeacherConfig
+from teacher.devices import make_devices, require_divisible, require_memory
+from teacher.diagnostics import all_finite, diagnose
 from teacher.learner import Learner, LearnerState, Networks
 from teacher.losses import sample_tanh_gaussian
 from teacher.networks import count_parameters
 from teacher.plots import plot_curves
 from teacher.progress import TrainingProgress
 from teacher.run_folder import MetricsLog, RunFolder
+
+_PROCESS_SEED_STRIDE = 7919
+"""Between the seeds of the processes of one run, so that their environments differ."""
 
 
 def exploring(networks: Networks) -> Any:
@@ -94,44 +99,62 @@ def load_teacher(run: Path) -> Teacher:
 
 
 class Trainer:
-    """One teacher run in a folder."""
+    """One teacher run in a folder, alone or as one of the processes of a run across hosts."""
 
     def __init__(self, config: TeacherConfig, folder: RunFolder, *, resume: bool = False) -> None:
         self.config, self.folder = config, folder
         self.task = load_task(config.task)
         self.contract = self.task.contract
+        self.devices = make_devices(config.devices)
+        require_divisible(self.devices, num_envs=config.num_envs, batch_size=config.learner.batch_size)
+        sizes = self._replay_sizes()
+        require_memory(replay.size_bytes(**sizes), num_envs=config.num_envs, replay_steps=config.replay_steps)
         if resume:
             folder.require_contract(self.contract)
-        else:
+        elif self.devices.is_main:
             folder.start(config, self.contract)
-        backend = resolve(config.backend)
-        self.env = make_environment(
+        self.env, self.eval_env = self._environments()
+        self.learner = Learner(self.contract, config.network, config.learner, config.updates, self.devices)
+        self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
+        self.replay = self._place_replay(replay.create(**sizes))
+        self.round = 0
+        self._collect, self._greedy = exploring(self.learner.networks), greedy(self.learner.networks)
+        self._insert = jax.jit(replay.insert, donate_argnums=0)
+        self._diagnose = jax.jit(self._diagnosis)
+        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
+        if resume and self.checkpoints.latest is not None:
+            self._restore()
+
+    def _environments(self) -> tuple[Environment, Environment]:
+        """The training environments of this process, with starts and goals of their own, and the evaluation."""
+        config, backend = self.config, resolve(self.config.backend)
+        env = make_environment(
             self.task,
             backend,
-            num_envs=config.num_envs,
-            seed=config.seed,
+            num_envs=config.num_envs // jax.process_count(),
+            seed=config.seed + _PROCESS_SEED_STRIDE * jax.process_index(),
             continue_share=config.continue_share,
             wide_start_share=config.wide_start_share,
             resample=config.resample,
         )
-        self.eval_env = make_environment(
-            self.task, backend, num_envs=config.eval_envs, seed=config.seed + EVALUATION_SEED_OFFSET
-        )
-        self.learner = Learner(self.contract, config.network, config.learner, config.updates)
-        self.state = self.learner.init(jax.random.key(config.seed))
-        self.replay = replay.create(
-            capacity=config.replay_steps,
-            num_envs=config.num_envs,
-            observation=observation_size(self.contract),
-            goal=goal_size(self.contract),
-            action=len(self.contract.robot.joints),
-        )
-        self.round = 0
-        self._collect, self._greedy = exploring(self.learner.networks), greedy(self.learner.networks)
-        self._insert = jax.jit(replay.insert, donate_argnums=0)
-        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
-        if resume and self.checkpoints.latest is not None:
-            self._restore()
+        seed = config.seed + EVALUATION_SEED_OFFSET
+        return env, make_environment(self.task, backend, num_envs=config.eval_envs, seed=seed)
+
+    def _replay_sizes(self) -> dict[str, int]:
+        return {
+            "capacity": self.config.replay_steps,
+            "num_envs": self.config.num_envs,
+            "observation": observation_size(self.contract),
+            "goal": goal_size(self.contract),
+            "action": len(self.contract.robot.joints),
+        }
+
+    def _place_replay(self, buffer: replay.Replay) -> replay.Replay:
+        """Each device holds the rings of its own environments."""
+        rings, head = buffer._asdict(), buffer.head
+        del rings["head"]
+        placed = {name: jax.device_put(ring, self.devices.split(1)) for name, ring in rings.items()}
+        return replay.Replay(**placed, head=self.devices.replicate(head))
 
     @property
     def rounds(self) -> int:
@@ -140,29 +163,45 @@ class Trainer:
 
     def train(self) -> Score:
         """Run to the end and return the final score; the folder then holds checkpoint, curves and summary."""
-        config, started = self.config, time.monotonic()
-        log = MetricsLog(self.folder, resume_round=self.round or None)
-        with TrainingProgress(self.rounds, self.round, title=f"teacher {self.contract.task}") as progress:
+        config, started, main = self.config, time.monotonic(), self.devices.is_main
+        log = MetricsLog(self.folder, resume_round=self.round or None) if main else None
+        title = f"teacher {self.contract.task}"
+        with TrainingProgress(self.rounds, self.round, title=title, quiet=not main) as progress:
             if self.round == 0:
-                for number in range(config.prefill_rollouts):
-                    self._collect_round(number)
+                self._prefill()
             while self.round < self.rounds:
                 row = self._one_round()
                 if self.round % config.eval_every_rounds == 0 or self.round == self.rounds:
-                    row |= evaluate(self.eval_env, self._greedy, self.state.evaluated_actor).as_dict()
-                log.append(row)
+                    row |= self.evaluate().as_dict()
+                if log is not None:
+                    log.append(row)
                 progress.update(row)
                 if self.round % config.checkpoint_every_rounds == 0 or self.round == self.rounds:
                     self._save()
-        log.close()
-        final = evaluate(self.eval_env, self._greedy, self.state.evaluated_actor)
-        self.folder.write_summary(self._summary(final, time.monotonic() - started))
-        plot_curves(self.folder.read_metrics(), self.folder.path / "curves.png", title=f"teacher, {self.contract.task}")
+        final = self.evaluate()
+        if log is not None:
+            log.close()
+            self.folder.write_summary(self._summary(final, time.monotonic() - started))
+            rows = self.folder.read_metrics()
+            plot_curves(rows, self.folder.path / "curves.png", title=f"teacher, {self.contract.task}")
         return final
+
+    def evaluate(self) -> Score:
+        """Success of the deterministic policy on held-out goals."""
+        return evaluate(self.eval_env, self._greedy, self.devices.local(self.state.evaluated_actor))
+
+    def _prefill(self) -> None:
+        for number in range(self.config.prefill_rollouts):
+            self._collect_round(number)
 
     def _collect_round(self, number: int) -> None:
         key = jax.random.fold_in(jax.random.key(self.config.seed + 1), number)
-        rollout = self.env.rollout(self._collect, self.state.actor, key, self.config.rollout_steps)
+        if jax.process_count() > 1:
+            key = jax.random.fold_in(key, jax.process_index())
+        actor = self.devices.local(self.state.actor)
+        rollout = self.env.rollout(self._collect, actor, key, self.config.rollout_steps)
+        if self.devices.size > 1:
+            rollout = self.devices.join(rollout, axis=1)
         self.replay = self._insert(self.replay, rollout)
 
     def _one_round(self) -> dict[str, float]:
@@ -171,15 +210,11 @@ class Trainer:
         collected = time.monotonic()
         key = jax.random.fold_in(jax.random.key(config.seed + 2), self.round)
         self.state, metrics = self.learner.update_many(self.state, self.replay, key, config.updates_per_rollout)
+        metrics |= self._diagnose(self.state, self.replay, key)
         row = {name: float(value) for name, value in metrics.items()}
         finished = time.monotonic()
         self.round += 1
-        bad = [name for name, value in row.items() if not math.isfinite(value)]
-        if bad:
-            raise ShoalError(
-                f"round {self.round}: {', '.join(bad)} became non-finite; the last good checkpoint is kept in "
-                f"{self.folder.checkpoints}. Lower the learning rates, or start from another seed."
-            )
+        self._require_healthy(row)
         steps = (self.round + config.prefill_rollouts) * config.rollout_steps * config.num_envs
         return row | {
             "round": self.round,
@@ -191,24 +226,55 @@ class Trainer:
             "steps_per_s": config.rollout_steps * config.num_envs / (finished - start),
         }
 
+    def _diagnosis(self, state: LearnerState, buffer: replay.Replay, key: jax.Array) -> dict[str, jax.Array]:
+        sample_key, actor_key = jax.random.split(jax.random.fold_in(key, 1))
+        found = diagnose(self.learner, state, self.learner.sample(buffer, sample_key), actor_key)
+        return found | {"weights_finite": all_finite((state.actor, state.critic, state.optimizer))}
+
+    def _require_healthy(self, row: dict[str, float]) -> None:
+        """Stop before a broken state can reach a checkpoint."""
+        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        wrong = f"{', '.join(bad)} became non-finite" if bad else ""
+        if not bad and not row["weights_finite"]:
+            wrong = "the weights became non-finite"
+        limit = self.config.learner.max_loss
+        for name in ("critic_loss", "actor_loss"):
+            if not wrong and abs(row[name]) > limit:
+                wrong = f"{name} {row[name]:.3g} is beyond max_loss {limit:.3g}, training has diverged"
+        if wrong:
+            kept = self.checkpoints.latest
+            left = f"the checkpoint of round {kept} is kept" if kept else "no checkpoint was written yet"
+            raise ShoalError(
+                f"round {self.round}: {wrong}; {left} in {self.folder.checkpoints}. Lower the learning rates, or "
+                "start from another seed or block design."
+            )
+
     def _world(self) -> dict[str, Any]:
-        return {
-            "replay": self.replay._asdict(),
-            "environment": self.env.state_dict(),
+        world = {
+            "environment": self.devices.stack_processes(self.env.state_dict()),
             "evaluation": self.eval_env.state_dict(),
             "round": np.asarray(self.round),
         }
+        if self.config.save_replay:
+            world["replay"] = self.devices.gather(self.replay._asdict())
+        return world
 
     def _save(self) -> None:
-        self.checkpoints.save(self.round, learner=to_host(self.state)._asdict(), world=to_host(self._world()))
+        learner = self.devices.local(self.state)._asdict()
+        self.checkpoints.save(self.round, learner=to_host(learner), world=to_host(self._world()))
 
     def _restore(self) -> None:
-        learner, world = self.checkpoints.restore(learner=to_host(self.state)._asdict(), world=to_host(self._world()))
-        self.state = jax.tree.map(jnp.asarray, LearnerState(**learner))
-        self.replay = replay.Replay(**jax.tree.map(jnp.asarray, world["replay"]))
-        self.env.load_state_dict(world["environment"])
+        learner = to_host(self.devices.local(self.state)._asdict())
+        learner, world = self.checkpoints.restore(learner=learner, world=to_host(self._world()))
+        self.state = self.devices.replicate(LearnerState(**learner))
+        mine = jax.process_index()
+        self.env.load_state_dict({name: value[mine] for name, value in world["environment"].items()})
         self.eval_env.load_state_dict(world["evaluation"])
         self.round = int(world["round"])
+        if self.config.save_replay:
+            self.replay = self._place_replay(replay.Replay(**world["replay"]))
+        else:
+            self._prefill()
 
     def _summary(self, final: Score, seconds: float) -> dict[str, Any]:
         network = self.config.network

@@ -1,0 +1,57 @@
+"""What tells early whether a deep network is healthy: gradients by depth, the stream's scale, the embeddings' rank.
+
+Computed once per round on one batch, outside the update, so that watching costs nothing that training would notice.
+Shapes: `B` batch, `E` embedding size, `K` blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from teacher import replay
+from teacher.learner import Learner, LearnerState, Params
+
+
+def gradient_norm_by_block(gradient: Params) -> jax.Array:
+    """Norm of the gradient of each residual block's parameters, `[K]`; blocks are stacked along the first axis."""
+    blocks = gradient["params"]["trunk"]["blocks"]
+    squares = [jnp.sum(leaf.reshape(leaf.shape[0], -1) ** 2, axis=1) for leaf in jax.tree.leaves(blocks)]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares), axis=0))
+
+
+def effective_rank(embedding: jax.Array) -> jax.Array:
+    """exp(entropy of the normalised singular values) of centred embeddings `[B, E]`: 1 when all lie on a line, E when
+    they fill every direction alike (Roy and Vetterli 2007, "The effective rank").
+    """
+    centred = embedding - jnp.mean(embedding, axis=0)
+    # Singular values from the E x E Gram matrix, which is far smaller than the batch.
+    values = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(centred.T @ centred), 0.0))
+    share = values / (jnp.sum(values) + 1e-12)
+    return jnp.exp(-jnp.sum(share * jnp.log(share + 1e-12)))
+
+
+def diagnose(learner: Learner, state: LearnerState, batch: replay.Batch, key: jax.Array) -> dict[str, jax.Array]:
+    """Scalars for the log, from one batch; names end in what they measure."""
+    networks = learner.networks
+    critic_gradient, (goal_embedding, _) = jax.grad(learner.critic_loss, has_aux=True)(state.critic, batch)
+    actor_gradient = jax.grad(lambda actor: learner.actor_loss(
+        (actor, state.log_alpha), state.critic, goal_embedding, batch, key
+    )[0])(state.actor)  # fmt: skip
+    named = {"actor": actor_gradient, "phi": critic_gradient["phi"], "psi": critic_gradient["psi"]}
+    out: dict[str, jax.Array] = {}
+    for name, gradient in named.items():
+        norms = gradient_norm_by_block(gradient)
+        out |= {f"{name}_gradient_first_block": norms[0], f"{name}_gradient_last_block": norms[-1]}
+    embedding = networks.embed(state.critic, batch.observation, batch.action)
+    return out | {
+        "phi_effective_rank": effective_rank(embedding),
+        "psi_effective_rank": effective_rank(goal_embedding),
+    }
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether every number of a tree is finite, a scalar bool."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
