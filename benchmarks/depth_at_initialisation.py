@@ -2,9 +2,9 @@
 
     python -m benchmarks.depth_at_initialisation [--quick] [--json PATH]
 
-For each design and depth: share of saturated actions (|mean before tanh| > 2), RMS of the trunk's output, spread
-of that output across inputs (standard deviation over the batch), and the ratio of the largest to the
-smallest gradient norm among blocks for the loss |mean|^2.
+For each design and depth: share of saturated actions (|mean before tanh| > 2), RMS of the trunk's output, spread of
+that output across inputs (standard deviation over the batch), its effective rank, and the ratio of the largest to
+the smallest gradient norm among blocks for the loss |mean|^2.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from teacher.diagnostics import effective_rank, gradient_norm_by_block
 from teacher.networks import Actor, BlockDesign, Trunk, apply
 
 _INPUTS, _ACTIONS, _BATCH = 48, 7, 256
@@ -54,14 +55,14 @@ def measure(design: BlockDesign, depth: int, width: int, seed: int) -> dict[str,
         return jnp.mean(mean**2), (mean, features)
 
     gradient, (mean, features) = jax.jit(jax.grad(loss, has_aux=True))(params)
-    blocks = jax.tree.leaves(gradient["params"]["trunk"]["blocks"])
-    by_block = jnp.sqrt(sum(jnp.sum(leaf.reshape(leaf.shape[0], -1) ** 2, axis=1) for leaf in blocks))
+    by_block = gradient_norm_by_block(gradient)
     return {
         "design": design,
         "depth": depth,
         "saturated": float(jnp.mean(jnp.abs(mean) > 2)),
         "trunk_rms": float(jnp.sqrt(jnp.mean(features**2))),
         "input_spread": float(jnp.mean(jnp.std(features, axis=0))),
+        "effective_rank": float(effective_rank(features)),
         "gradient_ratio": float(jnp.max(by_block) / jnp.maximum(jnp.min(by_block), 1e-30)),
     }
 
