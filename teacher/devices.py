@@ -50,6 +50,12 @@ class Devices(NamedTuple):
         """The tree on every device; all processes must hold the same numbers."""
         return jax.tree.map(lambda leaf: jax.device_put(leaf, self.replicated), tree)
 
+    def place(self, tree: Any, *, axis: int) -> Any:
+        """Whole arrays, the same in all processes, split along `axis`; arrays without that axis go everywhere."""
+        return jax.tree.map(
+            lambda leaf: jax.device_put(leaf, self.split(axis) if np.ndim(leaf) > axis else self.replicated), tree
+        )
+
     def join(self, tree: Any, *, axis: int) -> Any:
         """Arrays of this process's environments, as its part of arrays over all environments along `axis`."""
         sharding = self.split(axis)

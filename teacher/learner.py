@@ -124,8 +124,7 @@ class Learner:
 
         def one(state: LearnerState, key: jax.Array) -> tuple[LearnerState, Metrics]:
             sample_key, update_key = jax.random.split(key)
-            state, metrics = self.update(state, self.sample(buffer, sample_key), update_key)
-            return self._keep(state, everywhere=True), metrics
+            return self.update(state, self.sample(buffer, sample_key), update_key)
 
         state, metrics = jax.lax.scan(one, state, jax.random.split(key, count))
         return state, jax.tree.map(jnp.mean, metrics)
@@ -135,7 +134,7 @@ class Learner:
         strata = 1 if self._devices is None else self._devices.size
         size, gamma = self.config.batch_size, self.config.gamma
         batch: replay.Batch = replay.sample(buffer, key, batch_size=size, gamma=gamma, strata=strata)
-        return replay.Batch(*self._keep(batch, everywhere=False))
+        return batch
 
     def _keep(self, tree: Any, *, everywhere: bool) -> Any:
         """Hold arrays where they belong, whatever XLA would rather do: everywhere, or split along their first axis."""
@@ -149,6 +148,7 @@ class Learner:
 
         `simultaneous` computes psi(g) once for both losses; `critic_first` has to compute it again.
         """
+        batch = replay.Batch(*self._keep(batch, everywhere=False))
         actor_opt, critic_opt, alpha_opt = self._optimizers
         actor_state, critic_state, alpha_state = state.optimizer
         critic_gradient, (goal_embedding, metrics) = jax.grad(self.critic_loss, has_aux=True)(state.critic, batch)
@@ -172,7 +172,8 @@ class Learner:
             "critic_gradient_norm": optax.tree.norm(critic_gradient),
         }
         optimizer = (actor_state, critic_state, alpha_state)
-        return LearnerState(actor, critic, log_alpha, optimizer, evaluated, state.updates + 1), metrics
+        state = LearnerState(actor, critic, log_alpha, optimizer, evaluated, state.updates + 1)
+        return LearnerState(*self._keep(state, everywhere=True)), metrics
 
     def critic_loss(self, critic: Params, batch: replay.Batch) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
         """InfoNCE of phi(s, a) against psi(g) over the batch; also psi(g), `[B, E]`, and metrics."""

@@ -116,7 +116,7 @@ class Trainer:
         self.env, self.eval_env = self._environments()
         self.learner = Learner(self.contract, config.network, config.learner, config.updates, self.devices)
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
-        self.replay = self._place_replay(replay.create(**sizes))
+        self.replay = self.devices.place(replay.create(**sizes), axis=1)
         self.round = 0
         self._collect, self._greedy = exploring(self.learner.networks), greedy(self.learner.networks)
         self._insert = jax.jit(replay.insert, donate_argnums=0)
@@ -148,13 +148,6 @@ class Trainer:
             "goal": goal_size(self.contract),
             "action": len(self.contract.robot.joints),
         }
-
-    def _place_replay(self, buffer: replay.Replay) -> replay.Replay:
-        """Each device holds the rings of its own environments."""
-        rings, head = buffer._asdict(), buffer.head
-        del rings["head"]
-        placed = {name: jax.device_put(ring, self.devices.split(1)) for name, ring in rings.items()}
-        return replay.Replay(**placed, head=self.devices.replicate(head))
 
     @property
     def rounds(self) -> int:
@@ -272,7 +265,7 @@ class Trainer:
         self.eval_env.load_state_dict(world["evaluation"])
         self.round = int(world["round"])
         if self.config.save_replay:
-            self.replay = self._place_replay(replay.Replay(**world["replay"]))
+            self.replay = self.devices.place(replay.Replay(**world["replay"]), axis=1)
         else:
             self._prefill()
 

@@ -1,0 +1,92 @@
+"""Four devices, or two processes, compute what one device computes.
+
+Each case is a process of its own, because the number of devices is fixed when JAX starts.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim2real.errors import ShoalError
+from teacher.devices import make_devices, require_divisible, require_memory
+
+PROGRAM = Path(__file__).with_name("sharded_updates.py")
+TOLERANCE = {"rtol": 2e-3, "atol": 2e-5}
+
+
+def environment(devices: int) -> dict[str, str]:
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+def updates(output: Path, *, devices: int) -> dict[str, np.ndarray]:
+    """The weights after some updates on this many devices of one process."""
+    command = [sys.executable, str(PROGRAM), str(output)]
+    subprocess.run(command, env=environment(devices), check=True, timeout=240)
+    return dict(np.load(output))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    return updates(tmp_path_factory.mktemp("single") / "weights.npz", devices=1)
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name != "replay_bytes":
+            np.testing.assert_allclose(found[name], value, err_msg=name, **TOLERANCE)
+
+
+@pytest.mark.timeout(300)
+def test_four_devices_equal_one(single: dict[str, np.ndarray], tmp_path: Path) -> None:
+    found = updates(tmp_path / "weights.npz", devices=4)
+    assert_same(found, single)
+    assert found["replay_bytes"] * 3 < single["replay_bytes"], "each device should hold a quarter of the rings"
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_equal_one(single: dict[str, np.ndarray], tmp_path: Path) -> None:
+    port = free_port()
+    processes = []
+    for rank in range(2):
+        variables = {
+            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(rank),
+        }  # fmt: skip
+        command = [sys.executable, str(PROGRAM), str(tmp_path / f"{rank}.npz"), "--distributed"]
+        processes.append(subprocess.Popen(command, env=environment(2) | variables))
+    assert [process.wait(240) for process in processes] == [0, 0]
+    for rank in range(2):
+        assert_same(dict(np.load(tmp_path / f"{rank}.npz")), single)
+
+
+def test_more_devices_than_there_are_are_refused() -> None:
+    with pytest.raises(ShoalError, match=r"devices: 4096 were asked for, but JAX sees \d+ \(cpu\)"):
+        make_devices(4096)
+
+
+def test_uneven_splits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = make_devices(1)
+    require_divisible(devices, batch_size=7)
+    monkeypatch.setattr(type(devices), "size", 4)
+    with pytest.raises(ShoalError, match=r"num_envs 10 cannot be split over 4 devices; use 8 or 12\."):
+        require_divisible(devices, batch_size=8, num_envs=10)
+
+
+def test_a_replay_larger_than_the_memory_is_refused() -> None:
+    require_memory(2**20, num_envs=4, replay_steps=100)
+    with pytest.raises(ShoalError, match=r"num_envs 9000000 .* needs 4096\.0 GiB .* are free; lower num_envs"):
+        require_memory(2**42, num_envs=9_000_000, replay_steps=4000)
