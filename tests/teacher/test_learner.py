@@ -182,3 +182,27 @@ def test_gradients_are_clipped_to_the_configured_norm() -> None:
     _, (_, adam) = optimizer.update({"w": jnp.array([3000.0, 4000.0])}, optimizer.init(params), params)
     momentum = next(leaf for leaf in jax.tree.leaves(adam) if leaf.shape == (2,))
     np.testing.assert_allclose(momentum, 0.1 * np.array([0.6, 0.8]), rtol=1e-4)
+
+
+def test_critic_first_lets_the_actor_learn_from_the_new_critic(learner: Learner, batch: replay.Batch) -> None:
+    """Its critic equals the simultaneous one's; its actor is what a simultaneous update with that critic would give."""
+    config = LEARNER.model_copy(update={"update_order": "critic_first"})
+    other = Learner(contract(), NETWORK, config, total_updates=1000)
+    state, key = learner.init(jax.random.key(0)), jax.random.key(1)
+    plain, _ = jax.jit(learner.update)(state, batch, key)
+    new, _ = jax.jit(other.update)(state, batch, key)
+    assert_trees_equal(plain.critic, new.critic)
+    expected, _ = jax.jit(learner.update)(state._replace(critic=plain.critic), batch, key)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), new.actor, expected.actor)
+    assert differ(plain.actor, new.actor)
+
+
+def test_bfloat16_keeps_float32_weights_and_nearly_the_same_losses(learner: Learner, batch: replay.Batch) -> None:
+    half = Learner(contract(), NETWORK.model_copy(update={"compute_dtype": "bfloat16"}), LEARNER, total_updates=1000)
+    state = half.init(jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.actor, state.critic))} == {jnp.dtype("float32")}
+    assert_trees_equal(state.critic, learner.init(jax.random.key(0)).critic)
+    found, _ = jax.jit(half.critic_loss)(state.critic, batch)
+    expected, _ = jax.jit(learner.critic_loss)(state.critic, batch)
+    assert found.dtype == jnp.float32
+    assert 0 < abs(float(found - expected)) < 0.05 * float(expected)

@@ -110,6 +110,46 @@ def test_non_finite_metric_stops_the_run_and_keeps_the_last_checkpoint(tmp_path:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((teacher.actor, teacher.critic)))
 
 
+def test_weights_that_are_not_finite_never_reach_a_checkpoint(tmp_path: Path) -> None:
+    """Metrics are means from before the last update, so they can still look well."""
+    folder = RunFolder(tmp_path / "run")
+    trainer = Trainer(tiny_config(), folder)
+    update_many = trainer.learner.update_many
+
+    def poisoned(*arguments: Any) -> Any:
+        state, metrics = update_many(*arguments)
+        if trainer.round == 2:
+            optimizer = jax.tree.map(lambda leaf: leaf * np.nan if leaf.ndim else leaf, state.optimizer)
+            state = state._replace(optimizer=optimizer)
+        return state, metrics
+
+    trainer.learner.update_many = poisoned  # type: ignore[assignment]
+    with pytest.raises(ShoalError, match=r"round 3: the weights became non-finite; the checkpoint of round 2 is kept"):
+        trainer.train()
+    assert trainer.checkpoints.latest == 2
+
+
+def test_divergence_stops_the_run_with_a_sentence(tmp_path: Path) -> None:
+    learner = tiny_config().learner.model_copy(update={"max_loss": 1e-3})
+    trainer = Trainer(tiny_config(learner=learner.model_dump()), RunFolder(tmp_path / "run"))
+    with pytest.raises(
+        ShoalError, match=r"round 1: critic_loss .* beyond max_loss 0\.001, .* no checkpoint was written"
+    ):
+        trainer.train()
+
+
+def test_without_a_saved_replay_a_resumed_run_fills_it_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    config = tiny_config(save_replay=False)
+    stop_after(Trainer(config, folder), 3)
+    resumed = Trainer(config, folder, resume=True)
+    assert resumed.round == 2
+    assert int(resumed.replay.head) == config.prefill_rollouts * config.rollout_steps
+    assert "replay" not in (folder.checkpoints / "2" / "world" / "_METADATA").read_text()
+    resumed.train()
+    assert [row["round"] for row in folder.read_metrics()] == [1, 2, 3, 4]
+
+
 def test_folder_that_holds_a_run_is_refused(teacher_run: Path) -> None:
     with pytest.raises(ShoalError, match="holds a run already; continue it with --resume"):
         Trainer(tiny_config(), RunFolder(teacher_run))
