@@ -9,6 +9,7 @@ in the same run. Finished runs are kept in `--folder` and not repeated.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,29 +25,36 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.errors import ShoalError
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.run_folder import RunFolder
 from teacher.train import Trainer
 
+_SHOWN = ("success_coarse", "success_fine", "position_error_m", "angle_error_deg", "update_ms")
 _BASE = NetworkConfig(actor_depth=4, critic_depth=4)
-_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "base (gamma 0.9)": ({}, {}),
-    "gamma 0.8": ({}, {"gamma": 0.8}),
-    "gamma 0.95": ({}, {"gamma": 0.95}),
-    "gamma 0.99 (paper)": ({}, {"gamma": 0.99}),
-    "learning rates 1e-3": (
-        {},
-        {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3, "warmup_updates": 300},
-    ),
-    "constant learning rates": ({}, {"final_learning_rate_fraction": 1.0}),
-    "half the actor's goals random": ({}, {"random_goal_share": 0.5}),
-    "forward InfoNCE (paper)": ({}, {"contrast": "forward"}),
-    "initial alpha 1 (paper)": ({}, {"initial_log_alpha": 0.0}),
-    "paper block": ({"design": "paper"}, {}),
-    "pre-norm block": ({"design": "pre_norm"}, {}),
-    "depth 16": ({"actor_depth": 16, "critic_depth": 16}, {}),
+_CASES: dict[str, dict[str, dict[str, Any]]] = {
+    "base (gamma 0.9)": {},
+    "critic before actor": {"learner": {"update_order": "critic_first"}},
+    "no energy epsilon (paper)": {"learner": {"energy_epsilon": 0.0}},
+    "starts and goals never resampled (paper)": {"run": {"resample": False, "continue_share": 0.0}},
+    "bfloat16 blocks": {"network": {"compute_dtype": "bfloat16"}},
+    "depth 16": {"network": {"actor_depth": 16, "critic_depth": 16}},
+    "gamma 0.8": {"learner": {"gamma": 0.8}},
+    "gamma 0.95": {"learner": {"gamma": 0.95}},
+    "gamma 0.99 (paper)": {"learner": {"gamma": 0.99}},
+    "no posture weight": {"learner": {"posture_weight": 0.0}},
+    "fresh starts only": {"run": {"continue_share": 0.0, "wide_start_share": 0.0}},
+    "learning rates 1e-3": {
+        "learner": {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3, "warmup_updates": 300}
+    },
+    "constant learning rates": {"learner": {"final_learning_rate_fraction": 1.0}},
+    "half the actor's goals random": {"learner": {"random_goal_share": 0.5}},
+    "forward InfoNCE (paper)": {"learner": {"contrast": "forward"}},
+    "initial alpha 1 (paper)": {"learner": {"initial_log_alpha": 0.0}},
+    "paper block": {"network": {"design": "paper"}},
+    "pre-norm block": {"network": {"design": "pre_norm"}},
 }
-"""Name to (changes of the network, changes of the learner)."""
+"""Name to the changes of run, network and learner."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,8 @@ class Arguments:
 
 
 def run_case(name: str, arguments: Arguments, *, updates: int, seed: int) -> dict[str, float]:
-    """Train one case from scratch, or read what an earlier call left."""
-    network, learner = _CASES[name]
+    """Train one case from scratch, or read what an earlier call left; a run that broke down says so."""
+    changes = _CASES[name]
     folder = RunFolder(arguments.folder / f"{name.replace(' ', '_')}_{updates}_{seed}")
     summary = folder.path / "summary.json"
     if not summary.is_file():
@@ -79,10 +87,15 @@ def run_case(name: str, arguments: Arguments, *, updates: int, seed: int) -> dic
             updates=updates,
             eval_every_rounds=10_000,
             checkpoint_every_rounds=10_000,
-            network=_BASE.model_copy(update=network),
-            learner=LearnerConfig(**learner),
+            network=_BASE.model_copy(update=changes.get("network", {})),
+            learner=LearnerConfig(**changes.get("learner", {})),
+            **changes.get("run", {}),
         )
-        Trainer(config, folder).train()
+        try:
+            Trainer(config, folder).train()
+        except ShoalError as error:
+            print(f"{name}, seed {seed}: {error}")
+            return dict.fromkeys(_SHOWN, math.nan)
     rows = folder.read_metrics()
     result: dict[str, float] = json.loads(summary.read_text())
     # The first round of updates includes compilation.
@@ -97,8 +110,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in names:
         runs = [run_case(name, arguments, updates=updates, seed=seed) for seed in range(seeds)]
-        keys = ("success_coarse", "success_fine", "position_error_m", "angle_error_deg", "update_ms")
-        rows.append({"case": name, **{key: float(np.mean([run[key] for run in runs])) for key in keys}})
+        rows.append({"case": name, **{key: float(np.mean([run[key] for run in runs])) for key in _SHOWN}})
         rows[-1]["success_fine_by_seed"] = [run["success_fine"] for run in runs]
     table = Table("case", "coarse", "fine", "position, mm", "angle, deg", "ms an update",
                   title=f"{arguments.task}, {updates} updates, {seeds} seeds")  # fmt: skip
