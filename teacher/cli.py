@@ -1,4 +1,4 @@
-"""`train-teacher`: train a contrastive goal-conditioned teacher."""
+"""`train-teacher`: train a contrastive goal-conditioned teacher; `train-teacher study`: a grid of them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,33 @@ class Arguments:
     """Folder for checkpoints, metrics and curves."""
     resume: Path | None = None
     """Continue the run in this folder; its own config applies."""
+    distributed: bool = False
+    """Be one process of a run across hosts, started once on each (docs/distributed.md)."""
     config: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
 
 
 def main() -> None:
     """Console script."""
     try:
-        defaults = _defaults_from_file()
-        arguments = tyro.cli(Arguments, default=Arguments(config=defaults), args=_without_config_file())
-        _train(arguments)
+        defaults, given = _defaults_from_file(), _without_config_file()
+        if given[:1] == ["study"]:
+            from teacher.study import cli as study
+
+            study.main(given[1:], defaults)
+        else:
+            _train(tyro.cli(Arguments, default=Arguments(config=defaults), args=given))
     except ShoalError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
 def _train(arguments: Arguments) -> None:
+    from teacher.devices import start_distributed
     from teacher.run_folder import RunFolder
     from teacher.train import Trainer
 
+    if arguments.distributed:
+        start_distributed()
     if arguments.resume is not None:
         folder = RunFolder(arguments.resume)
         config, _ = folder.load(TeacherConfig)
@@ -48,10 +57,11 @@ def _train(arguments: Arguments) -> None:
         folder = RunFolder(arguments.run)
         trainer = Trainer(arguments.config, folder)
     final = trainer.train()
-    print(
-        f"success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on {final.episodes} held-out goals; "
-        f"run in {folder.path}"
-    )
+    if trainer.devices.is_main:
+        print(
+            f"success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on {final.episodes} held-out "
+            f"goals; run in {folder.path}"
+        )
 
 
 def _config_file() -> Path | None:
