@@ -48,7 +48,8 @@ def others(path: Path, leaf: Any) -> list[Any]:
     if path[-1] == "source":
         return ["encoder" if leaf != "encoder" else "estimator"]
     if isinstance(leaf, float):
-        return [math.nextafter(leaf, math.inf), math.nextafter(leaf, -math.inf), leaf / 2 + 0.1]
+        tried = [math.nextafter(leaf, math.inf), math.nextafter(leaf, -math.inf), leaf / 2 + 0.1]
+        return [value for value in tried if value != leaf]  # 0.2 is its own half plus 0.1
     return [leaf + 1] if isinstance(leaf, int) else [leaf + "x", leaf + "yz"]
 
 
