@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import teacher  # noqa: F401 - sets the XLA flags before JAX is imported
-
-# isort: split
 import jax
 import numpy as np
 

@@ -12,9 +12,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import teacher  # noqa: F401 - sets the XLA flags before JAX is imported
-
-# isort: split
 import jax
 import tyro
 from rich.console import Console

@@ -16,10 +16,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-
-import teacher  # noqa: F401 - sets the XLA flags before JAX is imported
-
-# isort: split
 import tyro
 from rich.console import Console
 from rich.table import Table

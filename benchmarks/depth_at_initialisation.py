@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import teacher  # noqa: F401 - sets the XLA flags before JAX is imported
-
-# isort: split
 import jax
 import jax.numpy as jnp
 import tyro

@@ -142,12 +142,12 @@ class PublishedUpdate:
 
     def _trunk(self, params: Params, x: jax.Array) -> jax.Array:
         trunk = params["params"]["trunk"]
-        x = jax.nn.swish(_norm(trunk["LayerNorm_0"], _dense(trunk["Dense_0"], x)))
+        x = jax.nn.swish(_norm(trunk["NormSwish_0"], _dense(trunk["Dense_0"], x)))
         blocks = trunk["blocks"]
         for block in blocks:
             h = x
             for layer in range(self.block_size):
-                h = jax.nn.swish(_norm(block[f"LayerNorm_{layer}"], _dense(block[f"Dense_{layer}"], h)))
+                h = jax.nn.swish(_norm(block[f"NormSwish_{layer}"], _dense(block[f"Dense_{layer}"], h)))
             x = x + h / len(blocks) ** 0.5
         return _norm(trunk["final_norm"], x)
 

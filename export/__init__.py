@@ -2,7 +2,3 @@
 
 export-onnx --student runs/pose_student -o student.onnx
 """
-
-from sim2real.backends import xla
-
-xla.configure()

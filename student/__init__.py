@@ -2,7 +2,3 @@
 
 distill --teacher runs/pose --run runs/pose_student
 """
-
-from sim2real.backends import xla
-
-xla.configure()

@@ -2,7 +2,3 @@
 
 train-teacher --task franka_pose --run runs/pose
 """
-
-from sim2real.backends import xla
-
-xla.configure()

@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sim2real.backends import xla
 from sim2real.contract import Contract
 from sim2real.task import Task, load_task
 
 POOL_SIZE = 512
-
-# JAX reads its flags once, at the first import in the process, whichever test that is in.
-xla.configure()
 
 # Shared machines pause for seconds at a time, so a slow example says nothing about the code.
 settings.register_profile("shoal", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

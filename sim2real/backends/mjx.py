@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from mujoco import mjx
+
 from sim2real.backends import xla
-
-xla.configure()
-
-import jax  # noqa: E402 - the XLA flags must be in the environment first
-import jax.numpy as jnp  # noqa: E402
-import mujoco  # noqa: E402
-import numpy as np  # noqa: E402
-from mujoco import mjx  # noqa: E402
-
-from sim2real.backends.base import ApplyPolicy, Rollout  # noqa: E402
-from sim2real.errors import ShoalError  # noqa: E402
-from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals  # noqa: E402
-from sim2real.interface import command, goal_vector, observe  # noqa: E402
-from sim2real.kinematics import Addresses  # noqa: E402
-from sim2real.task import Task  # noqa: E402
+from sim2real.backends.base import ApplyPolicy, Rollout
+from sim2real.errors import ShoalError
+from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
+from sim2real.interface import command, goal_vector, observe
+from sim2real.kinematics import Addresses
+from sim2real.task import Task
 
 _POOL_SIZE = 16_384
 _KEPT = ("qpos", "qvel", "qacc_warmstart", "time")
@@ -80,7 +77,8 @@ class MjxEnvironment:
         self._data = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, axis=0), template)
         self._fractions = jnp.arange(1, self.contract.timing.substeps + 1) / self.contract.timing.substeps
         self._compiled: dict[tuple[int, int], Any] = {}
-        self._jit_restart, self._jit_begin = jax.jit(self._restart), jax.jit(self._begin)
+        self._options: Any = {"compiler_options": xla.mjx_compiler_options()}
+        self._jit_restart, self._jit_begin = (jax.jit(f, **self._options) for f in (self._restart, self._begin))
         self._state = self._fresh(jax.random.key(seed))
 
     def reset(self) -> None:
@@ -201,7 +199,9 @@ class MjxEnvironment:
         """Advance all environments by `steps` control steps under a JAX policy."""
         name = (id(apply), steps)
         if name not in self._compiled:
-            jitted = jax.jit(lambda state, params, key: self._rollout(state, params, key, apply, steps))
+            jitted = jax.jit(
+                lambda state, params, key: self._rollout(state, params, key, apply, steps), **self._options
+            )
             self._compiled[name] = (jitted, apply)
         self._state, rollout = self._compiled[name][0](self._state, params, key)
         return Rollout(*rollout)
@@ -218,9 +218,9 @@ class MjxEnvironment:
         """Continue from `state_dict()`."""
         device = {name: jnp.asarray(value) for name, value in state.items()}
         data = self._data.replace(**{name: device[name] for name in _KEPT})
-        data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, data)
+        kinematics = jax.jit(jax.vmap(mjx.kinematics, in_axes=(None, 0)), **self._options)
         self._state = _State(
-            data,
+            kinematics(self._model, data),
             device["target"],
             device["goal_position"],
             device["goal_orientation"],

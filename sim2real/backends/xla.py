@@ -1,23 +1,20 @@
-"""XLA settings that must be in the environment before JAX is imported.
+"""How MJX's programs must be compiled on a CPU.
 
-jaxlib 0.10's new CPU fusion emitters make MJX about a thousand times slower on CPU; the old ones are a flag
-away. jaxlib 0.11 and later don't know the flag and abort on it, and don't need it.
+jaxlib 0.10's new CPU fusion emitters make MJX about a thousand times slower and its compilation five times longer; the
+old ones are an option away. They are the slower ones for everything else (a teacher's update takes 1.4 times as
+long with them), so the option goes to MJX's programs alone, not to the process. jaxlib 0.11 and later don't know it and
+don't need it.
 """
 
 from __future__ import annotations
 
-import os
 from importlib import metadata
 
-_FLAG = "--xla_cpu_use_fusion_emitters"
 
+def mjx_compiler_options() -> dict[str, bool | str] | None:
+    """`compiler_options` for `jax.jit` of a function that steps MJX; None where none are needed."""
+    import jax
 
-def configure() -> None:
-    """Add the flag to XLA_FLAGS where this jaxlib needs it, unless the user set it already."""
-    try:
-        version = metadata.version("jaxlib")
-    except metadata.PackageNotFoundError:
-        return
-    flags = os.environ.get("XLA_FLAGS", "")
-    if version.startswith("0.10.") and _FLAG not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}=false".strip()
+    if jax.default_backend() != "cpu" or not metadata.version("jaxlib").startswith("0.10."):
+        return None
+    return {"xla_cpu_use_fusion_emitters": False}

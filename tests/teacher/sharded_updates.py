@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-
-import teacher  # noqa: F401 - sets the XLA flags before JAX is imported
-
-# isort: split
 import jax
+import numpy as np
 
 from sim2real.backends.base import Rollout
 from sim2real.interface import goal_size, observation_size

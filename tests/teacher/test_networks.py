@@ -7,10 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sim2real.errors import ShoalError
 from teacher.config import NetworkConfig
-from teacher.networks import LOG_STD_MAX, LOG_STD_MIN, Actor, BlockDesign, Encoder, Trunk, count_parameters, num_blocks
+from teacher.networks import (
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    Actor,
+    BlockDesign,
+    Encoder,
+    Trunk,
+    count_parameters,
+    norm_swish,
+    num_blocks,
+)
 
 WIDTH, INPUTS, ACTIONS = 24, 12, 7
 
@@ -83,10 +95,10 @@ def test_paper_design_is_the_published_block() -> None:
         h = (h - h.mean(-1, keepdims=True)) / jnp.sqrt(h.var(-1, keepdims=True) + 1e-6)
         return nn.swish(h * norm["scale"] + norm["bias"])
 
-    stem = layer(inputs(3), tree["Dense_0"], tree["LayerNorm_0"])
+    stem = layer(inputs(3), tree["Dense_0"], tree["NormSwish_0"])
     h, blocks = stem, jax.tree.map(lambda leaf: leaf[0], tree["blocks"])
     for index in range(4):
-        h = layer(h, blocks[f"Dense_{index}"], blocks[f"LayerNorm_{index}"])
+        h = layer(h, blocks[f"Dense_{index}"], blocks[f"NormSwish_{index}"])
     np.testing.assert_allclose(trunk.apply(params, inputs(3)), stem + h, rtol=1e-4, atol=1e-5)
 
 
@@ -127,3 +139,20 @@ def test_parameters_are_counted() -> None:
     params = jax.eval_shape(Encoder(Trunk(4, 16, 4, "paper"), 3).init, jax.random.key(0), jnp.zeros((1, 10)))
     stem, block, head = 10 * 16 + 3 * 16, 4 * (16 * 16 + 3 * 16), 16 * 3 + 3
     assert count_parameters(params) == stem + block + head
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100))
+def test_norm_swish_and_its_gradient_are_those_of_its_parts(seed: int, scale: float) -> None:
+    keys = jax.random.split(jax.random.key(seed), 4)
+    x = scale * jax.random.normal(keys[0], (5, 16))
+    shapes = [(16,), (16,), (5, 16)]
+    weight, bias, cotangent = (jax.random.normal(key, shape) for key, shape in zip(keys[1:], shapes, strict=True))
+
+    def parts(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        return jax.nn.swish((x - mean) / jnp.sqrt(variance + 1e-6) * weight + bias)
+
+    for function in (lambda f: f(x, weight, bias), lambda f: jax.vjp(f, x, weight, bias)[1](cotangent)):
+        found, expected = function(norm_swish), function(parts)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4), found, expected)
