@@ -51,8 +51,8 @@ def unstack(params: Params) -> Params:
 class PublishedUpdate:
     """The published form of a learner's update; design `scaled`, as our default, so that both compute the same."""
 
-    def __init__(self, learner: Learner, *, window: int) -> None:
-        self.learner, self.window = learner, window
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
         self.block_size = learner.networks.phi.trunk.block_size
 
     def init(self, key: jax.Array) -> State:

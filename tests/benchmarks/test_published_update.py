@@ -28,7 +28,7 @@ def batch() -> Batch:
 
 
 def test_one_update_gives_the_same_parameters(learner: Learner, batch: Batch) -> None:
-    published = PublishedUpdate(learner, window=STEPS)
+    published = PublishedUpdate(learner)
     key = jax.random.key(4)
     ours, metrics = jax.jit(learner.update)(learner.init(jax.random.key(0)), batch, key)
     theirs, same = jax.jit(published.update)(published.init(jax.random.key(0)), batch, key)
@@ -44,7 +44,7 @@ def test_one_update_gives_the_same_parameters(learner: Learner, batch: Batch) ->
 
 def test_relabelled_goals_come_later_in_the_same_episode_with_geometric_offsets(learner: Learner) -> None:
     """Goals here are their own step number, so that a transition tells how far ahead its goal was."""
-    published = PublishedUpdate(learner, window=STEPS)
+    published = PublishedUpdate(learner)
     number = jnp.broadcast_to(jnp.arange(STEPS, dtype=jnp.float32)[:, None, None], (STEPS, ENVS, 1))
     window = Batch(number, jnp.zeros((STEPS, ENVS, 7)), number)
     last = jnp.zeros((STEPS, ENVS), jnp.int32).at[49::50].set(1)
