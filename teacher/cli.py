@@ -57,7 +57,7 @@ def _train(arguments: Arguments) -> None:
         folder = RunFolder(arguments.run)
         trainer = Trainer(arguments.config, folder)
     final = trainer.train()
-    if trainer.devices.is_main:
+    if final is not None and trainer.devices.is_main:
         print(
             f"success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on {final.episodes} held-out "
             f"goals; run in {folder.path}"

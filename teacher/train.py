@@ -154,8 +154,11 @@ class Trainer:
         """Rounds of the whole run."""
         return math.ceil(self.config.updates / self.config.updates_per_rollout)
 
-    def train(self) -> Score:
-        """Run to the end and return the final score; the folder then holds checkpoint, curves and summary."""
+    def train(self, *, until: float = math.inf) -> Score | None:
+        """Run to the end and return the final score; the folder then holds checkpoint, curves and summary.
+
+        At the first round that ends after `until`, seconds of `time.monotonic()`, it saves and returns None instead.
+        """
         config, started, main = self.config, time.monotonic(), self.devices.is_main
         log = MetricsLog(self.folder, resume_round=self.round or None) if main else None
         title = f"teacher {self.contract.task}"
@@ -169,8 +172,15 @@ class Trainer:
                 if log is not None:
                     log.append(row)
                 progress.update(row)
-                if self.round % config.checkpoint_every_rounds == 0 or self.round == self.rounds:
+                late = time.monotonic() >= until
+                if late or self.round % config.checkpoint_every_rounds == 0 or self.round == self.rounds:
                     self._save()
+                if late and self.round < self.rounds:
+                    break
+        if self.round < self.rounds:
+            if log is not None:
+                log.close()
+            return None
         final = self.evaluate()
         if log is not None:
             log.close()

@@ -49,7 +49,8 @@ def _lines(kind: Kind, rows: list[dict[str, Any]]) -> Any:
         axis.plot(x, y, marker="o")
         exponent = growth_exponent(x, y)
         grown = "" if exponent is None else f", grows as {kind}^{exponent:.2f}"
-        axis.set(title=f"{label}{grown}", yscale="log")
+        axis.set(yscale="log")
+        axis.set_title(f"{label}{grown}", fontsize="small")
     for axis in axes:
         axis.set(xlabel=kind, xscale="log")
         axis.set_xticks(x, [f"{value:g}" for value in x])
