@@ -10,7 +10,6 @@ updates, compilation included, add to a fresh process that has only imported JAX
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -80,8 +79,12 @@ def compiled_bytes(learner: Learner) -> dict[str, int]:
 
 
 def resident_bytes() -> int:
-    """Peak resident memory of this process so far."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Peak resident memory of this process so far.
+
+    Not from `getrusage`, whose maximum a child inherits from the process that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def child(case: dict[str, Any]) -> None:

@@ -69,14 +69,22 @@ class Devices(NamedTuple):
     def gather(self, tree: Any) -> Any:
         """Whole arrays as NumPy in every process, whatever their sharding."""
         if jax.process_count() == 1:
-            return jax.tree.map(np.asarray, tree)
+            return arrays(tree)
         return multihost_utils.process_allgather(tree, tiled=True)
 
     def stack_processes(self, tree: Any) -> Any:
         """What each process holds on its own, NumPy, with a first axis over processes."""
         if jax.process_count() == 1:
             return jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
-        return multihost_utils.process_allgather(tree, tiled=False)
+        # As bytes, because JAX would turn 64-bit numbers into 32-bit ones.
+        bits = jax.tree.map(lambda leaf: np.frombuffer(np.asarray(leaf).tobytes(), np.uint8), tree)
+        joined = multihost_utils.process_allgather(bits, tiled=False)
+        return jax.tree.map(lambda own, all_: all_.view(own.dtype).reshape(-1, *own.shape), arrays(tree), joined)
+
+
+def arrays(tree: Any) -> Any:
+    """The tree with every leaf as a NumPy array."""
+    return jax.tree.map(np.asarray, tree)
 
 
 def make_devices(count: int) -> Devices:

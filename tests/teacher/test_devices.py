@@ -9,13 +9,17 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sim2real.errors import ShoalError
 from teacher.devices import make_devices, require_divisible, require_memory
+from teacher.run_folder import RunFolder
+from tests.teacher.tiny import tiny_config
 
 PROGRAM = Path(__file__).with_name("sharded_updates.py")
 TOLERANCE = {"rtol": 2e-3, "atol": 2e-5}
@@ -90,3 +94,35 @@ def test_a_replay_larger_than_the_memory_is_refused() -> None:
     require_memory(2**20, num_envs=4, replay_steps=100)
     with pytest.raises(ShoalError, match=r"num_envs 9000000 .* needs 4096\.0 GiB .* are free; lower num_envs"):
         require_memory(2**42, num_envs=9_000_000, replay_steps=4000)
+
+
+def start_pair(*arguments: str) -> list[subprocess.Popen[bytes]]:
+    """`train-teacher --distributed` in two processes."""
+    port, command = free_port(), [str(Path(sys.executable).with_name("train-teacher")), "--distributed", *arguments]
+    variables = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PLATFORMS": "cpu"}
+    return [
+        subprocess.Popen(command, env=os.environ | variables | {"JAX_PROCESS_ID": str(rank)}, stdout=subprocess.DEVNULL)
+        for rank in range(2)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_killed_processes_resume_to_the_same_numbers(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    config = tiny_config(devices=0, num_envs=8, updates=400, updates_per_rollout=20, eval_every_rounds=5)
+    settings.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    assert [process.wait(200) for process in start_pair("--config-file", str(settings), "--run", str(alone))] == [0, 0]
+    pair = start_pair("--config-file", str(settings), "--run", str(killed))
+    deadline = time.monotonic() + 120
+    while len(RunFolder(killed).read_metrics()) < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    for process in pair:
+        process.kill()
+        process.wait()
+    assert not (killed / "summary.json").exists()
+    assert [process.wait(200) for process in start_pair("--resume", str(killed))] == [0, 0]
+    losses = [[row["critic_loss"] for row in RunFolder(run).read_metrics()] for run in (alone, killed)]
+    assert len(losses[0]) == 20
+    assert losses[0] == losses[1]
