@@ -18,7 +18,7 @@ from student.config import DistillConfig
 class Arguments:
     """Distil a teacher into a shallow student, then write and certify its ONNX file."""
 
-    teacher: Path
+    teacher: Path | None = None
     """Folder of the teacher's run."""
     run: Path = Path("runs/student")
     """Folder for the student."""
@@ -26,6 +26,8 @@ class Arguments:
     """The ONNX file; `student.onnx` in the run's folder by default."""
     overwrite: bool = False
     """Replace an earlier run in the same folder."""
+    resume: bool = False
+    """Continue the run in `--run` where it was interrupted, with its own settings and teacher."""
     config: tyro.conf.OmitArgPrefixes[DistillConfig] = field(default_factory=DistillConfig)
 
 
@@ -40,27 +42,47 @@ def main() -> None:
 
 def _distill(arguments: Arguments) -> None:
     from student.distill import Distiller
-    from student.run import save_student
+    from student.run import Source, save_student
     from teacher.run_folder import RunFolder
     from teacher.train import load_teacher
 
-    teacher = load_teacher(arguments.teacher)
-    if arguments.run.resolve() == arguments.teacher.resolve():
-        raise ShoalError(f"--run: {arguments.run} is the teacher's folder; give the student one of its own.")
-    if (arguments.run / "config.yaml").exists():
-        if not arguments.overwrite:
-            raise ShoalError(f"--run: {arguments.run} holds a run already; add --overwrite, or choose another folder.")
-        shutil.rmtree(arguments.run)
-    folder = RunFolder(arguments.run)
-    folder.start(arguments.config, teacher.contract)
-    distiller = Distiller(teacher, arguments.config, folder)
+    folder, config = RunFolder(arguments.run), arguments.config
+    if arguments.resume:
+        config, _ = folder.load(DistillConfig)
+        source = Source.read(folder)
+        if arguments.teacher is not None and arguments.teacher.resolve() != source.teacher.resolve():
+            raise ShoalError(f"--teacher: this run was distilled from {source.teacher}; leave --teacher out.")
+        teacher = load_teacher(source.teacher)
+        source.require(teacher)
+    else:
+        if arguments.teacher is None:
+            raise ShoalError("--teacher: name the folder of a teacher's run, or --resume a distillation.")
+        teacher = load_teacher(arguments.teacher)
+        _make_room(arguments, arguments.teacher)
+        folder.start(config, teacher.contract)
+        Source(arguments.teacher, teacher.digest).write(folder)
+    distiller = Distiller(teacher, config, folder, resume=arguments.resume)
     params, final = distiller.run()
     contract = distiller.contract.with_lineage(
         teacher=teacher.digest[:16], teacher_depth=teacher.config.network.actor_depth, student=folder.path.name
     )
     save_student(folder, contract, teacher.config.task, params)
+    distiller.forget_training_state()
     print(f"student: success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on held-out goals")
     _export(arguments)
+
+
+def _make_room(arguments: Arguments, teacher: Path) -> None:
+    run = arguments.run
+    if run.resolve() == teacher.resolve():
+        raise ShoalError(f"--run: {run} is the teacher's folder; give the student one of its own.")
+    if (run / "config.yaml").exists():
+        if not arguments.overwrite:
+            raise ShoalError(
+                f"--run: {run} holds a run already; add --resume to continue it, --overwrite to replace it, or choose "
+                "another folder."
+            )
+        shutil.rmtree(run)
 
 
 def _export(arguments: Arguments) -> None:

@@ -30,8 +30,14 @@ class DistillConfig(Config):
     updates_per_round: Count = 400
     batch_size: Count = 1024
     learning_rate: Rate = 2e-3
+    states: Literal["student", "teacher", "mixture"] = "student"
+    """Whose states are labelled: the student's (DAgger), the teacher's (plain cloning), or both, arm by arm and step
+    by step, with `mixture_share` of the actions the teacher's."""
+    mixture_share: Share = 0.5
     beta_rounds: Annotated[int, Field(ge=0)] = 4
-    """Rounds over which the teacher's share of the actions falls from 1 to 0 (DAgger)."""
+    """With `states: student`, rounds over which the teacher's share of the actions falls from 1 to 0."""
+    hard_goal_share: Share = 0.0
+    """Share of the goals drawn again from the last round's, in proportion to the student's mean action error there."""
     continue_share: Share = 0.4
     """Share of the episodes that begin where the last one ended, as on a robot that is sent goal after goal."""
     wide_start_share: Share = 0.3
@@ -48,6 +54,13 @@ class DistillConfig(Config):
     """Student features, projected, against the teacher actor's features."""
     embedding_weight: Weight = 0.1
     """Student features, projected, against phi(s, pi(s, g)) and psi(g)."""
+    relational_weight: Weight = 0.0
+    """The energy matrix of a batch, from projected student features against the teacher's phi and psi."""
+    contrastive_weight: Weight = 0.0
+    """InfoNCE between projected student features and the teacher's phi and psi."""
+    representation_schedule: Literal["constant", "linear"] = "constant"
+    """`linear` lets the four representation weights fall to zero over the run."""
+    checkpoint_every_rounds: Count = 5
     reachability_episodes: Count = 512
     """Episodes from which the reachability head learns; half as many more calibrate it."""
     reachability_updates: Count = 1500

@@ -20,9 +20,39 @@ def action_error(teacher_mean: jax.Array, mean: jax.Array) -> jax.Array:
 
 def normalised_distance(projected: jax.Array, target: jax.Array) -> jax.Array:
     """Mean of 2 - 2 cos between `[B, F]` rows: representation matching whatever the scale (FitNets with cosine)."""
-    left = projected / (jnp.linalg.norm(projected, axis=-1, keepdims=True) + 1e-6)
-    right = target / (jnp.linalg.norm(target, axis=-1, keepdims=True) + 1e-6)
-    return jnp.mean(jnp.sum((left - right) ** 2, axis=-1))
+    return jnp.mean(jnp.sum((unit(projected) - unit(target)) ** 2, axis=-1))
+
+
+def relational_distance(
+    projected: tuple[jax.Array, jax.Array], target: tuple[jax.Array, jax.Array], scale: float = 1.0
+) -> jax.Array:
+    """Relational matching of the batch's energy matrix, `[B, E]` phi and psi of student and teacher.
+
+    Row i holds -||phi_i - psi_j|| for all goals j of the batch. Cross entropy between the rows' softmaxes, teacher's
+    minus its own entropy, so that 0 means the same preferences among goals (Park et al. 2019, arXiv 1904.05068, with
+    the contrastive critic's energy in place of their distances).
+    """
+    wanted, got = (jax.nn.log_softmax(scale * energies(*pair), axis=1) for pair in (target, projected))
+    return jnp.mean(jnp.sum(jnp.exp(wanted) * (wanted - got), axis=1))
+
+
+def energies(phi: jax.Array, psi: jax.Array) -> jax.Array:
+    """-||phi_i - psi_j|| for all pairs, `[B, E]` each to `[B, B]`."""
+    squares = jnp.sum(phi**2, -1)[:, None] + jnp.sum(psi**2, -1)[None] - 2 * phi @ psi.T
+    return -jnp.sqrt(jnp.maximum(squares, 0.0) + 1e-6)
+
+
+def contrastive(projected: jax.Array, target: jax.Array, temperature: float = 0.1) -> jax.Array:
+    """InfoNCE between student rows and teacher rows `[B, F]`: each row must find its own teacher among the batch's
+    (Tian et al. 2020, arXiv 1910.10699, with the batch as negatives).
+    """
+    logits = unit(projected) @ unit(target).T / temperature
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits))
+
+
+def unit(x: jax.Array) -> jax.Array:
+    """Rows of length one."""
+    return jnp.asarray(x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6))
 
 
 def binary_cross_entropy(logit: jax.Array, label: jax.Array) -> jax.Array:

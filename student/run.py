@@ -19,6 +19,7 @@ from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import make_policy
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.run_folder import RunFolder, write_atomically
+from teacher.train import Teacher
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,37 @@ class Student:
     config: DistillConfig
     policy: StudentPolicy
     params: StudentParams
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which teacher a run is distilled from."""
+
+    teacher: Path
+    digest: str
+    """Of its weights."""
+
+    def write(self, folder: RunFolder) -> None:
+        """`source.yaml`, for `--resume`."""
+        text = yaml.safe_dump({"teacher": str(self.teacher), "digest": self.digest})
+        write_atomically(folder.path / "source.yaml", text)
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Source:
+        """The source of a run."""
+        path = folder.path / "source.yaml"
+        if not path.is_file():
+            raise ShoalError(f"{path}: missing, so it is not known from which teacher this run was distilled.")
+        data = yaml.safe_load(path.read_text())
+        return cls(Path(data["teacher"]), data["digest"])
+
+    def require(self, teacher: Teacher) -> None:
+        """Refuse a teacher that has changed since the run began."""
+        if teacher.digest != self.digest:
+            raise ShoalError(
+                f"{self.teacher}: the teacher's weights have changed since this distillation began "
+                f"({self.digest[:12]} then, {teacher.digest[:12]} now); start again with --overwrite."
+            )
 
 
 def save_student(folder: RunFolder, contract: Contract, task: str, params: StudentParams) -> None:

@@ -46,6 +46,12 @@ class Environment(Protocol):
     def rollout(self, apply: ApplyPolicy, params: Any, key: Array, steps: int) -> Rollout:
         """Advance all environments by `steps` control steps under a policy; episodes restart by themselves."""
 
+    def goals(self) -> tuple[np.ndarray, np.ndarray]:
+        """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+
+    def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
+        """Give environments `ids` `[n]` other goals, `[n, 3]` m and `[n, 4]` wxyz, in the middle of their episodes."""
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that the next rollout depends on, for an exact resume."""
 

@@ -167,6 +167,18 @@ class MjxEnvironment:
         """The present readings of every arm, float32, by name."""
         return {name: np.asarray(value) for name, value in self._readings(self._state).items()}
 
+    def goals(self) -> tuple[np.ndarray, np.ndarray]:
+        """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+        return np.asarray(self._state.goal_position), np.asarray(self._state.goal_orientation)
+
+    def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
+        """Give environments `ids` `[n]` other goals, `[n, 3]` m and `[n, 4]` wxyz, in the middle of their episodes."""
+        state = self._state
+        self._state = state._replace(
+            goal_position=state.goal_position.at[ids].set(position),
+            goal_orientation=state.goal_orientation.at[ids].set(orientation),
+        )
+
     def _advance(self, state: _State, target: jax.Array) -> _State:
         """One control step: the servo targets move linearly, one increment per physics step."""
 

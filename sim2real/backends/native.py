@@ -110,6 +110,10 @@ class NativeEnvironment:
         """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
         return self._goal_position, self._goal_orientation
 
+    def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
+        """Give environments `ids` `[n]` other goals, `[n, 3]` m and `[n, 4]` wxyz, in the middle of their episodes."""
+        self._goal_position[ids], self._goal_orientation[ids] = position, orientation
+
     def advance(self, target: np.ndarray) -> np.ndarray:
         """One control step towards joint targets `[N, J]` rad; returns which episodes ended, `[N]` bool.
 

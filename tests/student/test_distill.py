@@ -13,10 +13,12 @@ import pytest
 
 from sim2real.backends.native import NativeEnvironment
 from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.interface import goal_size, observation_size, policy_inputs
 from student import cli
+from student.collect import Collector
 from student.distill import Distiller
 from student.policy import greedy, make_policy
-from student.run import load_student
+from student.run import Source, load_student
 from teacher.run_folder import RunFolder
 from teacher.train import Teacher, load_teacher
 from teacher.train import greedy as teacher_greedy
@@ -75,8 +77,7 @@ def test_loss_that_is_not_finite_stops_the_run(
     teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distiller = Distiller(teacher, tiny_distill_config(), RunFolder(tmp_path))
-    monkeypatch.setattr(Distiller, "_visit", lambda self, data, state, number: None)
-    monkeypatch.setattr(Distiller, "_update_many", lambda self, state, data, key: (state, {"loss": jnp.nan}))
+    monkeypatch.setattr(Distiller, "_update_many", lambda self, state, data, key, number: (state, {"loss": jnp.nan}))
     with pytest.raises(ShoalError, match="round 1: the loss became non-finite"):
         distiller.run()
     assert not (tmp_path / "summary.json").exists()
@@ -103,6 +104,73 @@ def test_teacher_digest_follows_its_weights(teacher: Teacher) -> None:
     copied = replace(teacher, actor=jax.tree.map(np.array, teacher.actor))
     assert teacher.digest == copied.digest
     assert teacher.digest != other.digest
+
+
+def test_interrupted_distillation_goes_on_to_the_same_numbers(teacher: Teacher, tmp_path: Path) -> None:
+    config = tiny_distill_config(rounds=4, checkpoint_every_rounds=2, hard_goal_share=0.5, relational_weight=0.1)
+    config = config.model_copy(update={"updates_per_round": 20})
+    whole = Distiller(teacher, config, RunFolder(tmp_path / "whole"))
+    whole.train()
+    # Killed during round 4: the checkpoint of round 2 is the newest, the log has a row more.
+    Distiller(teacher, config, RunFolder(tmp_path / "cut")).train(until=3)
+    again = Distiller(teacher, config, RunFolder(tmp_path / "cut"), resume=True)
+    assert again.round == 2
+    again.train()
+    cut, uncut = (RunFolder(tmp_path / name).read_metrics() for name in ("cut", "whole"))
+    assert [row | {"round_s": 0} for row in cut] == [row | {"round_s": 0} for row in uncut]
+    for left, right in zip(jax.tree.leaves(whole.state), jax.tree.leaves(again.state), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_teacher_that_changed_since_is_refused(teacher: Teacher, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    Source(Path("runs/teacher"), teacher.digest).write(folder)
+    Source.read(folder).require(teacher)
+    other = replace(teacher, critic=jax.tree.map(lambda leaf: leaf + 1e-6, teacher.critic))
+    with pytest.raises(ShoalError, match="weights have changed since this distillation began"):
+        Source.read(folder).require(other)
+
+
+@pytest.mark.parametrize(
+    ("states", "betas"), [("student", [1, 0.5, 0]), ("teacher", [1, 1, 1]), ("mixture", [0.3] * 3)]
+)
+def test_share_of_the_teachers_actions(teacher: Teacher, states: str, betas: list[float]) -> None:
+    config = tiny_distill_config(states=states, beta_rounds=2, mixture_share=0.3)
+    collector = Collector(teacher, None, NativeEnvironment(teacher.task, num_envs=2, seed=0), config)
+    assert [collector.beta(number) for number in range(3)] == betas
+
+
+def test_hard_goals_come_back(teacher: Teacher) -> None:
+    config = tiny_distill_config(hard_goal_share=1.0)
+    env = NativeEnvironment(teacher.task, num_envs=8, seed=0)
+    policy = make_policy(teacher.contract, config.student)
+    params = policy.init(jax.random.key(0), jnp.zeros((1, policy_inputs_size(teacher))))
+    collector = Collector(teacher, greedy(teacher.contract, policy), env, config)
+    hard = env.goals()[0].copy()
+    collector.visit(params, 0)
+    assert collector.state_dict()["error"].min() > 0
+    collector._error = np.eye(8)[5]  # all the error lies on arm 5's goal
+    collector.visit(params, 1)
+    np.testing.assert_array_equal(collector.state_dict()["goals"][0], np.tile(hard[5], (8, 1)))
+
+
+def policy_inputs_size(teacher: Teacher) -> int:
+    contract = teacher.contract
+    blank = (np.zeros((1, size(contract))) for size in (observation_size, goal_size))
+    return policy_inputs(np, contract, *blank).shape[-1]
+
+
+def test_command_resumes_only_with_the_same_teacher(
+    student_run: Path, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = shutil.copytree(student_run, tmp_path / "run")
+    assert "source.yaml: missing" in refusal(["--run", str(run), "--resume"], monkeypatch, capsys)
+    Source(teacher_run, "0" * 64).write(RunFolder(run))
+    assert "have changed" in refusal(["--run", str(run), "--resume"], monkeypatch, capsys)
+    other = ["--run", str(run), "--resume", "--teacher", str(tmp_path)]
+    assert "leave --teacher out" in refusal(other, monkeypatch, capsys)
+    assert "name the folder of a teacher" in refusal(["--run", str(run)], monkeypatch, capsys)
 
 
 def refusal(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student.losses import action_error, binary_cross_entropy, gaussian_kl, normalised_distance
+from student.losses import (
+    action_error,
+    binary_cross_entropy,
+    contrastive,
+    energies,
+    gaussian_kl,
+    normalised_distance,
+    relational_distance,
+)
 
 
 def gaussians(seed: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -78,3 +86,26 @@ def test_cross_entropy_is_that_of_the_sigmoid(rows: list[tuple[float, bool]]) ->
 
 def test_cross_entropy_stays_finite_for_extreme_logits() -> None:
     assert float(binary_cross_entropy(jnp.array([300.0]), jnp.array([0.0]))) == pytest.approx(300.0)
+
+
+def test_energy_is_the_negative_distance() -> None:
+    rng = np.random.default_rng(0)
+    phi, psi = (rng.normal(size=(5, 3)).astype(np.float32) for _ in range(2))
+    wanted = -np.linalg.norm(phi[:, None] - psi[None], axis=-1)
+    np.testing.assert_allclose(energies(phi, psi), wanted, atol=1e-3)
+
+
+def test_relational_distance_asks_for_the_same_preferences_only() -> None:
+    rng = np.random.default_rng(1)
+    pair = tuple(rng.normal(size=(16, 4)).astype(np.float32) for _ in range(2))
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0].astype(np.float32)
+    rotated = tuple(x @ rotation + np.float32(3.0) for x in pair)
+    assert float(relational_distance(rotated, pair)) == pytest.approx(0.0, abs=1e-4)  # distances are kept
+    assert float(relational_distance((pair[1], pair[0]), pair)) > 0.01
+
+
+def test_contrastive_loss_falls_when_rows_find_their_own() -> None:
+    rng = np.random.default_rng(2)
+    target = rng.normal(size=(32, 8)).astype(np.float32)
+    assert float(contrastive(3 * target, target)) < 0.5 < float(contrastive(np.roll(target, 1, 0), target))
+    assert float(contrastive(np.zeros_like(target), target)) == pytest.approx(np.log(32))

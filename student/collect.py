@@ -1,0 +1,91 @@
+"""Where a student's data come from: whose states, which goals, and the teacher's labels on them.
+
+DAgger is Ross et al. 2011 (arXiv 1011.0686); the share of teacher actions falls linearly to zero over `beta_rounds`.
+Shapes: `N` environments, `T` control steps.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sim2real.backends.base import Environment
+from sim2real.interface import policy_inputs
+from student.config import DistillConfig
+from student.dataset import Labels
+from teacher.train import Teacher
+
+
+class Collector:
+    """Visits states and has the teacher label them. `state_dict` holds all that the next visit depends on."""
+
+    def __init__(self, teacher: Teacher, student_apply: Any, env: Environment, config: DistillConfig) -> None:
+        self.teacher, self.env, self.config = teacher, env, config
+        self._student_apply = student_apply
+        self._error = np.zeros(env.num_envs)
+        self._goals = tuple(np.array(goal) for goal in env.goals())
+
+    def beta(self, number: int) -> float:
+        """The teacher's share of the actions in round `number`, counted from 0."""
+        match self.config.states:
+            case "teacher":
+                return 1.0
+            case "mixture":
+                return self.config.mixture_share
+            case "student":
+                return max(0.0, 1.0 - number / self.config.beta_rounds) if self.config.beta_rounds else 0.0
+
+    def visit(self, policy: Any, number: int) -> tuple[jax.Array, Labels]:
+        """One episode in every environment; policy inputs `[T N, I]` and labels of all states."""
+        self._give_hard_goals(number)
+        self._goals = tuple(np.array(goal) for goal in self.env.goals())
+        params = {"student": policy, "beta": np.float32(self.beta(number))}
+        key = jax.random.fold_in(jax.random.key(self.config.seed + 1), number)
+        rollout = self.env.rollout(self._act, params, key, self.teacher.contract.timing.episode_steps)
+        inputs, labels, error = self.label(policy, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
+        self._error = np.asarray(error, np.float64)
+        return inputs, labels
+
+    def _give_hard_goals(self, number: int) -> None:
+        """Repeat goals of the last round for a share of the arms, the likelier the worse the student acted there."""
+        if not self.config.hard_goal_share or self._error.sum() <= 0:
+            return
+        rng = np.random.default_rng((self.config.seed, number))
+        ids = np.flatnonzero(rng.random(self.env.num_envs) < self.config.hard_goal_share)
+        drawn = rng.choice(self.env.num_envs, size=len(ids), p=self._error / self._error.sum())
+        self.env.set_goals(ids, *(goal[drawn] for goal in self._goals))
+
+    def _act(self, params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
+        """Each arm follows the teacher with probability beta at each step; noise shows the way back from errors."""
+        teacher, std = self.teacher, self.config.exploration_std
+        choice_key, noise_key = jax.random.split(key)
+        student = self._student_apply(params["student"], observation, goal, key)
+        expert = jnp.tanh(teacher.networks.act(teacher.actor, observation, goal)[0])
+        use_expert = jax.random.uniform(choice_key, (observation.shape[0], 1)) < params["beta"]
+        noise = std * jax.random.normal(noise_key, student.shape)
+        return jnp.clip(jnp.where(use_expert, expert, student) + noise, -1.0, 1.0)
+
+    @partial(jax.jit, static_argnums=0)
+    def label(self, policy: Any, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, Labels, jax.Array]:
+        """The teacher's answers on `[T, N, ...]` states, flat, and the student's mean action error per arm, `[N]`."""
+        networks, teacher = self.teacher.networks, self.teacher
+        flat = [x.reshape(-1, x.shape[-1]) for x in (observation, goal)]
+        mean, log_std, features = networks.act(teacher.actor, *flat)
+        phi = networks.embed(teacher.critic, flat[0], jnp.tanh(mean))
+        labels = Labels(mean, log_std, features, phi, networks.embed_goal(teacher.critic, flat[1]))
+        student = self._student_apply(policy, *flat, jax.random.key(0))
+        error = jnp.mean(jnp.abs(jnp.tanh(mean) - student), axis=-1).reshape(observation.shape[:2])
+        return policy_inputs(jnp, teacher.contract, *flat), labels, jnp.mean(error, axis=0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The environments, and the last round's goals and errors."""
+        return {"environment": self.env.state_dict(), "error": self._error, "goals": list(self._goals)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self.env.load_state_dict(state["environment"])
+        self._error, self._goals = state["error"], tuple(state["goals"])
