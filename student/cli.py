@@ -1,7 +1,8 @@
-"""`distill`: make a shallow student from a deep teacher, and export it."""
+"""`distill`: make a shallow student from a deep teacher, and export it; `distill sweep`: students of many sizes."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -34,14 +35,21 @@ class Arguments:
 def main() -> None:
     """Console script."""
     try:
-        _distill(tyro.cli(Arguments))
+        if sys.argv[1:2] == ["sweep"]:
+            from student import sweep
+
+            sweep.main(sys.argv[2:])
+        else:
+            distill(tyro.cli(Arguments))
     except ShoalError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def _distill(arguments: Arguments) -> None:
+def distill(arguments: Arguments) -> None:
+    """Distil, report, save, export."""
     from student.distill import Distiller
+    from student.report.page import write_student_report
     from student.run import Source, save_student
     from teacher.run_folder import RunFolder
     from teacher.train import load_teacher
@@ -68,7 +76,13 @@ def _distill(arguments: Arguments) -> None:
     )
     save_student(folder, contract, teacher.config.task, params)
     distiller.forget_training_state()
-    print(f"student: success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on held-out goals")
+    summary = json.loads((folder.path / "summary.json").read_text())
+    report = folder.path / "report.html"
+    write_student_report(report, teacher, distiller.policy, params.policy, summary, episodes=config.eval_envs)
+    print(
+        f"student: success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on held-out goals; "
+        f"report in {report}"
+    )
     _export(arguments)
 
 

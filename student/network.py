@@ -29,6 +29,8 @@ class StudentTrunk(nn.Module):
             if self.config.layer_norm:
                 x = nn.LayerNorm()(x)
             x = activation(x)
+            if not self.is_initializing():
+                self.sow("intermediates", "layer", x)  # nothing, unless someone asks for intermediates
         return x
 
 
@@ -55,6 +57,12 @@ class StudentPolicy(nn.Module):
         """The action that is executed, `[B, J]` in (-1, 1), and the features."""
         features = self.trunk(inputs)
         return jnp.tanh(self.mean_head(features)), features
+
+
+def layers(policy: StudentPolicy, params: Any, inputs: jax.Array) -> list[jax.Array]:
+    """Activations of every hidden layer, `[B, in]` to `[B, H]` each."""
+    _, collected = policy.apply(params, inputs, mutable=["intermediates"])
+    return list(collected["intermediates"]["trunk"]["layer"])
 
 
 class Projections(nn.Module):

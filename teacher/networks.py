@@ -115,7 +115,10 @@ class _Block(nn.Module):
             else:
                 h = NormSwish()(dense(h))
         # The stream stays in float32: at depth 1024 a branch is too small a part of it for bfloat16's 8 bits.
-        return self._join(x, h.astype(jnp.float32)), None
+        stream = self._join(x, h.astype(jnp.float32))
+        if not self.is_initializing():
+            self.sow("intermediates", "stream", stream)  # nothing, unless someone asks for intermediates
+        return stream, None
 
     def _join(self, x: jax.Array, h: jax.Array) -> jax.Array:
         small = nn.initializers.constant(1 / self.blocks)
@@ -155,7 +158,9 @@ class Trunk(nn.Module):
         if self.design == "spherical":
             x = _unit(x)
         block = nn.remat(_Block, prevent_cse=False) if self.remat else _Block
-        scanned = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=blocks)
+        scanned = nn.scan(
+            block, variable_axes={"params": 0, "intermediates": 0}, split_rngs={"params": True}, length=blocks
+        )
         x, _ = scanned(self.width, self.block_size, blocks, self.design, self.compute_dtype, name="blocks")(x, None)
         return x if self.design == "paper" else nn.LayerNorm(name="final_norm")(x)
 
@@ -191,6 +196,12 @@ class Encoder(nn.Module):
 def apply(module: nn.Module, params: Any, *inputs: jax.Array, method: Any = None) -> Any:
     """`module.apply` without the union type that Flax gives to mutable collections."""
     return module.apply(params, *inputs, method=method)
+
+
+def streams(actor: Actor, params: Any, inputs: jax.Array) -> jax.Array:
+    """The actor's residual stream after every block, `[B, in]` to `[K, B, W]`."""
+    _, collected = actor.apply(params, inputs, mutable=["intermediates"])
+    return jnp.asarray(collected["intermediates"]["trunk"]["blocks"]["stream"][0])
 
 
 def count_parameters(params: Any) -> int:

@@ -1,0 +1,110 @@
+"""A teacher's actor as an ONNX graph, to put its tick time beside its student's. It is no policy file: it carries no
+contract and the runtime refuses it.
+
+    python -m export.actor --teacher runs/teacher      prints {"tick_us_p50": ..., ...}
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import tyro
+from jax2onnx import to_onnx
+
+from export.certificate import extreme_inputs, make_session, tick_times
+from export.graph import OPSET
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+from sim2real.interface import command, goal_vector, observe, policy_inputs
+from sim2real.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
+from teacher.config import NetworkConfig
+from teacher.networks import apply, count_parameters
+from teacher.train import load_teacher
+
+
+def unrolled_actor(network: NetworkConfig, params: Any, x: jax.Array) -> jax.Array:
+    """Tanh of the actor's mean, `[B, I]` to `[B, J]`, with blocks written out: a scan would become a loop in ONNX.
+
+    Raises `ShoalError` for block designs other than `scaled`.
+    """
+    if network.design != "scaled":
+        raise ShoalError(f"teacher: actors of design {network.design} cannot be written as ONNX, only scaled ones.")
+    trunk, blocks = params["params"]["trunk"], network.actor_depth // network.block_size
+
+    def dense(weights: Any, x: jax.Array) -> jax.Array:
+        return jnp.asarray(x @ weights["kernel"] + weights["bias"])
+
+    def norm(weights: Any, x: jax.Array) -> jax.Array:
+        return jnp.asarray(apply(nn.LayerNorm(), {"params": weights}, x))
+
+    x = nn.swish(norm(trunk["NormSwish_0"], dense(trunk["Dense_0"], x)))
+    for block in range(blocks):
+        weights, h = jax.tree.map(lambda leaf, block=block: leaf[block], trunk["blocks"]), x
+        for layer in range(network.block_size):
+            h = nn.swish(norm(weights[f"NormSwish_{layer}"], dense(weights[f"Dense_{layer}"], h)))
+        x = x + h / np.float32(np.sqrt(blocks))
+    return jnp.tanh(dense(params["params"]["mean"], norm(trunk["final_norm"], x)))
+
+
+def convert_network(contract: Contract, network: Callable[[jax.Array], jax.Array]) -> onnx.ModelProto:
+    """Readings and goal to joint targets through any function from network inputs `[B, I]` to actions `[B, J]`."""
+    names = list(input_sizes(contract))
+
+    def function(*values: jax.Array) -> jax.Array:
+        inputs = dict(zip(names, values, strict=True))
+        observation = observe(jnp, contract, inputs)
+        goal = goal_vector(jnp, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
+        action = network(policy_inputs(jnp, contract, observation, goal))
+        return jnp.asarray(command(jnp, contract, action, inputs))
+
+    model: onnx.ModelProto = to_onnx(
+        function, inputs=[("batch", size) for size in input_sizes(contract).values()], opset=OPSET, input_names=names,
+        output_names=[COMMAND_OUTPUT], normalization_mode="prefer_native",
+    )  # fmt: skip
+    return model
+
+
+def measure_actor(run: Path) -> dict[str, float]:
+    """Tick time of a trained actor in ONNX Runtime on this machine, and its size."""
+    teacher = load_teacher(run)
+    model = convert_network(
+        teacher.contract, lambda x: unrolled_actor(teacher.config.network, jax.tree.map(jnp.asarray, teacher.actor), x)
+    )
+    one = {name: value[:1] for name, value in extreme_inputs(teacher.contract, 1, 0).items()}
+    ticks = tick_times(make_session(model), one)
+    return {
+        "tick_us_p50": float(np.percentile(ticks, 50)),
+        "tick_us_p99": float(np.percentile(ticks, 99)),
+        "parameters": count_parameters(teacher.actor),
+    }
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure a teacher's actor in ONNX Runtime."""
+
+    teacher: Path
+    """Folder of the teacher's run."""
+
+
+def main() -> None:
+    """Print the measurement as one JSON object."""
+    try:
+        print(json.dumps(measure_actor(tyro.cli(Arguments).teacher)))
+    except ShoalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

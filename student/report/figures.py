@@ -1,0 +1,81 @@
+"""Figures of the student report, as PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sim2real.contract import Contract
+from student.report.measure import Measured, regions
+
+_BINS = 8
+_VIEWS = ((0, 1, "x, m", "y, m"), (0, 2, "x, m", "z, m"))
+
+
+def png(figure: Any) -> bytes:
+    """The figure's bytes; closes it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def success_by_region(contract: Contract, measured: Measured) -> bytes:
+    """Fine success of teacher and student by where the goal is, seen from above and from the side."""
+    low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
+    figure, axes = plt.subplots(2, 2, figsize=(8.6, 7.4), layout="constrained")
+    for row, (name, errors) in enumerate((("teacher", measured.teacher), ("student", measured.student))):
+        for axis, (first, second, x_label, y_label) in zip(axes[row], _VIEWS, strict=True):
+            share = regions(measured.goal_position, errors.fine, (first, second), low, high, _BINS)
+            extent = (low[first], high[first], low[second], high[second])
+            image = axis.imshow(
+                share.T, origin="lower", extent=extent, vmin=0, vmax=1, cmap="viridis", aspect="auto",
+                interpolation="nearest",
+            )  # fmt: skip
+            missed = measured.goal_position[~errors.fine]
+            axis.plot(missed[:, first], missed[:, second], "x", color="red", ms=5, label="missed")
+            axis.set(title=f"{name}: {errors.fine.mean():.1%} fine", xlabel=x_label, ylabel=y_label)
+    if any(not errors.fine.all() for errors in (measured.teacher, measured.student)):
+        axes[0, 0].plot([], [], "x", color="red", label="missed goal")
+        figure.legend(*[[item[-1]] for item in axes[0, 0].get_legend_handles_labels()], loc="outside lower right")
+    figure.colorbar(image, ax=axes, label="share of goals reached", shrink=0.6)
+    return png(figure)
+
+
+def action_error_over_time(contract: Contract, measured: Measured) -> bytes:
+    """How far the student's actions are from the teacher's, and how far both are from the goal, over an episode."""
+    seconds = np.arange(len(measured.action_error)) * contract.timing.control_dt_s
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.2), layout="constrained")
+    axes[0].plot(seconds, measured.action_error)
+    axes[0].set(
+        xlabel="time in the episode, s", ylabel="mean |teacher - student|, share of full action", ylim=(0, None)
+    )
+    for name, errors in (("teacher", measured.teacher), ("student", measured.student)):
+        axes[1].plot(seconds, 1e3 * np.median(errors.position_m, axis=1), label=name)
+    axes[1].set(xlabel="time in the episode, s", ylabel="median distance to the goal, mm", yscale="log")
+    axes[1].legend(frameon=False)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    return png(figure)
+
+
+def similarity(measured: Measured) -> bytes:
+    """CKA between the student's layers and the teacher's blocks."""
+    values = measured.similarity
+    figure, axis = plt.subplots(figsize=(8.6, 0.55 * len(values) + 1.6), layout="constrained")
+    image = axis.imshow(values, vmin=0, vmax=1, cmap="magma", aspect="auto")
+    axis.set_xticks(range(len(measured.blocks)), [str(block) for block in measured.blocks])
+    axis.set_yticks(range(len(values)), [str(layer + 1) for layer in range(len(values))])
+    axis.set(xlabel="block of the teacher's actor", ylabel="student layer")
+    for (row, column), value in np.ndenumerate(values):
+        axis.text(
+            column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if value < 0.6 else "black"
+        )
+    figure.colorbar(image, label="linear CKA")
+    return png(figure)

@@ -1,0 +1,93 @@
+"""What the report shows, measured on held-out goals that teacher and student both attempt from the same starts.
+
+Shapes: `T` control steps, `N` episodes, `B` states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sim2real.backends.base import Rollout
+from sim2real.backends.native import NativeEnvironment
+from sim2real.evaluation import EpisodeErrors, episode_errors
+from sim2real.interface import policy_inputs
+from student.network import StudentPolicy, layers
+from student.policy import greedy
+from teacher.networks import streams
+from teacher.train import Teacher
+from teacher.train import greedy as teacher_greedy
+
+SEED = 8_000_003
+_STATES = 1024
+_SHOWN_BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything on the page."""
+
+    goal_position: np.ndarray
+    """`[N, 3]` m."""
+    teacher: EpisodeErrors
+    student: EpisodeErrors
+    action_error: np.ndarray
+    """`[T]`, mean absolute difference between the teacher's and the student's actions on the student's states."""
+    similarity: np.ndarray
+    """`[student layers, teacher blocks]`, linear CKA."""
+    blocks: list[int]
+    """Which of the teacher's blocks, counted from 1."""
+
+
+def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: int) -> Measured:
+    """Roll both out and compare."""
+    contract, steps = teacher.contract, teacher.contract.timing.episode_steps
+
+    def episode(apply: Any, params: Any) -> tuple[Rollout, np.ndarray]:
+        env = NativeEnvironment(teacher.task, num_envs=episodes, seed=SEED)
+        goals = env.goals()[0].copy()
+        return env.rollout(apply, params, jax.random.key(0), steps), goals
+
+    by_teacher, goals = episode(teacher_greedy(teacher.networks), teacher.actor)
+    by_student, _ = episode(greedy(contract, policy), params)
+    labels = jax.jit(lambda o, g: jnp.tanh(teacher.networks.act(teacher.actor, o, g)[0]))
+    wanted = np.asarray(labels(jnp.asarray(by_student.observation), jnp.asarray(by_student.goal)))
+    inputs = policy_inputs(jnp, contract, jnp.asarray(by_student.observation), jnp.asarray(by_student.goal))
+    flat = inputs.reshape(-1, inputs.shape[-1])
+    chosen = flat[np.random.default_rng(0).choice(len(flat), min(_STATES, len(flat)), replace=False)]
+    deep = streams(teacher.networks.actor, teacher.actor, chosen)
+    blocks = sorted({round(float(b)) for b in np.linspace(0, len(deep) - 1, _SHOWN_BLOCKS)})
+    similarity = [[linear_cka(layer, deep[block]) for block in blocks] for layer in layers(policy, params, chosen)]
+    return Measured(
+        goals,
+        episode_errors(contract, by_teacher),
+        episode_errors(contract, by_student),
+        np.abs(wanted - np.asarray(by_student.action)).mean(axis=(1, 2)),
+        np.array(similarity),
+        [block + 1 for block in blocks],
+    )
+
+
+def linear_cka(left: Any, right: Any) -> float:
+    """Similarity of two representations `[B, F1]`, `[B, F2]`, 0 to 1, blind to rotation and scale (Kornblith et al.
+    2019, arXiv 1905.00414, equation 3 with centred linear kernels).
+    """
+    x, y = (np.asarray(z, np.float64) - np.asarray(z, np.float64).mean(0) for z in (left, right))
+    shared = float(np.linalg.norm(x.T @ y)) ** 2
+    alone = float(np.linalg.norm(x.T @ x)) * float(np.linalg.norm(y.T @ y))
+    return shared / max(alone, 1e-30)
+
+
+def regions(
+    goal: np.ndarray, reached: np.ndarray, axes: tuple[int, int], low: np.ndarray, high: np.ndarray, bins: int
+) -> np.ndarray:
+    """Share of goals reached in each cell of the goal box seen along two axes, `[bins, bins]`; NaN without goals."""
+    edges: Any = [np.linspace(low[axis], high[axis], bins + 1) for axis in axes]
+    columns = goal[:, list(axes)].astype(float)
+    count, _ = np.histogramdd(columns, bins=edges)
+    hits, _ = np.histogramdd(columns, bins=edges, weights=reached.astype(float))
+    return np.where(count > 0, hits / np.maximum(count, 1), np.nan)

@@ -1,0 +1,177 @@
+"""`distill sweep`: students of many sizes from one teacher, and what each buys.
+
+    distill sweep --teacher runs/teacher --grid 1x32 2x64 2x128-relu 4x128-plain --also runs/shallow
+
+Each student is distilled, exported and certified by `distill` itself in a folder of its own, so that a sweep called
+again reads what is there and resumes what was interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from sim2real.errors import ShoalError
+from sim2real.policy_file import read_metadata
+from student.config import DistillConfig, StudentNetworkConfig
+from teacher.run_folder import write_atomically
+
+_SIZE = re.compile(r"(\d+)x(\d+)(-relu)?(-plain)?")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Distil students of many sizes and draw success against tick time."""
+
+    teacher: Path
+    """Folder of the teacher's run."""
+    grid: tuple[str, ...] = ("1x32", "1x128", "2x32", "2x64", "2x128", "4x64", "4x128", "8x128")
+    """Hidden layers x width, then -relu instead of swish, then -plain for no LayerNorm."""
+    folder: Path = Path("runs/sweep")
+    """Students, `sweep.csv`, `sweep.json` and `sweep.png`."""
+    also: tuple[Path, ...] = ()
+    """Folders of directly trained teachers of the same task, shallow ones say, for the same axes."""
+    config: tyro.conf.OmitArgPrefixes[DistillConfig] = field(default_factory=DistillConfig)
+
+
+def main(arguments: list[str]) -> None:
+    """`distill sweep` without its first word; errors are `ShoalError`."""
+    run(tyro.cli(Arguments, args=arguments, prog="distill sweep"))
+
+
+def run(arguments: Arguments) -> list[Row]:
+    """Distil what is missing, measure, write and draw; returns one row for each policy."""
+    networks = {size: network_of(size) for size in arguments.grid}
+    rows = [_student(arguments, size, network) for size, network in networks.items()]
+    rows += [_teacher(run) for run in dict.fromkeys((arguments.teacher, *arguments.also))]
+    _mark_pareto(rows)
+    folder = arguments.folder
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "sweep.csv", text.getvalue())
+    write_atomically(folder / "sweep.json", json.dumps(rows, indent=1) + "\n")
+    draw(rows, folder / "sweep.png")
+    print(f"sweep: {len(rows)} policies in {folder}/sweep.csv, drawn in {folder}/sweep.png")
+    return rows
+
+
+def network_of(size: str) -> StudentNetworkConfig:
+    """`2x64-relu-plain` as a network; `ShoalError` for anything else."""
+    match = _SIZE.fullmatch(size)
+    if match is None or 0 in (int(match[1]), int(match[2])):
+        raise ShoalError(
+            f"--grid: {size!r} is no size; write layers x width, such as 2x64, 2x64-relu, 2x64-relu-plain."
+        )
+    return StudentNetworkConfig(
+        hidden_layers=int(match[1]), hidden_width=int(match[2]), activation="relu" if match[3] else "swish",
+        layer_norm=not match[4],
+    )  # fmt: skip
+
+
+def flops(params: Any) -> int:
+    """Two for each weight of a Dense layer: what one inference multiplies and adds."""
+    return sum(2 * leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim == 2)
+
+
+def _student(arguments: Arguments, size: str, network: StudentNetworkConfig) -> Row:
+    import onnx
+
+    from student.cli import Arguments as DistillArguments
+    from student.cli import distill
+    from student.run import load_student
+
+    folder = arguments.folder / size
+    output = folder / "student.onnx"
+    if not output.is_file():
+        config = arguments.config.model_copy(update={"student": network})
+        if (folder / "config.yaml").is_file():
+            distill(DistillArguments(run=folder, resume=True))
+        else:
+            distill(DistillArguments(teacher=arguments.teacher, run=folder, config=config))
+    properties = {entry.key: entry.value for entry in onnx.load(str(output)).metadata_props}
+    _, certificate = read_metadata(properties, path=str(output))
+    summary = json.loads((folder / "summary.json").read_text())
+    return {
+        "policy": size, "kind": "student", "depth": network.hidden_layers, "width": network.hidden_width,
+        "parameters": certificate.parameters, "flops": flops(load_student(folder).params.policy),
+        "tick_us_p50": certificate.tick_us_p50, "tick_us_p99": certificate.tick_us_p99,
+        "success_coarse": summary["student"]["success_coarse"], "success_fine": summary["student"]["success_fine"],
+    }  # fmt: skip
+
+
+def _teacher(run: Path) -> Row:
+    """A directly trained policy; its graph is timed in a process of its own, `student` knows nothing of `export`."""
+    from teacher.train import load_teacher
+
+    teacher = load_teacher(run)
+    command = [sys.executable, "-m", "export.actor", "--teacher", str(run)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ShoalError(f"{run}: its actor could not be timed: {done.stderr.strip().splitlines()[-1]}")
+    measured = json.loads(done.stdout.splitlines()[-1])
+    summary = json.loads((run / "summary.json").read_text())
+    network = teacher.config.network
+    return {
+        "policy": run.name, "kind": "teacher", "depth": network.actor_depth, "width": network.width,
+        "parameters": int(measured["parameters"]), "flops": teacher_flops(teacher.actor),
+        "tick_us_p50": measured["tick_us_p50"], "tick_us_p99": measured["tick_us_p99"],
+        "success_coarse": summary["success_coarse"], "success_fine": summary["success_fine"],
+    }  # fmt: skip
+
+
+def teacher_flops(params: Any) -> int:
+    """As `flops`; the kernels of scanned blocks are stacked to three axes."""
+    return sum(2 * leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(params) if "kernel" in str(path[-1]))
+
+
+def _mark_pareto(rows: list[Row]) -> None:
+    """`pareto` is true where no other policy is both faster and better at fine success."""
+    for row in rows:
+        better = (
+            other["tick_us_p50"] <= row["tick_us_p50"] and other["success_fine"] >= row["success_fine"]
+            and (other["tick_us_p50"], other["success_fine"]) != (row["tick_us_p50"], row["success_fine"])
+            for other in rows
+        )  # fmt: skip
+        row["pareto"] = not any(better)
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Fine success against tick time and against parameters; the front is joined by a line."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True, layout="constrained")
+    for axis, name, label in (
+        (axes[0], "tick_us_p50", "tick in ONNX Runtime, µs"), (axes[1], "parameters", "parameters")
+    ):  # fmt: skip
+        for kind, marker in (("student", "o"), ("teacher", "s")):
+            some = [row for row in rows if row["kind"] == kind]
+            axis.plot([row[name] for row in some], [row["success_fine"] for row in some], marker, label=kind)
+        for row in rows:
+            axis.annotate(
+                row["policy"], (row[name], row["success_fine"]), xytext=(4, 4), textcoords="offset points", fontsize=7
+            )
+        axis.set(xscale="log", xlabel=label)
+        axis.grid(alpha=0.3, which="both")
+    front = sorted((row["tick_us_p50"], row["success_fine"]) for row in rows if row["pareto"])
+    axes[0].plot(*np.array(front).T, "--", color="grey", lw=1, zorder=0, label="front")
+    axes[0].set_ylabel("success, fine")
+    axes[0].legend(loc="lower right")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
