@@ -64,6 +64,8 @@ class DistillConfig(Config):
     reachability_episodes: Count = 512
     """Episodes from which the reachability head learns; half as many more calibrate it."""
     reachability_updates: Count = 1500
+    critic_weight: Weight = 0.3
+    """Weight of the critic's energy as the head's auxiliary target."""
     wild_goal_share: Share = 0.5
     """Share of those episodes whose goal is drawn without asking whether the arm can reach it."""
     eval_every_rounds: Count = 5

@@ -103,12 +103,18 @@ class Distiller:
         self.train()
         student = evaluate(self.eval_env, self.apply, self.state.policy)
         head = fit_reachability(
-            self.contract, self.policy, self.state.policy, self.config,
+            self.contract, self.policy, self.state.policy, self.config, energy=self._energy,
             environment=lambda count, seed: self._environment(count, seed, wild_goal_share=self.config.wild_goal_share),
         )  # fmt: skip
         self.contract = self.contract.model_copy(update={"reachability": head.calibration})
         self._write(student, head.report, time.monotonic() - started)
         return StudentParams(self.state.policy, head.params), student
+
+    def _energy(self, observation: jax.Array, goal: jax.Array, action: jax.Array) -> jax.Array:
+        """Of the teacher's critic, -||phi(s, a) - psi(g)||, `[B]`."""
+        networks, critic = self.teacher.networks, self.teacher.critic
+        difference = networks.embed(critic, observation, action) - networks.embed_goal(critic, goal)
+        return jnp.asarray(-jnp.linalg.norm(difference, axis=-1))
 
     def forget_training_state(self) -> None:
         """Remove what only an interrupted run needs; call it once the student is saved."""
@@ -179,7 +185,7 @@ class Distiller:
         self.data = dataset.Dataset(**(data | {"labels": dataset.Labels(**data["labels"])}))
         self.round = int(world["round"])
 
-    def _write(self, student: Score, reachability: dict[str, float], seconds: float) -> None:
+    def _write(self, student: Score, reachability: dict[str, Any], seconds: float) -> None:
         teacher_score = evaluate(self.eval_env, teacher_greedy(self.teacher.networks), self.teacher.actor)
         self.folder.write_summary(
             {

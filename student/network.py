@@ -80,12 +80,14 @@ class ReachabilityHead(nn.Module):
     """Logit of P(goal reached within an episode), `[B, 1]`, from policy inputs and student features."""
 
     width: int = 64
+    outputs: int = 1
+    """2 in training: the second follows the contrastive critic's energy and is cut off afterwards."""
 
     @nn.compact
     def __call__(self, inputs: jax.Array, features: jax.Array) -> jax.Array:
         """The uncalibrated logit."""
         x = nn.relu(nn.Dense(self.width)(jnp.concatenate([inputs, features], -1)))
-        return nn.Dense(1)(x)
+        return nn.Dense(self.outputs)(x)
 
 
 class StudentParams(NamedTuple):

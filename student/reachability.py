@@ -1,8 +1,10 @@
 """The reachability head: P(the goal is reached within an episode), learned from the student's own outcomes.
 
 The student is rolled out on goals of which a share is drawn without asking whether the arm can reach them;
-every visited state is labelled with how its episode ended. Half as many fresh episodes then calibrate the
-logit by Platt scaling and give the reported numbers on a third set.
+every visited state is labelled with how its episode ended, and with the contrastive critic's energy
+-||phi(s, pi(s)) - psi(g)||, which a second output follows as an auxiliary target (`critic_weight`). Half as many fresh
+episodes then calibrate the logit by Platt scaling and give the reported numbers on a third set, beside those of
+the energy alone, scaled likewise.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from student.network import ReachabilityHead, StudentPolicy
 from student.policy import greedy
 from teacher.networks import apply
 
+Energy = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""`energy(observation [B, D], goal [B, G], action [B, J]) -> [B]`, of the teacher's critic."""
+
 _BATCH = 1024
 _PLATT_STEPS = 500
 
@@ -35,7 +40,7 @@ class Head(NamedTuple):
 
     params: Any
     calibration: Calibration
-    report: dict[str, float]
+    report: dict[str, Any]
 
 
 def fit_reachability(
@@ -44,37 +49,49 @@ def fit_reachability(
     params: Any,
     config: DistillConfig,
     *,
+    energy: Energy,
     environment: Callable[[int, int], Environment],
 ) -> Head:
-    """Fit, calibrate and judge; `environment(num_envs, seed)` draws wild goals too."""
+    """Fit, calibrate and judge; `environment(num_envs, seed)` draws wild goals too, `energy` is the critic's."""
     count = config.reachability_episodes
     sizes = (count, count // 2 + 1, count // 2 + 1)
     # Episodes are grouped: training, calibration and judgement never share one.
     groups = [
-        _episodes(contract, policy, params, environment(size, config.seed + 31 + index))
+        _episodes(contract, policy, params, environment(size, config.seed + 31 + index), energy)
         for index, size in enumerate(sizes)
     ]
     head = ReachabilityHead()
     head_params = _train(head, groups[0], config)
-    calibration = _calibrate(_logits(head, head_params, groups[1]), groups[1].label)
-    logit = _logits(head, head_params, groups[2])
-    probability = 1 / (1 + np.exp(-(calibration.slope * logit + calibration.offset)))
+    fitting, judged = (_logits(head, head_params, group) for group in groups[1:])
+    calibration, probability = _judge(fitting, judged, groups[1].label)
+    _, critic = _judge(groups[1].energy, groups[2].energy, groups[1].label)
+    label = groups[2].label
     report = {
         "episodes": sizes[2],
-        "reached_share": float(groups[2].label.mean()),
-        "expected_calibration_error": expected_calibration_error(probability, groups[2].label),
-        "auroc": auroc(probability, groups[2].label),
+        "reached_share": float(label.mean()),
+        "expected_calibration_error": expected_calibration_error(probability, label),
+        "auroc": auroc(probability, label),
+        "critic_expected_calibration_error": expected_calibration_error(critic, label),
+        "critic_auroc": auroc(critic, label),
+        "reliability": reliability(probability, label),
     }
     return Head(head_params, calibration, report)
+
+
+def _judge(fitting: np.ndarray, judged: np.ndarray, label: np.ndarray) -> tuple[Calibration, np.ndarray]:
+    """Calibrate scores on one group; the calibration, and probabilities of another group."""
+    calibration = _calibrate(fitting, label)
+    return calibration, 1 / (1 + np.exp(-(calibration.slope * judged + calibration.offset)))
 
 
 class _Group(NamedTuple):
     inputs: np.ndarray
     features: np.ndarray
     label: np.ndarray
+    energy: np.ndarray
 
 
-def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Environment) -> _Group:
+def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Environment, energy: Energy) -> _Group:
     env.reset()
     rollout = env.rollout(greedy(contract, policy), params, jax.random.key(0), contract.timing.episode_steps)
     reached = episode_errors(contract, rollout).coarse
@@ -82,7 +99,8 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
     flat = inputs.reshape(-1, inputs.shape[-1])
     features = apply(policy, params, flat, method=StudentPolicy.action)[1]
     label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
-    return _Group(np.asarray(flat), np.asarray(features), label)
+    states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (rollout.observation, rollout.goal, rollout.action)]
+    return _Group(np.asarray(flat), np.asarray(features), label, np.asarray(jax.jit(energy)(*states)))
 
 
 def _logits(head: ReachabilityHead, params: Any, group: _Group) -> np.ndarray:
@@ -90,15 +108,22 @@ def _logits(head: ReachabilityHead, params: Any, group: _Group) -> np.ndarray:
 
 
 def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
-    inputs, features, label = (jnp.asarray(x) for x in group)
-    params = head.init(jax.random.key(config.seed + 7), inputs[:1], features[:1])
+    """Parameters of `head`, trained with a second output that is cut off at the end."""
+    both = head.clone(outputs=2)
+    inputs, features, label, energy = (jnp.asarray(x) for x in group)
+    energy = (energy - energy.mean()) / (energy.std() + 1e-6)
+    params = both.init(jax.random.key(config.seed + 7), inputs[:1], features[:1])
     optimizer = optax.adamw(optax.cosine_decay_schedule(2e-3, config.reachability_updates), weight_decay=1e-3)
+
+    def loss(params: Any, row: jax.Array) -> jax.Array:
+        output = apply(both, params, inputs[row], features[row])
+        auxiliary = jnp.mean((output[:, 1] - energy[row]) ** 2)
+        return binary_cross_entropy(output[:, 0], label[row]) + config.critic_weight * auxiliary
 
     def one(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], None]:
         params, state = carry
         row = jax.random.randint(key, (_BATCH,), 0, label.shape[0])
-        loss = lambda p: binary_cross_entropy(apply(head, p, inputs[row], features[row])[:, 0], label[row])  # noqa: E731
-        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        updates, state = optimizer.update(jax.grad(loss)(params, row), state, params)
         return (optax.apply_updates(params, updates), state), None
 
     @partial(jax.jit, donate_argnums=0)
@@ -106,7 +131,9 @@ def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
         return jax.lax.scan(one, carry, keys)[0]
 
     keys = jax.random.split(jax.random.key(config.seed + 8), config.reachability_updates)
-    return fit((params, optimizer.init(params)), keys)[0]
+    trained = fit((params, optimizer.init(params)), keys)[0]
+    last = {name: leaf[..., :1] for name, leaf in trained["params"]["Dense_1"].items()}
+    return {"params": trained["params"] | {"Dense_1": last}}
 
 
 def _calibrate(logit_on_host: np.ndarray, label_on_host: np.ndarray) -> Calibration:
@@ -127,13 +154,22 @@ def _calibrate(logit_on_host: np.ndarray, label_on_host: np.ndarray) -> Calibrat
 
 def expected_calibration_error(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> float:
     """Mean distance between predicted and observed frequency over equal-width bins (Naeini et al. 2015)."""
+    rows = reliability(probability, label, bins)
+    return float(sum(row["share"] * abs(row["predicted"] - row["observed"]) for row in rows))
+
+
+def reliability(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """For each bin of predictions that is not empty: mean prediction, observed frequency, share of all states."""
     index = np.minimum((probability * bins).astype(int), bins - 1)
-    total = 0.0
-    for b in range(bins):
-        inside = index == b
-        if inside.any():
-            total += inside.mean() * abs(probability[inside].mean() - label[inside].mean())
-    return float(total)
+    return [
+        {
+            "predicted": float(probability[index == b].mean()),
+            "observed": float(label[index == b].mean()),
+            "share": float((index == b).mean()),
+        }
+        for b in range(bins)
+        if (index == b).any()
+    ]
 
 
 def auroc(score: np.ndarray, label: np.ndarray) -> float:

@@ -79,3 +79,14 @@ def similarity(measured: Measured) -> bytes:
         )
     figure.colorbar(image, label="linear CKA")
     return png(figure)
+
+
+def reliability_diagram(rows: list[dict[str, float]]) -> bytes:
+    """Predicted against observed share of goals reached; the size of a dot is the share of states."""
+    figure, axis = plt.subplots(figsize=(4.2, 4.0), layout="constrained")
+    axis.plot([0, 1], [0, 1], "--", color="grey", lw=1)
+    x, y, share = (np.array([row[name] for row in rows]) for name in ("predicted", "observed", "share"))
+    axis.scatter(x, y, s=20 + 400 * share)
+    axis.set(xlabel="predicted P(goal reached)", ylabel="observed share", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    axis.grid(alpha=0.3)
+    return png(figure)

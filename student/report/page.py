@@ -11,7 +11,7 @@ import numpy as np
 
 from sim2real.contract import Contract
 from student.network import StudentPolicy
-from student.report.figures import action_error_over_time, similarity, success_by_region
+from student.report.figures import action_error_over_time, reliability_diagram, similarity, success_by_region
 from student.report.measure import Measured, measure
 from teacher.run_folder import write_atomically
 from teacher.train import Teacher
@@ -89,13 +89,12 @@ def _worst(contract: Contract, measured: Measured) -> str:
     return _table(["goal, m", "student ends at", "teacher ends at"], rows)
 
 
-def _reachability(report: dict[str, float]) -> str:
-    rows = [
-        [escape(name.replace("_", " ")), f"{value:.3g}"]
-        for name, value in report.items()
-        if not isinstance(value, list)
-    ]
-    return "<p>P(goal reached), judged on episodes that neither head nor calibration saw.</p>" + _table(["", ""], rows)
+def _reachability(report: dict[str, Any]) -> str:
+    numbers = {name: value for name, value in report.items() if name != "reliability"}
+    rows = [[escape(name.replace("_", " ")), f"{value:.3g}"] for name, value in numbers.items()]
+    image = _image(reliability_diagram(report["reliability"]), "reliability diagram")
+    note = "<p>P(goal reached), judged on episodes that neither head nor calibration saw; critic: its energy alone.</p>"
+    return note + _table(["", ""], rows) + image
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from student.network import ReachabilityHead
-from student.reachability import _calibrate, _Group, _logits, _train, auroc, expected_calibration_error
+from student.reachability import _calibrate, _Group, _logits, _train, auroc, expected_calibration_error, reliability
 from tests.student.tiny import tiny_distill_config
 
 scored = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), st.booleans()), min_size=1, max_size=40)
@@ -65,6 +65,15 @@ def test_calibrated_probabilities_are_the_observed_frequencies() -> None:
     assert expected_calibration_error(raw, label) > 0.1
 
 
+@settings(max_examples=50, deadline=None)
+@given(scored)
+def test_reliability_counts_every_state_once(rows: list[tuple[float, bool]]) -> None:
+    score, label = columns(rows)
+    bins = reliability(score, label)
+    assert sum(row["share"] for row in bins) == pytest.approx(1.0)
+    assert sum(row["share"] * row["observed"] for row in bins) == pytest.approx(label.mean())
+
+
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_calibration_on_one_class_stays_finite(label: float) -> None:
     logit = np.random.default_rng(2).normal(size=100).astype(np.float32)
@@ -77,9 +86,11 @@ def test_head_learns_what_decides_the_outcome() -> None:
 
     def group(count: int) -> _Group:
         inputs = rng.normal(size=(count, 6)).astype(np.float32)
-        return _Group(inputs, rng.normal(size=(count, 4)).astype(np.float32), (inputs[:, 0] > 0.5).astype(np.float32))
+        features, label = rng.normal(size=(count, 4)).astype(np.float32), (inputs[:, 0] > 0.5).astype(np.float32)
+        return _Group(inputs, features, label, -np.abs(inputs[:, 0] - 0.5))
 
     head, config = ReachabilityHead(), tiny_distill_config(reachability_updates=150)
     params = _train(head, group(2000), config)
+    assert params["params"]["Dense_1"]["kernel"].shape[-1] == 1  # the auxiliary output is gone
     fresh = group(1000)
     assert auroc(_logits(head, params, fresh), fresh.label) > 0.95

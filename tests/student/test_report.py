@@ -42,7 +42,7 @@ def test_report_of_a_run_measures_both_on_the_same_goals(teacher_run: Path, stud
     assert measured.similarity.shape == (2, len(measured.blocks))
     assert ((measured.similarity >= 0) & (measured.similarity <= 1)).all()
     page = render(teacher.contract, measured, json.loads((student_run / "summary.json").read_text()))
-    assert page.count("data:image/png") == 3
+    assert page.count("data:image/png") == 4
     assert "<script" not in page
 
 
