@@ -4,7 +4,8 @@
 
     a  shallow, trained directly            d  student: actions on teacher states   g  f + all representation terms
     b  shallow, as long as the teacher      e  d + representation matching
-    c  deep teacher                         f  student: actions on its own states
+    w  shallow and wide, as many parameters f  student: actions on its own states
+    c  deep teacher
 
 Every case of a seed meets the same environment steps (`b` has more) and the same 512 held-out goals. Prints means and
 95 % intervals over seeds, students against their teacher seed by seed, and draws both. Finished cells are kept in
@@ -115,7 +116,7 @@ def _ratios(rows: list[dict[str, Any]], arguments: Arguments) -> list[dict[str, 
     """Students against their teacher and against the shallow policy, seed by seed."""
     out = []
     for task in dict.fromkeys(row["task"] for row in rows):
-        for case, other in [(case, "c") for case in "defg"] + [("g", "a"), ("g", "b"), ("f", "a")]:
+        for case, other in [(case, "c") for case in "defg"] + [("g", "a"), ("g", "b"), ("g", "w"), ("f", "a")]:
             if {case, other} <= set(arguments.cases):
                 for name in ("success_coarse", "success_fine"):
                     values = paired(rows, name, case, other, task)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +63,14 @@ def evaluate_onnx(
     contract = policy.contract
     task = task or load_task(contract.task)
     require_same_interface(contract, task.contract, left_name=path.name, right_name="the task today")
-    env = held_out_environment(task, episodes, seed)
+    return evaluate_commands(task, lambda inputs: policy.infer(inputs)[COMMAND_OUTPUT], episodes, seed)
+
+
+def evaluate_commands(
+    task: Task, infer: Callable[[dict[str, np.ndarray]], np.ndarray], episodes: int, seed: int
+) -> tuple[Score, EpisodeErrors, Goals]:
+    """One episode of every arm under joint targets `[N, J]` rad that `infer` makes of a policy file's inputs."""
+    contract, env = task.contract, held_out_environment(task, episodes, seed)
     position, orientation = (goal.copy() for goal in env.goals())
     goal = goal_vector(np, contract, position, orientation)
     scale = np.array(contract.action.scale_rad, np.float32)
@@ -70,7 +78,7 @@ def evaluate_onnx(
     for _ in range(contract.timing.episode_steps):
         readings = {name: value.copy() for name, value in env.readings().items()}
         named = readings | {GOAL_POSITION: position, GOAL_ORIENTATION: orientation}
-        target = policy.infer({name: named[name] for name in input_sizes(contract)})[COMMAND_OUTPUT]
+        target = infer({name: named[name] for name in input_sizes(contract)})
         last = env.advance(target)
         achieved = goal_vector(
             np, contract, readings["end_effector_position"], readings["end_effector_orientation"]

@@ -84,8 +84,12 @@ class Call:
         self.inputs = {
             name: rng.normal(size=(1, size)).astype(np.float32) for name, size in input_sizes(contract).items()
         }
-        self.output = {COMMAND_OUTPUT: np.zeros((1, len(contract.robot.joints)), np.float32)}
         self.session = make_session(path)
+        sizes = {
+            node.name: len(contract.robot.joints) if node.name == COMMAND_OUTPUT else 1
+            for node in self.session.get_outputs()
+        }
+        self.output = {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}
         self._binding = bind(self.session, self.inputs, self.output)
 
     def __call__(self) -> float:

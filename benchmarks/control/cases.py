@@ -1,7 +1,7 @@
 """Tasks, networks and training recipes of the control experiment.
 
 Every case of one task and seed has the same environment steps, updates and held-out goals, except `b`, which trains
-for as long as the deep teacher does.
+for as long as the deep teacher does. `w` asks whether the deep teacher's parameters would have done as much in width.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ MATCHING: dict[str, Any] = ACTIONS | {"feature_weight": 0.1, "embedding_weight":
 CASES: dict[str, str] = {
     "a": "shallow, trained directly",
     "b": "shallow, as long as the teacher",
+    "w": "shallow and wide, as many parameters",
     "c": "deep teacher",
     "d": "student: actions on teacher states",
     "e": "d + representation matching",
@@ -50,15 +51,19 @@ class Setting:
     task: str
     shallow_depth: int
     deep_depth: int
+    wide_width: int
+    """Of a network of `shallow_depth` with about as many parameters as the deep one."""
     teacher: dict[str, Any]
     """Changes to `TeacherConfig`, without the depths."""
     student: StudentNetworkConfig
     distill: dict[str, Any]
     """Changes to `DistillConfig` that all students share."""
 
-    def teacher_config(self, depth: int, seed: int, updates: int) -> TeacherConfig:
-        """A directly trained policy, deep or shallow."""
+    def teacher_config(self, case: str, seed: int, updates: int) -> TeacherConfig:
+        """A directly trained policy: case `a`, `b`, `w` or `c`."""
+        depth = self.deep_depth if case == "c" else self.shallow_depth
         network = self.teacher.get("network", {}) | {"actor_depth": depth, "critic_depth": depth}
+        network |= {"width": self.wide_width} if case == "w" else {}
         changes = {"task": self.task, "backend": "native", "seed": seed, "updates": updates}
         return TeacherConfig.model_validate(self.teacher | {"network": network} | changes)
 
@@ -77,6 +82,7 @@ SETTINGS: dict[str, Setting] = {
         task=str(Path(__file__).parent.parent / "tasks" / "planar_reach.yaml"),
         shallow_depth=4,
         deep_depth=64,
+        wide_width=64,
         teacher={
             "num_envs": 32, "rollout_steps": 50, "updates_per_rollout": 100, "updates": 1500, "prefill_rollouts": 4,
             "eval_every_rounds": 5, "eval_envs": 256, "checkpoint_every_rounds": 5,
@@ -89,6 +95,7 @@ SETTINGS: dict[str, Setting] = {
         task="franka_pose",
         shallow_depth=4,
         deep_depth=64,
+        wide_width=128,
         teacher={
             "updates": 6000, "eval_every_rounds": 5, "checkpoint_every_rounds": 5, "network": {"width": 32},
         },

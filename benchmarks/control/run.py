@@ -29,35 +29,34 @@ class Experiment:
         path = self.folder / case / "result.json"
         if path.is_file():
             return dict(json.loads(path.read_text()))
-        row = self._direct(case) if case in "abc" else self._student(case)
+        row = self._direct(case) if case in "abwc" else self._student(case)
         row = {"case": case, "seed": self.seed} | row
         write_atomically(path, json.dumps(row, indent=1) + "\n")
         return row
 
     def _direct(self, case: str) -> dict[str, Any]:
-        depth = self.setting.deep_depth if case == "c" else self.setting.shallow_depth
         updates = self._long_updates() if case == "b" else self.updates
-        teacher = self._trained(case, depth, updates)
+        teacher = self._trained(case, updates)
         env = self._held_out(teacher)
         score = evaluate(env, greedy(teacher.networks), teacher.actor).as_dict()
         rows = RunFolder(self.folder / case).read_metrics()
         seconds = sum(row["update_s"] + row["collect_s"] for row in rows)
         return score | {
-            "depth": depth, "updates": updates, "seconds": seconds,
+            "depth": teacher.config.network.actor_depth, "updates": updates, "seconds": seconds,
             "parameters": count_parameters(teacher.actor), "all_parameters": teacher.parameters,
         }  # fmt: skip
 
-    def _trained(self, case: str, depth: int, updates: int) -> Teacher:
+    def _trained(self, case: str, updates: int) -> Teacher:
         run = self.folder / case
         if not (run / "summary.json").is_file():
-            config = self.setting.teacher_config(depth, self.seed, updates)
+            config = self.setting.teacher_config(case, self.seed, updates)
             Trainer(config, RunFolder(run), resume=(run / "config.yaml").is_file()).train()
         return load_teacher(run)
 
     def _long_updates(self) -> int:
         """As many updates as the shallow network makes in the deep teacher's time, in whole rounds."""
         shallow, deep = (self.result(case) for case in "ac")
-        per_round = self.setting.teacher_config(4, 0, self.updates).updates_per_rollout
+        per_round = self.setting.teacher_config("a", 0, self.updates).updates_per_rollout
         rounds = round(self.updates * float(deep["seconds"]) / float(shallow["seconds"]) / per_round)
         return max(1, rounds) * per_round
 
