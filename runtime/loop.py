@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from runtime.core import Core
-from runtime.drivers.base import Driver, JointOrder
+from runtime.drivers.base import Driver, JointOrder, ServoDriver
 from runtime.latency import Histogram
 from runtime.safety import Readings
 
@@ -72,6 +72,8 @@ class Loop:
         self._period_ns = round(driver.period_s * 1e9)
         self._spin_ns = round(spin_s * 1e9)
         self._warm = warm and self._period_ns > 4 * _WARM_LEAD_NS
+        self._servo = driver if isinstance(driver, ServoDriver) else None
+        self._restarts = self._servo.restarts if self._servo else 0
 
     def run(self, should_end: Callable[[], bool], *, on_first_tick: Callable[[], None] | None = None) -> None:
         """Tick until `should_end()`; at least one tick."""
@@ -95,6 +97,9 @@ class Loop:
             statistics.lateness.record(started - deadline_ns)
         self._exchange.before_tick(core, driver)
         self._read()
+        if self._servo is not None and self._servo.restarts != self._restarts:
+            self._restarts = self._servo.restarts
+            core.restart(driver.now_s())
         before = time.perf_counter_ns()
         commanding = core.step(self._readings, driver.now_s(), self._command)
         statistics.step.record(time.perf_counter_ns() - before)
@@ -126,6 +131,11 @@ class Loop:
         return following
 
     def _wait(self, deadline_ns: int) -> None:
+        if self._servo is not None:
+            steps = self._servo.servo_steps
+            for step in range(2, steps + 1):
+                self._sleep_until(deadline_ns - self._period_ns + (step - 1) * self._period_ns // steps)
+                self._servo.servo(step / steps)
         if self._warm:
             self._sleep_until(deadline_ns - self._spin_ns - _WARM_LEAD_NS)
             self._core.policy.run()

@@ -13,7 +13,9 @@ class ServeOptions:
     model: Path
     """The policy file, written by export-onnx."""
     robot: str = "mujoco"
-    """mujoco, or MODULE:FACTORY of your own driver."""
+    """mujoco, franka, or MODULE:FACTORY of your own driver."""
+    host: str = ""
+    """Network address of a real robot."""
     mjcf: Path | None = None
     """Simulate this MJCF instead of the one that ships with Shoal; it must compile to the contract's digest."""
     speed: float = 1.0

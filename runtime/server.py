@@ -60,7 +60,7 @@ def serve(options: ServeOptions) -> Summary:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     policy = Policy(options.model)
-    driver = open_driver(options.robot, policy.contract, DriverOptions(mjcf=options.mjcf, speed=options.speed))
+    driver = open_driver(options.robot, policy.contract, DriverOptions(options.mjcf, options.speed, options.host))
     with ExitStack() as stack:
         stack.callback(driver.close)
         core = Core(policy, stale_after_periods=options.stale_after_periods)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from benchmarks.control.cases import Setting
 from sim2real.backends import make_environment
 from student.distill import Distiller
@@ -30,6 +32,8 @@ class Experiment:
         if path.is_file():
             return dict(json.loads(path.read_text()))
         row = self._direct(case) if case in "abwc" else self._student(case)
+        # Every run compiles its own programs; dozens of them in one process exceed the number of memory maps.
+        jax.clear_caches()  # type: ignore[no-untyped-call]
         row = {"case": case, "seed": self.seed} | row
         write_atomically(path, json.dumps(row, indent=1) + "\n")
         return row

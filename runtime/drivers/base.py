@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from runtime.goals import ResolvedGoal
 from runtime.safety import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
+
+DRIVERS = {"mujoco": "runtime.drivers.mujoco:MujocoDriver", "franka": "runtime.drivers.franka:FrankaDriver"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class DriverOptions:
     """Another MJCF than the one that ships with Shoal (simulated robots)."""
     speed: float = 1.0
     """Simulated seconds per second; 0 is as fast as possible (simulated robots)."""
+    host: str = ""
+    """Network address of the robot (real robots)."""
 
 
 class Driver(Protocol):
@@ -60,6 +64,19 @@ class Driver(Protocol):
         """Release the robot, which keeps holding its last target."""
 
 
+@runtime_checkable
+class ServoDriver(Driver, Protocol):
+    """A driver whose servo wants its reference more often than a policy runs; the loop calls it between ticks."""
+
+    servo_steps: int
+    """Calls per control period, `write` being the first."""
+    restarts: int
+    """How often control was lost and taken again; the loop then begins anew from the measured joints."""
+
+    def servo(self, fraction: float) -> None:
+        """Move the reference to this fraction of the way from the previous target to the newest."""
+
+
 class JointOrder:
     """Moves joint arrays between driver order and policy order, by name, without allocating."""
 
@@ -82,10 +99,12 @@ class JointOrder:
 
 
 def open_driver(name: str, contract: Contract, options: DriverOptions) -> Driver:
-    """The driver called `name`: `mujoco`, or `module:factory` for one of your own. Raises `ShoalError`."""
-    module_name, _, factory_name = ("runtime.drivers.mujoco:MujocoDriver" if name == "mujoco" else name).partition(":")
+    """The driver called `name`: one of `DRIVERS`, or `module:factory` for one of your own. Raises `ShoalError`."""
+    module_name, _, factory_name = DRIVERS.get(name, name).partition(":")
     try:
         factory = getattr(import_module(module_name), factory_name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ShoalError(f"robot: no driver {name!r} ({error}); use mujoco, or MODULE:FACTORY of your own.") from error
+        raise ShoalError(
+            f"robot: no driver {name!r} ({error}); use {', '.join(DRIVERS)}, or MODULE:FACTORY of your own."
+        ) from error
     return cast(Callable[[Contract, DriverOptions], Driver], factory)(contract, options)

@@ -60,11 +60,15 @@ def _difference(earlier: StudyConfig, now: StudyConfig) -> str:
 
 def run_cell(config: TeacherConfig, folder: Path) -> dict[str, Any]:
     """Train one cell, or finish it, or read what it left; its summary with the seconds of an update."""
+    import jax
+
     from teacher.train import Trainer
 
     run = RunFolder(folder)
     if not (folder / "summary.json").is_file():
         Trainer(config, run, resume=(folder / "config.yaml").is_file()).train()
+        # Every cell compiles its own programs; dozens of them in one process exceed the number of memory maps.
+        jax.clear_caches()  # type: ignore[no-untyped-call]
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     rows = run.read_metrics()
     # The first round compiles.
