@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from runtime.core import Core
-from runtime.drivers.base import Driver, JointOrder, ServoDriver
+from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.latency import Histogram
 from runtime.safety import Readings
 
@@ -73,7 +73,8 @@ class Loop:
         self._spin_ns = round(spin_s * 1e9)
         self._warm = warm and self._period_ns > 4 * _WARM_LEAD_NS
         self._servo = driver if isinstance(driver, ServoDriver) else None
-        self._restarts = self._servo.restarts if self._servo else 0
+        self._recovering = driver if isinstance(driver, RecoveringDriver) else None
+        self._restarts = self._recovering.restarts if self._recovering else 0
 
     def run(self, should_end: Callable[[], bool], *, on_first_tick: Callable[[], None] | None = None) -> None:
         """Tick until `should_end()`; at least one tick."""
@@ -97,8 +98,8 @@ class Loop:
             statistics.lateness.record(started - deadline_ns)
         self._exchange.before_tick(core, driver)
         self._read()
-        if self._servo is not None and self._servo.restarts != self._restarts:
-            self._restarts = self._servo.restarts
+        if self._recovering is not None and self._recovering.restarts != self._restarts:
+            self._restarts = self._recovering.restarts
             core.restart(driver.now_s())
         before = time.perf_counter_ns()
         commanding = core.step(self._readings, driver.now_s(), self._command)

@@ -16,6 +16,8 @@ class ServeOptions:
     """mujoco, franka, or MODULE:FACTORY of your own driver."""
     host: str = ""
     """Network address of a real robot."""
+    recover_reflexes: bool = False
+    """Go on by itself after a real robot stopped itself in a reflex, a collision say."""
     mjcf: Path | None = None
     """Simulate this MJCF instead of the one that ships with Shoal; it must compile to the contract's digest."""
     speed: float = 1.0

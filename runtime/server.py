@@ -60,7 +60,8 @@ def serve(options: ServeOptions) -> Summary:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     policy = Policy(options.model)
-    driver = open_driver(options.robot, policy.contract, DriverOptions(options.mjcf, options.speed, options.host))
+    robot_options = DriverOptions(options.mjcf, options.speed, options.host, options.recover_reflexes)
+    driver = open_driver(options.robot, policy.contract, robot_options)
     with ExitStack() as stack:
         stack.callback(driver.close)
         core = Core(policy, stale_after_periods=options.stale_after_periods)

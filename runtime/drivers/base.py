@@ -34,6 +34,8 @@ class DriverOptions:
     """Simulated seconds per second; 0 is as fast as possible (simulated robots)."""
     host: str = ""
     """Network address of the robot (real robots)."""
+    recover_reflexes: bool = False
+    """Go on by itself after the robot stopped itself in a reflex (real robots)."""
 
 
 class Driver(Protocol):
@@ -69,12 +71,18 @@ class ServoDriver(Driver, Protocol):
     """A driver whose servo wants its reference more often than a policy runs; the loop calls it between ticks."""
 
     servo_steps: int
-    """Calls per control period, `write` being the first."""
-    restarts: int
-    """How often control was lost and taken again; the loop then begins anew from the measured joints."""
+    """Steps per control period; `write` is the first of them."""
 
     def servo(self, fraction: float) -> None:
         """Move the reference to this fraction of the way from the previous target to the newest."""
+
+
+@runtime_checkable
+class RecoveringDriver(Driver, Protocol):
+    """A driver that can lose control of its robot and take it again."""
+
+    restarts: int
+    """How often it did; the loop then begins anew from the measured joints."""
 
 
 class JointOrder:

@@ -1,9 +1,15 @@
 """A Franka FR3 (or Panda) through libfranka, by way of franky: `runtime serve --robot franka --host 172.16.0.2`.
 
-The servo is a joint impedance controller at 1 kHz in libfranka's own thread, with the contract's stiffness and
-damping; its reference is moved here, linearly within each control period and `servo_steps` times in it, as in training.
+Every control period sends one joint velocity: that at which the contract's own servo would move. A stiff, strongly
+damped position servo is a first-order lag of `damping / stiffness` seconds; `Reference` follows it in closed form, and
+what the measured joints differ from it is fed back slowly. (Feeding the whole difference back within a period, or
+sending torques over the network with the contract's gains, makes the arm oscillate; both were tried with franky-sim.)
+libfranka's motion generator keeps the arm's velocity, acceleration and jerk limits. A velocity is good for
+`_VALID_MS`: when this process dies the arm comes to rest by itself.
+
 When the arm leaves control (a reflex, the user stop, a lost connection) the last target no longer holds anything:
-readings age, the loop holds, and `read` tries to recover. After a recovery the loop begins anew from the measured
+readings
+age, the loop holds, and `read` tries to recover. After a recovery the loop begins anew from the measured
 joints.
 
 The robot's load and frames (F_T_EE, EE_T_K) are left as configured in Desk: the tool's pose comes from the contract's
@@ -23,20 +29,46 @@ import numpy as np
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import require_same_model, shipped_mjcf
 from runtime.goals import ResolvedGoal
-from runtime.mujoco_robot import MujocoRobot, interpolate
+from runtime.mujoco_robot import MujocoRobot
 from runtime.safety import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.model import load_mjcf
 
-_SERVO_HZ = 250.0
+_VALID_MS = 200
+_OF_LIMIT = 0.99
+_FEEDBACK_HZ = 3.0
+"""How fast the difference between reference and measured joints is fed back, 1/s."""
 _RECOVER_EVERY_S = 1.0
 _JOINTS = 7
-_START_TOLERANCE_RAD = 0.05
+
+
+class Reference:
+    """Where the contract's servo would be: joint velocities for a robot that takes those, `[J]` each."""
+
+    def __init__(self, contract: Contract, measured: Float64) -> None:
+        joints = contract.robot.joints
+        self._period_s = contract.timing.control_dt_s
+        lag = np.array([joint.damping_nms_rad / joint.stiffness_nm_rad for joint in joints])
+        self._decay = np.exp(-self._period_s / np.maximum(lag, 1e-6))
+        self._ramp_share = 1 - lag / self._period_s * (1 - self._decay)
+        self.start(measured)
+
+    def start(self, measured: Float64) -> None:
+        """Stand still at the measured joints, rad."""
+        self.position, self._previous = measured.copy(), measured.copy()
+
+    def velocity(self, target: Float64, measured: Float64, out: Float64) -> None:
+        """Joint velocities, rad/s, for the coming period, in which the servo's target moves linearly to `target`."""
+        error = self.position - measured
+        change = (self._decay - 1) * (self.position - self._previous) + self._ramp_share * (target - self._previous)
+        np.add(change / self._period_s, _FEEDBACK_HZ * error, out=out)
+        self.position += change
+        np.copyto(self._previous, target)
 
 
 class FrankaDriver:
-    """See `runtime.drivers.base.ServoDriver`. Raises `ShoalError` when the robot cannot be reached or taken over."""
+    """A `runtime.drivers.base.RecoveringDriver`. Raises `ShoalError` when the arm cannot be reached or taken over."""
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         if not options.host:
@@ -46,24 +78,25 @@ class FrankaDriver:
                 f"robot.joints: {len(contract.joint_names)} in the policy, {_JOINTS} on a Franka arm."
             )
         self._franky = _import_franky()
-        self._host = options.host
+        self._host, self._recover_reflexes, self._said = options.host, options.recover_reflexes, ""
         path = shipped_mjcf(contract.robot.name)
         model = load_mjcf(path)
         require_same_model(model, contract, path)
         self._kinematics, self._data = MujocoRobot(model, contract), mujoco.MjData(model)
-        self._stiffness = np.array([joint.stiffness_nm_rad for joint in contract.robot.joints])
-        self._damping = np.array([joint.damping_nms_rad for joint in contract.robot.joints])
         self.joint_names = contract.joint_names
         self.owns_clock = False
         self.period_s = contract.timing.control_dt_s
-        self.servo_steps = max(1, round(self.period_s * _SERVO_HZ))
         self.restarts = 0
         self._robot = self._connect()
+        # libfranka aborts at its own limit, which may be lower than the contract's.
+        own = np.asarray(self._robot.joint_velocity_limit.get(), np.float64).reshape(_JOINTS)
+        contracted = np.array([joint.velocity_max_rad_s for joint in contract.robot.joints])
+        self._velocity_max = np.minimum(contracted, _OF_LIMIT * own)
         self._robot_time, self._measured_s, self._recovered_s = -1.0, 0.0, time.monotonic()
-        measured = self._position()
-        self._previous, self._target, self._between = measured.copy(), measured.copy(), measured.copy()
-        self._tracker = self._take_control()
-        self.description = f"franka at {options.host}, franky {_version()}, servo {_SERVO_HZ:g} Hz"
+        self._velocity = np.zeros(_JOINTS)
+        self._reference = Reference(contract, self._position())
+        self._move()
+        self.description = f"franka at {options.host}, franky {_version()}"
 
     def read(self, out: Readings) -> None:
         """The latest state that libfranka received; it ages while the connection or the control is lost."""
@@ -71,7 +104,7 @@ class FrankaDriver:
             self._recover()
         try:
             state = self._robot.state
-        except self._franky.NetworkException:
+        except (self._franky.NetworkException, RuntimeError):
             return  # `out.time_s` grows old, which makes the loop hold
         stamp = state.time.to_sec()
         if stamp != self._robot_time:
@@ -83,15 +116,11 @@ class FrankaDriver:
 
     def write(self, command: Float64) -> None:
         """Targets `[J]` rad for the coming control period."""
-        np.copyto(self._previous, self._target)
-        np.copyto(self._target, command)
-        self.servo(1 / self.servo_steps)
-
-    def servo(self, fraction: float) -> None:
-        """Move the servo's reference to a fraction of the way to the newest target."""
-        interpolate(self._previous, self._target, fraction, self._between)
-        if self._robot.is_in_control:
-            self._tracker.set_target(self._between)
+        if not self._robot.is_in_control:
+            return
+        self._reference.velocity(command, self._position(), self._velocity)
+        np.clip(self._velocity, -self._velocity_max, self._velocity_max, out=self._velocity)
+        self._move()
 
     def now_s(self) -> float:
         """Monotonic time."""
@@ -101,10 +130,12 @@ class FrankaDriver:
         """Nothing to show."""
 
     def close(self) -> None:
-        """Ramp the torques down; the arm's own brakes and servo hold it."""
+        """Come to rest; the arm's own servo holds it."""
+        franky = self._franky
         try:
-            self._tracker.stop()
-        except self._franky.ControlException as error:
+            self._robot.move(franky.JointVelocityStopMotion(), asynchronous=True)
+            self._robot.join_motion()
+        except (franky.ControlException, franky.NetworkException, franky.CommandException, RuntimeError) as error:
             print(f"franka: the arm had left control before the end ({_first_line(error)})", file=sys.stderr)
 
     def _connect(self) -> Any:
@@ -119,40 +150,64 @@ class FrankaDriver:
             ) from error
         return robot
 
-    def _take_control(self) -> Any:
+    def _move(self) -> None:
+        """Send the present velocity; a refusal at the start is an error, later ones lead to a recovery."""
         franky = self._franky
+        motion = franky.JointVelocityMotion(self._velocity, duration=franky.Duration(_VALID_MS))
         try:
-            tracker = franky.JointImpedanceTracker(self._robot, stiffness=self._stiffness, damping=self._damping)
+            self._robot.move(motion, asynchronous=True)
         except (franky.ControlException, franky.CommandException, RuntimeError) as error:
-            raise ShoalError(
-                f"franka: {self._host} refuses control ({_first_line(error)}); unlock the joints, and release the stop."
-            ) from error
-        return tracker
-
-    def _recover(self) -> None:
-        """Try, once a second, to take the arm over again where it stands; never raises."""
-        now = time.monotonic()
-        if now - self._recovered_s < _RECOVER_EVERY_S:
-            return
-        self._recovered_s = now
-        try:
-            self._tracker.stop()
-        except Exception as error:  # joining a motion that ended in a reflex raises what ended it
-            print(f"franka: left control: {_first_line(error)}", file=sys.stderr, flush=True)
-        try:
-            self._robot.recover_from_errors()
-            measured = self._position()
-            self._tracker = self._take_control()
-        except Exception as error:  # still down: the readings stay old, the loop holds, the next second tries again
-            print(f"franka: not yet recovered: {_first_line(error)}", file=sys.stderr, flush=True)
-            return
-        for array in (self._previous, self._target):
-            np.copyto(array, measured)
-        self.restarts += 1
-        print("franka: recovered, going on from where the arm stands", file=sys.stderr, flush=True)
+            if self._robot_time < 0:
+                raise ShoalError(
+                    f"franka: {self._host} refuses control ({_first_line(error)}); unlock the joints, and release "
+                    "the stop."
+                ) from error
 
     def _position(self) -> Float64:
         return np.asarray(self._robot.current_joint_state.position, np.float64).reshape(_JOINTS)
+
+    def _recover(self) -> None:
+        """Try, once a second, to take the arm over again where it stands; never raises.
+
+        A new connection may keep the loop waiting, while nothing of it reaches the arm anyway.
+        """
+        if time.monotonic() - self._recovered_s < _RECOVER_EVERY_S:
+            return
+        try:
+            self._robot.join_motion()
+        except Exception as error:  # joining a motion that ended in a reflex raises what ended it
+            self._say(f"left control: {_first_line(error)}")
+        try:
+            self._take_over()
+        except Exception as error:  # still down: the readings stay old, the loop holds, the next second tries again
+            self._say(f"not yet recovered: {_first_line(error)}")
+        else:
+            self.restarts += 1
+            self._say("recovered, going on from where the arm stands")
+        self._recovered_s = time.monotonic()
+
+    def _take_over(self) -> None:
+        franky = self._franky
+        try:
+            reflex = bool(self._robot.has_errors)
+        except Exception:  # the connection itself is gone
+            self._robot, reflex = self._connect(), False
+        if reflex and not self._recover_reflexes:
+            raise ShoalError(
+                "the arm stopped itself in a reflex; look at it, then start again (--recover-reflexes does so unasked)."
+            )
+        self._robot.recover_from_errors()
+        self._velocity[:] = 0.0
+        self._reference.start(self._position())
+        self._robot.move(
+            franky.JointVelocityMotion(self._velocity, duration=franky.Duration(_VALID_MS)), asynchronous=True
+        )
+
+    def _say(self, sentence: str) -> None:
+        """On standard error, once."""
+        if sentence != self._said:
+            self._said = sentence
+            print(f"franka: {sentence}", file=sys.stderr, flush=True)
 
 
 def _import_franky() -> Any:
