@@ -159,6 +159,30 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """Recompute the commands of a recording and compare them bit for bit."""
+
+    file: _File
+    """The MCAP file of runtime serve --record."""
+    model: Path
+    """The policy file that was served."""
+
+    def run(self) -> int:
+        """Exit status 1 when any command differs."""
+        from runtime.recording.replay import replay
+
+        result = replay(self.file, self.model)
+        for line in result.first:
+            print(line)
+        lost = f", {result.lost} ticks are missing from the recording" if result.lost else ""
+        if result.different:
+            print(f"{result.different} of {result.ticks} commands differ, by {result.max_difference_rad:.1e} rad{lost}")
+        else:
+            print(f"all {result.ticks} commands are the same, bit for bit{lost}")
+        return int(result.different > 0)
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Check this machine: onnxruntime wheels, providers, telemetry, real-time permissions."""
 
@@ -180,6 +204,7 @@ _Command = (
     | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Replay, tyro.conf.subcommand("replay")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 

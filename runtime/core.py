@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -34,6 +35,9 @@ class Core:
         self.reachability = math.nan
         self.within_tolerance = False
         self.reached = False
+        self.on_event: Callable[[str, float, ResolvedGoal | None, int], None] | None = None
+        """Called with GOAL, CANCEL, RESTART or STOP, the time, the goal and its number: what a recording needs besides
+        the ticks themselves."""
         self._idle_reason = Reason.NO_GOAL
         self._expires_s = math.inf
         self._goal_finite = True
@@ -60,12 +64,14 @@ class Core:
         self._goal_finite = is_finite(self._goal_position) and is_finite(self._goal_orientation)
         self._expires_s = now_s + goal.valid_for_s
         self._forget_progress()
+        self._tell("GOAL", now_s)
 
     def cancel_goal(self, *, number: int) -> None:
         """Hold the present target and forget the goal."""
         self.goal, self.goal_number = None, number
         self._idle_reason = Reason.CANCELLED
         self._forget_progress()
+        self._tell("CANCEL", math.nan)
 
     def restart(self, now_s: float) -> None:
         """After a reset of the robot: take the target from the next readings and begin the goal anew."""
@@ -73,10 +79,12 @@ class Core:
         if self.goal is not None:
             self._expires_s = now_s + self.goal.valid_for_s
         self._forget_progress()
+        self._tell("RESTART", now_s)
 
     def stop(self) -> None:
         """Hold the present target for good."""
         self.safety.stop()
+        self._tell("STOP", math.nan)
 
     def step(self, readings: Readings, now_s: float, out: Float64) -> bool:
         """One tick: write joint targets `[J]` rad, policy order, into `out`.
@@ -119,6 +127,10 @@ class Core:
             holds=safety.holds,
             clamped=safety.clamped,
         )
+
+    def _tell(self, name: str, now_s: float) -> None:
+        if self.on_event is not None:
+            self.on_event(name, now_s, self.goal, self.goal_number)
 
     def _forget_progress(self) -> None:
         self.distance_m = self.angle_deg = self.reachability = math.nan

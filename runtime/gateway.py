@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from runtime.display import run_display
 from runtime.goals import GoalRefused, ResolvedGoal, parse_goal, validate_goal
@@ -36,8 +37,15 @@ from runtime.protocol import (
 from runtime.shared_memory import SharedSlots
 from runtime.status import GoalStatus, Reason, State
 from runtime.supervisor import GatewayConfig
+from runtime.telemetry import Ring
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+
+if TYPE_CHECKING:  # both need packages that a server without recording and metrics does not
+    from runtime.metrics import Metrics
+    from runtime.recording.writer import Recorder
+
+_DRAIN_S = 0.05
 
 
 class Gateway:
@@ -135,17 +143,49 @@ async def run(config: GatewayConfig) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin.fileno(), _on_parent_input, finished)
     loop.add_signal_handler(signal.SIGTERM, finished.set)
-    display = asyncio.create_task(run_display(gateway.status, config.display))
+    tasks = [asyncio.create_task(run_display(gateway.status, config.display))]
+    if config.telemetry >= 0:
+        tasks.append(asyncio.create_task(watch(config)))
     await finished.wait()
-    display.cancel()
-    with suppress(asyncio.CancelledError):
-        await display
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
     for server in servers:
         server.close()
     for text in config.addresses:
         path = Address(text).path
         if path is not None:
             path.unlink(missing_ok=True)
+
+
+async def watch(config: GatewayConfig) -> None:
+    """Drain the telemetry into the recording and the metrics until cancelled."""
+    from runtime.metrics import Metrics
+    from runtime.recording.writer import Recorder
+
+    ring = Ring(config.telemetry, len(config.contract.joint_names))
+    recorder = Recorder(config.record, config.contract, config.facts) if config.record else None
+    metrics = Metrics() if config.metrics is not None else None
+    server = metrics.serve(config.metrics) if metrics is not None and config.metrics is not None else None
+    try:
+        while True:
+            _drain(ring, recorder, metrics)
+            await asyncio.sleep(_DRAIN_S)
+    finally:
+        _drain(ring, recorder, metrics)
+        if recorder is not None:
+            recorder.close()
+        if server is not None:
+            server.shutdown()
+
+
+def _drain(ring: Ring, recorder: Recorder | None, metrics: Metrics | None) -> None:
+    records = ring.drain()
+    if recorder is not None:
+        recorder.write(records)
+    if metrics is not None:
+        metrics.update(records, ring.lost)
 
 
 async def _listen(gateway: Gateway, address: Address) -> asyncio.Server:

@@ -20,6 +20,7 @@ from runtime.core import Core
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.latency import Histogram
 from runtime.safety import Readings
+from runtime.telemetry import Telemetry
 
 _WARM_LEAD_NS = 400_000
 
@@ -62,6 +63,7 @@ class Loop:
         *,
         spin_s: float = 0.0,
         warm: bool = True,
+        telemetry: Telemetry | None = None,
     ) -> None:
         joints = len(core.contract.robot.joints)
         self.statistics = LoopStatistics()
@@ -71,6 +73,7 @@ class Loop:
         self._command, self._command_driver_order = np.zeros(joints), np.zeros(joints)
         self._period_ns = round(driver.period_s * 1e9)
         self._spin_ns = round(spin_s * 1e9)
+        self._telemetry = telemetry
         self._warm = warm and self._period_ns > 4 * _WARM_LEAD_NS
         self._servo = driver if isinstance(driver, ServoDriver) else None
         self._recovering = driver if isinstance(driver, RecoveringDriver) else None
@@ -94,22 +97,29 @@ class Loop:
         """One control period."""
         statistics, driver, core = self.statistics, self._driver, self._core
         started = time.perf_counter_ns()
+        lateness = 0 if driver.owns_clock else started - deadline_ns
         if not driver.owns_clock:
-            statistics.lateness.record(started - deadline_ns)
+            statistics.lateness.record(lateness)
         self._exchange.before_tick(core, driver)
         self._read()
+        now_s = driver.now_s()
         if self._recovering is not None and self._recovering.restarts != self._restarts:
             self._restarts = self._recovering.restarts
-            core.restart(driver.now_s())
+            core.restart(now_s)
         before = time.perf_counter_ns()
-        commanding = core.step(self._readings, driver.now_s(), self._command)
-        statistics.step.record(time.perf_counter_ns() - before)
+        commanding = core.step(self._readings, now_s, self._command)
+        step = time.perf_counter_ns() - before
+        statistics.step.record(step)
         if commanding:
             self._order.to_driver(self._command, self._command_driver_order)
             driver.write(self._command_driver_order)
-        statistics.tick.record(time.perf_counter_ns() - started)
+        tick = time.perf_counter_ns() - started
+        statistics.tick.record(tick)
         statistics.ticks += 1
-        self._exchange.after_tick(core, statistics.missed_periods)
+        missed = statistics.missed_periods
+        if self._telemetry is not None:
+            self._telemetry.tick(self._readings, now_s, self._command, commanding, missed, lateness, step, tick)
+        self._exchange.after_tick(core, missed)
 
     def _read(self) -> None:
         measured, readings = self._measured, self._readings

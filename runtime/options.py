@@ -34,6 +34,10 @@ class ServeOptions:
     """Also listen on HOST:PORT of the loopback interface."""
     json: Path | None = None
     """Write the summary here."""
+    record: Path | None = None
+    """Record everything into this MCAP file, for runtime replay, Foxglove and sim2real."""
+    metrics: int | None = None
+    """Serve Prometheus metrics on this port of the loopback interface."""
     realtime: bool = True
     """Try SCHED_FIFO, locked memory and a frozen garbage collector; says what was permitted."""
     priority: int = 50

@@ -22,7 +22,8 @@ from runtime.options import ServeOptions
 from runtime.policy import Policy
 from runtime.protocol import PROTOCOL_VERSION, Address, default_address
 from runtime.shared_memory import SharedSlots
-from runtime.supervisor import DisplayKind, GatewaySupervisor
+from runtime.supervisor import DisplayKind, GatewaySupervisor, Watching
+from runtime.telemetry import Ring, Telemetry
 from sim2real.errors import ShoalError
 
 Summary = dict[str, Any]
@@ -70,9 +71,13 @@ def serve(options: ServeOptions) -> Summary:
         stack.callback(slots.close)
         addresses = _addresses(options)
         display: DisplayKind = "none" if options.quiet else "live" if sys.stdout.isatty() else "plain"
-        supervisor = GatewaySupervisor(policy.contract, slots, addresses, display=display)
+        watching = _watching(options, policy, driver)
+        if watching is not None:
+            stack.callback(watching.ring.close)
+        supervisor = GatewaySupervisor(policy.contract, slots, addresses, display=display, watching=watching)
         exchange = ServerExchange(slots, sequence, supervisor)
-        loop = Loop(driver, core, exchange, spin_s=options.spin_us / 1e6)
+        telemetry = Telemetry(watching.ring, core) if watching is not None else None
+        loop = Loop(driver, core, exchange, spin_s=options.spin_us / 1e6, telemetry=telemetry)
         ending = _Ending(options, driver, exchange)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, ending.on_signal))
@@ -98,6 +103,29 @@ def _addresses(options: ServeOptions) -> list[Address]:
     if options.listen:
         addresses.append(Address(f"tcp://{options.listen}"))
     return addresses
+
+
+def _watching(options: ServeOptions, policy: Policy, driver: Driver) -> Watching | None:
+    """The telemetry ring and its readers, when anyone asked for them; refuses what could not be written or served."""
+    if options.record is None and options.metrics is None:
+        return None
+    if options.record is not None:
+        from runtime.recording.writer import require_writable
+
+        require_writable(options.record)
+    if options.metrics is not None:
+        from runtime.metrics import require_prometheus
+
+        require_prometheus()
+    facts = {
+        "policy": options.model.name,
+        "policy_sha256": policy.file_sha256,
+        "contract_sha256": policy.contract.digest,
+        "driver": driver.description,
+        "stale_after_periods": repr(options.stale_after_periods),
+    }
+    ring = Ring.create(len(policy.contract.joint_names))
+    return Watching(ring, options.record, facts, options.metrics)
 
 
 def _apply_realtime(options: ServeOptions) -> list[realtime.Measure]:

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from runtime.protocol import Address
 from runtime.shared_memory import SharedSlots
+from runtime.telemetry import Ring
 from sim2real.contract import Contract
 
 DisplayKind = Literal["live", "plain", "none"]
@@ -21,7 +24,7 @@ _CHECK_EVERY_S = 0.25
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
 _STABLE_AFTER_S = 10.0
-_END_S = 2.0
+_END_S = 10.0
 
 
 class GatewayConfig(BaseModel):
@@ -34,15 +37,39 @@ class GatewayConfig(BaseModel):
     """Of the shared memory, inherited."""
     addresses: tuple[str, ...]
     display: DisplayKind
+    telemetry: int = -1
+    """Descriptor of the telemetry ring, inherited; -1 when nobody asked for any."""
+    record: Path | None = None
+    """MCAP file to write."""
+    facts: dict[str, str] = {}
+    """What the recording says about its making."""
+    metrics: int | None = None
+    """Port of the Prometheus endpoint."""
     cores: tuple[int, ...] = ()
     """Where it may run; the control process may be pinned to one core."""
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What the gateway makes of the telemetry."""
+
+    ring: Ring
+    record: Path | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    metrics: int | None = None
 
 
 class GatewaySupervisor:
     """The gateway process of one server; it ends with this process, however that ends."""
 
     def __init__(
-        self, contract: Contract, slots: SharedSlots, addresses: list[Address], *, display: DisplayKind
+        self,
+        contract: Contract,
+        slots: SharedSlots,
+        addresses: list[Address],
+        *,
+        display: DisplayKind,
+        watching: Watching | None = None,
     ) -> None:
         for address in addresses:
             address.require_free()
@@ -53,6 +80,10 @@ class GatewaySupervisor:
             descriptor=slots.descriptor,
             addresses=tuple(str(address) for address in addresses),
             display=display,
+            telemetry=watching.ring.descriptor if watching else -1,
+            record=watching.record if watching else None,
+            facts=watching.facts if watching else {},
+            metrics=watching.metrics if watching else None,
             cores=cores,
         )
         self.restarts = 0
@@ -72,7 +103,7 @@ class GatewaySupervisor:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "runtime.gateway"],
             stdin=subprocess.PIPE,
-            pass_fds=[self._config.descriptor],
+            pass_fds=[fd for fd in (self._config.descriptor, self._config.telemetry) if fd >= 0],
         )
         assert self._process.stdin is not None
         # Far below a pipe's buffer, so this never blocks.

@@ -1,0 +1,123 @@
+"""Recompute a recording's commands from its readings and goals, with the same safety layer and policy, bit for bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.core import Core
+from runtime.goals import ResolvedGoal
+from runtime.policy import Policy
+from runtime.recording.reader import Recording, read_recording
+from runtime.recording.schemas import number
+from runtime.safety import Readings
+from sim2real.contract import require_same_interface
+from sim2real.errors import ShoalError
+
+_SHOWN = 5
+
+
+@dataclass
+class Replay:
+    """How a replay compares with what was recorded."""
+
+    ticks: int = 0
+    different: int = 0
+    """Ticks whose command differs in any bit."""
+    max_difference_rad: float = 0.0
+    lost: int = 0
+    """Ticks missing from the recording; the replay takes the recorded command over after each gap."""
+    first: list[str] = field(default_factory=list)
+    """The first few differences, in words."""
+
+
+def replay(path: Path, model: Path) -> Replay:
+    """Replay a recording with a policy file; `ShoalError` when they do not belong together."""
+    recording, policy = read_recording(path), Policy(model)
+    require_same_interface(
+        recording.contract, policy.contract, left_name="the recording", right_name=f"policy {model.name}"
+    )
+    stale = float(recording.facts.get("stale_after_periods", "3"))
+    return _replay(recording, Core(policy, stale_after_periods=stale))
+
+
+def _replay(recording: Recording, core: Core) -> Replay:
+    result, joints = Replay(), len(core.contract.joint_names)
+    readings, out, previous = Readings(joints), np.zeros(joints), 0
+    for topic, message in recording.messages:
+        if topic == "/event":
+            _apply(core, message)
+            continue
+        result.ticks += 1
+        gap = message["tick"] - previous - 1
+        previous = message["tick"]
+        if gap:
+            # What happened in between is unknown: go on from what was commanded at the end of it.
+            result.lost += gap
+            _take_over(core, message)
+            continue
+        _fill(readings, message)
+        commanding = core.step(readings, number(message["now_s"]), out)
+        recorded = np.array([number(x) for x in message["command"]])
+        same = commanding == message["commanding"] and (not commanding or np.array_equal(out, recorded))
+        if not same:
+            _note(result, core, message, out, recorded, commanding)
+    return result
+
+
+def _fill(readings: Readings, message: dict[str, Any]) -> None:
+    names = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation")
+    for name in names:
+        getattr(readings, name)[:] = [number(x) for x in message[name]]
+    readings.time_s = number(message["measured_s"])
+
+
+def _apply(core: Core, message: dict[str, Any]) -> None:
+    count, now_s = message["goal_number"], number(message["now_s"])
+    match message["kind"]:
+        case "goal":
+            goal = ResolvedGoal(
+                id=message["goal_id"],
+                position=tuple(message["position"]),
+                orientation_wxyz=tuple(message["orientation_wxyz"]),
+                position_tolerance_m=message["position_tolerance_m"],
+                angle_tolerance_deg=message["angle_tolerance_deg"],
+                valid_for_s=number(message["valid_for_s"]),
+            )
+            core.set_goal(goal, number=count, now_s=now_s)
+        case "cancel":
+            core.cancel_goal(number=count)
+        case "restart":
+            core.restart(now_s)
+        case "stop":
+            core.stop()
+        case other:
+            raise ShoalError(f"recording: unknown event {other!r}; update Shoal.")
+
+
+def _take_over(core: Core, message: dict[str, Any]) -> None:
+    if message["commanding"]:
+        core.safety.start(np.array([number(x) for x in message["command"]]))
+
+
+def _note(
+    result: Replay, core: Core, message: dict[str, Any], out: np.ndarray, recorded: np.ndarray, commanding: bool
+) -> None:
+    result.different += 1
+    if commanding and message["commanding"]:
+        difference = np.abs(out - recorded)
+        worst = int(np.nanargmax(difference)) if not np.isnan(difference).all() else 0
+        largest = float(difference[worst])
+        result.max_difference_rad = max(result.max_difference_rad, largest if math.isfinite(largest) else math.inf)
+        joint = core.contract.joint_names[worst]
+        said = f"{joint}: {recorded[worst]!r} recorded, {out[worst]!r} recomputed ({largest:.1e} rad)"
+        # Follow the recording, so that one difference is not counted in every tick after it.
+        np.copyto(core.safety.target, recorded)
+    else:
+        said = f"commanding was {message['commanding']}, recomputed {commanding}"
+    if len(result.first) < _SHOWN:
+        result.first.append(f"tick {message['tick']}, {message['reason']}: {said}")

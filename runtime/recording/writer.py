@@ -1,0 +1,139 @@
+"""Writes telemetry records into an MCAP file; a killed process leaves a file that can be read up to its last second."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.recording.schemas import CHANNELS, METADATA, encode, pose, stamp
+from runtime.status import Reason, State
+from runtime.telemetry import Kind
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+
+_CHUNK_BYTES = 64 * 1024
+_WARNING, _INFO = 3, 2
+
+
+def require_mcap() -> Any:
+    """The MCAP writer's module, or one sentence."""
+    try:
+        import mcap.writer
+    except ImportError as error:
+        raise ShoalError(f"--record needs the package mcap: pip install 'shoal[log]' ({error}).") from error
+    return mcap.writer
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a recording that could not be written, before anything moves."""
+    require_mcap()
+    if path.exists():
+        raise ShoalError(f"--record: {path} exists; recordings are never overwritten, choose another name.")
+    try:
+        path.touch()
+    except OSError as error:
+        raise ShoalError(f"--record: cannot write {path}: {error.strerror or error}.") from error
+
+
+class Recorder:
+    """One recording. After a failure to write (a full disk, say) it says so once and writes no more."""
+
+    def __init__(self, path: Path, contract: Contract, facts: dict[str, str]) -> None:
+        self.path, self.failed = path, False
+        self._contract, self._joints = contract, len(contract.joint_names)
+        # Appending: a restarted gateway must not cut off what its predecessor wrote.
+        self._path_in_use = _fresh(path)
+        self._file = self._path_in_use.open("wb")
+        self._writer = require_mcap().Writer(self._file, chunk_size=_CHUNK_BYTES)
+        self._writer.start(profile="", library="shoal")
+        self._writer.add_metadata(METADATA, {"contract": contract.canonical_json, **facts})
+        self._channels: dict[str, int] = {}
+        for topic, (name, schema) in CHANNELS.items():
+            schema_id = self._writer.register_schema(name, "jsonschema", json.dumps(schema).encode())
+            self._channels[topic] = self._writer.register_channel(topic, "json", schema_id)
+        self._state = ""
+
+    def write(self, records: np.ndarray) -> None:
+        """Append records of a `runtime.telemetry.Ring`; never raises."""
+        if self.failed:
+            return
+        try:
+            for record in records:
+                self._write_tick(record) if record["kind"] == Kind.TICK else self._write_event(record)
+            self._file.flush()
+        except (OSError, ValueError) as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Write the index and close; never raises."""
+        try:
+            if not self.failed:
+                self._writer.finish()
+            self._file.close()
+        except (OSError, ValueError) as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self.failed:
+            return
+        self.failed = True
+        print(f"recording  stopped: {self._path_in_use}: {error}; the robot goes on", file=sys.stderr, flush=True)
+
+    def _add(self, topic: str, wall_ns: int, message: dict[str, Any], sequence: int = 0) -> None:
+        self._writer.add_message(self._channels[topic], wall_ns, encode(message), wall_ns, sequence)
+
+    def _write_tick(self, record: Any) -> None:
+        wall_ns, joints = int(record["wall_ns"]), self._joints
+        readings, command = record["readings"].tolist(), record["command"].tolist()
+        position, velocity = readings[:joints], readings[joints : 2 * joints]
+        tool, orientation = readings[2 * joints : 2 * joints + 3], readings[2 * joints + 3 :]
+        state, reason = State(int(record["state"])).label, Reason(int(record["reason"]))
+        message = {
+            "timestamp": stamp(wall_ns), "tick": int(record["tick"]), "now_s": float(record["now_s"]),
+            "measured_s": float(record["measured_s"]), "goal_number": int(record["goal_number"]),
+            "joint_position": position, "joint_velocity": velocity, "end_effector_position": tool,
+            "end_effector_orientation": orientation, "command": command, "commanding": bool(record["commanding"]),
+            "state": state, "reason": reason.name.lower(), "reached": bool(record["reached"]),
+            "within_tolerance": bool(record["within_tolerance"]), "distance_m": float(record["distance_m"]),
+            "angle_deg": float(record["angle_deg"]), "reachability": float(record["reachability"]),
+            "clamped": int(record["clamped"]), "missed_periods": int(record["missed_periods"]),
+            "lateness_us": record["lateness_ns"] / 1e3, "step_us": record["step_ns"] / 1e3,
+            "tick_us": record["tick_ns"] / 1e3,
+        }  # fmt: skip
+        self._add("/tick", wall_ns, message, message["tick"])
+        names = list(self._contract.joint_names)
+        joint_states = {"name": names, "position": position, "velocity": velocity, "command": command}
+        self._add("/joint_states", wall_ns, {"timestamp": stamp(wall_ns)} | joint_states)
+        self._add("/tool_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, tool, orientation))
+        said = f"{state}: {reason.sentence}"
+        if said != self._state:
+            level = _WARNING if state == "hold" else _INFO
+            self._add("/log", wall_ns, {"timestamp": stamp(wall_ns), "level": level, "message": said, "name": "safety"})
+            self._state = said
+
+    def _write_event(self, record: Any) -> None:
+        wall_ns, kind = int(record["wall_ns"]), Kind(int(record["kind"]))
+        message: dict[str, Any] = {
+            "timestamp": stamp(wall_ns), "kind": kind.name.lower(), "now_s": float(record["now_s"]),
+            "goal_number": int(record["goal_number"]),
+        }  # fmt: skip
+        if kind is Kind.GOAL:
+            position, wxyz = record["goal_position"].tolist(), record["goal_orientation_wxyz"].tolist()
+            message |= {"goal_id": bytes(record["goal_id"]).decode(), "position": position, "orientation_wxyz": wxyz}
+            names = ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s")
+            message |= {name: float(record[name]) for name in names}
+            self._add("/goal_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, position, wxyz))
+        self._add("/event", wall_ns, message)
+
+
+def _fresh(path: Path) -> Path:
+    """`path`, or `path` with a number when a gateway before this one has already written there."""
+    candidate, number = path, 1
+    while candidate.exists() and candidate.stat().st_size:
+        number += 1
+        candidate = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return candidate
