@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "sim2real": set[str](),
     "teacher": {"sim2real"},
     "student": {"sim2real", "teacher"},
-    "export": {"sim2real", "student"},
+    "export": {"sim2real", "student", "teacher"},
     "runtime": {"sim2real"},
 }
 ROOMS = {*MAY_IMPORT, "benchmarks", "tests"}
