@@ -17,7 +17,7 @@ import numpy as np
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
 from runtime.safety import Float64, Readings, Safety, is_finite
-from runtime.status import GoalStatus, Reason, State
+from runtime.status import GoalStatus, Reason
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 
 
@@ -36,8 +36,8 @@ class Core:
         self.within_tolerance = False
         self.reached = False
         self.on_event: Callable[[str, float, ResolvedGoal | None, int], None] | None = None
-        """Called with GOAL, CANCEL, RESTART or STOP, the time, the goal and its number: what a recording needs besides
-        the ticks themselves."""
+        """Called with GOAL, CANCEL, RESTART, STOP, ESTOP or RELEASE, the time, the goal and its number: what a
+        recording needs besides the ticks themselves."""
         self._idle_reason = Reason.NO_GOAL
         self._expires_s = math.inf
         self._goal_finite = True
@@ -86,6 +86,18 @@ class Core:
         self.safety.stop()
         self._tell("STOP", math.nan)
 
+    def estop(self) -> None:
+        """Emergency stop: forgets the goal and follows none until `release`."""
+        self.safety.estop()
+        self.goal, self._idle_reason = None, Reason.NO_GOAL
+        self._forget_progress()
+        self._tell("ESTOP", math.nan)
+
+    def release(self) -> None:
+        """End an emergency stop; the next goal is followed again."""
+        self.safety.release()
+        self._tell("RELEASE", math.nan)
+
     def step(self, readings: Readings, now_s: float, out: Float64) -> bool:
         """One tick: write joint targets `[J]` rad, policy order, into `out`.
 
@@ -99,7 +111,7 @@ class Core:
             reason = self._goal_reason(now_s)
             if self.goal is not None:
                 self._track(readings, now_s)
-        if reason is Reason.FOLLOWING and self.safety.state is not State.STOPPED:
+        if reason is Reason.FOLLOWING and not self.safety.latched:
             reason = self._run_policy(readings)
         self.safety.settle(reason)
         if not self.safety.started:

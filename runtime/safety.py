@@ -91,7 +91,8 @@ class Safety:
         """Take the measured joint positions `[J]` rad as target, and leave `stopped`."""
         np.copyto(self.target, measured)
         self.started = True
-        self.state, self.reason = State.IDLE, Reason.NO_GOAL
+        if self.state is not State.ESTOP:
+            self.state, self.reason = State.IDLE, Reason.NO_GOAL
 
     def check(self, readings: Readings, now_s: float) -> Reason:
         """`FOLLOWING` when the readings can be trusted, else why not."""
@@ -126,8 +127,8 @@ class Safety:
 
     def settle(self, reason: Reason) -> None:
         """End a tick: enter the state that `reason` leads to, and count."""
-        if self.state is State.STOPPED:
-            reason = Reason.STOPPED
+        if self.latched:
+            reason = self.reason
         if reason is not self.reason:
             self.transitions += 1
         self.reason, self.state = reason, reason.state
@@ -140,9 +141,24 @@ class Safety:
         """Ticks spent in `hold`."""
         return self.ticks_by_state[State.HOLD]
 
+    @property
+    def latched(self) -> bool:
+        """Stopped or in emergency stop: whatever arrives, no goal is followed."""
+        return self.state in (State.STOPPED, State.ESTOP)
+
     def stop(self) -> None:
-        """Hold the present target until `start`."""
-        self.state, self.reason = State.STOPPED, Reason.STOPPED
+        """Hold the present target until `start`; an emergency stop stays one."""
+        if self.state is not State.ESTOP:
+            self.state, self.reason = State.STOPPED, Reason.STOPPED
+
+    def estop(self) -> None:
+        """Emergency stop, until `release`."""
+        self.state, self.reason = State.ESTOP, Reason.ESTOP
+
+    def release(self) -> None:
+        """End an emergency stop; without one, nothing happens."""
+        if self.state is State.ESTOP:
+            self.state, self.reason = State.IDLE, Reason.NO_GOAL
 
     def counters(self) -> dict[str, int]:
         """Ticks by reason, and the rest, for summaries."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-StateName = Literal["idle", "active", "hold", "stopped"]
+StateName = Literal["idle", "ramp-in", "active", "hold", "damp", "stopped", "estop"]
 
 
 class State(IntEnum):
@@ -21,6 +21,12 @@ class State(IntEnum):
     """Something is wrong: the target stays where it is until that passes."""
     STOPPED = 3
     """Stopped on request: the target stays where it is until a restart."""
+    ESTOP = 4
+    """Emergency stop: as `DAMP`, and no goal is followed or accepted until a person releases it."""
+    RAMP_IN = 5
+    """As `ACTIVE`, at a speed limit that grows to the full one."""
+    DAMP = 6
+    """The target follows the measured joints at limited speed, so that the arm yields and comes to rest."""
 
     @property
     def label(self) -> StateName:
@@ -33,6 +39,9 @@ _LABELS: dict[State, StateName] = {
     State.ACTIVE: "active",
     State.HOLD: "hold",
     State.STOPPED: "stopped",
+    State.ESTOP: "estop",
+    State.RAMP_IN: "ramp-in",
+    State.DAMP: "damp",
 }
 
 
@@ -49,6 +58,7 @@ class Reason(IntEnum):
     READING_STALE = 7
     COMMAND_NOT_FINITE = 8
     STOPPED = 9
+    ESTOP = 10
 
     @property
     def sentence(self) -> str:
@@ -66,6 +76,7 @@ _STATES = {
     Reason.NO_GOAL: State.IDLE,
     Reason.CANCELLED: State.IDLE,
     Reason.STOPPED: State.STOPPED,
+    Reason.ESTOP: State.ESTOP,
 }
 _SENTENCES = {
     Reason.FOLLOWING: "following the goal",
@@ -78,6 +89,7 @@ _SENTENCES = {
     Reason.READING_STALE: "the readings are too old",
     Reason.COMMAND_NOT_FINITE: "the policy's command is not finite",
     Reason.STOPPED: "a stop was requested",
+    Reason.ESTOP: "emergency stop; release it with runtime release",
 }
 
 

@@ -32,6 +32,8 @@ class Kind(IntEnum):
     CANCEL = 2
     RESTART = 3
     STOP = 4
+    ESTOP = 5
+    RELEASE = 6
 
 
 def record_dtype(joints: int) -> np.dtype[np.void]:
