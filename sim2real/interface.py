@@ -113,6 +113,13 @@ def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     return offset.astype(np.float32), scale.astype(np.float32)
 
 
+def joint_position(contract: Contract, observation: Array) -> Array:
+    """The joint positions in an observation, `[..., D]` to `[..., J]` rad: the inverse of what `observe` did to them."""
+    joints = len(contract.robot.joints)
+    offset, scale = _observation_scaling(contract)
+    return observation[..., :joints] / scale[:joints] + offset[:joints]
+
+
 def from_home(contract: Contract, observation: Array) -> Array:
     """How far joints stand from home, `[..., D]` to `[..., J]`, as a share of half their range."""
     joints = contract.robot.joints

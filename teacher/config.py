@@ -115,6 +115,8 @@ class TeacherConfig(Config):
     """Capacity in steps of each environment."""
     eval_every_rounds: Count = 10
     eval_envs: Count = 256
+    video_every_evaluation: bool = False
+    """A video of every evaluation, `videos/round_*.gif`, and not only of the last one, `evaluation.gif`."""
     devices: Annotated[int, Field(ge=0)] = 1
     """Devices that share environments and batch; 0 takes all of every process."""
     checkpoint_every_rounds: Count = 10

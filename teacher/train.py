@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sim2real.backends import make_environment, resolve
-from sim2real.backends.base import Environment
+from sim2real.backends.base import Environment, Rollout
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.evaluation import Score, score
@@ -36,6 +36,7 @@ from teacher.networks import count_parameters
 from teacher.plots import plot_curves
 from teacher.progress import TrainingProgress
 from teacher.run_folder import MetricsLog, RunFolder
+from teacher.video import write_video
 
 _PROCESS_SEED_STRIDE = 7919
 """Between the seeds of the processes of one run, so that their environments differ."""
@@ -181,17 +182,25 @@ class Trainer:
             if log is not None:
                 log.close()
             return None
-        final = self.evaluate()
+        final, rollout = self._evaluation()
         if log is not None:
             log.close()
+            write_video(self.task, rollout, self.folder.path / "evaluation.gif")
             self.folder.write_summary(self._summary(final, time.monotonic() - started))
             rows = self.folder.read_metrics()
             plot_curves(rows, self.folder.path / "curves.png", title=f"teacher, {self.contract.task}")
         return final
 
     def evaluate(self) -> Score:
-        """Success of the deterministic policy on held-out goals."""
-        return evaluate(self.eval_env, self._greedy, self.devices.local(self.state.evaluated_actor))
+        """Success of the deterministic policy on held-out goals; with `video_every_evaluation` also a video of it."""
+        final, rollout = self._evaluation()
+        if self.config.video_every_evaluation and self.devices.is_main:
+            write_video(self.task, rollout, self.folder.path / "videos" / f"round_{self.round:06d}.gif")
+        return final
+
+    def _evaluation(self) -> tuple[Score, Rollout]:
+        rollout = whole_episodes(self.eval_env, self._greedy, self.devices.local(self.state.evaluated_actor))
+        return score(self.contract, rollout), rollout
 
     def _prefill(self) -> None:
         for number in range(self.config.prefill_rollouts):
@@ -296,7 +305,11 @@ class Trainer:
 
 
 def evaluate(env: Environment, apply: Any, params: Any) -> Score:
+    """Success over one whole episode in every environment, from new starts to new goals."""
+    return score(env.contract, whole_episodes(env, apply, params))
+
+
+def whole_episodes(env: Environment, apply: Any, params: Any) -> Rollout:
     """One whole episode in every environment, from new starts to new goals."""
     env.reset()
-    rollout = env.rollout(apply, params, jax.random.key(0), env.contract.timing.episode_steps)
-    return score(env.contract, rollout)
+    return env.rollout(apply, params, jax.random.key(0), env.contract.timing.episode_steps)

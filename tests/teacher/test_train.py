@@ -58,6 +58,7 @@ def test_run_leaves_config_contract_metrics_summary_and_curves(teacher_run: Path
     summary = json.loads((teacher_run / "summary.json").read_text())
     assert summary["contract_sha256"] == contract().digest
     assert (summary["actor_depth"], summary["width"], summary["episodes"]) == (4, 16, 4)
+    assert (teacher_run / "evaluation.gif").is_file()
     assert (teacher_run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any((teacher_run / "tensorboard").iterdir())
 
