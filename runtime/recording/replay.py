@@ -12,11 +12,10 @@ import numpy as np
 from runtime.core import Core
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
-from runtime.recording.reader import Recording, read_recording
-from runtime.recording.schemas import number
 from runtime.safety import Readings
 from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError
+from sim2real.logs import Recording, number, read_recording
 
 _SHOWN = 5
 
@@ -95,6 +94,10 @@ def _apply(core: Core, message: dict[str, Any]) -> None:
             core.restart(now_s)
         case "stop":
             core.stop()
+        case "estop":
+            core.estop()
+        case "release":
+            core.release()
         case other:
             raise ShoalError(f"recording: unknown event {other!r}; update Shoal.")
 

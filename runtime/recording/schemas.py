@@ -69,20 +69,12 @@ CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 """Topic to schema name and JSON schema."""
 
-METADATA = "shoal"
-"""Name of the MCAP metadata record with the contract and what made the recording."""
-
 
 def encode(message: dict[str, Any]) -> bytes:
     """A message as JSON; floats keep every bit."""
     return json.dumps({name: _plain(value) for name, value in message.items()}, allow_nan=False).replace(
         '"__inf__"', "1e999"
     ).replace('"-__inf__"', "-1e999").encode()  # fmt: skip
-
-
-def number(value: float | None) -> float:
-    """A number of a message; null is NaN."""
-    return math.nan if value is None else float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from runtime.recording.schemas import CHANNELS, METADATA, encode, pose, stamp
+from runtime.recording.schemas import CHANNELS, encode, pose, stamp
 from runtime.status import Reason, State
 from runtime.telemetry import Kind
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.logs import METADATA
 
 _CHUNK_BYTES = 64 * 1024
 _WARNING, _INFO = 3, 2

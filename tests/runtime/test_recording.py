@@ -22,12 +22,12 @@ from runtime.goals import GoalPose, validate_goal
 from runtime.loop import Loop
 from runtime.policy import Policy
 from runtime.recording import replay as replaying
-from runtime.recording.reader import Recording, read_recording
-from runtime.recording.schemas import encode, number
+from runtime.recording.schemas import encode
 from runtime.recording.writer import Recorder, require_writable
 from runtime.safety import Readings
 from runtime.telemetry import Kind, Ring, Telemetry
 from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.logs import Recording, number, read_recording
 from sim2real.task import load_task
 from tests.runtime.small_policy import write_policy
 
