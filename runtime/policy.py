@@ -11,16 +11,20 @@ What the inputs and outputs are is said in `sim2real.policy_file`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from runtime.ort import Float32, bind, make_session
+from runtime.ort import Float32, bind, make_session, version
 from sim2real.errors import ShoalError
 from sim2real.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT, input_sizes, read_metadata
 
+Engine = Literal["auto", "onnxruntime", "kernel"]
+"""What computes the policy: ONNX Runtime, a C kernel compiled from the file (`runtime.kernel`), or `auto`, the kernel
+where it can be had and ONNX Runtime elsewhere."""
 GOLDEN_TOLERANCE = 1e-4
 """Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
 
@@ -35,13 +39,14 @@ _WARM_UP_RUNS = 50
 
 
 class Policy:
-    """One ONNX session with arrays bound to it, batch 1.
+    """One ONNX session with arrays bound to it, batch 1, or a kernel that was compared with it.
 
     Raises `ShoalError` when the file cannot be read, is not a policy, has other inputs or outputs than its
-    contract says, or answers its golden inputs differently than the policy that was trained.
+    contract says, or answers its golden inputs differently than the policy that was trained; with the engine
+    `kernel` also when there can be none.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, engine: Engine = "onnxruntime") -> None:
         self.path = Path(path)
         self._session: Any = make_session(self.path)
         self.contract, self.certificate = read_metadata(
@@ -54,7 +59,8 @@ class Policy:
             COMMAND_OUTPUT: np.zeros((1, joints), np.float32),
             REACHABILITY_OUTPUT: np.zeros((1, 1), np.float32),
         }
-        self._binding = bind(self._session, inputs, outputs)
+        self.run: Callable[[], None] = partial(self._session.run_with_iobinding, bind(self._session, inputs, outputs))
+        """One inference from `inputs` to `command` and `reachability`, in place."""
         self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items()}
         """Every graph input, `[size]`, writable; names and units as in the contract."""
         self.command: Float32 = outputs[COMMAND_OUTPUT][0]
@@ -63,6 +69,10 @@ class Policy:
         """`[1]`, probability that the goal is reached within an episode."""
         self.golden_error = self.check_golden()
         """Largest difference to the golden outputs, on this machine."""
+        self.engine = f"onnxruntime {version()}"
+        """What `run` calls, in words."""
+        if engine != "onnxruntime":
+            self._use_kernel(inputs, outputs, required=engine == "kernel")
         for _ in range(_WARM_UP_RUNS):
             self.run()
 
@@ -70,10 +80,6 @@ class Policy:
     def file_sha256(self) -> str:
         """Digest of the file's bytes, for logs."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
-
-    def run(self) -> None:
-        """One inference from `inputs` to `command` and `reachability`, in place."""
-        self._session.run_with_iobinding(self._binding)
 
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Float32]:
         """A batch: every input as `[B, size]`, every output as `[B, size]`; the bound arrays stay untouched."""
@@ -108,6 +114,21 @@ class Policy:
                 "so it must not drive a robot."
             )
         return error_max
+
+    def _use_kernel(self, inputs: dict[str, Float32], outputs: dict[str, Float32], *, required: bool) -> None:
+        from runtime.kernel import Unsupported, make_kernel, require_agreement
+
+        golden = {name: np.asarray(rows, np.float32) for name, rows in self.certificate.golden_inputs.items()}
+        try:
+            kernel = make_kernel(self.path.read_bytes(), inputs, outputs)
+            difference = require_agreement(kernel, self.run, inputs, outputs, golden)
+        except Unsupported as reason:
+            if required:
+                raise ShoalError(f"--engine kernel: no kernel for {self.path}: {reason}.") from reason
+            self.engine += f" (no kernel: {reason})"
+            return
+        self.run = kernel
+        self.engine = f"C kernel, within {difference:.1e} of onnxruntime {version()}"
 
     def _check_graph(self) -> None:
         unknown = [r.name for r in self.contract.readings if r.name not in _KNOWN_READINGS]
