@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Engine = Literal["auto", "onnxruntime", "kernel"]
+"""What computes a policy: ONNX Runtime, a C kernel compiled from the policy file, or `auto`, the kernel where it can be
+had and ONNX Runtime elsewhere. See `runtime.kernel`."""
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,9 @@ class ServeOptions:
 
     model: Path
     """The policy file, written by export-onnx."""
+    engine: Engine = "auto"
+    """auto is a C kernel compiled from the file where that is possible, and ONNX Runtime elsewhere; both are compared
+    at every start."""
     robot: str = "mujoco"
     """mujoco, franka, or MODULE:FACTORY of your own driver."""
     host: str = ""

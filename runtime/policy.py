@@ -14,17 +14,15 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from runtime.options import Engine
 from runtime.ort import Float32, bind, make_session, version
 from sim2real.errors import ShoalError
 from sim2real.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT, input_sizes, read_metadata
 
-Engine = Literal["auto", "onnxruntime", "kernel"]
-"""What computes the policy: ONNX Runtime, a C kernel compiled from the file (`runtime.kernel`), or `auto`, the kernel
-where it can be had and ONNX Runtime elsewhere."""
 GOLDEN_TOLERANCE = 1e-4
 """Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
 
