@@ -70,7 +70,18 @@ def evaluate_commands(
     task: Task, infer: Callable[[dict[str, np.ndarray]], np.ndarray], episodes: int, seed: int
 ) -> tuple[Score, EpisodeErrors, Goals]:
     """One episode of every arm under joint targets `[N, J]` rad that `infer` makes of a policy file's inputs."""
-    contract, env = task.contract, held_out_environment(task, episodes, seed)
+    env = held_out_environment(task, episodes, seed)
+    position, orientation = (goal.copy() for goal in env.goals())
+    rollout = run_episode(env, infer)
+    contract = task.contract
+    return score(contract, rollout), episode_errors(contract, rollout), Goals(position, orientation)
+
+
+def run_episode(env: NativeEnvironment, infer: Callable[[dict[str, np.ndarray]], np.ndarray]) -> Rollout:
+    """The episode that every arm has just begun, under joint targets `[N, J]` rad that `infer` makes of a policy
+    file's inputs.
+    """
+    contract = env.contract
     position, orientation = (goal.copy() for goal in env.goals())
     goal = goal_vector(np, contract, position, orientation)
     scale = np.array(contract.action.scale_rad, np.float32)
@@ -87,8 +98,7 @@ def evaluate_commands(
         row = (observe(np, contract, readings).astype(np.float32), achieved, goal, action, last)
         for column, value in zip(columns, row, strict=True):
             column.append(value)
-    rollout = Rollout(*(np.stack(column) for column in columns))
-    return score(contract, rollout), episode_errors(contract, rollout), Goals(position, orientation)
+    return Rollout(*(np.stack(column) for column in columns))
 
 
 @dataclass(frozen=True)
