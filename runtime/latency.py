@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 import numpy as np
+from typing_extensions import TypedDict  # pydantic reads typing's own only from Python 3.12 on
 
 _BIN_NS = 1_000
 _BINS = 50_000
