@@ -18,18 +18,25 @@ from runtime.protocol import (
     Accepted,
     Address,
     CancelRequest,
+    DescribeRequest,
+    DescriptionReply,
     ErrorReply,
+    EstopRequest,
     GoalRequest,
     Message,
     Refused,
+    ReleaseRequest,
     Reply,
     StatusReply,
     StatusRequest,
     StopRequest,
+    TelemetryReply,
+    TelemetryRequest,
     default_address,
     encode,
     parse_reply,
 )
+from runtime.snapshot import Snapshot
 from runtime.status import GoalStatus, Reason
 from sim2real.errors import ShoalError
 
@@ -73,6 +80,14 @@ class Client:
         """Forget the goal and hold position."""
         return self._status_after(CancelRequest())
 
+    def estop(self) -> GoalStatus:
+        """Emergency stop: drop the goal and follow none until `release`."""
+        return self._status_after(EstopRequest())
+
+    def release(self) -> GoalStatus:
+        """End an emergency stop; the robot stays where it is until the next goal."""
+        return self._status_after(ReleaseRequest())
+
     def stop(self) -> None:
         """Hold position and end the server."""
         reply = self._exchange(StopRequest())
@@ -85,6 +100,20 @@ class Client:
         if not isinstance(reply, StatusReply):
             raise ShoalError(f"client: the server answered {reply.type} to status.")
         return reply.status
+
+    def telemetry(self) -> Snapshot:
+        """Readings, targets, poses and latencies of the latest control tick."""
+        reply = self._exchange(TelemetryRequest())
+        if not isinstance(reply, TelemetryReply):
+            raise ShoalError(f"client: the server answered {reply.type} to telemetry.")
+        return reply.telemetry
+
+    def describe(self) -> DescriptionReply:
+        """The contract and what is served."""
+        reply = self._exchange(DescribeRequest())
+        if not isinstance(reply, DescriptionReply):
+            raise ShoalError(f"client: the server answered {reply.type} to describe.")
+        return reply
 
     def wait_until_reached(self, timeout_s: float) -> GoalStatus:
         """Poll until the goal is reached, replaced or expired, or `timeout_s` is over; `reached` says which.

@@ -77,6 +77,7 @@ class ServerExchange:
         self._slots, self._supervisor = slots, supervisor
         self.sequence = sequence
         self.stop_requested = False
+        self._estop = self._release = 0
 
     def before_tick(self, core: Core, driver: Driver) -> None:
         """Latest goal wins."""
@@ -104,6 +105,7 @@ class ServerExchange:
         self.sequence.abandon()
         self.stop_requested = self.stop_requested or bool(record["stop"])
         number = int(record["number"])
+        self._emergency(int(record["estop"]), int(record["release"]), core)
         if not record["active"]:
             core.cancel_goal(number=number)
             return
@@ -119,3 +121,11 @@ class ServerExchange:
         )
         core.set_goal(goal, number=number, now_s=driver.now_s())
         driver.show_goal(goal)
+
+    def _emergency(self, estop: int, release: int, core: Core) -> None:
+        """Take both in the order in which they were asked for."""
+        if estop > self._estop:
+            core.estop()
+        if release > self._release and release > estop:
+            core.release()
+        self._estop, self._release = estop, release

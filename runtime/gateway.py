@@ -14,7 +14,9 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Any, Literal
+
+import numpy as np
 
 from runtime.display import run_display
 from runtime.goals import GoalRefused, ResolvedGoal, parse_goal, validate_goal
@@ -23,14 +25,20 @@ from runtime.protocol import (
     Accepted,
     Address,
     CancelRequest,
+    DescribeRequest,
+    DescriptionReply,
     ErrorReply,
+    EstopRequest,
     GoalRequest,
     Message,
     Refused,
+    ReleaseRequest,
     Request,
     StatusReply,
     StatusRequest,
     StopRequest,
+    TelemetryReply,
+    TelemetryRequest,
     encode,
     parse_request,
 )
@@ -38,22 +46,20 @@ from runtime.shared_memory import SharedSlots
 from runtime.status import GoalStatus, Reason, State
 from runtime.supervisor import GatewayConfig
 from runtime.telemetry import Ring
+from runtime.watch import Watch
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
-if TYPE_CHECKING:  # both need packages that a server without recording and metrics does not
-    from runtime.metrics import Metrics
-    from runtime.recording.writer import Recorder
-
-_DRAIN_S = 0.05
+_ESTOP = "the robot is in emergency stop; release it first (runtime release)."
 
 
 class Gateway:
     """Answers requests; see `runtime.protocol` for the messages."""
 
-    def __init__(self, contract: Contract, slots: SharedSlots) -> None:
-        self._contract = contract
-        self._slots = slots
+    def __init__(
+        self, contract: Contract, slots: SharedSlots, watch: Watch, *, facts: dict[str, str] | None = None
+    ) -> None:
+        self._contract, self._slots, self._watch, self._facts = contract, slots, watch, facts or {}
         self._slots.goal.read()
         self._slots.status.read()
 
@@ -65,13 +71,23 @@ class Gateway:
                     goal = validate_goal(self._contract, parse_goal(request.goal), time.time())
                 except GoalRefused as error:
                     return Refused(reason=str(error))
+                if self._in_emergency():
+                    return Refused(reason=_ESTOP)
                 return Accepted(id=goal.id, number=self._publish(goal))
             case CancelRequest():
                 return Accepted(number=self._publish(None))
             case StopRequest():
                 return Accepted(number=self._publish(None, stop=True))
+            case EstopRequest():
+                return Accepted(number=self._publish(None, mark="estop"))
+            case ReleaseRequest():
+                return Accepted(number=self._publish(None, mark="release"))
             case StatusRequest():
                 return StatusReply(status=self.status())
+            case TelemetryRequest():
+                return TelemetryReply(telemetry=self._watch.snapshot(self.status(), self._goal_pose()))
+            case DescribeRequest():
+                return DescriptionReply(contract=self._contract, facts=self._facts)
 
     def status(self) -> GoalStatus:
         """What the control loop wrote last."""
@@ -98,13 +114,25 @@ class Gateway:
             age_s=max(0.0, (time.monotonic_ns() - int(record["written_ns"])) / 1e9) if record["written_ns"] else 0.0,
         )
 
-    def _publish(self, goal: ResolvedGoal | None, *, stop: bool = False) -> int:
+    def _in_emergency(self) -> bool:
+        record = self._slots.goal.value[0]
+        return int(record["estop"]) > int(record["release"]) or self.status().state == "estop"
+
+    def _goal_pose(self) -> tuple[np.ndarray, np.ndarray] | None:
+        record = self._slots.goal.value[0]
+        return (record["position"], record["orientation_wxyz"]) if record["active"] else None
+
+    def _publish(
+        self, goal: ResolvedGoal | None, *, stop: bool = False, mark: Literal["estop", "release"] | None = None
+    ) -> int:
         slot = self._slots.goal
         record = slot.value[0]
         number = int(record["number"]) + 1
         record["number"], record["written_ns"] = number, time.monotonic_ns()
         record["active"] = goal is not None
         record["stop"] = bool(record["stop"]) or stop
+        if mark is not None:
+            record[mark] = number
         if goal is not None:
             record["id"] = goal.id.encode()
             for field in ("position", "orientation_wxyz", "position_tolerance_m", "angle_tolerance_deg", "valid_for_s"):
@@ -137,15 +165,14 @@ class Gateway:
 
 async def run(config: GatewayConfig) -> None:
     """Listen on every address until standard input ends."""
-    gateway = Gateway(config.contract, SharedSlots(config.descriptor))
+    watch, metrics = _watch(config)
+    gateway = Gateway(config.contract, SharedSlots(config.descriptor), watch, facts=config.facts)
     servers = [await _listen(gateway, Address(text)) for text in config.addresses]
     finished = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin.fileno(), _on_parent_input, finished)
     loop.add_signal_handler(signal.SIGTERM, finished.set)
-    tasks = [asyncio.create_task(run_display(gateway.status, config.display))]
-    if config.telemetry >= 0:
-        tasks.append(asyncio.create_task(watch(config)))
+    tasks = [asyncio.create_task(run_display(gateway.status, config.display)), asyncio.create_task(watch.run())]
     await finished.wait()
     for task in tasks:
         task.cancel()
@@ -153,39 +180,28 @@ async def run(config: GatewayConfig) -> None:
             await task
     for server in servers:
         server.close()
+    if metrics is not None:
+        metrics.shutdown()
     for text in config.addresses:
         path = Address(text).path
         if path is not None:
             path.unlink(missing_ok=True)
 
 
-async def watch(config: GatewayConfig) -> None:
-    """Drain the telemetry into the recording and the metrics until cancelled."""
-    from runtime.metrics import Metrics
-    from runtime.recording.writer import Recorder
-
+def _watch(config: GatewayConfig) -> tuple[Watch, Any]:
+    """The telemetry's readers, and the server of the metrics if there is one."""
     ring = Ring(config.telemetry, len(config.contract.joint_names))
-    recorder = Recorder(config.record, config.contract, config.facts) if config.record else None
-    metrics = Metrics() if config.metrics is not None else None
-    server = metrics.serve(config.metrics) if metrics is not None and config.metrics is not None else None
-    try:
-        while True:
-            _drain(ring, recorder, metrics)
-            await asyncio.sleep(_DRAIN_S)
-    finally:
-        _drain(ring, recorder, metrics)
-        if recorder is not None:
-            recorder.close()
-        if server is not None:
-            server.shutdown()
+    recorder = metrics = server = None
+    if config.record is not None:
+        from runtime.recording.writer import Recorder
 
+        recorder = Recorder(config.record, config.contract, config.facts)
+    if config.metrics is not None:
+        from runtime.metrics import Metrics
 
-def _drain(ring: Ring, recorder: Recorder | None, metrics: Metrics | None) -> None:
-    records = ring.drain()
-    if recorder is not None:
-        recorder.write(records)
-    if metrics is not None:
-        metrics.update(records, ring.lost)
+        metrics = Metrics()
+        server = metrics.serve(config.metrics)
+    return Watch(ring, config.contract, recorder=recorder, metrics=metrics), server
 
 
 async def _listen(gateway: Gateway, address: Address) -> asyncio.Server:

@@ -3,10 +3,14 @@
 One JSON object per line, at most 64 KiB, UTF-8, both ways; one reply per request, in order. Every message
 carries `v`, the protocol version.
 
-    {"v":1,"type":"goal","goal":{"position":[0.5,0.1,0.4]}}   ->  accepted | refused
-    {"v":1,"type":"cancel"}                                    ->  accepted
-    {"v":1,"type":"stop"}                                      ->  accepted
-    {"v":1,"type":"status"}                                    ->  status
+    {"v":2,"type":"goal","goal":{"position":[0.5,0.1,0.4]}}   ->  accepted | refused
+    {"v":2,"type":"cancel"}                                    ->  accepted
+    {"v":2,"type":"stop"}                                      ->  accepted
+    {"v":2,"type":"estop"}                                     ->  accepted
+    {"v":2,"type":"release"}                                   ->  accepted
+    {"v":2,"type":"status"}                                    ->  status
+    {"v":2,"type":"telemetry"}                                 ->  telemetry
+    {"v":2,"type":"describe"}                                  ->  description
     anything else                                              ->  error
 """
 
@@ -21,10 +25,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from runtime.goals import first_problem
+from runtime.snapshot import Snapshot
 from runtime.status import GoalStatus
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 64 * 1024
 _MAX_UNIX_PATH = 100
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -35,7 +41,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    v: Literal[1] = 1
+    v: Literal[2] = 2
 
 
 class GoalRequest(Message):
@@ -63,6 +69,30 @@ class StopRequest(Message):
     type: Literal["stop"] = "stop"
 
 
+class EstopRequest(Message):
+    """Emergency stop: latches until a release; anyone may ask for it."""
+
+    type: Literal["estop"] = "estop"
+
+
+class ReleaseRequest(Message):
+    """End the emergency stop."""
+
+    type: Literal["release"] = "release"
+
+
+class TelemetryRequest(Message):
+    """Ask for the latest readings, targets and latencies."""
+
+    type: Literal["telemetry"] = "telemetry"
+
+
+class DescribeRequest(Message):
+    """Ask what is being served."""
+
+    type: Literal["describe"] = "describe"
+
+
 class Accepted(Message):
     """The request reached the control loop's memory; status shows `number` once the loop has taken it."""
 
@@ -85,6 +115,22 @@ class StatusReply(Message):
     status: GoalStatus
 
 
+class TelemetryReply(Message):
+    """The latest tick."""
+
+    type: Literal["telemetry"] = "telemetry"
+    telemetry: Snapshot
+
+
+class DescriptionReply(Message):
+    """What is being served."""
+
+    type: Literal["description"] = "description"
+    contract: Contract
+    facts: dict[str, str]
+    """Policy file and its digest, driver, options."""
+
+
 class ErrorReply(Message):
     """The request could not be understood; after an oversized one the connection is closed."""
 
@@ -92,8 +138,14 @@ class ErrorReply(Message):
     reason: str
 
 
-Request = Annotated[GoalRequest | StatusRequest | CancelRequest | StopRequest, Field(discriminator="type")]
-Reply = Annotated[Accepted | Refused | StatusReply | ErrorReply, Field(discriminator="type")]
+Request = Annotated[
+    GoalRequest | StatusRequest | TelemetryRequest | DescribeRequest
+    | CancelRequest | StopRequest | EstopRequest | ReleaseRequest,
+    Field(discriminator="type"),
+]  # fmt: skip
+Reply = Annotated[
+    Accepted | Refused | StatusReply | TelemetryReply | DescriptionReply | ErrorReply, Field(discriminator="type")
+]
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 

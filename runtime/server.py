@@ -60,7 +60,7 @@ def serve(options: ServeOptions) -> Summary:
     """
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
-    policy = Policy(options.model)
+    policy = Policy(options.model, engine=options.engine)
     robot_options = DriverOptions(options.mjcf, options.speed, options.host, options.recover_reflexes)
     driver = open_driver(options.robot, policy.contract, robot_options)
     with ExitStack() as stack:
@@ -72,11 +72,10 @@ def serve(options: ServeOptions) -> Summary:
         addresses = _addresses(options)
         display: DisplayKind = "none" if options.quiet else "live" if sys.stdout.isatty() else "plain"
         watching = _watching(options, policy, driver)
-        if watching is not None:
-            stack.callback(watching.ring.close)
+        stack.callback(watching.ring.close)
         supervisor = GatewaySupervisor(policy.contract, slots, addresses, display=display, watching=watching)
         exchange = ServerExchange(slots, sequence, supervisor)
-        telemetry = Telemetry(watching.ring, core) if watching is not None else None
+        telemetry = Telemetry(watching.ring, core)
         loop = Loop(driver, core, exchange, spin_s=options.spin_us / 1e6, telemetry=telemetry)
         ending = _Ending(options, driver, exchange)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -105,10 +104,8 @@ def _addresses(options: ServeOptions) -> list[Address]:
     return addresses
 
 
-def _watching(options: ServeOptions, policy: Policy, driver: Driver) -> Watching | None:
-    """The telemetry ring and its readers, when anyone asked for them; refuses what could not be written or served."""
-    if options.record is None and options.metrics is None:
-        return None
+def _watching(options: ServeOptions, policy: Policy, driver: Driver) -> Watching:
+    """The telemetry ring and its readers; refuses what could not be written or served."""
     if options.record is not None:
         from runtime.recording.writer import require_writable
 
@@ -146,7 +143,7 @@ def _report(options: ServeOptions, policy: Policy, driver: Driver, addresses: li
         f"golden vectors within {policy.golden_error:.1e}\n"
         f"robot      {driver.description}, {len(contract.robot.joints)} joints, the contract's robot\n"
         f"loop       {1 / driver.period_s:g} Hz, control period {contract.timing.control_dt_s:g} s, "
-        f"onnxruntime {ort.version()}, {telemetry}\n"
+        f"{policy.engine}, {telemetry}\n"
         f"listening  {', '.join(str(address) for address in addresses)}, protocol {PROTOCOL_VERSION}",
         flush=True,
     )

@@ -29,6 +29,8 @@ GOAL_DTYPE = np.dtype(
         ("number", np.uint64),
         ("written_ns", np.int64),
         ("stop", np.uint8),
+        ("estop", np.uint64),
+        ("release", np.uint64),
         ("active", np.uint8),
         ("id", "S32"),
         ("position", np.float64, 3),
@@ -38,7 +40,8 @@ GOAL_DTYPE = np.dtype(
         ("valid_for_s", np.float64),
     ]
 )
-"""Gateway to loop. `written_ns` is the system's monotonic clock; `active` 0 means cancelled; `stop` stays 1."""
+"""Gateway to loop. `written_ns` is the system's monotonic clock; `active` 0 means cancelled; `stop` stays 1;
+`estop` and `release` are the numbers of the latest such requests."""
 
 STATUS_DTYPE = np.dtype(
     [

@@ -37,12 +37,12 @@ class GatewayConfig(BaseModel):
     """Of the shared memory, inherited."""
     addresses: tuple[str, ...]
     display: DisplayKind
-    telemetry: int = -1
-    """Descriptor of the telemetry ring, inherited; -1 when nobody asked for any."""
+    telemetry: int
+    """Descriptor of the telemetry ring, inherited."""
     record: Path | None = None
     """MCAP file to write."""
     facts: dict[str, str] = {}
-    """What the recording says about its making."""
+    """What is served: policy file and digests, driver, options; also kept in the recording."""
     metrics: int | None = None
     """Port of the Prometheus endpoint."""
     cores: tuple[int, ...] = ()
@@ -69,7 +69,7 @@ class GatewaySupervisor:
         addresses: list[Address],
         *,
         display: DisplayKind,
-        watching: Watching | None = None,
+        watching: Watching,
     ) -> None:
         for address in addresses:
             address.require_free()
@@ -80,10 +80,10 @@ class GatewaySupervisor:
             descriptor=slots.descriptor,
             addresses=tuple(str(address) for address in addresses),
             display=display,
-            telemetry=watching.ring.descriptor if watching else -1,
-            record=watching.record if watching else None,
-            facts=watching.facts if watching else {},
-            metrics=watching.metrics if watching else None,
+            telemetry=watching.ring.descriptor,
+            record=watching.record,
+            facts=watching.facts,
+            metrics=watching.metrics,
             cores=cores,
         )
         self.restarts = 0
@@ -103,7 +103,7 @@ class GatewaySupervisor:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "runtime.gateway"],
             stdin=subprocess.PIPE,
-            pass_fds=[fd for fd in (self._config.descriptor, self._config.telemetry) if fd >= 0],
+            pass_fds=[self._config.descriptor, self._config.telemetry],
         )
         assert self._process.stdin is not None
         # Far below a pipe's buffer, so this never blocks.

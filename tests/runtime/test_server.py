@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest
 from runtime.client import Client
 from runtime.goals import GoalPose, GoalRefused
 from runtime.protocol import MAX_LINE_BYTES
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 REACHABLE = GoalPose(position=(0.45, 0.1, 0.45), id="near")
@@ -129,6 +131,38 @@ def test_malformed_and_oversized_messages_do_no_harm(server: Server) -> None:
     output = server.output()
     assert server.process.returncode == 0, output
     assert server.summary()["ended_by"] == "stop request"
+
+
+def test_emergency_stop_over_the_socket(server: Server) -> None:
+    with server.client() as client:
+        client.send_goal(REACHABLE)
+        assert client.estop().state == "estop"
+        with pytest.raises(GoalRefused, match="emergency stop"):
+            client.send_goal(REACHABLE)
+        # A command line of its own, as a bystander would use.
+        released = subprocess.run(
+            [sys.executable, "-m", "runtime.cli", "release", "--address", str(server.socket)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "estop" not in released.stdout
+        assert client.send_goal(REACHABLE).state in ("active", "ramp-in")
+        assert client.wait_until_reached(20).reached
+
+
+def test_telemetry_over_the_socket(server: Server, contract: Contract) -> None:
+    with server.client() as client:
+        client.send_goal(REACHABLE)
+        client.wait_until_reached(20)
+        seen = client.telemetry()
+        assert seen.joint_names == contract.joint_names
+        assert len(seen.joint_position) == len(seen.joint_position_target) == len(contract.joint_names)
+        assert seen.goal_position == REACHABLE.position
+        tool = [value or math.nan for value in seen.end_effector_position]
+        assert math.dist(tool, REACHABLE.position) < 0.05
+        assert seen.tick_time.count > 5
+        assert client.describe().contract == contract
 
 
 def test_tcp_on_the_loopback_interface(policy_path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""`runtime policy-server`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ServePolicy:
+    """Answer readings with commands, for people who keep their own control loop."""
+
+    model: Path
+    """The policy file, written by export-onnx."""
+    socket: Path | None = None
+    """Unix socket to listen on; a private path of this user if not given."""
+    websocket: str | None = None
+    """Also listen on HOST:PORT, for openpi's clients. Loopback only, unless there is a token."""
+    token_file: Path | None = None
+    """File whose first line clients of the websocket must send as their API key."""
+    stale_after_periods: float = 3.0
+    """Readings older than this many control periods are answered by a hold."""
+    realtime: bool = True
+    """Try SCHED_FIFO, locked memory and a frozen garbage collector; says what was permitted."""
+    priority: int = 40
+    """SCHED_FIFO priority, below a control loop's."""
+    cpu: int | None = None
+    """Pin the server to this core."""
+
+    def run(self) -> int:
+        """Exit status 0 after SIGTERM or SIGINT."""
+        from runtime.remote.serve import serve
+
+        serve(self)
+        return 0

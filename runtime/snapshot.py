@@ -1,0 +1,56 @@
+"""What clients see of the robot: the readings, targets and latencies of the latest control tick."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from runtime.status import GoalStatus
+
+Numbers = tuple[float | None, ...]
+"""None stands for a number that is not finite."""
+
+
+class Latency(BaseModel):
+    """Microseconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+
+
+class Snapshot(BaseModel):
+    """One control tick. Joint arrays in the order of `joint_names`; everything is empty before the first tick."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: GoalStatus
+    tick: int = 0
+    now_s: float | None = None
+    """The driver's clock."""
+    stamp: float = 0.0
+    """Unix time of the tick, s."""
+    frame: str
+    """Of the poses below."""
+    joint_names: tuple[str, ...]
+    joint_position: Numbers = ()
+    """Measured, rad."""
+    joint_velocity: Numbers = ()
+    """Measured, rad/s."""
+    joint_position_target: Numbers = ()
+    """Commanded, rad; empty while nothing is commanded."""
+    end_effector_position: Numbers = ()
+    """Measured, m."""
+    end_effector_orientation_wxyz: Numbers = ()
+    goal_position: Numbers = ()
+    """m; empty without a goal."""
+    goal_orientation_wxyz: Numbers = ()
+    lateness: Latency
+    """Wake-up after the deadline, of all ticks since this gateway started."""
+    step: Latency
+    """Readings to command."""
+    tick_time: Latency
+    """The whole tick."""
