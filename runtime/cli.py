@@ -13,6 +13,7 @@ from runtime.commands.doctor import Doctor
 from runtime.commands.estop import Estop
 from runtime.commands.goal import Goal
 from runtime.commands.inspect import Inspect
+from runtime.commands.policy_server import ServePolicy
 from runtime.commands.release import Release
 from runtime.commands.replay import Replay
 from runtime.commands.serve import Serve
@@ -33,6 +34,7 @@ _Command = (
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[ServePolicy, subcommand("policy-server")]
 )
 
 

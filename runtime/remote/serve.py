@@ -1,0 +1,80 @@
+"""`runtime policy-server`: policy, sockets and signals put together."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from runtime import realtime
+from runtime.commands.policy_server import ServePolicy
+from runtime.policy import Policy
+from runtime.remote.client import default_socket
+from runtime.remote.layout import VERSION
+from runtime.remote.server import Listener, PacketListener, PolicyServer
+from runtime.remote.session import Session
+from sim2real.errors import ShoalError
+
+
+def serve(options: ServePolicy) -> None:
+    """Serve until SIGTERM or SIGINT; raises `ShoalError` when policy or addresses do not fit."""
+    policy = Policy(options.model)
+    make_session = partial(Session, policy, stale_after_periods=options.stale_after_periods)
+    make_session()  # so that wrong options are refused before anyone connects
+    ended: list[int] = []
+    with ExitStack() as stack:
+        listeners, addresses = _listen(options, make_session)
+        server = PolicyServer(policy, listeners)
+        stack.callback(server.close)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))
+        contract = policy.contract
+        print(f"policy     {options.model.name}: task {contract.task}, contract {contract.digest[:12]}")
+        print("realtime   " + "; ".join(str(measure) for measure in _apply_realtime(options)))
+        stack.callback(realtime.release)
+        print(f"listening  {', '.join(addresses)}, protocol {VERSION}", flush=True)
+        server.run(lambda: bool(ended))
+    print(f"ended by {signal.Signals(ended[0]).name}", flush=True)
+
+
+def _listen(options: ServePolicy, make_session: partial[Session]) -> tuple[list[Listener], list[str]]:
+    path = options.socket or default_socket()
+    listeners: list[Listener] = [PacketListener(path, make_session)]
+    addresses = [f"unix://{path}"]
+    if options.websocket is not None:
+        try:
+            websocket = _websocket(options, options.websocket, make_session)
+        except ShoalError:
+            listeners[0].close()
+            raise
+        listeners.append(websocket)
+        addresses.append(f"ws://{options.websocket.rpartition(':')[0]}:{websocket.listening.getsockname()[1]}")
+    return listeners, addresses
+
+
+def _websocket(options: ServePolicy, address: str, make_session: partial[Session]) -> Listener:
+    try:
+        from runtime.remote.websocket import WebsocketListener
+    except ImportError as error:
+        raise ShoalError(f"--websocket needs more packages: pip install 'shoal[remote]' ({error}).") from error
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ShoalError(f"--websocket: {address!r} is not HOST:PORT.")
+    token = _read_token(options.token_file) if options.token_file is not None else ""
+    return WebsocketListener(host.strip("[]"), int(port), make_session, token=token)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = path.read_text().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShoalError(f"--token-file: cannot read {path}: {error}.") from error
+    if not token:
+        raise ShoalError(f"--token-file: the first line of {path} is empty; write the token there.")
+    return token
+
+
+def _apply_realtime(options: ServePolicy) -> list[realtime.Measure]:
+    priority = options.priority if options.realtime else None
+    return realtime.apply(realtime.RealtimeOptions(priority, options.cpu, lock_memory=options.realtime))
