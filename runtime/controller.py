@@ -26,7 +26,8 @@ from runtime.core import Core
 from runtime.goals import GoalPose, validate_goal
 from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate
 from runtime.policy import Policy
-from runtime.safety import Readings
+from runtime.safety import Readings, SafetyConfig
+from runtime.safety.geometry import guard_for
 from runtime.status import GoalStatus
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -39,7 +40,8 @@ class Controller:
     """Turns the state of a simulated robot into servo targets that move its tool to a goal pose.
 
     `policy` is a policy file or a loaded `Policy`. `model` is only needed when `data.model` does not exist.
-    `stale_after_periods` is the age, in control periods, beyond which readings are refused.
+    `safety` sets limits and fault responses; its workspace and self-collision rules use the geometry of `data`'s
+    model. `stale_after_periods` overrides its age, in control periods, beyond which readings are refused.
     Without a goal the robot holds the position in which it was first seen.
     """
 
@@ -48,10 +50,11 @@ class Controller:
         policy: str | Path | Policy,
         *,
         model: mujoco.MjModel | None = None,
-        stale_after_periods: float = 3.0,
+        safety: SafetyConfig | None = None,
+        stale_after_periods: float | None = None,
     ) -> None:
         loaded = policy if isinstance(policy, Policy) else Policy(policy)
-        self._core = Core(loaded, stale_after_periods=stale_after_periods)
+        self._core = Core(loaded, safety=safety, stale_after_periods=stale_after_periods)
         joints = len(loaded.contract.robot.joints)
         self._readings = Readings(joints)
         self._previous, self._new, self._between = np.zeros(joints), np.zeros(joints), np.zeros(joints)
@@ -92,6 +95,14 @@ class Controller:
     def stop(self) -> None:
         """Hold position whatever goals arrive, until `reset`."""
         self._core.stop()
+
+    def estop(self) -> None:
+        """Emergency stop: the arm yields and comes to rest, and no goal is followed until `release`."""
+        self._core.estop()
+
+    def release(self) -> None:
+        """End an emergency stop; the robot stays where it is until the next goal."""
+        self._core.release()
 
     def reset(self) -> None:
         """Begin anew at the next `step`: targets from the measured joints, a control tick at once, goal kept.
@@ -150,6 +161,7 @@ class Controller:
         if self._robot is None or self._robot.model is not model:
             require_rate(model.opt.timestep, self.contract)
             self._robot = MujocoRobot(model, self.contract)
+            self._core.safety.guard = guard_for(model, self.contract, self._core.safety.config)
             self._control = np.zeros(model.nu)
         self._data = data
         self._now_s = data.time

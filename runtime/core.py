@@ -16,18 +16,29 @@ import numpy as np
 
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
-from runtime.safety import Float64, Readings, Safety, is_finite
+from runtime.safety import Float64, Guard, Readings, Safety, SafetyConfig, is_finite
 from runtime.status import GoalStatus, Reason
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 
 
 class Core:
-    """Policy, safety and the progress towards one goal."""
+    """Policy, safety and the progress towards one goal.
 
-    def __init__(self, policy: Policy, *, stale_after_periods: float = 3.0) -> None:
+    `stale_after_periods` overrides the one in `safety`; `guard` judges commands by the robot's geometry.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        safety: SafetyConfig | None = None,
+        stale_after_periods: float | None = None,
+        guard: Guard | None = None,
+    ) -> None:
         self.policy = policy
         self.contract = policy.contract
-        self.safety = Safety.of(policy.contract, stale_after_periods=stale_after_periods)
+        settings = (safety or SafetyConfig()).with_stale_after(stale_after_periods)
+        self.safety = Safety(policy.contract, settings, guard=guard)
         self.goal: ResolvedGoal | None = None
         self.goal_number = 0
         self.distance_m = math.nan
@@ -75,7 +86,7 @@ class Core:
 
     def restart(self, now_s: float) -> None:
         """After a reset of the robot: take the target from the next readings and begin the goal anew."""
-        self.safety.started = False
+        self.safety.restart()
         if self.goal is not None:
             self._expires_s = now_s + self.goal.valid_for_s
         self._forget_progress()
@@ -111,7 +122,7 @@ class Core:
             reason = self._goal_reason(now_s)
             if self.goal is not None:
                 self._track(readings, now_s)
-        if reason is Reason.FOLLOWING and not self.safety.latched:
+        if reason is Reason.FOLLOWING and self.safety.may_follow:
             reason = self._run_policy(readings)
         self.safety.settle(reason)
         if not self.safety.started:

@@ -47,6 +47,7 @@ class MujocoRobot:
         addresses = self.addresses
         np.take(data.qpos, addresses.qpos, out=out.joint_position, mode="clip")
         np.take(data.qvel, addresses.dof, out=out.joint_velocity, mode="clip")
+        np.take(data.qfrc_actuator, addresses.dof, out=out.joint_effort, mode="clip")
         np.copyto(out.end_effector_position, data.site_xpos[addresses.site])
         mujoco.mju_mat2Quat(self._quaternion, data.site_xmat[addresses.site])
         np.copyto(out.end_effector_orientation, self._quaternion)

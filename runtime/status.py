@@ -59,6 +59,14 @@ class Reason(IntEnum):
     COMMAND_NOT_FINITE = 8
     STOPPED = 9
     ESTOP = 10
+    READING_OUT_OF_ORDER = 11
+    READING_FROZEN = 12
+    CLOCK_JUMPED = 13
+    EFFORT_TOO_HIGH = 14
+    NOT_TRACKING = 15
+    TOOL_OUTSIDE = 16
+    SELF_COLLISION = 17
+    OVERRUNS = 18
 
     @property
     def sentence(self) -> str:
@@ -70,6 +78,11 @@ class Reason(IntEnum):
         """The state that this reason leads to."""
         return _STATES.get(self, State.HOLD)
 
+    @property
+    def is_fault(self) -> bool:
+        """Something does not work, other than a goal that has run out or lies where the robot must not go."""
+        return self.state in (State.HOLD, State.DAMP) and self not in _NO_FAULTS
+
 
 _STATES = {
     Reason.FOLLOWING: State.ACTIVE,
@@ -77,7 +90,10 @@ _STATES = {
     Reason.CANCELLED: State.IDLE,
     Reason.STOPPED: State.STOPPED,
     Reason.ESTOP: State.ESTOP,
+    Reason.EFFORT_TOO_HIGH: State.DAMP,
+    Reason.NOT_TRACKING: State.DAMP,
 }
+_NO_FAULTS = frozenset({Reason.GOAL_EXPIRED, Reason.TOOL_OUTSIDE, Reason.SELF_COLLISION})
 _SENTENCES = {
     Reason.FOLLOWING: "following the goal",
     Reason.NO_GOAL: "no goal was given yet",
@@ -90,6 +106,14 @@ _SENTENCES = {
     Reason.COMMAND_NOT_FINITE: "the policy's command is not finite",
     Reason.STOPPED: "a stop was requested",
     Reason.ESTOP: "emergency stop; release it with runtime release",
+    Reason.READING_OUT_OF_ORDER: "a reading is older than the one before it",
+    Reason.READING_FROZEN: "the readings stay the same while the joints are sent elsewhere",
+    Reason.CLOCK_JUMPED: "the robot's clock jumped",
+    Reason.EFFORT_TOO_HIGH: "a joint's effort is above its limit",
+    Reason.NOT_TRACKING: "a joint does not follow its target",
+    Reason.TOOL_OUTSIDE: "the policy leads the tool out of the workspace",
+    Reason.SELF_COLLISION: "the policy leads two links too close to each other",
+    Reason.OVERRUNS: "too many ticks in a row ended late",
 }
 
 

@@ -12,6 +12,7 @@ from runtime.core import angle_between_deg
 from runtime.goals import GoalRefused
 from runtime.mujoco_robot import robot_differences
 from runtime.policy import Policy
+from runtime.safety import SafetyConfig
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch
 from sim2real.interface import goal_vector, pose_errors
@@ -20,6 +21,7 @@ from sim2real.task import Task
 from tests.runtime.small_policy import expected, write_policy
 
 GOAL = GoalPose(position=(0.45, 0.1, 0.45))
+AT_ONCE = SafetyConfig(ramp_in_s=0)
 
 
 def run(controller: Controller, model: mujoco.MjModel, data: mujoco.MjData, steps: int) -> np.ndarray:
@@ -58,7 +60,7 @@ def test_without_a_goal_it_holds_the_measured_position(
 
 
 def test_targets_move_as_in_training(policy: Policy, model: mujoco.MjModel, data: mujoco.MjData) -> None:
-    contract, controller = policy.contract, Controller(policy)
+    contract, controller = policy.contract, Controller(policy, safety=AT_ONCE)
     substeps = contract.timing.substeps
     controller.set_goal(GOAL)
     previous = data.qpos.copy()
@@ -146,6 +148,8 @@ def test_nan_in_the_simulation_holds_and_recovers(policy: Policy, model: mujoco.
     assert (controller.status.state, controller.status.reason) == ("hold", "a reading is not finite")
     data.qpos[:] = good
     controller.step(data)
+    assert controller.status.state == "ramp-in"
+    run(controller, model, data, round(0.5 / model.opt.timestep))
     assert controller.status.state == "active"
 
 
@@ -170,6 +174,43 @@ def test_stop_and_cancel(policy: Policy, model: mujoco.MjModel, data: mujoco.MjD
     held = run(controller, model, data, 2 * substeps)
     assert controller.status.state == "stopped"
     np.testing.assert_array_equal(held[-1], held[0])
+
+
+def test_emergency_stop_lets_the_arm_come_to_rest_and_latches(
+    policy: Policy, model: mujoco.MjModel, data: mujoco.MjData
+) -> None:
+    controller = Controller(policy)
+    controller.set_goal(GOAL)
+    run(controller, model, data, 200)
+    assert np.abs(data.qvel).max() > 0.2
+    controller.estop()
+    run(controller, model, data, 500)
+    assert np.abs(data.qvel).max() < 0.01
+    assert np.abs(data.ctrl - data.qpos).max() < 0.01
+    controller.set_goal(GOAL)
+    held = run(controller, model, data, 100)
+    assert controller.status.state == "estop"
+    assert np.abs(held[-1] - held[0]).max() < 0.005
+    controller.release()
+    controller.set_goal(GOAL)
+    run(controller, model, data, round(3 / model.opt.timestep))
+    assert controller.status.reached
+
+
+def test_workspace_box_stops_the_tool(policy: Policy, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    mujoco.mj_kinematics(model, data)
+    home = data.site("tool").xpos.copy()
+    box = SafetyConfig(workspace_min_m=tuple(home - 0.05), workspace_max_m=tuple(home + 0.05))
+    controller = Controller(policy, safety=box)
+    controller.set_goal(GoalPose(position=(0.5, 0.3, 0.4)))
+    for _ in range(round(2 / model.opt.timestep)):
+        data.ctrl[:] = controller.step(data)
+        mujoco.mj_step(model, data)
+        assert (np.abs(data.site("tool").xpos - home) < 0.06).all()
+    assert (controller.status.state, controller.status.reason) == (
+        "hold",
+        "the policy leads the tool out of the workspace",
+    )
 
 
 def test_refused_goal_changes_nothing(policy: Policy) -> None:

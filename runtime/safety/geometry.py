@@ -1,0 +1,153 @@
+"""Where the robot's links and tool would be, judged with MuJoCo's geometry before the target moves there.
+
+Every accepted step has been checked at the joint positions at which the target can come to rest after it, so braking at
+any later tick stays where it was checked. A step that opens a distance that is already too small, or brings a tool that
+is already outside back, is allowed: the robot can always be driven out.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.safety.config import SafetyConfig
+from runtime.status import Reason
+from sim2real.contract import Contract, Vector3
+from sim2real.errors import ShoalError
+from sim2real.kinematics import Addresses
+from sim2real.model import compiled_digest, load_mjcf
+
+_OPENING_M = 1e-9
+
+
+class Geometry:
+    """A `runtime.safety.Guard` for the contract's robot in `model`, which may hold more than the robot.
+
+    Joints that the contract does not name stay at the model's `qpos0`.
+    """
+
+    def __init__(self, model: mujoco.MjModel, contract: Contract, config: SafetyConfig) -> None:
+        self._model = copy.copy(model)
+        self._data = mujoco.MjData(self._model)
+        self._addresses = Addresses.of(self._model, contract)
+        self.workspace = config.workspace(contract)
+        """Corners of the tool's box, m, world frame; None when the rule is off."""
+        self.margin_m = config.self_collision_m
+        first, second = self_pairs(self._model, contract) if self.margin_m is not None else _NO_PAIRS
+        self.pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+        """Geoms whose distance is kept."""
+        self._first, self._second = first, second
+        spheres = self._model.geom_rbound[first] + self._model.geom_rbound[second] + (self.margin_m or 0.0)
+        self._near_squared = spheres**2
+        self._between = np.zeros((len(first), 3))
+        self._from_to = np.zeros(6)
+
+    def blocks(self, stops: list[float], present: list[float]) -> Reason:
+        """See `runtime.safety.Guard`."""
+        self._place(stops)
+        outside, distance = self._outside_m(), self._distance_m()
+        if outside <= 0 and not distance < self._kept_m:
+            return Reason.FOLLOWING
+        self._place(present)
+        if outside > max(0.0, self._outside_m() - _OPENING_M):
+            return Reason.TOOL_OUTSIDE
+        if distance < self._kept_m and distance < self._distance_m() + _OPENING_M:
+            return Reason.SELF_COLLISION
+        return Reason.FOLLOWING
+
+    def distance_m(self, joints: NDArray[np.floating]) -> float:
+        """Smallest distance between kept pairs at `joints` `[J]` rad, at most the kept distance; for reports."""
+        self._place(joints.tolist())
+        return self._distance_m()
+
+    @property
+    def _kept_m(self) -> float:
+        return 0.0 if self.margin_m is None else self.margin_m
+
+    def _place(self, joints: list[float]) -> None:
+        self._data.qpos[self._addresses.qpos] = joints
+        mujoco.mj_kinematics(self._model, self._data)
+
+    def _outside_m(self) -> float:
+        """How far outside the box the tool is; 0 or less inside."""
+        if self.workspace is None:
+            return 0.0
+        low, high = self.workspace
+        tool = self._data.site_xpos[self._addresses.site].tolist()
+        return float(max(max(a - x, x - b) for a, x, b in zip(low, tool, high, strict=True)))
+
+    def _distance_m(self) -> float:
+        kept = self._kept_m
+        if not self.pairs:
+            return kept
+        centres = self._data.geom_xpos
+        np.subtract(centres[self._first], centres[self._second], out=self._between)
+        # Bounding spheres rule out most pairs at a tenth of the price.
+        near = np.flatnonzero(np.einsum("ij,ij->i", self._between, self._between) < self._near_squared)
+        for index in near.tolist():
+            first, second = self.pairs[index]
+            distance = mujoco.mj_geomDistance(self._model, self._data, first, second, self._kept_m, self._from_to)
+            kept = min(kept, float(distance))
+        return kept
+
+
+_NO_PAIRS = (np.zeros(0, np.intp), np.zeros(0, np.intp))
+
+
+def self_pairs(model: mujoco.MjModel, contract: Contract) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Geoms `[P]` and `[P]` of the robot that can collide with each other and move against each other.
+
+    As MuJoCo decides it: contype and conaffinity, no neighbours, no excluded bodies; planes and height fields, which
+    are never part of a robot, are left out.
+    """
+    moved = {int(model.jnt_bodyid[model.joint(name).id]) for name in contract.joint_names}
+    root = int(model.body_rootid[next(iter(moved))])
+    weld, parent = model.body_weldid, model.body_parentid
+    excluded = {tuple(sorted((s >> 16, s & 0xFFFF))) for s in model.exclude_signature.tolist()}
+    solid = [
+        g
+        for g in range(model.ngeom)
+        if model.body_rootid[model.geom_bodyid[g]] == root
+        and model.geom_type[g] not in (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
+    ]
+    found: list[tuple[int, int]] = []
+    for place, a in enumerate(solid):
+        for b in solid[place + 1 :]:
+            first, second = int(model.geom_bodyid[a]), int(model.geom_bodyid[b])
+            collide = (model.geom_contype[a] & model.geom_conaffinity[b]) | (
+                model.geom_contype[b] & model.geom_conaffinity[a]
+            )
+            one, other = int(weld[first]), int(weld[second])
+            neighbours = one == other or one == int(weld[parent[other]]) or other == int(weld[parent[one]])
+            if collide and not neighbours and tuple(sorted((first, second))) not in excluded:
+                found.append((a, b))
+    pairs = np.array(found, np.intp).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def find_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel | None:
+    """The MJCF with the contract's digest: the one at `path`, else the one that ships; None when none is at hand."""
+    from runtime.drivers.mujoco import shipped_mjcf
+
+    try:
+        model = load_mjcf(path or shipped_mjcf(contract.robot.name))
+    except ShoalError:
+        return None
+    return model if compiled_digest(model) == contract.robot.mjcf_sha256 else None
+
+
+def guard_for(model: mujoco.MjModel | None, contract: Contract, config: SafetyConfig) -> Geometry | None:
+    """The guard, when there is a model and any of its rules is on."""
+    if model is None or (config.workspace(contract) is None and config.self_collision_m is None):
+        return None
+    return Geometry(model, contract, config)
+
+
+def corners(box: tuple[Vector3, Vector3]) -> str:
+    """A box for people."""
+    low, high = ("(" + ", ".join(f"{value:.4g}" for value in corner) + ")" for corner in box)
+    return f"{low} to {high} m"

@@ -1,0 +1,210 @@
+"""The last word before the robot: the state machine over the limits and the watch on the readings.
+
+Independent of the policy's graph, which has its own limits: whatever numbers arrive, the target never leaves the joint
+limits, never moves faster than a joint's velocity limit and never changes its speed faster than the acceleration limit.
+
+    idle ──goal──► ramp-in ──full speed──► active          any ──stop──► stopped ──start──► idle
+      ▲──cancel, timeout──┴───────────────────┘            any ──estop──► estop ──release──► idle
+                          ▲                   │ fault
+                          ├──fault gone──── hold ──lasts──► damp ──lasts (if set)──► estop
+                          └──rested──────────────────────────┘ ◄── effort, blocked
+
+What the target does: `ramp-in` and `active` follow the policy; `idle`, `hold` and `stopped` brake at the acceleration
+limit and stay; `damp` and `estop` approach the measured joints with a time constant at a share of the speed limit, so
+that a position servo's force fades and the arm yields, and stay while no readings can be trusted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.safety.config import SafetyConfig
+from runtime.safety.limits import Limits
+from runtime.safety.readings import Float64, Readings
+from runtime.safety.watch import ReadingWatch
+from runtime.status import Reason, State
+from sim2real.contract import Contract
+
+
+class Guard(Protocol):
+    """Judges joint positions by the robot's geometry; see `runtime.safety.geometry`."""
+
+    def blocks(self, stops: list[float], present: list[float]) -> Reason:
+        """`FOLLOWING`, or why the robot must not come to `stops` `[J]` rad from `present` `[J]` rad."""
+
+
+class Safety:
+    """Limits and state of one robot. `target` is the present joint position target, `[J]` rad, once `started`."""
+
+    def __init__(self, contract: Contract, config: SafetyConfig | None = None, *, guard: Guard | None = None) -> None:
+        self.config = config or SafetyConfig()
+        self.guard = guard
+        self.state, self.reason = State.IDLE, Reason.NO_GOAL
+        self.started = False
+        self.ticks = self.transitions = 0
+        self.clamped = 0
+        """Ticks in which a command had to be corrected; slowing down in a ramp-in is none."""
+        self.ticks_by_reason = [0] * len(Reason)
+        self.ticks_by_state = [0] * len(State)
+        joints, period, margin = contract.robot.joints, contract.timing.control_dt_s, self.config.position_margin_rad
+        self.low = np.array([joint.position_min_rad for joint in joints]) + margin
+        self.high = np.array([joint.position_max_rad for joint in joints]) - margin
+        """Joint limits, `[J]` rad."""
+        self.max_step = np.array([joint.velocity_max_rad_s for joint in joints]) * period * self.config.velocity_share
+        """Velocity limit times control period, `[J]` rad."""
+        self.max_step_change = np.array(self.config.accelerations_rad_s2(contract)) * period**2
+        """Acceleration limit times the control period squared, `[J]` rad."""
+        self._limits = Limits(self.low, self.high, self.max_step, self.max_step_change)
+        self.target = self._limits.target
+        self._watch = ReadingWatch(contract, self.config)
+        self._measured: Float64 = np.zeros(len(joints))
+        self._trusted = False
+        self._imposed: Reason | None = None
+        self._decay = 1 - math.exp(-period / self.config.damp_time_s)
+        self._ramp_ticks = round(self.config.ramp_in_s / period)
+        self._following = self._faulty = self._damping = 0
+        self._damp_ticks = round(self.config.damp_for_s / period)
+        self._hold_ticks = _ticks(self.config.hold_to_damp_s, period)
+        self._estop_ticks = _ticks(self.config.damp_to_estop_s, period)
+
+    @property
+    def stale_after_s(self) -> float:
+        """Age beyond which readings are refused."""
+        return self._watch.stale_after_s
+
+    @property
+    def latched(self) -> bool:
+        """Stopped or in emergency stop: whatever arrives, no goal is followed."""
+        return self.state in (State.STOPPED, State.ESTOP)
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether the policy may move the target in this tick."""
+        return not self.latched and not (self.state is State.DAMP and self._damping < self._damp_ticks)
+
+    def start(self, measured: Float64) -> None:
+        """Take the measured joint positions `[J]` rad as target, and leave `stopped`, but not an emergency stop."""
+        self._limits.start(measured)
+        self._following = 0
+        self.started = True
+        if self.state is not State.ESTOP:
+            self.state, self.reason = State.IDLE, Reason.NO_GOAL
+
+    def restart(self) -> None:
+        """The robot or its clock began anew: the next trusted readings are where the target starts."""
+        self.started = False
+        self._watch.restart()
+
+    def check(self, readings: Readings, now_s: float) -> Reason:
+        """`FOLLOWING` when the readings can be trusted and show nothing wrong, else why not."""
+        yielding = self.state in (State.DAMP, State.ESTOP)
+        reason = self._watch.check(readings, now_s, self.target, started=self.started, yielding=yielding)
+        self._trusted = reason in _TRUSTED
+        if self._trusted:
+            np.copyto(self._measured, readings.joint_position)
+        if reason is Reason.FOLLOWING and self._imposed is not None:
+            return self._imposed
+        return reason
+
+    def limit(self, command: NDArray[np.floating]) -> Reason:
+        """Move `target` towards a command `[J]` rad as far as the rules allow.
+
+        A command that is not finite, or leads where the guard allows nothing, leaves the target to `settle` and returns
+        why.
+        """
+        wanted = command.tolist()
+        if not math.isfinite(sum(wanted)):
+            return Reason.COMMAND_NOT_FINITE
+        share = self._ramp_share()
+        corrected = self._limits.propose(wanted, share)
+        if self.guard is not None:
+            reason = self.guard.blocks(self._limits.stops, self.target.tolist())
+            if reason is not Reason.FOLLOWING:
+                return reason
+        self.clamped += corrected and share == 1.0
+        self._limits.accept()
+        return Reason.FOLLOWING
+
+    def settle(self, reason: Reason) -> None:
+        """End a tick: enter the state that `reason` leads to, move the target if `limit` did not, and count."""
+        before = self.reason
+        self._enter(reason)
+        if self.state not in (State.ACTIVE, State.RAMP_IN) and self.started:
+            if self.state in (State.DAMP, State.ESTOP) and self._trusted:
+                self._limits.yield_to(self._measured, self._decay, self.config.damp_speed_share)
+            else:
+                self._limits.brake()
+        self.transitions += self.reason is not before
+        self.ticks += 1
+        self.ticks_by_reason[self.reason] += 1
+        self.ticks_by_state[self.state] += 1
+
+    def stop(self) -> None:
+        """Hold the present target until `start`; an emergency stop stays one."""
+        if self.state is not State.ESTOP:
+            self.state, self.reason = State.STOPPED, Reason.STOPPED
+
+    def estop(self) -> None:
+        """Emergency stop, until `release`."""
+        self.state, self.reason = State.ESTOP, Reason.ESTOP
+
+    def release(self) -> None:
+        """End an emergency stop: idle, at the present target. Without one, nothing happens."""
+        if self.state is State.ESTOP:
+            self.state, self.reason = State.IDLE, Reason.NO_GOAL
+            self._following = self._faulty = self._damping = 0
+
+    def impose(self, reason: Reason | None) -> None:
+        """A fault seen by another watchdog (the loop's, say), in force until None; it must not lead to `active`."""
+        self._imposed = None if reason is Reason.FOLLOWING else reason
+
+    @property
+    def holds(self) -> int:
+        """Ticks spent in `hold`."""
+        return self.ticks_by_state[State.HOLD]
+
+    def counters(self) -> dict[str, int]:
+        """Ticks by reason, and the rest, for summaries."""
+        named = {reason.name.lower(): count for reason, count in zip(Reason, self.ticks_by_reason, strict=True)}
+        return named | {"ticks": self.ticks, "clamped": self.clamped, "transitions": self.transitions}
+
+    def _ramp_share(self) -> float:
+        if self._following >= self._ramp_ticks:
+            return 1.0
+        first = self.config.ramp_in_share
+        return first + (1 - first) * self._following / self._ramp_ticks
+
+    def _enter(self, reason: Reason) -> None:
+        """The state machine's step."""
+        if self.latched:
+            return
+        wanted = reason.state
+        if wanted is State.ACTIVE and self.may_follow:
+            self.state = State.ACTIVE if self._following >= self._ramp_ticks else State.RAMP_IN
+            self.reason = reason
+            self._following += 1
+            self._faulty = self._damping = 0
+            return
+        self._following = 0
+        self._faulty = self._faulty + 1 if reason.is_fault else 0
+        if self.state is State.DAMP and wanted is not State.DAMP and self._damping < self._damp_ticks:
+            wanted, reason = State.DAMP, self.reason
+        elif wanted is State.HOLD and reason.is_fault and self._faulty > self._hold_ticks:
+            wanted = State.DAMP
+        self._damping = self._damping + 1 if wanted is State.DAMP else 0
+        if self._damping > self._estop_ticks:
+            self.estop()
+            return
+        self.state, self.reason = wanted, reason
+
+
+_TRUSTED = frozenset({Reason.FOLLOWING, Reason.EFFORT_TOO_HIGH, Reason.NOT_TRACKING})
+"""Verdicts of the watch with which the measured joints are still believed."""
+
+
+def _ticks(duration_s: float | None, period_s: float) -> float:
+    return math.inf if duration_s is None else round(duration_s / period_s)
