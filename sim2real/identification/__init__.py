@@ -1,0 +1,1 @@
+"""From logs to parameters, with intervals, and from intervals to randomisation ranges."""
