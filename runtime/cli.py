@@ -17,6 +17,7 @@ from runtime.commands.policy_server import ServePolicy
 from runtime.commands.release import Release
 from runtime.commands.replay import Replay
 from runtime.commands.serve import Serve
+from runtime.commands.simulate import Simulate
 from runtime.commands.status import Status
 from runtime.commands.stop import Stop
 from runtime.commands.verify import Verify
@@ -35,6 +36,7 @@ _Command = (
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Doctor, subcommand("doctor")]
     | Annotated[ServePolicy, subcommand("policy-server")]
+    | Annotated[Simulate, subcommand("simulate")]
 )
 
 

@@ -21,7 +21,11 @@ from runtime.safety import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
-DRIVERS = {"mujoco": "runtime.drivers.mujoco:MujocoDriver", "franka": "runtime.drivers.franka:FrankaDriver"}
+DRIVERS = {
+    "mujoco": "runtime.drivers.mujoco:MujocoDriver",
+    "wire": "runtime.drivers.wire:WireDriver",
+    "franka": "runtime.drivers.franka:FrankaDriver",
+}
 
 
 @dataclass(frozen=True)
