@@ -47,6 +47,9 @@ class Bounds:
     action_delay_s: Range = (0.0, 0.1)
 
 
+DEFAULT_BOUNDS = Bounds()
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One number to be fitted."""
@@ -124,7 +127,7 @@ def require_sysid() -> Any:
 
 
 def make_problem(
-    mjcf: str, contract: Contract, kinds: Sequence[Kind], *, bounds: Bounds = Bounds(), bodies: Sequence[str] = ()
+    mjcf: str, contract: Contract, kinds: Sequence[Kind], *, bounds: Bounds = DEFAULT_BOUNDS, bodies: Sequence[str] = ()
 ) -> Problem:
     """Quantities of the given kinds, for every joint where they belong to joints; pseudo-inertias of `bodies`."""
     sysid = require_sysid()

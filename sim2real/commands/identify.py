@@ -1,0 +1,158 @@
+"""`sim2real identify` and `sim2real excite`: from a log to parameters and ranges, and from a model to a better log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from sim2real.commands.shared import console
+from sim2real.contract import PER_POLICY, differences, require_same_interface
+from sim2real.files import write_text
+from sim2real.identification.excitation import suggest, write_trajectory
+from sim2real.identification.fit import Identified, Signal
+from sim2real.identification.fit import fit as fit_model
+from sim2real.identification.parameters import DEFAULT_BOUNDS, Bounds, Kind, make_problem, require_sysid
+from sim2real.identification.ranges import condition_number, justified, limits_of_knowledge
+from sim2real.logs import Log, read_log
+from sim2real.randomisation.config import dump_randomisation, load_randomisation
+from sim2real.task import Task, load_task
+
+_USUAL: tuple[Kind, ...] = ("friction_loss", "servo_stiffness", "servo_damping", "payload_mass", "action_delay")
+
+
+def identify(
+    *,
+    log: tuple[Path, ...],
+    task: str,
+    fit: tuple[Kind, ...] = _USUAL,
+    bodies: tuple[str, ...] = (),
+    signals: tuple[Signal, ...] = ("joint_position",),
+    bounds: Bounds = DEFAULT_BOUNDS,
+    base: str = "mild",
+    out: Path = Path("identified"),
+) -> None:
+    """Fit parameters of a robot's model to its logs and write the randomisation ranges that the fit justifies.
+
+    Args:
+        log: recordings of runtime serve or runtime play.
+        task: a shipped task or a task's .yaml, the one the recordings were made for.
+        fit: what to fit, for every joint where it belongs to joints.
+        bodies: bodies of the MJCF whose mass, centre of mass and inertia to fit as well.
+        signals: readings to compare.
+        bounds: where to look.
+        base: randomisation of everything that was not fitted, a preset or a file.
+        out: folder for identification.json and randomisation.yaml.
+    """
+    require_sysid()
+    loaded, base_setting = load_task(task), load_randomisation(base)
+    logs = [_log_of(path, loaded) for path in log]
+    problem = make_problem(str(loaded.mjcf_path), loaded.contract, fit, bounds=bounds, bodies=bodies)
+    status = Console(stderr=True)
+    with status.status("simulating") as spinner:
+        stretches = [stretch for one in logs for stretch in one.segments()]
+        result = fit_model(problem, stretches, signals=signals, progress=lambda said: spinner.update(said))
+    setting, reasons = justified(result, base_setting)
+    unknown = limits_of_knowledge(result)
+    console().print(_table(result))
+    for sentence in unknown or ["The log tells all of these apart."]:
+        print(sentence)
+    for sentence in reasons:
+        print(f"randomisation: {sentence}")
+    write_text(out / "randomisation.yaml", dump_randomisation(setting))
+    summary = _summary(result) | {"unknown": unknown, "reasons": reasons, "logs": [str(path) for path in log]}
+    write_text(out / "identification.json", json.dumps(summary, indent=2) + "\n")
+    print(f"written: {out / 'randomisation.yaml'}, {out / 'identification.json'}")
+
+
+def excite(
+    *,
+    task: str,
+    fit: tuple[Kind, ...] = _USUAL,
+    out: Path = Path("excite.csv"),
+    duration_s: float = 20.0,
+    candidates: int = 60,
+    noise_std_rad: float = 1e-3,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    seed: int = 0,
+) -> None:
+    """Suggest a joint trajectory whose log would tell these parameters apart, within the limits.
+
+    Play it with `runtime play --trajectory excite.csv --model F --robot R --record run.mcap`.
+
+    Args:
+        task: a shipped task or a task's .yaml.
+        fit: what the log is meant to tell, as for identify.
+        out: CSV of joint targets, one row for each control period.
+        duration_s: of the trajectory.
+        candidates: trajectories to try.
+        noise_std_rad: of a joint reading, for the expected intervals.
+        bounds: as for identify.
+        seed: of the search.
+    """
+    require_sysid()
+    loaded = load_task(task)
+    problem = make_problem(str(loaded.mjcf_path), loaded.contract, fit, bounds=bounds)
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("trying trajectories", total=candidates)
+        best = suggest(
+            problem, loaded, duration_s=duration_s, candidates=candidates, seed=seed, noise_std_rad=noise_std_rad,
+            progress=lambda done, gain: progress.update(bar, completed=done),
+        )  # fmt: skip
+    write_trajectory(best.trajectory, out)
+    table = Table(
+        "quantity", "expected +-", "unit", "of the bounds", title=f"{duration_s:g} s at {noise_std_rad:g} rad"
+    )
+    for quantity, std in zip(problem.quantities, best.expected_std(), strict=True):
+        half = min(2 * std, 1.0)
+        table.add_row(quantity.name, f"{half * (quantity.high - quantity.low):.3g}", quantity.unit, f"{half:.1%}")
+    console().print(table)
+    print(
+        f"condition number {condition_number(best.information):.3g}, that of the first random trajectory "
+        f"{condition_number(best.first_information):.3g}"
+    )
+    print(f"written: {out}; play it with runtime play --trajectory {out} --model F --robot R --record run.mcap")
+
+
+def _log_of(path: Path, task: Task) -> Log:
+    log = read_log(path)
+    if differences(log.contract, task.contract, ignore=PER_POLICY):
+        require_same_interface(log.contract, task.contract, left_name=path.name, right_name=f"task {task.config.name}")
+    return log
+
+
+def _table(result: Identified) -> Table:
+    title = f"{result.samples} readings of {result.duration_s:.0f} s, 95 % intervals"
+    table = Table("quantity", "model", "found", "interval", "unit", "of the bounds", title=title)
+    for estimate in result.estimates:
+        quantity = estimate.quantity
+        interval = f"{estimate.low:.4g} to {estimate.high:.4g}"
+        share = f"{estimate.share_of_bounds:.1%}"
+        table.add_row(quantity.name, f"{quantity.nominal:.4g}", f"{estimate.value:.4g}", interval, quantity.unit, share)
+    return table
+
+
+def _summary(result: Identified) -> dict[str, Any]:
+    estimates = [
+        {
+            "name": e.quantity.name, "kind": e.quantity.kind, "unit": e.quantity.unit, "model": e.quantity.nominal,
+            "value": e.value, "low": e.low, "high": e.high, "std": e.std, "bounds": [e.quantity.low, e.quantity.high],
+        }
+        for e in result.estimates
+    ]  # fmt: skip
+    return {
+        "task": result.problem.contract.task,
+        "contract": result.problem.contract.digest,
+        "confidence": 0.95,
+        "samples": result.samples,
+        "duration_s": result.duration_s,
+        "signals": list(result.signals),
+        "noise_std": result.noise_std.tolist(),
+        "correlation_left": result.correlation_left,
+        "condition_number": condition_number(result.information),
+        "estimates": estimates,
+    }

@@ -1,0 +1,64 @@
+"""What several commands need: reading a contract from anything that holds one, and printing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+from sim2real.policy_file import read_metadata
+from sim2real.task import load_task
+
+TaskName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="task", metavar="TASK")]
+
+
+def read_contract(source: str) -> Contract:
+    """The contract of a task's name or YAML, a policy's `.onnx`, or a contract's `.json`; `ShoalError` otherwise."""
+    path = Path(source)
+    if path.suffix not in (".onnx", ".json"):
+        return load_task(source).contract
+    if not path.is_file():
+        raise ShoalError(f"no file at {path}.")
+    if path.suffix == ".onnx":
+        return read_metadata(_onnx_properties(path), path=str(path))[0]
+    try:
+        return Contract.model_validate_json(path.read_text())
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ShoalError(f"{path}: not a contract: {' '.join(str(error).split())}") from error
+
+
+def _onnx_properties(path: Path) -> dict[str, str]:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # Read at import; the wheels send telemetry otherwise.
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise ShoalError(f"{path}: reading a policy needs onnxruntime; pip install 'shoal[cpu]'.") from error
+    try:
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class.
+        raise ShoalError(f"{path}: ONNX Runtime cannot load it: {' '.join(str(error).split())}") from error
+    return dict(session.get_modelmeta().custom_metadata_map)
+
+
+def joint_table(contract: Contract) -> Table:
+    """Limits and gains of every joint."""
+    table = Table("joint", "range rad", "home rad", "rad/s", "N m", "kp N m/rad", "kv N m s/rad", "step rad")
+    for joint, scale in zip(contract.robot.joints, contract.action.scale_rad, strict=True):
+        limits = f"{joint.position_min_rad:.4f} to {joint.position_max_rad:.4f}"
+        numbers = (joint.velocity_max_rad_s, joint.effort_max_nm, joint.stiffness_nm_rad, joint.damping_nms_rad, scale)
+        table.add_row(joint.name, limits, f"{joint.home_rad:.4f}", *(f"{number:g}" for number in numbers))
+    return table
+
+
+def console() -> Console:
+    """Standard output."""
+    # A pipe has no width of its own; tables must not be cut there.
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)

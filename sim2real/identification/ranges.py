@@ -1,0 +1,121 @@
+"""From intervals to the randomisation that they justify, and to sentences about what the log cannot tell.
+
+A term of `Randomisation` is drawn for each joint from one distribution, so its range spans the intervals of all joints.
+What the log says nothing about keeps the range of `base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from sim2real.identification.fit import Estimate, Identified
+from sim2real.randomisation.config import TERMS, Randomisation
+
+UNKNOWN = 0.5
+"""An interval wider than this share of its bounds says nothing worth training on."""
+_TOGETHER = 0.3
+"""Share in a weak direction from which a quantity is named."""
+
+_SCALES = {
+    "damping": "damping_scale", "friction_loss": "friction_loss_scale", "armature": "armature_scale",
+    "servo_stiffness": "servo_stiffness_scale", "servo_damping": "servo_damping_scale",
+}  # fmt: skip
+_ABSOLUTE = {
+    "joint_offset": "joint_offset_rad", "payload_mass": "payload_mass_kg", "action_delay": "action_delay_s",
+}  # fmt: skip
+
+
+def justified(result: Identified, base: Randomisation) -> tuple[Randomisation, list[str]]:
+    """`base` with the terms that the log tells about replaced by uniform ranges, and a sentence for each decision."""
+    terms: dict[str, Any] = base.model_dump(include=set(base.active))
+    said = []
+    for term, estimates in _by_term(result):
+        if term is None:
+            said.append(
+                f"{estimates[0].quantity.kind}: no term randomises it as it was fitted; change the MJCF instead."
+            )
+            continue
+        unknown = [e.quantity.name for e in estimates if e.share_of_bounds > UNKNOWN]
+        if unknown:
+            said.append(f"{term}: as before, since the log does not tell {', '.join(unknown)}.")
+            continue
+        low, high = _span(term, estimates)
+        low, high = max(low, TERMS[term].low), min(high, TERMS[term].high)
+        terms[term] = {"uniform": [low, high]}
+        said.append(f"{term}: {low:.4g} to {high:.4g}, the intervals of {_count(estimates)}.")
+    if "joint_position" in result.signals:
+        noise = result.noise_std[: len(result.problem.contract.joint_names)]
+        terms["joint_position_noise_std_rad"] = {"uniform": [0.0, float(noise.max())]}
+        said.append(
+            f"joint_position_noise_std_rad: up to {noise.max():.2g} rad, what the fit left of the noisiest joint."
+        )
+    return Randomisation.model_validate(terms), said
+
+
+def limits_of_knowledge(result: Identified) -> list[str]:
+    """What this log cannot tell, and why, in words; empty when everything is told."""
+    said = [
+        f"{e.quantity.name}: its interval covers {e.share_of_bounds:.0%} of the bounds, so the log does not tell it."
+        for e in result.estimates
+        if e.share_of_bounds > UNKNOWN
+    ]
+    said += [
+        f"{e.quantity.name}: the best value {e.value:.4g} {e.quantity.unit} is at its bound; widen the bounds, or "
+        "something is missing from the model that this stands in for."
+        for e in result.estimates
+        if not 1e-3 < e.quantity.unit_value(e.value) < 1 - 1e-3 and e.quantity.value(0) != 0
+    ]
+    names = [e.quantity.name for e in result.estimates]
+    for spread, direction in weak_directions(result.information):
+        together = [f"{'+' if direction[i] > 0 else '-'}{names[i]}" for i in np.argsort(-np.abs(direction))
+                    if abs(direction[i]) > _TOGETHER]  # fmt: skip
+        if len(together) > 1:
+            said.append(f"only together: moving {', '.join(together)} at once changes almost nothing ({spread:.1f} of "
+                        "the bounds' width would go unseen); fix all but one, or excite them apart.")  # fmt: skip
+    if result.correlation_left > 0.3:
+        said.append(
+            f"the residual is still correlated in time ({result.correlation_left:.2f}) after its noise was modelled: "
+            "the model lacks something, and the intervals are too narrow to that extent."
+        )
+    return said
+
+
+def weak_directions(information: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """Directions `[P]` in unit coordinates of which the log leaves more than half the bounds open, weakest first.
+
+    From the singular values of the whitened Jacobian: one deviation along a direction is 1 / singular value.
+    """
+    squares, directions = np.linalg.eigh(information)
+    spreads = 1 / np.sqrt(np.maximum(squares, 1e-12))
+    return [(float(s), directions[:, i]) for i, s in enumerate(spreads) if s > 0.5]
+
+
+def condition_number(information: np.ndarray) -> float:
+    """Of the whitened Jacobian in unit coordinates; infinite where a direction leaves no trace at all."""
+    squares = np.linalg.eigvalsh(information)
+    return float(np.sqrt(squares[-1] / squares[0])) if squares[0] > 1e-12 * squares[-1] else float("inf")
+
+
+def _by_term(result: Identified) -> Iterator[tuple[str | None, list[Estimate]]]:
+    """Estimates of one kind, and the term of `Randomisation` that draws it, if there is one."""
+    for kind in dict.fromkeys(e.quantity.kind for e in result.estimates):
+        estimates = [e for e in result.estimates if e.quantity.kind == kind]
+        in_model = [e.quantity.nominal > 0 for e in estimates]
+        term = _ABSOLUTE.get(kind) or (_SCALES.get(kind) if all(in_model) else None)
+        if kind == "friction_loss" and not any(in_model):
+            term = "friction_loss_add_nm"
+        yield term, estimates
+
+
+def _span(term: str, estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """From the lowest to the highest end of all intervals."""
+    by = [e.quantity.nominal if term.endswith("_scale") else 1.0 for e in estimates]
+    low = min(e.low / n for e, n in zip(estimates, by, strict=True))
+    return low, max(e.high / n for e, n in zip(estimates, by, strict=True))
+
+
+def _count(estimates: Sequence[Estimate]) -> str:
+    return "all joints together" if len(estimates) > 1 else "one quantity"
