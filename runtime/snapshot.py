@@ -54,3 +54,5 @@ class Snapshot(BaseModel):
     """Readings to command."""
     tick_time: Latency
     """The whole tick."""
+    tick_us: float | None = None
+    """The whole tick, of this one alone."""

@@ -80,6 +80,7 @@ class Watch:
         return empty.model_copy(
             update={
                 "tick": int(record["tick"]),
+                "tick_us": int(record["tick_ns"]) / 1e3,
                 "now_s": _finite(record["now_s"]),
                 "stamp": int(record["wall_ns"]) / 1e9,
                 "joint_position": _numbers(readings[:joints]),
