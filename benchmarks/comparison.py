@@ -18,6 +18,7 @@ from runtime.goals import GoalPose
 from sim2real.errors import ShoalError
 from sim2real.evaluation import EpisodeErrors, episode_errors, score
 from sim2real.task import Task
+from student.history import remembering
 from student.policy import greedy as student_greedy
 from student.run import load_student
 from teacher.networks import count_parameters
@@ -55,11 +56,12 @@ def compare(runs: Path, policy: Path, *, episodes: int, seed: int) -> Comparison
     student = load_student(runs / "student")
     task = trained.task
     scores, errors = {}, {}
-    for name, apply, params in (
-        ("teacher", teacher_greedy(trained.networks), trained.actor),
-        ("student", student_greedy(student.contract, student.policy), student.params.policy),
+    distilled = student_greedy(student.contract, student.policy)
+    for name, apply, params, history_steps in (
+        ("teacher", teacher_greedy(trained.networks), trained.actor, 0),
+        ("student", distilled, student.params.policy, student.config.student.history_steps),
     ):
-        scores[name], errors[name] = _episodes(task, apply, params, episodes, seed)
+        scores[name], errors[name] = _episodes(task, apply, params, history_steps, episodes, seed)
     result, errors["onnx"], goals = evaluate_onnx(policy, episodes, seed, task=task)
     scores["onnx"] = dataclasses.asdict(result)
     scores["teacher"]["actor_parameters"] = count_parameters(trained.actor)
@@ -68,8 +70,10 @@ def compare(runs: Path, policy: Path, *, episodes: int, seed: int) -> Comparison
     return Comparison(scores, errors, goals.position, runs)
 
 
-def _episodes(task: Task, apply: Any, params: Any, episodes: int, seed: int) -> tuple[dict[str, Any], EpisodeErrors]:
-    env = held_out_environment(task, episodes, seed)
+def _episodes(
+    task: Task, apply: Any, params: Any, history_steps: int, episodes: int, seed: int
+) -> tuple[dict[str, Any], EpisodeErrors]:
+    env = remembering(held_out_environment(task, episodes, seed), history_steps)
     rollout = env.rollout(apply, params, jax.random.key(0), task.contract.timing.episode_steps)
     return dataclasses.asdict(score(task.contract, rollout)), episode_errors(task.contract, rollout)
 

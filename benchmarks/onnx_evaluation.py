@@ -30,7 +30,14 @@ from sim2real.errors import ShoalError
 from sim2real.evaluation import EpisodeErrors, Score, episode_errors, score
 from sim2real.goal_pool import sample_goal_pool
 from sim2real.interface import goal_vector, observe
-from sim2real.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
+from sim2real.policy_file import (
+    COMMAND_OUTPUT,
+    GOAL_ORIENTATION,
+    GOAL_POSITION,
+    HISTORY_INPUT,
+    HISTORY_OUTPUT,
+    input_sizes,
+)  # fmt: skip
 from sim2real.task import Task, load_task
 
 HELD_OUT_SEED = 7_000_003
@@ -63,7 +70,22 @@ def evaluate_onnx(
     contract = policy.contract
     task = task or load_task(contract.task)
     require_same_interface(contract, task.contract, left_name=path.name, right_name="the task today")
-    return evaluate_commands(task, lambda inputs: policy.infer(inputs)[COMMAND_OUTPUT], episodes, seed)
+    return evaluate_commands(task, commands_of(policy, episodes), episodes, seed)
+
+
+def commands_of(policy: Policy, episodes: int) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """The file's joint targets as a function of readings and goals, for one episode: what the policy remembers of the
+    steps before goes round with it.
+    """
+    history = {HISTORY_INPUT: np.zeros((episodes, policy.history.size), np.float32)} if policy.history.size else {}
+
+    def infer(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        outputs = policy.infer(inputs | history)
+        if history:
+            history[HISTORY_INPUT] = outputs[HISTORY_OUTPUT]
+        return outputs[COMMAND_OUTPUT]
+
+    return infer
 
 
 def evaluate_commands(

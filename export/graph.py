@@ -9,7 +9,8 @@ import onnx
 from jax2onnx import to_onnx
 
 from sim2real.errors import ShoalError
-from sim2real.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT, input_sizes
+from sim2real.policy_file import COMMAND_OUTPUT, HISTORY_INPUT, HISTORY_OUTPUT, REACHABILITY_OUTPUT, input_sizes
+from student.history import history_size
 from student.policy import physical_policy
 from student.run import Student
 
@@ -17,14 +18,21 @@ OPSET = 21
 
 
 def physical_function(student: Student) -> Any:
-    """`f(*inputs) -> (command, reachability)`, inputs in the order of `policy_file.input_sizes`, `[B, size]`."""
-    names = list(input_sizes(student.contract))
+    """`f(*inputs) -> (command, reachability, next_history if any)`, inputs in the order of `graph_inputs`."""
+    names = list(graph_inputs(student))
 
-    def function(*values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def function(*values: jax.Array) -> tuple[jax.Array, ...]:
         inputs = dict(zip(names, values, strict=True))
         return physical_policy(student.contract, student.policy, student.params, inputs)
 
     return function
+
+
+def graph_inputs(student: Student) -> dict[str, int]:
+    """Sizes of the student's inputs by name: the contract's, and the history of one that remembers."""
+    steps = student.config.student.history_steps
+    history = {HISTORY_INPUT: history_size(student.contract, steps)} if steps else {}
+    return input_sizes(student.contract) | history
 
 
 def convert(student: Student) -> onnx.ModelProto:
@@ -33,14 +41,15 @@ def convert(student: Student) -> onnx.ModelProto:
     `prefer_native` keeps a LayerNorm one node instead of seven, which halves the time of a tick; that it did is
     checked here.
     """
-    sizes = input_sizes(student.contract)
+    sizes = graph_inputs(student)
+    outputs = [COMMAND_OUTPUT, REACHABILITY_OUTPUT, *([HISTORY_OUTPUT] if HISTORY_INPUT in sizes else [])]
     model: onnx.ModelProto = to_onnx(
         physical_function(student),
         inputs=[("batch", size) for size in sizes.values()],
         model_name=f"shoal_{student.contract.task}",
         opset=OPSET,
         input_names=list(sizes),
-        output_names=[COMMAND_OUTPUT, REACHABILITY_OUTPUT],
+        output_names=outputs,
         normalization_mode="prefer_native",
     )
     _require_native_layer_norm(model, student)

@@ -89,6 +89,7 @@ class Core:
         self.safety.restart()
         if self.goal is not None:
             self._expires_s = now_s + self.goal.valid_for_s
+        self.policy.forget()
         self._forget_progress()
         self._tell("RESTART", now_s)
 
@@ -124,6 +125,8 @@ class Core:
                 self._track(readings, now_s)
         if reason is Reason.FOLLOWING and self.safety.may_follow:
             reason = self._run_policy(readings)
+        else:
+            self.policy.forget()
         self.safety.settle(reason)
         if not self.safety.started:
             return False
@@ -173,6 +176,7 @@ class Core:
             source = self._own_sources.get(name)
             np.copyto(array, getattr(readings, name) if source is None else source)
         self.policy.run()
+        self.policy.remember()
         self.reachability = float(self.policy.reachability[0])
         return self.safety.limit(self.policy.command)
 

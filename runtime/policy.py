@@ -21,7 +21,14 @@ import numpy as np
 from runtime.options import Engine
 from runtime.ort import Float32, bind, make_session, version
 from sim2real.errors import ShoalError
-from sim2real.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT, input_sizes, read_metadata
+from sim2real.policy_file import (
+    COMMAND_OUTPUT,
+    HISTORY_INPUT,
+    HISTORY_OUTPUT,
+    REACHABILITY_OUTPUT,
+    input_sizes,
+    read_metadata,
+)  # fmt: skip
 
 GOLDEN_TOLERANCE = 1e-4
 """Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
@@ -51,16 +58,17 @@ class Policy:
             dict(self._session.get_modelmeta().custom_metadata_map), path=str(self.path)
         )
         self._check_graph()
-        joints = len(self.contract.robot.joints)
-        inputs = {name: np.zeros((1, size), np.float32) for name, size in input_sizes(self.contract).items()}
-        outputs = {
-            COMMAND_OUTPUT: np.zeros((1, joints), np.float32),
-            REACHABILITY_OUTPUT: np.zeros((1, 1), np.float32),
-        }
+        inputs, outputs = (
+            {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}
+            for sizes in (self._input_sizes, self._output_sizes)
+        )
         self.run: Callable[[], None] = partial(self._session.run_with_iobinding, bind(self._session, inputs, outputs))
         """One inference from `inputs` to `command` and `reachability`, in place."""
-        self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items()}
-        """Every graph input, `[size]`, writable; names and units as in the contract."""
+        self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items() if name != HISTORY_INPUT}
+        """Readings and goal, `[size]`, writable; names and units as in the contract."""
+        self.history: Float32 = inputs.get(HISTORY_INPUT, np.zeros((1, 0), np.float32))[0]
+        """`[H]`, what the policy saw in the steps before; H is 0 for a policy without a memory."""
+        self._next_history = outputs.get(HISTORY_OUTPUT, np.zeros((1, 0), np.float32))[0]
         self.command: Float32 = outputs[COMMAND_OUTPUT][0]
         """`[J]` rad, policy order; valid after `run`."""
         self.reachability: Float32 = outputs[REACHABILITY_OUTPUT][0]
@@ -79,9 +87,20 @@ class Policy:
         """Digest of the file's bytes, for logs."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
+    def remember(self) -> None:
+        """Let the next `run` know what the last one saw; apart from `run`, which may also be called to warm up."""
+        np.copyto(self.history, self._next_history)
+
+    def forget(self) -> None:
+        """Begin with an empty history, as at a start and wherever control steps are missing."""
+        self.history.fill(0.0)
+
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Float32]:
-        """A batch: every input as `[B, size]`, every output as `[B, size]`; the bound arrays stay untouched."""
-        wanted = input_sizes(self.contract)
+        """A batch: every input as `[B, size]`, every output as `[B, size]`; the bound arrays stay untouched.
+
+        A policy with a memory also wants `history`, zeros or the `next_history` of the call before.
+        """
+        wanted = self._input_sizes
         if set(inputs) != set(wanted):
             raise ShoalError(f"policy: infer needs the inputs {sorted(wanted)}, got {sorted(inputs)}.")
         batch: dict[str, Float32] = {}
@@ -92,7 +111,7 @@ class Policy:
             batch[name] = array
         if len({array.shape[0] for array in batch.values()}) != 1:
             raise ShoalError(f"policy: inputs differ in batch size: { {n: len(a) for n, a in batch.items()} }.")
-        names = [COMMAND_OUTPUT, REACHABILITY_OUTPUT]
+        names = list(self._output_sizes)
         return dict(zip(names, self._session.run(names, batch), strict=True))
 
     def check_golden(self) -> float:
@@ -132,10 +151,15 @@ class Policy:
         unknown = [r.name for r in self.contract.readings if r.name not in _KNOWN_READINGS]
         if unknown:
             raise ShoalError(f"{self.path}: this runtime has no source for the readings {unknown}; update Shoal.")
-        joints = len(self.contract.robot.joints)
-        outputs = {COMMAND_OUTPUT: joints, REACHABILITY_OUTPUT: 1}
-        self._check_nodes("input", self._session.get_inputs(), input_sizes(self.contract))
-        self._check_nodes("output", self._session.get_outputs(), outputs)
+        self._input_sizes = input_sizes(self.contract)
+        self._output_sizes = {COMMAND_OUTPUT: len(self.contract.robot.joints), REACHABILITY_OUTPUT: 1}
+        history = next((node for node in self._session.get_inputs() if node.name == HISTORY_INPUT), None)
+        if history is not None:
+            # The graph alone says how much a policy remembers: the contract is the robot's side of the interface.
+            self._input_sizes |= {HISTORY_INPUT: history.shape[-1]}
+            self._output_sizes |= {HISTORY_OUTPUT: history.shape[-1]}
+        self._check_nodes("input", self._session.get_inputs(), self._input_sizes)
+        self._check_nodes("output", self._session.get_outputs(), self._output_sizes)
 
     def _check_nodes(self, kind: str, nodes: list[Any], wanted: Mapping[str, int]) -> None:
         found = [node.name for node in nodes]

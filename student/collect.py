@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sim2real.backends.base import Environment
-from sim2real.interface import policy_inputs
+from sim2real.interface import observation_size
 from student.config import DistillConfig
 from student.dataset import Labels
+from student.policy import student_inputs
 from teacher.train import Teacher
 
 
@@ -64,7 +65,7 @@ class Collector:
         teacher, std = self.teacher, self.config.exploration_std
         choice_key, noise_key = jax.random.split(key)
         student = self._student_apply(params["student"], observation, goal, key)
-        expert = jnp.tanh(teacher.networks.act(teacher.actor, observation, goal)[0])
+        expert = jnp.tanh(teacher.networks.act(teacher.actor, self._present(observation), goal)[0])
         use_expert = jax.random.uniform(choice_key, (observation.shape[0], 1)) < params["beta"]
         noise = std * jax.random.normal(noise_key, student.shape)
         return jnp.clip(jnp.where(use_expert, expert, student) + noise, -1.0, 1.0)
@@ -74,12 +75,17 @@ class Collector:
         """The teacher's answers on `[T, N, ...]` states, flat, and the student's mean action error per arm, `[N]`."""
         networks, teacher = self.teacher.networks, self.teacher
         flat = [x.reshape(-1, x.shape[-1]) for x in (observation, goal)]
-        mean, log_std, features = networks.act(teacher.actor, *flat)
-        phi = networks.embed(teacher.critic, flat[0], jnp.tanh(mean))
+        present = self._present(flat[0])
+        mean, log_std, features = networks.act(teacher.actor, present, flat[1])
+        phi = networks.embed(teacher.critic, present, jnp.tanh(mean))
         labels = Labels(mean, log_std, features, phi, networks.embed_goal(teacher.critic, flat[1]))
         student = self._student_apply(policy, *flat, jax.random.key(0))
         error = jnp.mean(jnp.abs(jnp.tanh(mean) - student), axis=-1).reshape(observation.shape[:2])
-        return policy_inputs(jnp, teacher.contract, *flat), labels, jnp.mean(error, axis=0)
+        return student_inputs(teacher.contract, self.config.student, *flat), labels, jnp.mean(error, axis=0)
+
+    def _present(self, observation: jax.Array) -> jax.Array:
+        """Without the student's history behind it."""
+        return observation[..., : observation_size(self.teacher.contract)]
 
     def state_dict(self) -> dict[str, Any]:
         """The environments, and the last round's goals and errors."""

@@ -18,6 +18,10 @@ class StudentNetworkConfig(Config):
     hidden_width: Count = 128
     activation: Literal["swish", "relu"] = "swish"
     layer_norm: bool = True
+    history_steps: Annotated[int, Field(ge=0)] = 0
+    """Control steps whose observations the student also reads; for delays and for readings that a robot lacks."""
+    joint_velocity: bool = True
+    """Whether the student reads joint velocities; the teacher always does."""
 
 
 class DistillConfig(Config):

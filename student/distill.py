@@ -17,13 +17,14 @@ from sim2real.backends import make_environment, resolve
 from sim2real.errors import ShoalError
 from sim2real.evaluation import Score
 from sim2real.goal_pool import EVALUATION_SEED_OFFSET
-from sim2real.interface import goal_size, observation_size, policy_inputs
+from sim2real.interface import goal_size
 from student import dataset
 from student.collect import Collector
 from student.config import DistillConfig
+from student.history import remembering, without_history
 from student.network import Projections, StudentParams
 from student.objective import Objective
-from student.policy import greedy, make_policy
+from student.policy import greedy, make_policy, student_inputs, student_observation_size
 from student.reachability import fit_reachability
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.networks import count_parameters
@@ -74,7 +75,8 @@ class Distiller:
 
     def _environment(self, num_envs: int, seed: int, **shares: Any) -> Any:
         backend = resolve(self.teacher.config.backend)
-        return make_environment(self.teacher.task, backend, num_envs=num_envs, seed=seed, **shares)
+        env = make_environment(self.teacher.task, backend, num_envs=num_envs, seed=seed, **shares)
+        return remembering(env, self.config.student.history_steps)
 
     def train(self, *, until: int | None = None) -> None:
         """All rounds that are left, or up to round `until`."""
@@ -131,15 +133,19 @@ class Distiller:
 
     def _init(self, key: jax.Array) -> _State:
         policy_key, projection_key = jax.random.split(key)
-        observation = jnp.zeros((1, observation_size(self.contract)))
-        inputs = policy_inputs(jnp, self.contract, observation, jnp.zeros((1, goal_size(self.contract))))
+        observation, goal = (jnp.zeros((1, size)) for size in self._sizes())
+        inputs = student_inputs(self.contract, self.config.student, observation, goal)
         policy = self.policy.init(policy_key, inputs)
         features = jnp.zeros((1, self.config.student.hidden_width))
         projections = self.objective.projections.init(projection_key, features)
         return _State(policy, projections, self.optimizer.init((policy, projections)))
 
+    def _sizes(self) -> tuple[int, int]:
+        """Of the student's observations, history included, and of goal vectors."""
+        return student_observation_size(self.contract, self.config.student), goal_size(self.contract)
+
     def _empty_dataset(self) -> dataset.Dataset:
-        shapes = [jnp.zeros((1, 1, size(self.contract))) for size in (observation_size, goal_size)]
+        shapes = [jnp.zeros((1, 1, size)) for size in self._sizes()]
         inputs, labels, _ = jax.eval_shape(
             lambda policy, *x: self.collector.label(policy, *x), self.state.policy, *shapes
         )
@@ -186,7 +192,9 @@ class Distiller:
         self.round = int(world["round"])
 
     def _write(self, student: Score, reachability: dict[str, Any], seconds: float) -> None:
-        teacher_score = evaluate(self.eval_env, teacher_greedy(self.teacher.networks), self.teacher.actor)
+        teacher_score = evaluate(
+            self.eval_env, without_history(self.contract, teacher_greedy(self.teacher.networks)), self.teacher.actor
+        )
         self.folder.write_summary(
             {
                 "task": self.contract.task,

@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sim2real.contract import Contract
-from sim2real.interface import command, goal_vector, observe, policy_inputs
-from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
+from sim2real.interface import command, goal_vector, observation_size, observe, policy_inputs
+from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT
 from student.config import StudentNetworkConfig
+from student.history import differences, history_size, remember, split
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from teacher.networks import apply as network
 
@@ -20,11 +22,42 @@ def make_policy(contract: Contract, config: StudentNetworkConfig) -> StudentPoli
     return StudentPolicy(config, len(contract.robot.joints))
 
 
+def student_observation_size(contract: Contract, config: StudentNetworkConfig) -> int:
+    """Numbers in an observation with the history behind it."""
+    return observation_size(contract) + history_size(contract, config.history_steps)
+
+
+def student_inputs(
+    contract: Contract, config: StudentNetworkConfig, observation: jax.Array, goal: jax.Array
+) -> jax.Array:
+    """What the student's network reads, `[..., I]`, of observations with the history behind them and goal vectors:
+    the teacher's inputs, and how the last observations differ from the present one.
+    """
+    present, history = split(contract, observation)
+    if not config.joint_velocity:
+        present = present * _without_velocity(contract)
+    inputs = policy_inputs(jnp, contract, present, goal)
+    if not config.history_steps:
+        return jnp.asarray(inputs)
+    past = differences(contract, config.history_steps, present, history)
+    if not config.joint_velocity:
+        past = past * np.tile(_without_velocity(contract), config.history_steps)
+    return jnp.concatenate([inputs, past], axis=-1)
+
+
+def _without_velocity(contract: Contract) -> np.ndarray:
+    """1 for every entry of an observation, 0 for joint velocities, `[D]`."""
+    joints = len(contract.robot.joints)
+    keep = np.ones(observation_size(contract), np.float32)
+    keep[joints : 2 * joints] = 0.0
+    return keep
+
+
 def greedy(contract: Contract, policy: StudentPolicy) -> Any:
     """The deterministic policy, as `apply(params, observation, goal, key) -> action [N, J]`."""
 
     def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
-        inputs = policy_inputs(jnp, contract, observation, goal)
+        inputs = student_inputs(contract, policy.config, observation, goal)
         action, _ = network(policy, params, inputs, method=StudentPolicy.action)
         return jnp.asarray(action)
 
@@ -33,16 +66,23 @@ def greedy(contract: Contract, policy: StudentPolicy) -> Any:
 
 def physical_policy(
     contract: Contract, policy: StudentPolicy, params: StudentParams, inputs: dict[str, jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, ...]:
     """Physical quantities in, physical quantities out, `[B, ...]`: the function that becomes the ONNX graph.
 
-    Returns joint position targets `[B, J]` in rad and P(goal reached within an episode) `[B, 1]`.
+    Returns joint position targets `[B, J]` in rad and P(goal reached within an episode) `[B, 1]`, and of a student
+    with a memory the history for the next step, `[B, K (D + 1)]`.
     """
-    observation = observe(jnp, contract, inputs)
+    config, observation = policy.config, observe(jnp, contract, inputs)
+    seen = observation
+    if config.history_steps:
+        seen = jnp.concatenate([observation, inputs[HISTORY_INPUT]], axis=-1)
     goal = goal_vector(jnp, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
-    network_inputs = policy_inputs(jnp, contract, observation, goal)
+    network_inputs = student_inputs(contract, config, seen, goal)
     action, features = network(policy, params.policy, network_inputs, method=StudentPolicy.action)
     logit = network(ReachabilityHead(), params.reachability, network_inputs, features)
     calibration = contract.reachability
     probability = jax.nn.sigmoid(calibration.slope * logit + calibration.offset)
-    return command(jnp, contract, action, inputs), probability
+    outputs = command(jnp, contract, action, inputs), probability
+    if not config.history_steps:
+        return outputs
+    return *outputs, remember(contract, config.history_steps, observation, inputs[HISTORY_INPUT])

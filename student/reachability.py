@@ -21,11 +21,11 @@ import optax
 from sim2real.backends.base import Environment
 from sim2real.contract import Calibration, Contract
 from sim2real.evaluation import episode_errors
-from sim2real.interface import policy_inputs
+from sim2real.interface import observation_size
 from student.config import DistillConfig
 from student.losses import binary_cross_entropy
 from student.network import ReachabilityHead, StudentPolicy
-from student.policy import greedy
+from student.policy import greedy, student_inputs
 from teacher.networks import apply
 
 Energy = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -95,11 +95,12 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
     env.reset()
     rollout = env.rollout(greedy(contract, policy), params, jax.random.key(0), contract.timing.episode_steps)
     reached = episode_errors(contract, rollout).coarse
-    inputs = policy_inputs(jnp, contract, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
+    inputs = student_inputs(contract, policy.config, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
     flat = inputs.reshape(-1, inputs.shape[-1])
     features = apply(policy, params, flat, method=StudentPolicy.action)[1]
     label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
-    states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (rollout.observation, rollout.goal, rollout.action)]
+    present = rollout.observation[..., : observation_size(contract)]
+    states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (present, rollout.goal, rollout.action)]
     return _Group(np.asarray(flat), np.asarray(features), label, np.asarray(jax.jit(energy)(*states)))
 
 

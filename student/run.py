@@ -12,11 +12,11 @@ import yaml
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.interface import goal_size, observation_size, policy_inputs
+from sim2real.interface import goal_size
 from sim2real.task import Task, load_task
 from student.config import DistillConfig
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
-from student.policy import make_policy
+from student.policy import make_policy, student_inputs, student_observation_size
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.run_folder import RunFolder, write_atomically
 from teacher.train import Teacher
@@ -86,8 +86,8 @@ def load_student(run: Path) -> Student:
 
 
 def _template(contract: Contract, policy: StudentPolicy) -> StudentParams:
-    observation = jnp.zeros((1, observation_size(contract)))
-    inputs = policy_inputs(jnp, contract, observation, jnp.zeros((1, goal_size(contract))))
+    observation = jnp.zeros((1, student_observation_size(contract, policy.config)))
+    inputs = student_inputs(contract, policy.config, observation, jnp.zeros((1, goal_size(contract))))
     params = policy.init(jax.random.key(0), inputs)
     features = policy.apply(params, inputs, method=StudentPolicy.action)[1]
     head: Any = ReachabilityHead().init(jax.random.key(0), inputs, features)

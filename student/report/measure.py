@@ -16,8 +16,9 @@ from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
 from sim2real.evaluation import EpisodeErrors, episode_errors
 from sim2real.interface import policy_inputs
+from student.history import remembering, split
 from student.network import StudentPolicy, layers
-from student.policy import greedy
+from student.policy import greedy, student_inputs
 from teacher.networks import streams
 from teacher.train import Teacher
 from teacher.train import greedy as teacher_greedy
@@ -47,21 +48,23 @@ def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: i
     """Roll both out and compare."""
     contract, steps = teacher.contract, teacher.contract.timing.episode_steps
 
-    def episode(apply: Any, params: Any) -> tuple[Rollout, np.ndarray]:
+    def episode(apply: Any, params: Any, history_steps: int = 0) -> tuple[Rollout, np.ndarray]:
         env = NativeEnvironment(teacher.task, num_envs=episodes, seed=SEED)
         goals = env.goals()[0].copy()
-        return env.rollout(apply, params, jax.random.key(0), steps), goals
+        return remembering(env, history_steps).rollout(apply, params, jax.random.key(0), steps), goals
 
     by_teacher, goals = episode(teacher_greedy(teacher.networks), teacher.actor)
-    by_student, _ = episode(greedy(contract, policy), params)
-    labels = jax.jit(lambda o, g: jnp.tanh(teacher.networks.act(teacher.actor, o, g)[0]))
-    wanted = np.asarray(labels(jnp.asarray(by_student.observation), jnp.asarray(by_student.goal)))
-    inputs = policy_inputs(jnp, contract, jnp.asarray(by_student.observation), jnp.asarray(by_student.goal))
-    flat = inputs.reshape(-1, inputs.shape[-1])
-    chosen = flat[np.random.default_rng(0).choice(len(flat), min(_STATES, len(flat)), replace=False)]
-    deep = streams(teacher.networks.actor, teacher.actor, chosen)
+    by_student, _ = episode(greedy(contract, policy), params, policy.config.history_steps)
+    seen, goal = (jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (by_student.observation, by_student.goal))
+    present = split(contract, seen)[0]
+    wanted = np.tanh(jax.jit(teacher.networks.act)(teacher.actor, present, goal)[0]).reshape(by_student.action.shape)
+    chosen = np.random.default_rng(0).choice(len(seen), min(_STATES, len(seen)), replace=False)
+    deep = streams(
+        teacher.networks.actor, teacher.actor, policy_inputs(jnp, contract, present[chosen], goal[chosen])
+    )  # fmt: skip
+    shallow = layers(policy, params, student_inputs(contract, policy.config, seen[chosen], goal[chosen]))
     blocks = sorted({round(float(b)) for b in np.linspace(0, len(deep) - 1, _SHOWN_BLOCKS)})
-    similarity = [[linear_cka(layer, deep[block]) for block in blocks] for layer in layers(policy, params, chosen)]
+    similarity = [[linear_cka(layer, deep[block]) for block in blocks] for layer in shallow]
     return Measured(
         goals,
         episode_errors(contract, by_teacher),

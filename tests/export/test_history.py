@@ -1,0 +1,120 @@
+"""A student with a memory, from JAX to the runtime's tick; its weights are random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.onnx_evaluation import evaluate_onnx
+from export.write import export_student
+from runtime.core import Core
+from runtime.goals import ResolvedGoal
+from runtime.policy import Policy
+from runtime.safety import Readings
+from sim2real.errors import ShoalError
+from sim2real.interface import command, goal_size, goal_vector, observe
+from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, HISTORY_OUTPUT, input_sizes
+from sim2real.task import Task
+from student.config import StudentNetworkConfig
+from student.history import empty, remember
+from student.network import ReachabilityHead, StudentParams, StudentPolicy
+from student.policy import greedy, make_policy, student_inputs, student_observation_size
+from student.run import Student
+from tests.student.tiny import tiny_distill_config
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def student(pose_task: Task) -> Student:
+    network = StudentNetworkConfig(hidden_layers=1, hidden_width=16, history_steps=STEPS, joint_velocity=False)
+    contract, policy = pose_task.contract, make_policy(pose_task.contract, network)
+    seen = jnp.zeros((1, student_observation_size(contract, network)))
+    inputs = student_inputs(contract, network, seen, jnp.zeros((1, goal_size(contract))))
+    params = policy.init(jax.random.key(0), inputs)
+    features = policy.apply(params, inputs, method=StudentPolicy.action)[1]
+    head = ReachabilityHead().init(jax.random.key(1), inputs, features)
+    config = tiny_distill_config(student=network)
+    return Student(pose_task, contract, config, policy, StudentParams(params, head))
+
+
+@pytest.fixture(scope="module")
+def path(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("history") / "student.onnx"
+    certificate = export_student(student, path, samples=400)
+    assert certificate.max_abs_error <= 1e-5
+    assert {len(rows[0]) for rows in (certificate.golden_inputs[HISTORY_INPUT],)} == {STEPS * 31}
+    return path
+
+
+def core_at_home(policy: Policy) -> tuple[Core, Readings]:
+    core, readings = Core(policy), Readings(7)
+    readings.joint_position[:] = [joint.home_rad for joint in core.contract.robot.joints]
+    readings.end_effector_position[:] = 0.4, 0.1, 0.4
+    readings.end_effector_orientation[:] = core.contract.goal.default_orientation_wxyz
+    goal = ResolvedGoal("", (0.5, 0.1, 0.3), core.contract.goal.default_orientation_wxyz, 0.01, 1.0, np.inf)
+    core.set_goal(goal, number=1, now_s=0.0)
+    return core, readings
+
+
+def test_runtime_commands_what_the_student_would_over_many_ticks(student: Student, path: Path) -> None:
+    policy, contract = Policy(path), student.contract
+    core, readings = core_at_home(policy)
+    act, past = jax.jit(greedy(contract, student.policy)), empty(contract, STEPS, 1)
+    rng, out = np.random.default_rng(0), np.zeros(7)
+    for tick in range(8):
+        readings.joint_position += rng.normal(scale=0.01, size=7)
+        readings.time_s = 0.04 * tick
+        before = core.safety.target.copy() if tick else readings.joint_position.copy()
+        policy.run()  # as to warm up: leaves no trace
+        assert core.step(readings, 0.04 * tick, out)
+        named = {
+            name: np.asarray(before if name == "joint_position_target" else getattr(readings, name), np.float32)[None]
+            for name in input_sizes(contract) if not name.startswith("goal")
+        }  # fmt: skip
+        observation = observe(np, contract, named)
+        goal = goal_vector(np, contract, *(policy.inputs[name][None] for name in (GOAL_POSITION, GOAL_ORIENTATION)))
+        action = act(student.params.policy, np.concatenate([observation, past], 1), goal, None)
+        wanted = command(np, contract, np.asarray(action), named)[0]
+        np.testing.assert_allclose(policy.command, wanted, atol=2e-5)
+        past = np.asarray(remember(contract, STEPS, observation, past))
+        np.testing.assert_allclose(policy.history, past[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("interruption", ["restart", "stale", "cancelled"])
+def test_history_is_forgotten_when_ticks_are_missing(interruption: str, path: Path) -> None:
+    core, readings = core_at_home(Policy(path))
+    out, first = np.zeros(7), np.zeros(7)
+    core.step(readings, 0.0, first)
+    readings.joint_position += 0.01
+    readings.time_s = 0.04
+    core.step(readings, 0.04, out)
+    assert np.count_nonzero(core.policy.history[30::31]) == 2
+    match interruption:
+        case "restart":
+            core.restart(0.08)
+        case "stale":
+            core.step(readings, 9.0, out)
+        case "cancelled":
+            core.cancel_goal(number=2)
+            core.step(readings, 0.08, out)
+    assert not core.policy.history.any()
+
+
+def test_episodes_run_and_a_missing_history_is_named(path: Path) -> None:
+    assert evaluate_onnx(path, 4, 0)[0].episodes == 4
+    policy = Policy(path)
+    inputs = {name: np.zeros((2, size), np.float32) for name, size in input_sizes(policy.contract).items()}
+    with pytest.raises(ShoalError, match=r"needs the inputs.*'history'"):
+        policy.infer(inputs)
+    outputs = policy.infer(inputs | {HISTORY_INPUT: np.zeros((2, STEPS * 31), np.float32)})
+    assert outputs[HISTORY_OUTPUT].shape == (2, STEPS * 31)
+
+
+def test_kernel_agrees_or_says_why_not(path: Path) -> None:
+    engine = Policy(path, engine="auto").engine
+    assert "C kernel, within" in engine or "no kernel:" in engine
