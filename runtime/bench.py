@@ -5,87 +5,187 @@ Only the paced numbers say anything about a robot: between two calls the caches 
 
 from __future__ import annotations
 
+import math
+import mmap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.core import Core
+from runtime.drivers.base import Driver
 from runtime.goals import ResolvedGoal
-from runtime.latency import Histogram
+from runtime.latency import summarise
+from runtime.loop import Loop, sleep_until, warm_lead_ns
+from runtime.options import Engine
 from runtime.policy import Policy
-from runtime.safety import Readings
+from runtime.rehearsal import Rehearsal
+from runtime.safety import Float64, Readings
+from runtime.shared_memory import GOAL_DTYPE, RECORD_OFFSET, Slot
+from runtime.status import State
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 _WARM_UP = 200
 
 
-def bench(path: Path, *, samples: int, rate_hz: float) -> dict[str, Any]:
-    """Microseconds of the inference and of the whole tick (safety, inference, limits), hot, paced, and paced with
-    a discarded inference just before, as `serve` does it.
+def bench(path: Path, *, samples: int, rate_hz: float, engine: Engine = "auto") -> dict[str, Any]:
+    """Microseconds of the inference and of the whole tick, from the waking to the command that leaves: goal, readings,
+    safety, inference, limits. Hot, paced, and paced with a rehearsal just before, as `serve` does it.
     """
     if samples < 1 or not rate_hz > 0:
         raise ShoalError(f"bench: --samples must be at least 1 and --rate-hz positive, got {samples} and {rate_hz:g}.")
-    policy = Policy(path)
-    tick = _Tick(policy)
-    for _ in range(_WARM_UP):
-        tick()
-    return {
+    policy = Policy(path, engine=engine)
+    tick = WholeTick(policy)
+    result = {
         "policy": path.name,
         "contract_sha256": policy.contract.digest,
+        "engine": policy.engine,
         "rate_hz": rate_hz,
-        "inference_hot": _hot(policy.run, samples),
-        "tick_hot": _hot(tick, samples),
-        "tick_paced": _paced(tick, None, samples, rate_hz),
-        "tick_paced_warm": _paced(tick, policy.run, samples, rate_hz),
+        "inference_hot": summarise(hot(policy.run, samples)),
+        "tick_hot": summarise(hot(tick, samples)),
+        "inference_paced": summarise(paced(policy.run, samples, rate_hz)),
+        "tick_paced": summarise(paced(tick, samples, rate_hz)),
+        "tick_paced_warm": summarise(paced(tick, samples, rate_hz, warm=tick.rehearse)),
         "exporting_machine": {
             "machine": policy.certificate.machine,
             "inference_p50_us": policy.certificate.tick_us_p50,
             "inference_p99_us": policy.certificate.tick_us_p99,
         },
     }
+    tick.require_inference()
+    return result
 
 
-class _Tick:
-    """A tick of an arm at home on its way to the middle of the goal box."""
+class WholeTick:
+    """A tick of the served loop, `Loop.tick`, with an arm that does at once what it is told and takes no time of its
+    own, on its way to the middle of the goal box. A new goal lies in shared memory once every hundred ticks.
+
+    Returns the nanoseconds from the waking to the command; what the loop does afterwards is not counted.
+    """
 
     def __init__(self, policy: Policy) -> None:
-        contract = policy.contract
         self._core = Core(policy)
-        self._readings = Readings(len(contract.robot.joints))
-        self._readings.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
-        self._readings.end_effector_position[:] = contract.goal.position_min_m
-        self._readings.end_effector_orientation[0] = 1.0
-        self._out = np.zeros(len(contract.robot.joints))
+        self._driver = BenchDriver(policy.contract)
+        self._exchange = _SlotExchange(policy.contract)
+        self._loop = Loop(self._driver, self._core, self._exchange, warm=False)
+        self._ticks = 0
+        self.rehearse: Callable[[], None] = Rehearsal(self._core, self._driver.last)
+        """What the loop does before each tick."""
+
+    def __call__(self) -> int:
+        """One tick."""
+        if self._ticks % 100 == 0:
+            self._exchange.send_goal()
+        self._ticks += 1
+        started = time.perf_counter_ns()
+        self._loop.tick(started)
+        return self._driver.written_ns - started
+
+    def require_inference(self) -> None:
+        """Raises `ShoalError` when the safety layer had held the arm: such ticks are shorter."""
+        safety = self._core.safety
+        if safety.state is not State.ACTIVE or safety.holds > _WARM_UP // 2:
+            raise ShoalError(f"bench: the policy was not followed ({safety.reason.sentence}); report this.")
+
+
+class BenchDriver:
+    """A `runtime.drivers.base.Driver` without a robot: joints are where they were sent, the tool stays where it is."""
+
+    def __init__(self, contract: Contract, *, period_s: float | None = None) -> None:
+        self.joint_names = contract.joint_names
+        self.owns_clock = False
+        self.period_s = period_s or contract.timing.control_dt_s
+        self.description = "none"
+        self.written_ns = 0
+        self.last = Readings(len(contract.robot.joints))
+        """What was read last."""
+        self._control_dt_s = contract.timing.control_dt_s
+        self._time_s = 0.0
+        self._position = np.array([joint.home_rad for joint in contract.robot.joints])
+        self._tool = np.array(contract.goal.position_min_m)
+
+    def read(self, out: Readings) -> None:
+        """Readings of this moment."""
+        self._time_s += self._control_dt_s
+        np.copyto(out.joint_position, self._position)
+        np.copyto(out.end_effector_position, self._tool)
+        out.end_effector_orientation[0] = 1.0
+        out.time_s = self._time_s
+        np.copyto(self.last.vector, out.vector)
+
+    def write(self, command: Float64) -> None:
+        """The command arrived."""
+        self.written_ns = time.perf_counter_ns()
+        np.copyto(self._position, command)
+
+    def now_s(self) -> float:
+        """Contract's control periods, whatever the pace."""
+        return self._time_s
+
+    def show_goal(self, goal: ResolvedGoal) -> None:
+        """Nothing to show."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class _SlotExchange:
+    """`runtime.loop.Exchange` over a slot of shared memory, with this process on both of its sides."""
+
+    def __init__(self, contract: Contract) -> None:
+        memory = mmap.mmap(-1, RECORD_OFFSET + GOAL_DTYPE.itemsize)
+        self._sender, self._receiver = (Slot(memory, 0, GOAL_DTYPE) for _ in range(2))
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
         x, y, z = (float(value) for value in middle)
-        goal = ResolvedGoal("bench", (x, y, z), contract.goal.default_orientation_wxyz, 0.01, 1.0, float("inf"))
-        self._core.set_goal(goal, number=1, now_s=0.0)
+        self._goal = ResolvedGoal("bench", (x, y, z), contract.goal.default_orientation_wxyz, 0.01, 1.0, math.inf)
 
-    def __call__(self) -> None:
-        self._core.step(self._readings, 0.0, self._out)
+    def send_goal(self) -> None:
+        """As the gateway would."""
+        self._sender.value["number"] += 1
+        self._sender.write()
+
+    def before_tick(self, core: Core, driver: Driver) -> None:
+        """Latest goal wins."""
+        if self._receiver.read():
+            core.set_goal(self._goal, number=int(self._receiver.value["number"][0]), now_s=driver.now_s())
+
+    def after_tick(self, core: Core, missed_periods: int) -> None:
+        """Not part of what is measured."""
 
 
-def _hot(function: Any, samples: int) -> Any:
-    histogram = Histogram()
-    for _ in range(samples):
-        started = time.perf_counter_ns()
+def hot(function: Callable[[], object], samples: int) -> NDArray[np.int64]:
+    """Nanoseconds `[samples]` of calls back to back, as the function says or as the clock says."""
+    times = np.zeros(samples, np.int64)
+    for _ in range(_WARM_UP):
         function()
-        histogram.record(time.perf_counter_ns() - started)
-    return histogram.summary()
+    for index in range(samples):
+        times[index] = _timed(function)
+    return times
 
 
-def _paced(function: Any, before: Any, samples: int, rate_hz: float) -> Any:
-    histogram = Histogram()
-    period = 1 / rate_hz
-    deadline = time.perf_counter()
-    for _ in range(samples):
-        deadline = max(deadline + period, time.perf_counter())
-        time.sleep(max(0.0, deadline - time.perf_counter()))
-        if before is not None:
-            before()
-        started = time.perf_counter_ns()
-        function()
-        histogram.record(time.perf_counter_ns() - started)
-    return histogram.summary()
+def paced(
+    function: Callable[[], object], samples: int, rate_hz: float, *, warm: Callable[[], object] | None = None
+) -> NDArray[np.int64]:
+    """The same once per period, at absolute deadlines. `warm` is called, and its result thrown away, just before."""
+    times = np.zeros(samples, np.int64)
+    period_ns = round(1e9 / rate_hz)
+    lead_ns = 0 if warm is None else warm_lead_ns(warm)
+    deadline = time.perf_counter_ns()
+    for index in range(samples):
+        deadline = max(deadline + period_ns, time.perf_counter_ns() + lead_ns)
+        if warm is not None:
+            sleep_until(deadline - lead_ns)
+            warm()
+        sleep_until(deadline)
+        times[index] = _timed(function)
+    return times
+
+
+def _timed(function: Callable[[], object]) -> int:
+    started = time.perf_counter_ns()
+    said = function()
+    return said if isinstance(said, int) else time.perf_counter_ns() - started

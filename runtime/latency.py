@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import TypedDict  # pydantic reads typing's own only from Python 3.12 on
 
 _BIN_NS = 1_000
@@ -10,7 +11,7 @@ _BINS = 50_000
 
 
 class LatencySummary(TypedDict):
-    """Microseconds, rounded up to the bin; `count` is the number of samples."""
+    """Microseconds (of a `Histogram`, rounded up to the bin); `count` is the number of samples."""
 
     count: int
     p50_us: float
@@ -50,3 +51,9 @@ class Histogram:
             "p999_us": self.percentile_us(0.999),
             "max_us": self._max_ns / 1e3,
         }
+
+
+def summarise(durations_ns: NDArray[np.int64]) -> LatencySummary:
+    """The same of single durations `[N]` in ns, not rounded."""
+    p50, p99, p999, longest = (float(x) for x in np.percentile(durations_ns, [50, 99, 99.9, 100]) / 1e3)
+    return {"count": len(durations_ns), "p50_us": p50, "p99_us": p99, "p999_us": p999, "max_us": longest}

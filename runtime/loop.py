@@ -1,10 +1,11 @@
 """The fixed-rate loop: absolute deadlines, late ticks skipped and counted, nothing waited for but time.
 
-    sleep ── warm inference ── (spin) ─┬─ read ─ step ─ write ─┬─ goal, status, supervision ── sleep
-                                    deadline                 tick done
+    sleep ── rehearsal ── spin ─┬─ goal ─ read ─ step ─ write ─┬─ status, supervision ── (servo) ── sleep
+                             deadline                      command out
 
-The warm inference, whose result is thrown away, brings caches and clock back up just before the deadline: on
-the machine where it was measured it cut the paced inference from 120 to 36 µs (p50).
+The rehearsal, whose result is thrown away, brings caches and clock back up just before the deadline;
+`docs/latency.md` has what it gains. A servo that wants its reference more often than the policy runs gets it between
+two ticks.
 """
 
 from __future__ import annotations
@@ -19,10 +20,28 @@ import numpy as np
 from runtime.core import Core
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.latency import Histogram
+from runtime.rehearsal import Rehearsal
 from runtime.safety import Readings
+from runtime.status import Reason
 from runtime.telemetry import Telemetry
 
-_WARM_LEAD_NS = 400_000
+_WAKE_NS = 60_000
+_COLD_FACTOR = 3
+_LONGEST_LEAD_NS = 400_000
+_TIMED_RUNS = 30
+
+
+def warm_lead_ns(rehearsal: Callable[[], object]) -> int:
+    """How long before the deadline to wake for a rehearsal: a late wake-up and a cold run must fit.
+
+    Cold runs take about three times as long as hot ones, which are timed here.
+    """
+    times = []
+    for _ in range(_TIMED_RUNS):
+        started = time.perf_counter_ns()
+        rehearsal()
+        times.append(time.perf_counter_ns() - started)
+    return min(_WAKE_NS + _COLD_FACTOR * sorted(times)[_TIMED_RUNS // 2], _LONGEST_LEAD_NS)
 
 
 class Exchange(Protocol):
@@ -50,10 +69,18 @@ class LoopStatistics:
     """Ticks that ended after the next deadline."""
     missed_periods: int = 0
     """Control periods skipped because of overruns."""
+    servo_skipped: int = 0
+    """References between two ticks that came too late to be worth sending."""
+    holds: int = 0
+    """How often so many overruns came in a row that the robot was held."""
 
 
 class Loop:
-    """Owns the driver's rhythm. `spin_s` is busy waiting before each deadline, useful only with SCHED_FIFO."""
+    """Owns the driver's rhythm.
+
+    `spin_s` is busy waiting before each deadline, useful only with SCHED_FIFO. After `overruns_in_a_row` of the core's
+    safety settings the robot holds, until as many ticks in a row were on time.
+    """
 
     def __init__(
         self,
@@ -72,9 +99,13 @@ class Loop:
         self._measured, self._readings = Readings(joints), Readings(joints)
         self._command, self._command_driver_order = np.zeros(joints), np.zeros(joints)
         self._period_ns = round(driver.period_s * 1e9)
-        self._spin_ns = round(spin_s * 1e9)
+        self.spin_ns = round(spin_s * 1e9)
         self._telemetry = telemetry
-        self._warm = warm and self._period_ns > 4 * _WARM_LEAD_NS
+        self._rehearsal = Rehearsal(core, self._readings)
+        lead_ns = warm_lead_ns(self._rehearsal) if warm else 0
+        # Where a tick fills much of the period, there is no time for a second one.
+        self._warm_lead_ns = lead_ns if 2 * lead_ns < self._period_ns else 0
+        self._late_in_a_row = self._punctual_in_a_row = 0
         self._servo = driver if isinstance(driver, ServoDriver) else None
         self._recovering = driver if isinstance(driver, RecoveringDriver) else None
         self._restarts = self._recovering.restarts if self._recovering else 0
@@ -97,9 +128,6 @@ class Loop:
         """One control period."""
         statistics, driver, core = self.statistics, self._driver, self._core
         started = time.perf_counter_ns()
-        lateness = 0 if driver.owns_clock else started - deadline_ns
-        if not driver.owns_clock:
-            statistics.lateness.record(lateness)
         self._exchange.before_tick(core, driver)
         self._read()
         now_s = driver.now_s()
@@ -109,11 +137,15 @@ class Loop:
         before = time.perf_counter_ns()
         commanding = core.step(self._readings, now_s, self._command)
         step = time.perf_counter_ns() - before
-        statistics.step.record(step)
         if commanding:
             self._order.to_driver(self._command, self._command_driver_order)
             driver.write(self._command_driver_order)
         tick = time.perf_counter_ns() - started
+        # The command is out; only now is there time for counting.
+        lateness = 0 if driver.owns_clock else started - deadline_ns
+        if not driver.owns_clock:
+            statistics.lateness.record(lateness)
+        statistics.step.record(step)
         statistics.tick.record(tick)
         statistics.ticks += 1
         missed = statistics.missed_periods
@@ -126,6 +158,7 @@ class Loop:
         self._driver.read(measured)
         self._order.to_policy(measured.joint_position, readings.joint_position)
         self._order.to_policy(measured.joint_velocity, readings.joint_velocity)
+        self._order.to_policy(measured.joint_effort, readings.joint_effort)
         np.copyto(readings.end_effector_position, measured.end_effector_position)
         np.copyto(readings.end_effector_orientation, measured.end_effector_orientation)
         readings.time_s = measured.time_s
@@ -139,23 +172,46 @@ class Loop:
             self.statistics.overruns += 1
             self.statistics.missed_periods += skipped
             following += skipped * self._period_ns
+        self._judge(late > 0)
         return following
+
+    def _judge(self, late: bool) -> None:
+        """Hold the robot when the loop cannot keep its rhythm, and let it go on when it can again."""
+        limit = self._core.safety.config.overruns_in_a_row
+        if limit is None:
+            return
+        self._late_in_a_row = self._late_in_a_row + 1 if late else 0
+        self._punctual_in_a_row = 0 if late else self._punctual_in_a_row + 1
+        if self._late_in_a_row == limit:
+            self.statistics.holds += 1
+            self._core.impose(Reason.OVERRUNS)
+        elif self._punctual_in_a_row == limit:
+            self._core.impose(None)
 
     def _wait(self, deadline_ns: int) -> None:
         if self._servo is not None:
-            steps = self._servo.servo_steps
-            for step in range(2, steps + 1):
-                self._sleep_until(deadline_ns - self._period_ns + (step - 1) * self._period_ns // steps)
-                self._servo.servo(step / steps)
-        if self._warm:
-            self._sleep_until(deadline_ns - self._spin_ns - _WARM_LEAD_NS)
-            self._core.policy.run()
-        self._sleep_until(deadline_ns - self._spin_ns)
+            self._drive_servo(self._servo, deadline_ns - self._period_ns)
+        if self._warm_lead_ns:
+            sleep_until(deadline_ns - self.spin_ns - self._warm_lead_ns)
+            self._rehearsal()
+        sleep_until(deadline_ns - self.spin_ns)
         while time.perf_counter_ns() < deadline_ns:
             pass
 
-    @staticmethod
-    def _sleep_until(moment_ns: int) -> None:
-        remaining = moment_ns - time.perf_counter_ns()
-        if remaining > 0:
-            time.sleep(remaining / 1e9)
+    def _drive_servo(self, servo: ServoDriver, started_ns: int) -> None:
+        step_ns = self._period_ns // servo.servo_steps
+        for step in range(2, servo.servo_steps + 1):
+            moment = started_ns + (step - 1) * step_ns
+            if time.perf_counter_ns() > moment + step_ns:
+                # The next reference is due already: to send both at once would be a jerk.
+                self.statistics.servo_skipped += 1
+                continue
+            sleep_until(moment)
+            servo.servo(step / servo.servo_steps)
+
+
+def sleep_until(moment_ns: int) -> None:
+    """Until `time.perf_counter_ns()` says so; at once when that is over."""
+    remaining = moment_ns - time.perf_counter_ns()
+    if remaining > 0:
+        time.sleep(remaining / 1e9)

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from runtime import realtime
+from runtime.bench import WholeTick
 from runtime.core import Core
 from runtime.drivers.base import Driver, DriverOptions, JointOrder, open_driver
 from runtime.goals import GoalPose, ResolvedGoal, validate_goal
 from runtime.latency import Histogram
 from runtime.loop import Loop
+from runtime.noise import noise_floor
 from runtime.policy import Policy
-from runtime.safety import Float64, Readings
+from runtime.safety import Float64, Readings, SafetyConfig
+from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
@@ -96,6 +101,102 @@ def test_late_ticks_are_skipped_and_never_made_up_for(policy: Policy) -> None:
     assert statistics.lateness.summary()["count"] == 20
 
 
+def test_many_overruns_in_a_row_hold_the_robot_until_it_keeps_time_again(policy: Policy) -> None:
+    driver = BackwardsArm(policy.contract, DriverOptions())
+    core = Core(policy, safety=SafetyConfig(overruns_in_a_row=3))
+    core.set_goal(validate_goal(policy.contract, GOAL, 0.0), number=1, now_s=0.0)
+    loop = Loop(driver, core, NoExchange(), warm=False)
+    reasons = []
+    # Deadlines far in the past or in the future, so that no machine can be too slow or too fast for this test.
+    for late in [True] * 4 + [False] * 4:
+        loop.tick(time.perf_counter_ns())
+        reasons.append(core.safety.reason)
+        loop._next_deadline(time.perf_counter_ns() + (-(10**9) if late else 10**9))
+    following, held = Reason.FOLLOWING, Reason.OVERRUNS
+    assert reasons == [following, following, following, held, held, held, held, following]
+    assert loop.statistics.holds == 1
+    assert loop.statistics.overruns == 4
+
+
+class ServoArm(BackwardsArm):
+    """Its servo wants five references per control period."""
+
+    servo_steps = 5
+
+    def __init__(self, contract: Contract, options: DriverOptions) -> None:
+        super().__init__(contract, options)
+        self.fractions: list[float] = []
+
+    def servo(self, fraction: float) -> None:
+        self.fractions.append(fraction)
+
+
+class FakeClock:
+    """Stands in for the module `time` of the loop; sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10**9
+        self.slept_until_ns: list[int] = []
+
+    def perf_counter_ns(self) -> int:
+        self.now_ns += 100
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+        self.slept_until_ns.append(self.now_ns)
+
+
+def test_servo_gets_references_between_ticks_and_none_in_a_burst(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = ServoArm(policy.contract, DriverOptions())
+    loop = Loop(driver, Core(policy), NoExchange(), warm=False)
+    clock = FakeClock()
+    monkeypatch.setattr("runtime.loop.time", clock)
+    started = clock.now_ns
+    loop._wait(started + loop._period_ns)
+    assert driver.fractions == [0.4, 0.6, 0.8, 1.0]
+    wanted = [started + part * loop._period_ns // 5 for part in (1, 2, 3, 4, 5)]
+    np.testing.assert_allclose(clock.slept_until_ns, wanted, atol=1000, rtol=0)
+    # A tick that ended when three of the five were over.
+    driver.fractions.clear()
+    loop._wait(clock.now_ns + loop._period_ns * 3 // 10)
+    assert driver.fractions == [0.8, 1.0]
+    assert loop.statistics.servo_skipped == 2
+
+
+def test_rehearsal_and_spinning_come_before_the_deadline(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(BackwardsArm(policy.contract, DriverOptions()), Core(policy), NoExchange(), spin_s=100e-6)
+    loop._warm_lead_ns = 200_000
+    clock, rehearsed = FakeClock(), []
+    monkeypatch.setattr("runtime.loop.time", clock)
+    loop._rehearsal = lambda: rehearsed.append(clock.now_ns)
+    deadline = clock.now_ns + loop._period_ns
+    loop._wait(deadline)
+    assert len(rehearsed) == 1
+    assert rehearsed[0] == pytest.approx(deadline - 300_000, abs=1000)
+    assert clock.slept_until_ns[-1] == pytest.approx(deadline - 100_000, abs=1000)
+    assert deadline <= clock.now_ns < deadline + 1000
+
+
+def test_a_rehearsal_changes_nothing(policy: Policy) -> None:
+    def commands(warm: bool) -> Float64:
+        driver = BackwardsArm(policy.contract, DriverOptions())
+        core = Core(policy)
+        core.set_goal(validate_goal(policy.contract, GOAL, 0.0), number=1, now_s=0.0)
+        loop = Loop(driver, core, NoExchange(), warm=warm)
+        for _ in range(30):
+            if warm:
+                loop._rehearsal()
+            loop.tick(time.perf_counter_ns())
+        assert core.safety.ticks == 30
+        assert not warm or loop._rehearsal.state is State.ACTIVE
+        return np.array(driver.commands)
+
+    np.testing.assert_array_equal(commands(warm=True), commands(warm=False))
+
+
 def test_driver_with_other_joints_is_refused(contract: Contract) -> None:
     with pytest.raises(ContractMismatch, match=r"'fr3_joint7'.* in the policy, .*'joint8'.* in the driver"):
         JointOrder(contract.joint_names, (*contract.joint_names[:-1], "joint8"))
@@ -112,22 +213,21 @@ def test_unknown_driver(name: str, contract: Contract) -> None:
         open_driver(name, contract, DriverOptions())
 
 
-def test_core_allocates_next_to_nothing_that_stays(policy: Policy) -> None:
-    import tracemalloc
-
-    core, readings, out = Core(policy), Readings(7), np.zeros(7)
-    readings.joint_position[:] = [joint.home_rad for joint in policy.contract.robot.joints]
-    readings.end_effector_orientation[0] = 1
-    core.set_goal(validate_goal(policy.contract, GOAL, 0.0), number=1, now_s=0.0)
-    for _ in range(20):
-        core.step(readings, 0.0, out)
+def test_a_tick_keeps_nothing_that_it_allocates(policy: Policy) -> None:
+    tick = WholeTick(policy)
+    for _ in range(250):
+        tick()
+        tick.rehearse()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for _ in range(200):
-        core.step(readings, 0.0, out)
+    for _ in range(1000):
+        tick()
+        tick.rehearse()
     kept = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert kept < 2000
+    tick.require_inference()
+    # Counters that outgrow Python's small integers; ten bytes a tick would be a leak.
+    assert kept < 4000
 
 
 def test_histogram() -> None:
@@ -145,8 +245,28 @@ def test_histogram() -> None:
 
 def test_realtime_measures_degrade_to_a_line() -> None:
     measures = realtime.apply(
-        realtime.RealtimeOptions(fifo_priority=None, cpu=100_000, lock_memory=False, freeze_gc=True)
+        realtime.RealtimeOptions(
+            fifo_priority=None, cpu=100_000, lock_memory=False, short_slice=False, stay_awake=False
+        )
     )
     realtime.release()
-    assert [measure.on for measure in measures] == [False, True]
-    assert str(measures[0]).startswith("pinned to core 100000: off (")
+    assert not realtime.has_fifo(measures)
+    found = {measure.name: measure.on for measure in measures}
+    assert found.pop("timer slack 1 ns") is sys.platform.startswith("linux")
+    assert found == {"pinned to core 100000": False, "garbage collector frozen": True}
+    assert any(str(measure).startswith("pinned to core 100000: off (") for measure in measures)
+
+
+def test_a_short_slice_is_taken_where_fifo_is_not() -> None:
+    measures = realtime.apply(realtime.RealtimeOptions(fifo_priority=None, lock_memory=False, stay_awake=False))
+    realtime.release()
+    slices = [measure for measure in measures if measure.name == "slice of 0.1 ms"]
+    assert len(slices) == 1
+    assert slices[0].on or "needs Linux 6.12" in slices[0].note
+
+
+def test_noise_floor_is_a_share_of_the_time() -> None:
+    noise = noise_floor(0.02)
+    assert 0 <= noise.lost_share < 1
+    assert noise.p50_us <= noise.p99_us <= noise.max_us
+    assert "noise floor" in noise.line
