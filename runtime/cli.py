@@ -16,6 +16,7 @@ from runtime.commands.inspect import Inspect
 from runtime.commands.policy_server import ServePolicy
 from runtime.commands.release import Release
 from runtime.commands.replay import Replay
+from runtime.commands.safety import Safety
 from runtime.commands.serve import Serve
 from runtime.commands.simulate import Simulate
 from runtime.commands.status import Status
@@ -34,6 +35,7 @@ _Command = (
     | Annotated[Verify, subcommand("verify")]
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Replay, subcommand("replay")]
+    | Annotated[Safety, subcommand("safety")]
     | Annotated[Doctor, subcommand("doctor")]
     | Annotated[ServePolicy, subcommand("policy-server")]
     | Annotated[Simulate, subcommand("simulate")]

@@ -54,7 +54,15 @@ class ServeOptions:
     """Pin the control loop to this core."""
     spin_us: float = 0.0
     """Busy waiting before each deadline; useful only with SCHED_FIFO."""
-    stale_after_periods: float = 3.0
-    """Readings older than this many control periods make the robot hold."""
+    safety: Path | None = None
+    """YAML with limits and fault responses; runtime safety prints its schema and the rules in force."""
+    stale_after_periods: float | None = None
+    """Readings older than this many control periods make the robot hold; overrides the one in --safety."""
+    estop_key: bool = True
+    """Emergency stop by the space key of the terminal, released by r."""
+    estop_file: Path | None = None
+    """Emergency stop while this file (a GPIO's value, say) does not begin with 0."""
+    estop_fd: int | None = None
+    """Emergency stop when this inherited descriptor (a pipe's end) brings a byte or ends."""
     quiet: bool = False
     """No status display."""

@@ -21,6 +21,9 @@ from runtime.loop import Loop
 from runtime.options import ServeOptions
 from runtime.policy import Policy
 from runtime.protocol import PROTOCOL_VERSION, Address, default_address
+from runtime.safety import SafetyConfig, load_safety, rules
+from runtime.safety.geometry import find_model, guard_for
+from runtime.safety.sources import EstopSources, WatchedExchange
 from runtime.shared_memory import SharedSlots
 from runtime.supervisor import DisplayKind, GatewaySupervisor, Watching
 from runtime.telemetry import Ring, Telemetry
@@ -65,27 +68,31 @@ def serve(options: ServeOptions) -> Summary:
     driver = open_driver(options.robot, policy.contract, robot_options)
     with ExitStack() as stack:
         stack.callback(driver.close)
-        core = Core(policy, stale_after_periods=options.stale_after_periods)
+        core = _core(options, policy, driver)
+        sources = EstopSources(key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd)
+        stack.callback(sources.close)
         sequence = GoalSequence(policy.contract, load_goals(options.goals) if options.goals else [])
         slots = SharedSlots.create()
         stack.callback(slots.close)
         addresses = _addresses(options)
         display: DisplayKind = "none" if options.quiet else "live" if sys.stdout.isatty() else "plain"
-        watching = _watching(options, policy, driver)
+        watching = _watching(options, core, driver)
         stack.callback(watching.ring.close)
         supervisor = GatewaySupervisor(policy.contract, slots, addresses, display=display, watching=watching)
         exchange = ServerExchange(slots, sequence, supervisor)
         telemetry = Telemetry(watching.ring, core)
-        loop = Loop(driver, core, exchange, spin_s=options.spin_us / 1e6, telemetry=telemetry)
+        loop = Loop(driver, core, WatchedExchange(exchange, sources), spin_s=options.spin_us / 1e6, telemetry=telemetry)
         ending = _Ending(options, driver, exchange)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, ending.on_signal))
+        stack.callback(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, sources.on_signal))
         _report(options, policy, driver, addresses)
+        print(f"{rules.report(core.safety, policy.contract)}\nestop by   {', '.join(sources.names)}", flush=True)
         measures = _apply_realtime(options)
         stack.callback(realtime.release)
         stack.callback(supervisor.close)
         supervisor.start()
-        loop.run(ending, on_first_tick=_report_ready)
+        loop.run(ending, on_first_tick=lambda: _report_ready(core))
         core.stop()
         loop.tick(time.perf_counter_ns())
     summary = _summary(options, policy, loop, core, exchange)
@@ -97,6 +104,13 @@ def serve(options: ServeOptions) -> Summary:
     return summary
 
 
+def _core(options: ServeOptions, policy: Policy, driver: Driver) -> Core:
+    config = load_safety(options.safety) if options.safety is not None else SafetyConfig()
+    model = getattr(driver, "model", None) or find_model(policy.contract, options.mjcf)
+    guard = guard_for(model, policy.contract, config)
+    return Core(policy, safety=config, stale_after_periods=options.stale_after_periods, guard=guard)
+
+
 def _addresses(options: ServeOptions) -> list[Address]:
     addresses = [Address(str(options.socket)) if options.socket else default_address()]
     if options.listen:
@@ -104,7 +118,7 @@ def _addresses(options: ServeOptions) -> list[Address]:
     return addresses
 
 
-def _watching(options: ServeOptions, policy: Policy, driver: Driver) -> Watching:
+def _watching(options: ServeOptions, core: Core, driver: Driver) -> Watching:
     """The telemetry ring and its readers; refuses what could not be written or served."""
     if options.record is not None:
         from runtime.recording.writer import require_writable
@@ -114,12 +128,12 @@ def _watching(options: ServeOptions, policy: Policy, driver: Driver) -> Watching
         from runtime.metrics import require_prometheus
 
         require_prometheus()
-    facts = {
+    policy = core.policy
+    facts = core.safety.facts | {
         "policy": options.model.name,
         "policy_sha256": policy.file_sha256,
         "contract_sha256": policy.contract.digest,
         "driver": driver.description,
-        "stale_after_periods": repr(options.stale_after_periods),
     }
     ring = Ring.create(len(policy.contract.joint_names))
     return Watching(ring, options.record, facts, options.metrics)
@@ -183,7 +197,9 @@ def _print_summary(summary: Summary) -> None:
         print(f"goal {goal['id']}  {outcome} after {goal['time_s']:.2f} s{distance}")
 
 
-def _report_ready() -> None:
+def _report_ready(core: Core) -> None:
+    if core.safety.config.effort_share is not None and not core.safety.measures_effort:
+        print("safety off effort: the driver gives no effort", flush=True)
     print(f"ready      first command {_age_s():.2f} s after the start", flush=True)
 
 

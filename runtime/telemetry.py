@@ -34,10 +34,13 @@ class Kind(IntEnum):
     STOP = 4
     ESTOP = 5
     RELEASE = 6
+    IMPOSE = 7
 
 
 def record_dtype(joints: int) -> np.dtype[np.void]:
-    """One record; fields of a goal are filled in for `Kind.GOAL`, those of a tick for `Kind.TICK`."""
+    """One record; fields of a goal are filled in for `Kind.GOAL`, those of a tick for `Kind.TICK`, `reason` also
+    for `Kind.IMPOSE` (0: lifted).
+    """
     return np.dtype(
         [
             ("kind", np.uint8),
@@ -53,6 +56,7 @@ def record_dtype(joints: int) -> np.dtype[np.void]:
             ("tick", np.uint64),
             ("measured_s", np.float64),
             ("readings", np.float64, 2 * joints + 7),
+            ("joint_effort", np.float64, joints),
             ("command", np.float64, joints),
             ("commanding", np.uint8),
             ("state", np.uint8),
@@ -156,6 +160,7 @@ class Telemetry:
         record["kind"], record["wall_ns"], record["now_s"] = Kind.TICK, time.time_ns(), now_s
         record["goal_number"], record["tick"], record["measured_s"] = core.goal_number, safety.ticks, readings.time_s
         record["readings"], record["command"], record["commanding"] = readings.vector, command, commanding
+        record["joint_effort"] = readings.joint_effort
         record["state"], record["reason"], record["reached"] = safety.state, safety.reason, core.reached
         record["within_tolerance"], record["distance_m"] = core.within_tolerance, core.distance_m
         record["angle_deg"], record["reachability"] = core.angle_deg, core.reachability
@@ -166,7 +171,7 @@ class Telemetry:
     def _on_event(self, name: str, now_s: float, goal: ResolvedGoal | None, number: int) -> None:
         record = self._ring.record[0]
         record["kind"], record["wall_ns"], record["now_s"] = Kind[name], time.time_ns(), now_s
-        record["goal_number"] = number
+        record["goal_number"], record["reason"] = number, self._core.safety.imposed or 0
         if goal is not None:
             record["goal_id"] = goal.id.encode()
             record["goal_position"], record["goal_orientation_wxyz"] = goal.position, goal.orientation_wxyz

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from runtime.core import Core
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
-from runtime.safety import Readings
+from runtime.safety import Readings, SafetyConfig
+from runtime.safety.geometry import find_model, guard_for
+from runtime.status import Reason, State
 from sim2real.contract import require_same_interface
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_problem
 from sim2real.logs import Recording, number, read_recording
 
 _SHOWN = 5
+_STATES = {state.label: state for state in State}
 
 
 @dataclass
@@ -40,8 +44,27 @@ def replay(path: Path, model: Path) -> Replay:
     require_same_interface(
         recording.contract, policy.contract, left_name="the recording", right_name=f"policy {model.name}"
     )
-    stale = float(recording.facts.get("stale_after_periods", "3"))
-    return _replay(recording, Core(policy, stale_after_periods=stale))
+    return _replay(recording, core_of(recording, policy))
+
+
+def core_of(recording: Recording, policy: Policy) -> Core:
+    """A core with the safety settings, and the geometry if any, of a recording."""
+    facts = recording.facts
+    if "safety" not in facts:
+        raise ShoalError(f"{recording.path.name}: says nothing of its safety settings; it cannot be replayed.")
+    try:
+        config = SafetyConfig.model_validate_json(facts["safety"])
+    except ValidationError as error:
+        raise ShoalError(f"{recording.path.name}: safety settings: {first_problem(error)}; update Shoal.") from error
+    guard = None
+    if facts.get("guard") == "on":
+        guard = guard_for(find_model(policy.contract), policy.contract, config)
+        if guard is None:
+            raise ShoalError(
+                f"{recording.path.name}: was made with the robot's geometry, and no MJCF with the contract's digest "
+                f"{policy.contract.robot.mjcf_sha256[:12]} is at hand."
+            )
+    return Core(policy, safety=config, guard=guard)
 
 
 def _replay(recording: Recording, core: Core) -> Replay:
@@ -72,6 +95,7 @@ def _fill(readings: Readings, message: dict[str, Any]) -> None:
     names = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation")
     for name in names:
         getattr(readings, name)[:] = [number(x) for x in message[name]]
+    readings.joint_effort[:] = [number(x) for x in message["joint_effort"]]
     readings.time_s = number(message["measured_s"])
 
 
@@ -98,13 +122,17 @@ def _apply(core: Core, message: dict[str, Any]) -> None:
             core.estop()
         case "release":
             core.release()
+        case "impose":
+            reason = Reason[message["reason"].upper()]
+            core.impose(None if reason is Reason.FOLLOWING else reason)
         case other:
             raise ShoalError(f"recording: unknown event {other!r}; update Shoal.")
 
 
 def _take_over(core: Core, message: dict[str, Any]) -> None:
     if message["commanding"]:
-        core.safety.start(np.array([number(x) for x in message["command"]]))
+        command = np.array([number(x) for x in message["command"]])
+        core.safety.resume(command, _STATES[message["state"]], Reason[message["reason"].upper()])
 
 
 def _note(

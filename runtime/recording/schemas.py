@@ -1,7 +1,7 @@
 """Channels of a recording, as JSON schemas, so that Foxglove, Rerun and the MCAP tools open it.
 
     /tick          shoal.Tick           readings, command, state, timing: all that a replay needs
-    /event         shoal.Event          goals, cancellations, restarts, stops
+    /event         shoal.Event          goals, cancellations, restarts, stops, imposed faults
     /tool_pose     foxglove.PoseInFrame the measured tool
     /goal_pose     foxglove.PoseInFrame the goal, when it was given
     /joint_states  shoal.JointState     names, positions, velocities, commanded positions
@@ -37,7 +37,7 @@ CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
         _object(
             timestamp=_TIME, tick={"type": "integer"}, now_s=_NUMBER, measured_s=_NUMBER,
             goal_number={"type": "integer"},
-            joint_position=_NUMBERS, joint_velocity=_NUMBERS, end_effector_position=_NUMBERS,
+            joint_position=_NUMBERS, joint_velocity=_NUMBERS, joint_effort=_NUMBERS, end_effector_position=_NUMBERS,
             end_effector_orientation=_NUMBERS, command=_NUMBERS, commanding={"type": "boolean"},
             state={"type": "string"}, reason={"type": "string"}, reached={"type": "boolean"},
             within_tolerance={"type": "boolean"}, distance_m=_NUMBER, angle_deg=_NUMBER, reachability=_NUMBER,
@@ -50,7 +50,7 @@ CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
         _object(
             timestamp=_TIME, kind={"type": "string"}, now_s=_NUMBER, goal_number={"type": "integer"},
             goal_id={"type": "string"}, position=_NUMBERS, orientation_wxyz=_NUMBERS, position_tolerance_m=_NUMBER,
-            angle_tolerance_deg=_NUMBER, valid_for_s=_NUMBER,
+            angle_tolerance_deg=_NUMBER, valid_for_s=_NUMBER, reason={"type": "string"},
         ),
     ),
     "/tool_pose": ("foxglove.PoseInFrame", _POSE),

@@ -96,7 +96,8 @@ class Recorder:
         message = {
             "timestamp": stamp(wall_ns), "tick": int(record["tick"]), "now_s": float(record["now_s"]),
             "measured_s": float(record["measured_s"]), "goal_number": int(record["goal_number"]),
-            "joint_position": position, "joint_velocity": velocity, "end_effector_position": tool,
+            "joint_position": position, "joint_velocity": velocity, "joint_effort": record["joint_effort"].tolist(),
+            "end_effector_position": tool,
             "end_effector_orientation": orientation, "command": command, "commanding": bool(record["commanding"]),
             "state": state, "reason": reason.name.lower(), "reached": bool(record["reached"]),
             "within_tolerance": bool(record["within_tolerance"]), "distance_m": float(record["distance_m"]),
@@ -112,7 +113,7 @@ class Recorder:
         self._add("/tool_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, tool, orientation))
         said = f"{state}: {reason.sentence}"
         if said != self._state:
-            level = _WARNING if state == "hold" else _INFO
+            level = _WARNING if state in ("hold", "damp", "estop") else _INFO
             self._add("/log", wall_ns, {"timestamp": stamp(wall_ns), "level": level, "message": said, "name": "safety"})
             self._state = said
 
@@ -128,6 +129,8 @@ class Recorder:
             names = ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s")
             message |= {name: float(record[name]) for name in names}
             self._add("/goal_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, position, wxyz))
+        elif kind is Kind.IMPOSE:
+            message["reason"] = Reason(int(record["reason"])).name.lower()
         self._add("/event", wall_ns, message)
 
 

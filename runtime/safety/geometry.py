@@ -1,8 +1,8 @@
 """Where the robot's links and tool would be, judged with MuJoCo's geometry before the target moves there.
 
-Every accepted step has been checked at the joint positions at which the target can come to rest after it, so braking at
-any later tick stays where it was checked. A step that opens a distance that is already too small, or brings a tool that
-is already outside back, is allowed: the robot can always be driven out.
+Every accepted step has been checked together with the way on which the target would come to rest after it, so braking
+at any later tick stays where it was checked. A step that opens a distance that is already too small, or brings back a
+tool that is already outside, is allowed: the robot can always be driven out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from runtime.safety.config import SafetyConfig
 from runtime.status import Reason
-from sim2real.contract import Contract, Vector3
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.kinematics import Addresses
 from sim2real.model import compiled_digest, load_mjcf
@@ -46,16 +46,23 @@ class Geometry:
         self._between = np.zeros((len(first), 3))
         self._from_to = np.zeros(6)
 
-    def blocks(self, stops: list[float], present: list[float]) -> Reason:
+    def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
         """See `runtime.safety.Guard`."""
-        self._place(stops)
-        outside, distance = self._outside_m(), self._distance_m()
-        if outside <= 0 and not distance < self._kept_m:
-            return Reason.FOLLOWING
+        for joints in path:
+            self._place(joints)
+            outside, distance = self._outside_m(), self._distance_m()
+            if outside > 0 or distance < self._kept_m:
+                reason = self._compare(outside, distance, present)
+                if reason is not Reason.FOLLOWING:
+                    return reason
+        return Reason.FOLLOWING
+
+    def _compare(self, outside: float, distance: float, present: list[float]) -> Reason:
+        """What breaks a rule is allowed when it makes good what is worse at present."""
         self._place(present)
         if outside > max(0.0, self._outside_m() - _OPENING_M):
             return Reason.TOOL_OUTSIDE
-        if distance < self._kept_m and distance < self._distance_m() + _OPENING_M:
+        if distance < min(self._kept_m, self._distance_m() + _OPENING_M):
             return Reason.SELF_COLLISION
         return Reason.FOLLOWING
 
@@ -145,9 +152,3 @@ def guard_for(model: mujoco.MjModel | None, contract: Contract, config: SafetyCo
     if model is None or (config.workspace(contract) is None and config.self_collision_m is None):
         return None
     return Geometry(model, contract, config)
-
-
-def corners(box: tuple[Vector3, Vector3]) -> str:
-    """A box for people."""
-    low, high = ("(" + ", ".join(f"{value:.4g}" for value in corner) + ")" for corner in box)
-    return f"{low} to {high} m"

@@ -24,6 +24,8 @@ from runtime.safety.readings import Float64
 
 _ROUNDING_RAD = 1e-5
 """The graph's own clamps are float32; a correction below this is not worth counting."""
+_SPACING_RAD = 0.05
+"""Of the places on a braking path that are looked at."""
 
 
 class Limits:
@@ -31,12 +33,10 @@ class Limits:
 
     def __init__(self, low: Float64, high: Float64, step: Float64, step_change: Float64) -> None:
         self.target = np.zeros(len(low))
-        self._low, self._high = low.tolist(), high.tolist()
-        self._step, self._change = step.tolist(), step_change.tolist()
-        self._brake = [braking_distance(v, a) for v, a in zip(self._step, self._change, strict=True)]
+        limits = zip(low.tolist(), high.tolist(), step.tolist(), step_change.tolist(), strict=True)
+        self._rows = [(least, most, v, a, braking_distance(v, a)) for least, most, v, a in limits]
         self._last = [0.0] * len(low)
-        self._proposed, self._steps, self.stops = self._last[:], self._last[:], self._last[:]
-        """`stops`: where the proposed step's target could come to rest at the earliest."""
+        self._proposed, self._steps = self._last[:], self._last[:]
 
     def start(self, position: Float64) -> None:
         """Stand still at `position` `[J]` rad."""
@@ -49,25 +49,46 @@ class Limits:
         Nothing moves before `accept`. Returns whether the command had to be corrected.
         """
         corrected = False
-        for i, (wanted, x) in enumerate(zip(command, self.target.tolist(), strict=True)):
-            last, change = self._last[i], self._change[i]
-            low, high = self._low[i], self._high[i]
-            upward = self._step[i] * share
+        rows = zip(command, self.target.tolist(), self._last, self._rows, strict=True)
+        for i, (wanted, x, last, (low, high, full, change, brake)) in enumerate(rows):
+            step = wanted - x
+            upward = full * share
             downward = -upward
-            if high - x < self._brake[i]:
+            if high - x < brake:
                 upward = min(upward, reach(high - x, change))
-            if x - low < self._brake[i]:
+            if x - low < brake:
                 downward = max(downward, -reach(x - low, change))
-            step = min(max(wanted - x, downward), upward)
-            step = min(max(step, last - change), last + change)
+            if not downward <= step <= upward:
+                step = upward if step > upward else downward
+            if not -change <= step - last <= change:
+                step = last + change if step > last else last - change
             # `x + (wanted - x)` may differ from `wanted` in the last bit.
             moved = wanted if step == wanted - x else x + step
-            if low <= x <= high:
-                moved = min(max(moved, low), high)
-            corrected = corrected or abs(moved - wanted) > _ROUNDING_RAD
+            if not low <= moved <= high and low <= x <= high:
+                moved = high if moved > high else low
+            if abs(moved - wanted) > _ROUNDING_RAD:
+                corrected = True
             self._proposed[i], self._steps[i] = moved, step
-            self.stops[i] = moved + math.copysign(braking_distance(abs(step), change) - abs(step), step)
         return corrected
+
+    def path(self) -> list[list[float]]:
+        """Where the target would come if the proposed step were taken and it then braked: positions `[J]` rad, the
+        step's first and the place of rest last, none further than `_SPACING_RAD` from the next where a tick allows it.
+        """
+        here, steps = self._proposed[:], self._steps[:]
+        path, moved = [here[:]], 0.0
+        changes = [row[3] for row in self._rows]
+        while any(abs(step) > change for step, change in zip(steps, changes, strict=True)):
+            for i, (step, change) in enumerate(zip(steps, changes, strict=True)):
+                steps[i] = math.copysign(max(abs(step) - change, 0.0), step)
+                here[i] += steps[i]
+            moved += max(map(abs, steps))
+            if moved >= _SPACING_RAD:
+                path.append(here[:])
+                moved = 0.0
+        if moved:
+            path.append(here)
+        return path
 
     def accept(self) -> None:
         """Take the proposed step."""
@@ -78,12 +99,12 @@ class Limits:
         """Come to rest as fast as the acceleration limit allows."""
         if not any(self._last):
             return
-        for i, (last, change) in enumerate(zip(self._last, self._change, strict=True)):
-            self._steps[i] = math.copysign(max(abs(last) - change, 0.0), last)
-            self._proposed[i] = float(self.target[i]) + self._steps[i]
-            # Rounding only: the step before was one from which braking stays inside.
-            if self._low[i] <= self.target[i] <= self._high[i]:
-                self._proposed[i] = min(max(self._proposed[i], self._low[i]), self._high[i])
+        rows = zip(self.target.tolist(), self._last, self._rows, strict=True)
+        for i, (x, last, (low, high, _, change, _)) in enumerate(rows):
+            step = math.copysign(max(abs(last) - change, 0.0), last)
+            # Clipping mends rounding only: the step before was one from which braking stays inside.
+            moved = min(max(x + step, low), high) if low <= x <= high else x + step
+            self._proposed[i], self._steps[i] = moved, step
         self.accept()
 
     def yield_to(self, measured: Float64, decay: float, share: float) -> None:

@@ -28,13 +28,17 @@ from runtime.safety.readings import Float64, Readings
 from runtime.safety.watch import ReadingWatch
 from runtime.status import Reason, State
 from sim2real.contract import Contract
+from sim2real.errors import ShoalError
 
 
 class Guard(Protocol):
     """Judges joint positions by the robot's geometry; see `runtime.safety.geometry`."""
 
-    def blocks(self, stops: list[float], present: list[float]) -> Reason:
-        """`FOLLOWING`, or why the robot must not come to `stops` `[J]` rad from `present` `[J]` rad."""
+    pairs: list[tuple[int, int]]
+    """Parts of the robot whose distance is kept."""
+
+    def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
+        """`FOLLOWING`, or why the robot must not take a path of positions `[J]` rad from `present` `[J]` rad."""
 
 
 class Safety:
@@ -54,6 +58,12 @@ class Safety:
         self.low = np.array([joint.position_min_rad for joint in joints]) + margin
         self.high = np.array([joint.position_max_rad for joint in joints]) - margin
         """Joint limits, `[J]` rad."""
+        if (self.low >= self.high).any():
+            joint = joints[int(np.argmin(self.high - self.low))]
+            raise ShoalError(
+                f"safety: position_margin_rad {margin:g} leaves joint {joint.name!r} no room between "
+                f"{joint.position_min_rad:g} and {joint.position_max_rad:g} rad; make it smaller."
+            )
         self.max_step = np.array([joint.velocity_max_rad_s for joint in joints]) * period * self.config.velocity_share
         """Velocity limit times control period, `[J]` rad."""
         self.max_step_change = np.array(self.config.accelerations_rad_s2(contract)) * period**2
@@ -63,7 +73,8 @@ class Safety:
         self._watch = ReadingWatch(contract, self.config)
         self._measured: Float64 = np.zeros(len(joints))
         self._trusted = False
-        self._imposed: Reason | None = None
+        self.imposed: Reason | None = None
+        """See `impose`."""
         self._decay = 1 - math.exp(-period / self.config.damp_time_s)
         self._ramp_ticks = round(self.config.ramp_in_s / period)
         self._following = self._faulty = self._damping = 0
@@ -94,6 +105,13 @@ class Safety:
         if self.state is not State.ESTOP:
             self.state, self.reason = State.IDLE, Reason.NO_GOAL
 
+    def resume(self, target: Float64, state: State, reason: Reason) -> None:
+        """Go on from another one's `target` `[J]` rad and state, as far as those say where it stood."""
+        self._limits.start(target)
+        self.started = True
+        self.state, self.reason = state, reason
+        self._following = self._ramp_ticks if state is State.ACTIVE else 0
+
     def restart(self) -> None:
         """The robot or its clock began anew: the next trusted readings are where the target starts."""
         self.started = False
@@ -106,8 +124,8 @@ class Safety:
         self._trusted = reason in _TRUSTED
         if self._trusted:
             np.copyto(self._measured, readings.joint_position)
-        if reason is Reason.FOLLOWING and self._imposed is not None:
-            return self._imposed
+        if reason is Reason.FOLLOWING and self.imposed is not None:
+            return self.imposed
         return reason
 
     def limit(self, command: NDArray[np.floating]) -> Reason:
@@ -122,7 +140,7 @@ class Safety:
         share = self._ramp_share()
         corrected = self._limits.propose(wanted, share)
         if self.guard is not None:
-            reason = self.guard.blocks(self._limits.stops, self.target.tolist())
+            reason = self.guard.blocks(self._limits.path(), self.target.tolist())
             if reason is not Reason.FOLLOWING:
                 return reason
         self.clamped += corrected and share == 1.0
@@ -160,7 +178,17 @@ class Safety:
 
     def impose(self, reason: Reason | None) -> None:
         """A fault seen by another watchdog (the loop's, say), in force until None; it must not lead to `active`."""
-        self._imposed = None if reason is Reason.FOLLOWING else reason
+        self.imposed = None if reason is Reason.FOLLOWING else reason
+
+    @property
+    def measures_effort(self) -> bool:
+        """Whether the driver has given joint efforts, without which their rule is off."""
+        return self._watch.measures_effort
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a recording must say of this layer, so that its commands can be recomputed."""
+        return {"safety": self.config.model_dump_json(), "guard": "off" if self.guard is None else "on"}
 
     @property
     def holds(self) -> int:

@@ -39,7 +39,8 @@ class ReadingWatch:
         self._same_target: list[float] = []
         self._frozen = False
         self._effort_count = 0
-        self._measures_effort = False
+        self.measures_effort = False
+        """Whether any reading had efforts."""
 
     def check(self, readings: Readings, now_s: float, target: Float64, *, started: bool, yielding: bool) -> Reason:
         """`FOLLOWING` when the readings can be trusted and show nothing wrong; `target` is where the joints were sent.
@@ -98,13 +99,14 @@ class ReadingWatch:
             return Reason.FOLLOWING
         effort = readings.joint_effort.tolist()
         if not math.isfinite(sum(effort)):
-            return Reason.READING_NOT_FINITE if self._measures_effort else Reason.FOLLOWING
-        self._measures_effort = True
-        if all(abs(torque) <= most for torque, most in zip(effort, self._effort_max, strict=True)):
-            self._effort_count = 0
-            return Reason.FOLLOWING
-        self._effort_count += 1
-        return Reason.EFFORT_TOO_HIGH if self._effort_count > self._effort_ticks else Reason.FOLLOWING
+            return Reason.READING_NOT_FINITE if self.measures_effort else Reason.FOLLOWING
+        self.measures_effort = True
+        for torque, most in zip(effort, self._effort_max, strict=True):
+            if not -most <= torque <= most:
+                self._effort_count += 1
+                return Reason.EFFORT_TOO_HIGH if self._effort_count > self._effort_ticks else Reason.FOLLOWING
+        self._effort_count = 0
+        return Reason.FOLLOWING
 
     def _check_tracking(self, position: list[float], target: Float64) -> Reason:
         largest = self._config.tracking_max_rad

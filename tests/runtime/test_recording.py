@@ -24,14 +24,16 @@ from runtime.policy import Policy
 from runtime.recording import replay as replaying
 from runtime.recording.schemas import encode
 from runtime.recording.writer import Recorder, require_writable
-from runtime.safety import Readings
+from runtime.safety import Readings, SafetyConfig
+from runtime.safety.geometry import find_model, guard_for
+from runtime.status import Reason
 from runtime.telemetry import Kind, Ring, Telemetry
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.logs import Recording, number, read_recording
 from sim2real.task import load_task
 from tests.runtime.small_policy import write_policy
 
-FACTS = {"stale_after_periods": "3.0"}
+FACTS = {"safety": SafetyConfig().model_dump_json(), "guard": "on"}
 
 
 class Faulty(MujocoDriver):
@@ -66,15 +68,26 @@ class Script:
             core.cancel_goal(number=self.tick)
         elif self.tick == 60:
             core.restart(now_s)
+        elif self.tick == 70:
+            core.estop()
+        elif self.tick == 76:
+            core.release()
+        elif self.tick == 95:
+            core.impose(Reason.OVERRUNS)
 
     def after_tick(self, core: Core, missed_periods: int) -> None:
         pass
 
 
+def guarded(policy: Policy) -> Core:
+    """With the geometry, as it is served."""
+    return Core(policy, guard=guard_for(find_model(policy.contract), policy.contract, SafetyConfig()))
+
+
 def record(policy: Policy, path: Path, *, ticks: int = 100, close: bool = True) -> Core:
     """Run a faulty simulation through a loop, its telemetry into a file."""
     ring = Ring.create(7)
-    core, script = Core(policy), Script()
+    core, script = guarded(policy), Script()
     driver = Faulty(policy.contract, DriverOptions(speed=0))
     Loop(driver, core, script, telemetry=Telemetry(ring, core)).run(lambda: script.tick >= ticks)
     core.stop()
@@ -97,7 +110,7 @@ def test_replay_is_the_same_bit_for_bit_through_faults(policy: Policy, policy_pa
     recording = read_recording(tmp_path / "log.mcap")
     assert recording.complete
     reasons = {message["reason"] for message in recording.ticks}
-    assert {"no_goal", "following", "reading_not_finite", "reading_stale", "goal_expired", "cancelled"} <= reasons
+    assert {"no_goal", "following", "reading_not_finite", "reading_stale", "estop", "overruns", "cancelled"} <= reasons
     assert core.safety.holds > 0
     result = replaying.replay(tmp_path / "log.mcap", policy_path)
     assert (result.ticks, result.different, result.lost) == (100, 0, 0)
@@ -108,7 +121,7 @@ def test_replay_names_the_tick_and_the_joint_that_differ(policy: Policy, tmp_pat
     recording = read_recording(tmp_path / "log.mcap")
     tick = recording.ticks[10]
     tick["command"][3] += 1e-12
-    result = replaying._replay(recording, Core(policy))
+    result = replaying._replay(recording, guarded(policy))
     # The altered command also is where the next tick starts from.
     assert 1 <= result.different <= 2
     assert result.first[0].startswith(f"tick {tick['tick']}, following: {policy.contract.joint_names[3]}: ")
@@ -119,7 +132,7 @@ def test_gaps_are_counted_and_bridged(policy: Policy, tmp_path: Path) -> None:
     record(policy, tmp_path / "log.mcap")
     whole = read_recording(tmp_path / "log.mcap")
     kept = [pair for pair in whole.messages if not (pair[0] == "/tick" and 10 <= pair[1]["tick"] < 15)]
-    result = replaying._replay(Recording(whole.path, whole.contract, whole.facts, kept, True), Core(policy))
+    result = replaying._replay(Recording(whole.path, whole.contract, whole.facts, kept, True), guarded(policy))
     assert result.lost == 5
     assert result.different == 0
 
