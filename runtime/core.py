@@ -47,7 +47,7 @@ class Core:
         self.within_tolerance = False
         self.reached = False
         self.on_event: Callable[[str, float, ResolvedGoal | None, int], None] | None = None
-        """Called with GOAL, CANCEL, RESTART, STOP, ESTOP, RELEASE or IMPOSE, the time, the goal and its number: what a
+        """Called with GOAL, CANCEL, RESTART, STOP, ESTOP or RELEASE, the time, the goal and its number: what a
         recording needs besides the ticks themselves."""
         self._idle_reason = Reason.NO_GOAL
         self._expires_s = math.inf
@@ -56,6 +56,7 @@ class Core:
         self._goal_position = np.zeros(3)
         self._goal_orientation = np.zeros(4)
         self._difference = np.zeros(3)
+        self._history = np.zeros_like(policy.history)
         # Graph inputs that the core itself knows; all others are fields of `Readings`.
         self._own_sources = {
             "joint_position_target": self.safety.target,
@@ -89,7 +90,7 @@ class Core:
         self.safety.restart()
         if self.goal is not None:
             self._expires_s = now_s + self.goal.valid_for_s
-        self.policy.forget()
+        self._history.fill(0.0)
         self._forget_progress()
         self._tell("RESTART", now_s)
 
@@ -110,11 +111,6 @@ class Core:
         self.safety.release()
         self._tell("RELEASE", math.nan)
 
-    def impose(self, reason: Reason | None) -> None:
-        """A fault that another watchdog sees (late ticks, say), in force until None; see `Safety.impose`."""
-        self.safety.impose(reason)
-        self._tell("IMPOSE", math.nan)
-
     def step(self, readings: Readings, now_s: float, out: Float64) -> bool:
         """One tick: write joint targets `[J]` rad, policy order, into `out`.
 
@@ -131,7 +127,7 @@ class Core:
         if reason is Reason.FOLLOWING and self.safety.may_follow:
             reason = self._run_policy(readings)
         else:
-            self.policy.forget()
+            self._history.fill(0.0)  # of consecutive control steps only
         self.safety.settle(reason)
         if not self.safety.started:
             return False
@@ -180,8 +176,9 @@ class Core:
         for name, array in self.policy.inputs.items():
             source = self._own_sources.get(name)
             np.copyto(array, getattr(readings, name) if source is None else source)
+        np.copyto(self.policy.history, self._history)
         self.policy.run()
-        self.policy.remember()
+        np.copyto(self._history, self.policy.next_history)
         self.reachability = float(self.policy.reachability[0])
         return self.safety.limit(self.policy.command)
 

@@ -67,8 +67,9 @@ class Policy:
         self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items() if name != HISTORY_INPUT}
         """Readings and goal, `[size]`, writable; names and units as in the contract."""
         self.history: Float32 = inputs.get(HISTORY_INPUT, np.zeros((1, 0), np.float32))[0]
-        """`[H]`, what the policy saw in the steps before; H is 0 for a policy without a memory."""
-        self._next_history = outputs.get(HISTORY_OUTPUT, np.zeros((1, 0), np.float32))[0]
+        """`[H]`, writable: what was seen in the steps before, zeros at first; H is 0 for a policy without a memory."""
+        self.next_history: Float32 = outputs.get(HISTORY_OUTPUT, np.zeros((1, 0), np.float32))[0]
+        """`[H]`, the `history` of the next step; whoever drives a robot keeps it, since robots may share a policy."""
         self.command: Float32 = outputs[COMMAND_OUTPUT][0]
         """`[J]` rad, policy order; valid after `run`."""
         self.reachability: Float32 = outputs[REACHABILITY_OUTPUT][0]
@@ -86,14 +87,6 @@ class Policy:
     def file_sha256(self) -> str:
         """Digest of the file's bytes, for logs."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
-
-    def remember(self) -> None:
-        """Let the next `run` know what the last one saw; apart from `run`, which may also be called to warm up."""
-        np.copyto(self.history, self._next_history)
-
-    def forget(self) -> None:
-        """Begin with an empty history, as at a start and wherever control steps are missing."""
-        self.history.fill(0.0)
 
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Float32]:
         """A batch: every input as `[B, size]`, every output as `[B, size]`; the bound arrays stay untouched.

@@ -82,18 +82,19 @@ def test_runtime_commands_what_the_student_would_over_many_ticks(student: Studen
         wanted = command(np, contract, np.asarray(action), named)[0]
         np.testing.assert_allclose(policy.command, wanted, atol=2e-5)
         past = np.asarray(remember(contract, STEPS, observation, past))
-        np.testing.assert_allclose(policy.history, past[0], atol=1e-5)
+        np.testing.assert_allclose(policy.next_history, past[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("interruption", ["restart", "stale", "cancelled"])
 def test_history_is_forgotten_when_ticks_are_missing(interruption: str, path: Path) -> None:
     core, readings = core_at_home(Policy(path))
-    out, first = np.zeros(7), np.zeros(7)
-    core.step(readings, 0.0, first)
+    out, goal = np.zeros(7), core.goal
+    assert goal is not None
+    core.step(readings, 0.0, out)
     readings.joint_position += 0.01
     readings.time_s = 0.04
     core.step(readings, 0.04, out)
-    assert np.count_nonzero(core.policy.history[30::31]) == 2
+    assert np.count_nonzero(core.policy.next_history[30::31]) == 2
     match interruption:
         case "restart":
             core.restart(0.08)
@@ -102,7 +103,28 @@ def test_history_is_forgotten_when_ticks_are_missing(interruption: str, path: Pa
         case "cancelled":
             core.cancel_goal(number=2)
             core.step(readings, 0.08, out)
+            core.set_goal(goal, number=3, now_s=0.08)
+    now_s = 9.04 if interruption == "stale" else 0.12
+    readings.time_s = now_s
+    core.step(readings, now_s, out)
     assert not core.policy.history.any()
+    assert np.count_nonzero(core.policy.next_history[30::31]) == 1
+
+
+def test_robots_that_share_a_policy_have_memories_of_their_own(path: Path) -> None:
+    policy = Policy(path)
+    (left, left_readings), (right, right_readings) = core_at_home(policy), core_at_home(policy)
+    alone, alone_readings = core_at_home(Policy(path))
+    out, wanted = np.zeros(7), np.zeros(7)
+    for tick in range(4):
+        for readings in (left_readings, alone_readings):
+            readings.joint_position += 0.01
+        for readings in (left_readings, right_readings, alone_readings):
+            readings.time_s = 0.04 * tick
+        left.step(left_readings, 0.04 * tick, out)
+        alone.step(alone_readings, 0.04 * tick, wanted)
+        np.testing.assert_array_equal(out, wanted)
+        right.step(right_readings, 0.04 * tick, out)
 
 
 def test_episodes_run_and_a_missing_history_is_named(path: Path) -> None:
