@@ -47,7 +47,7 @@ class Core:
         self.within_tolerance = False
         self.reached = False
         self.on_event: Callable[[str, float, ResolvedGoal | None, int], None] | None = None
-        """Called with GOAL, CANCEL, RESTART, STOP, ESTOP or RELEASE, the time, the goal and its number: what a
+        """Called with GOAL, CANCEL, RESTART, STOP, ESTOP, RELEASE or IMPOSE, the time, the goal and its number: what a
         recording needs besides the ticks themselves."""
         self._idle_reason = Reason.NO_GOAL
         self._expires_s = math.inf
@@ -110,6 +110,11 @@ class Core:
         """End an emergency stop; the next goal is followed again."""
         self.safety.release()
         self._tell("RELEASE", math.nan)
+
+    def impose(self, reason: Reason | None) -> None:
+        """A fault that another watchdog sees (late ticks, say), in force until None; see `Safety.impose`."""
+        self.safety.impose(reason)
+        self._tell("IMPOSE", math.nan)
 
     def step(self, readings: Readings, now_s: float, out: Float64) -> bool:
         """One tick: write joint targets `[J]` rad, policy order, into `out`.
