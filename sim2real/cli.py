@@ -6,6 +6,7 @@
     sim2real diff student.onnx my_robot/pick.yaml
     sim2real excite --task franka_reach         # a trajectory to identify with
     sim2real identify --log run.mcap --task franka_reach
+    sim2real latency run.mcap --task franka_reach
 
 `diff` exits with status 1 where the interfaces differ; every user error exits with status 2.
 """
@@ -21,6 +22,7 @@ import tyro
 from sim2real.commands.check import check
 from sim2real.commands.diff import diff
 from sim2real.commands.identify import excite, identify
+from sim2real.commands.latency import latency
 from sim2real.commands.tasks import schema, show, tasks
 from sim2real.errors import ShoalError
 
@@ -32,6 +34,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     check,
     excite,
     identify,
+    latency,
 )
 
 

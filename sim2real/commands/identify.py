@@ -10,17 +10,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from sim2real.commands.shared import console
-from sim2real.contract import PER_POLICY, differences, require_same_interface
+from sim2real.commands.shared import console, log_of
 from sim2real.files import write_text
 from sim2real.identification.excitation import suggest, write_trajectory
 from sim2real.identification.fit import Identified, Signal
 from sim2real.identification.fit import fit as fit_model
 from sim2real.identification.parameters import DEFAULT_BOUNDS, Bounds, Kind, make_problem, require_sysid
 from sim2real.identification.ranges import condition_number, justified, limits_of_knowledge
-from sim2real.logs import Log, read_log
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
-from sim2real.task import Task, load_task
+from sim2real.task import load_task
 
 _USUAL: tuple[Kind, ...] = ("friction_loss", "servo_stiffness", "servo_damping", "payload_mass", "action_delay")
 
@@ -50,7 +48,7 @@ def identify(
     """
     require_sysid()
     loaded, base_setting = load_task(task), load_randomisation(base)
-    logs = [_log_of(path, loaded) for path in log]
+    logs = [log_of(path, loaded) for path in log]
     problem = make_problem(str(loaded.mjcf_path), loaded.contract, fit, bounds=bounds, bodies=bodies)
     status = Console(stderr=True)
     with status.status("simulating") as spinner:
@@ -116,13 +114,6 @@ def excite(
         f"{condition_number(best.first_information):.3g}"
     )
     print(f"written: {out}; play it with runtime play --trajectory {out} --model F --robot R --record run.mcap")
-
-
-def _log_of(path: Path, task: Task) -> Log:
-    log = read_log(path)
-    if differences(log.contract, task.contract, ignore=PER_POLICY):
-        require_same_interface(log.contract, task.contract, left_name=path.name, right_name=f"task {task.config.name}")
-    return log
 
 
 def _table(result: Identified) -> Table:

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from sim2real.contract import Contract
+from sim2real.contract import Contract, require_same_interface
 from sim2real.errors import ShoalError
+from sim2real.logs import Log, read_log
 from sim2real.policy_file import read_metadata
-from sim2real.task import load_task
+from sim2real.task import Task, load_task
 
 TaskName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="task", metavar="TASK")]
 
@@ -56,6 +57,13 @@ def joint_table(contract: Contract) -> Table:
         numbers = (joint.velocity_max_rad_s, joint.effort_max_nm, joint.stiffness_nm_rad, joint.damping_nms_rad, scale)
         table.add_row(joint.name, limits, f"{joint.home_rad:.4f}", *(f"{number:g}" for number in numbers))
     return table
+
+
+def log_of(path: Path, task: Task) -> Log:
+    """A recording's log; `ContractMismatch` where it was made for another robot or task."""
+    log = read_log(path)
+    require_same_interface(log.contract, task.contract, left_name=path.name, right_name=f"task {task.config.name}")
+    return log
 
 
 def console() -> Console:

@@ -1,0 +1,32 @@
+"""`runtime play`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Play:
+    """Play a trajectory of joint targets on a robot, and record it: what identification wants to see."""
+
+    trajectory: Path
+    """CSV of sim2real excite: time_s, then one column of targets in rad for each joint, by name."""
+    model: Path
+    """A policy file for this robot, for its contract; the policy itself does not run."""
+    record: Path
+    """MCAP file for sim2real identify, gap and latency."""
+    robot: str = "mujoco"
+    """mujoco, franka, or MODULE:FACTORY of your own driver."""
+    host: str = ""
+    """Network address of a real robot."""
+    mjcf: Path | None = None
+    """Another MJCF than the one that ships with Shoal (simulated robots)."""
+    speed: float = 1.0
+    """Simulated seconds per second; 0 is as fast as possible (simulated robots)."""
+
+    def run(self) -> int:
+        """Exit status 0 when it went to the end."""
+        from runtime.playing import play
+
+        return play(self)
