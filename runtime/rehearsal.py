@@ -8,14 +8,11 @@ pass early, on a core of its own that nothing follows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 
 from runtime.core import Core
 from runtime.goals import ResolvedGoal
-from runtime.policy import Policy
 from runtime.safety import Readings
 from runtime.status import State
 
@@ -31,7 +28,7 @@ class Rehearsal:
     def __init__(self, core: Core, readings: Readings) -> None:
         contract = core.contract
         joints = len(contract.robot.joints)
-        self._core = Core(cast(Policy, _WithoutMemory(core.policy)), safety=core.safety.config)
+        self._core = Core(core.policy, safety=core.safety.config)
         self._seen, self._readings = readings, Readings(joints)
         self._command = np.array([joint.home_rad for joint in contract.robot.joints])
         self._period_s = contract.timing.control_dt_s
@@ -52,18 +49,3 @@ class Rehearsal:
         np.copyto(readings.joint_position, self._command)
         readings.time_s += self._period_s
         self._core.step(readings, readings.time_s, self._command)
-
-
-class _WithoutMemory:
-    """The policy's arrays and inference, without the history that only a tick that counts may move on."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.contract, self.inputs = policy.contract, policy.inputs
-        self.command, self.reachability = policy.command, policy.reachability
-        self.run: Callable[[], None] = policy.run
-
-    def remember(self) -> None:
-        pass
-
-    def forget(self) -> None:
-        pass
