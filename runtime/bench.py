@@ -70,7 +70,7 @@ class WholeTick:
     def __init__(self, policy: Policy) -> None:
         self._core = Core(policy)
         self._driver = BenchDriver(policy.contract)
-        self._exchange = _SlotExchange(policy.contract)
+        self._exchange = SlotExchange(policy.contract)
         self._loop = Loop(self._driver, self._core, self._exchange, warm=False)
         self._ticks = 0
         self.rehearse: Callable[[], None] = Rehearsal(self._core, self._driver.last)
@@ -133,7 +133,7 @@ class BenchDriver:
         """Nothing to release."""
 
 
-class _SlotExchange:
+class SlotExchange:
     """`runtime.loop.Exchange` over a slot of shared memory, with this process on both of its sides."""
 
     def __init__(self, contract: Contract) -> None:

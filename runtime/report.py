@@ -1,16 +1,14 @@
-"""What `runtime inspect`, `verify` and `bench` print."""
+"""What `runtime inspect` and `verify` print."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from runtime.bench import bench
 from runtime.drivers.mujoco import require_same_model, shipped_mjcf
 from runtime.policy import GOLDEN_TOLERANCE, Policy
 from sim2real.errors import ShoalError
@@ -59,22 +57,6 @@ def verify(path: Path) -> Iterator[str]:
         return
     require_same_model(load_mjcf(mjcf), contract, mjcf)
     yield f"robot       {mjcf.name} compiles to the contract's digest {contract.robot.mjcf_sha256[:12]}"
-
-
-def print_bench(path: Path, *, samples: int, rate_hz: float, as_json: bool) -> None:
-    """Latencies of `runtime.bench.bench`."""
-    result = bench(path, samples=samples, rate_hz=rate_hz)
-    if as_json:
-        print(json.dumps(result, indent=2))
-        return
-    table = Table(title=f"{path.name}, {samples} samples, paced at {rate_hz:g} Hz, microseconds")
-    for heading in ("", "p50", "p99", "p99.9", "max"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name in ("inference_hot", "tick_hot", "tick_paced", "tick_paced_warm"):
-        part: dict[str, Any] = result[name]
-        cells = (f"{part[key]:.0f}" for key in ("p50_us", "p99_us", "p999_us", "max_us"))
-        table.add_row(name.replace("_", " "), *cells)
-    Console().print(table)
 
 
 def _summary_table(policy: Policy) -> Table:

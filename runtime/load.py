@@ -1,0 +1,45 @@
+"""Competing load for measurements: processes that take all they can get, one on each core."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Ends by itself when whoever started it is gone, however that happened.
+_HOG = """
+import os, sys, numpy
+parent, core = int(sys.argv[1]), int(sys.argv[2])
+if core >= 0:
+    os.sched_setaffinity(0, {core})
+matrix = numpy.ones((600, 600), numpy.float32)
+print("ready", flush=True)
+while os.getppid() == parent:
+    matrix @ matrix
+"""
+_END_S = 5.0
+
+
+@contextmanager
+def competing_load() -> Iterator[int]:
+    """Multiplies matrices on every core that this process may use, until the block is left; gives their number."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [-1] * (os.cpu_count() or 1)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    hogs: list[subprocess.Popen[str]] = []
+    try:
+        for core in cores:
+            command = [sys.executable, "-c", _HOG, str(os.getpid()), str(core)]
+            hogs.append(subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True))
+        for hog in hogs:
+            assert hog.stdout is not None
+            hog.stdout.readline()
+        yield len(hogs)
+    finally:
+        for hog in hogs:
+            hog.kill()
+        for hog in hogs:
+            hog.wait(_END_S)
+            if hog.stdout is not None:
+                hog.stdout.close()

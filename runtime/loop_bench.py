@@ -1,0 +1,146 @@
+"""`runtime bench --loop`: how punctual the served loop is here, beside a loop that only sleeps, with and without load.
+
+Every loop runs in a process of its own and does the same work: whole ticks of a policy for an arm that takes no time.
+A miss is a control period without a tick of its own: the loop was too late for it, or had drifted past it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from runtime import realtime
+from runtime.bench import BenchDriver, SlotExchange
+from runtime.core import Core
+from runtime.latency import LatencySummary, summarise
+from runtime.load import competing_load
+from runtime.loop import Loop
+from runtime.noise import noise_floor
+from runtime.options import Engine
+from runtime.policy import Policy
+from runtime.safety import Float64, SafetyConfig
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+
+_NONE = realtime.RealtimeOptions(
+    fifo_priority=None, lock_memory=False, freeze_gc=False, timer_slack=False, short_slice=False, stay_awake=False
+)
+_UNPRIVILEGED = realtime.RealtimeOptions(fifo_priority=None, lock_memory=False, stay_awake=False)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to keep a rhythm."""
+
+    name: str
+    pacing: Literal["sleep", "absolute"]
+    """`sleep` is `time.sleep(period)` after the work, as many robot scripts have it."""
+    realtime: realtime.RealtimeOptions
+    spin: bool = False
+    rehearse: bool = True
+
+
+# Names in the order of `MATRIX`, each with everything of the line before it.
+BARE = Variant("bare sleep", "sleep", _NONE, rehearse=False)
+ABSOLUTE = Variant("absolute deadlines", "absolute", _NONE)
+UNPRIVILEGED = Variant("+ unprivileged", "absolute", _UNPRIVILEGED)
+FIFO = Variant("+ SCHED_FIFO", "absolute", realtime.RealtimeOptions())
+FIFO_SPIN = Variant("+ 100 us spin", "absolute", realtime.RealtimeOptions(), spin=True)
+SERVED = (BARE, UNPRIVILEGED, FIFO_SPIN)
+"""The bare loop, and what `runtime serve` does without and with permission for SCHED_FIFO."""
+MATRIX = (BARE, ABSOLUTE, UNPRIVILEGED, FIFO, FIFO_SPIN)
+"""One measure after the other."""
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """What one variant did."""
+
+    variant: str
+    load: int
+    """Competing processes."""
+    ticks: int
+    missed: int
+    lateness: LatencySummary
+    """Waking after the deadline; for the bare loop, how much longer than a period it took from tick to tick."""
+    jitter: LatencySummary
+    """How far the time between two commands is from the period."""
+    measures: tuple[str, ...]
+    """Real-time measures and what became of them."""
+
+
+def bench_loop(
+    path: Path,
+    *,
+    rate_hz: float,
+    ticks: int,
+    load: Sequence[bool] = (False,),
+    variants: Sequence[Variant] = SERVED,
+    engine: Engine = "auto",
+) -> Iterator[dict[str, Any]]:
+    """For each load: the noise floor as `{"noise": ...}`, then each variant as the fields of `LoopResult`.
+
+    A variant whose SCHED_FIFO is not permitted gives `{"variant": ..., "missing": why}`.
+    """
+    if ticks < 1 or not rate_hz > 0:
+        raise ShoalError(f"bench: --ticks must be at least 1 and --loop positive, got {ticks} and {rate_hz:g}.")
+    for loaded in load:
+        context = competing_load() if loaded else nullcontext(0)
+        with context as hogs, ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+            noise = pool.submit(_noise, ticks / rate_hz / 2).result()
+            yield {"load": hogs, "noise": noise}
+            for variant in variants:
+                yield pool.submit(_run, variant, path, rate_hz, ticks, hogs, engine).result()
+
+
+def _noise(seconds: float) -> dict[str, float]:
+    realtime.apply(realtime.RealtimeOptions())
+    return asdict(noise_floor(seconds))
+
+
+def _run(variant: Variant, path: Path, rate_hz: float, ticks: int, load: int, engine: Engine) -> dict[str, Any]:
+    measures = realtime.apply(variant.realtime)
+    if variant.realtime.fifo_priority is not None and not realtime.has_fifo(measures):
+        return {"variant": variant.name, "load": load, "missing": str(measures[0])}
+    policy = Policy(path, engine=engine)
+    # Late ticks are what is counted here; to hold because of them would make the others cheaper.
+    core = Core(policy, safety=SafetyConfig(overruns_in_a_row=None))
+    driver = _TimedDriver(policy.contract, 1 / rate_hz, ticks)
+    exchange = SlotExchange(policy.contract)
+    exchange.send_goal()
+    loop = Loop(driver, core, exchange, spin_s=realtime.SPIN_S if variant.spin else 0.0, warm=variant.rehearse)
+    started = time.perf_counter()
+    if variant.pacing == "absolute":
+        loop.run(lambda: loop.statistics.ticks >= ticks)
+        lateness = loop.statistics.lateness.summary()
+    else:
+        while loop.statistics.ticks < ticks:
+            loop.tick(time.perf_counter_ns())
+            time.sleep(driver.period_s)
+        lateness = summarise(np.maximum(np.diff(driver.written) - round(1e9 / rate_hz), 0))
+    periods = round((time.perf_counter() - started) * rate_hz)
+    jitter = summarise(np.abs(np.diff(driver.written) - round(1e9 / rate_hz)))
+    missed = max(periods - ticks, 0)
+    return asdict(LoopResult(variant.name, load, ticks, missed, lateness, jitter, tuple(map(str, measures))))
+
+
+class _TimedDriver(BenchDriver):
+    """Notes when every command came, ns."""
+
+    def __init__(self, contract: Contract, period_s: float, ticks: int) -> None:
+        super().__init__(contract, period_s=period_s)
+        self.written = np.zeros(ticks, np.int64)
+        self._count = 0
+
+    def write(self, command: Float64) -> None:
+        super().write(command)
+        self.written[self._count] = self.written_ns
+        self._count += 1
