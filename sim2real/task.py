@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
 from sim2real.errors import ShoalError, first_problem
 from sim2real.model import compiled_digest, load_mjcf
+from sim2real.randomisation.config import Randomisation
 
 ReadingName = Literal[
     "joint_position", "joint_velocity", "joint_position_target", "end_effector_position", "end_effector_orientation"
@@ -87,6 +88,9 @@ class TaskConfig(Frozen):
     goal: GoalConfig
     timing: Timing
     reset: ResetConfig
+    randomisation: Randomisation = Randomisation()
+    """How simulated robots differ from the model, unless a run says otherwise: a preset's name, or terms of its own.
+    No part of the contract: a policy may be served whatever it was trained to bear."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "runtime": {"sim2real"},
 }
 ROOMS = {*MAY_IMPORT, "benchmarks", "tests"}
-TRAINING_ONLY = {"sim2real.backends.mjx", "sim2real.backends.xla"}
+TRAINING_ONLY = {"sim2real.backends.mjx", "sim2real.backends.mjx_disturbances", "sim2real.backends.xla"}
 TRAINING_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax", "onnx", "jax2onnx", "tensorboardX")
 
 IMPORT_WITHOUT_TRAINING = """

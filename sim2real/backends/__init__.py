@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from sim2real.backends.base import Environment
 from sim2real.errors import ShoalError
+from sim2real.randomisation.config import Randomisation
+from sim2real.randomisation.robots import sample_robots
 from sim2real.task import Task
 
 BackendName = Literal["auto", "native", "mjx"]
@@ -30,6 +32,8 @@ def make_environment(
     continue_share: float = 0.0,
     wide_start_share: float = 0.0,
     resample: bool = True,
+    randomisation: Randomisation | None = None,
+    keep_robots: bool = False,
 ) -> Environment:
     """An environment of `num_envs` robots on the named backend.
 
@@ -38,12 +42,18 @@ def make_environment(
     as on a robot that is sent one goal after another; `reset` always starts anew. `wide_start_share` of the
     starts lie anywhere in the joint ranges, see `sim2real.goal_pool.mix_in_wide_starts`. Without `resample` every
     environment repeats its first start and goal, as the published code of arXiv 2503.14858 does.
+
+    `randomisation` makes robots, readings and commands differ from the model; None takes what the task declares. An
+    environment gets another robot with every new start, or with `keep_robots` the same one for ever, for evaluation.
     """
+    setting = task.config.randomisation if randomisation is None else randomisation
     shares: Any = {
         "wild_goal_share": wild_goal_share,
         "continue_share": continue_share,
         "wide_start_share": wide_start_share,
         "resample": resample,
+        "draws": sample_robots(setting, task, num_envs=num_envs, seed=seed, keep=keep_robots),
+        "keep_robots": keep_robots,
     }
     match resolve(backend):
         case "native":

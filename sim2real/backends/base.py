@@ -46,6 +46,9 @@ class Environment(Protocol):
     def rollout(self, apply: ApplyPolicy, params: Any, key: Array, steps: int) -> Rollout:
         """Advance all environments by `steps` control steps under a policy; episodes restart by themselves."""
 
+    def true_readings(self) -> dict[str, np.ndarray]:
+        """The present readings of every arm without noise, bias and delay, by name, `[N, size]`."""
+
     def goals(self) -> tuple[np.ndarray, np.ndarray]:
         """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
 

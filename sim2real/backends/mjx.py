@@ -16,10 +16,13 @@ from mujoco import mjx
 
 from sim2real.backends import xla
 from sim2real.backends.base import ApplyPolicy, Rollout
+from sim2real.backends.mjx_disturbances import MjxDisturbances
 from sim2real.errors import ShoalError
 from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
 from sim2real.interface import command, goal_vector, observe
 from sim2real.kinematics import Addresses
+from sim2real.randomisation.robots import Robots
+from sim2real.randomisation.sampling import Draws
 from sim2real.task import Task
 
 _POOL_SIZE = 16_384
@@ -34,6 +37,8 @@ class _State(NamedTuple):
     goal_orientation: jax.Array
     step: jax.Array
     key: jax.Array
+    disturbed: Any
+    """`mjx_disturbances.Disturbed`, or None where all arms are as the model describes them."""
 
 
 def put_model(model: mujoco.MjModel) -> Any:
@@ -63,29 +68,34 @@ class MjxEnvironment:
         continue_share: float = 0.0,
         wide_start_share: float = 0.0,
         resample: bool = True,
+        draws: Draws | None = None,
+        keep_robots: bool = False,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
+        self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._device_pool = jax.tree.map(jnp.asarray, self.pool)
         self._resample = resample
         self._starts = jnp.asarray(mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed))
-        self._addresses = Addresses.of(task.model, self.contract)
-        self._model = put_model(task.model)
-        template = mjx.make_data(task.model, impl="jax")
+        model = self.robots.dynamics.model if self.robots else task.model
+        self._addresses = Addresses.of(model, self.contract)
+        self._model = put_model(model)
+        self._disturbances = MjxDisturbances(self._model, self._addresses, self.robots) if self.robots else None
+        template = mjx.make_data(model, impl="jax")
         self._data = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, axis=0), template)
         self._fractions = jnp.arange(1, self.contract.timing.substeps + 1) / self.contract.timing.substeps
         self._compiled: dict[tuple[int, int], Any] = {}
         self._options: Any = {"compiler_options": xla.mjx_compiler_options()}
         self._jit_restart, self._jit_begin = (jax.jit(f, **self._options) for f in (self._restart, self._begin))
-        self._state = self._fresh(jax.random.key(seed))
+        self._state = self._fresh(jax.random.key(seed), self._disturbances.blank() if self._disturbances else None)
 
     def reset(self) -> None:
         """Start a new episode in every environment."""
-        self._state = self._fresh(self._state.key)
+        self._state = self._fresh(self._state.key, self._state.disturbed)
 
-    def _fresh(self, key: jax.Array) -> _State:
+    def _fresh(self, key: jax.Array, disturbed: Any) -> _State:
         joints = len(self.contract.robot.joints)
         blank = _State(
             self._data,
@@ -94,6 +104,7 @@ class MjxEnvironment:
             jnp.zeros((self.num_envs, 4)),
             jnp.zeros(self.num_envs, jnp.int32),
             key,
+            disturbed,
         )
         everywhere = jnp.ones(self.num_envs, bool)
         fresh: _State = self._jit_restart(blank, everywhere, everywhere)
@@ -144,16 +155,25 @@ class MjxEnvironment:
 
         fields = {name: choose(moved, getattr(at_start, name), getattr(state.data, name)) for name in _KEPT}
         data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, state.data.replace(**fields))
+        disturbed, target = state.disturbed, start
+        if self._disturbances is not None:
+            disturbed, target = self._disturbances.begin(state.disturbed, moved, start)
         return _State(
             data,
-            choose(moved, start, state.target),
+            choose(moved, target, state.target),
             choose(done, position, state.goal_position),
             choose(done, orientation, state.goal_orientation),
             choose(done, jnp.zeros_like(state.step), state.step),
             state.key,
+            disturbed,
         )
 
     def _readings(self, state: _State) -> dict[str, jax.Array]:
+        """What the policies see, by name."""
+        truth = self._true_readings(state)
+        return truth if self._disturbances is None else truth | self._disturbances.sense(state.disturbed)
+
+    def _true_readings(self, state: _State) -> dict[str, jax.Array]:
         a, data = self._addresses, state.data
         return {
             "joint_position": data.qpos[:, a.qpos],
@@ -164,8 +184,12 @@ class MjxEnvironment:
         }
 
     def readings(self) -> dict[str, np.ndarray]:
-        """The present readings of every arm, float32, by name."""
+        """The present readings of every arm as its policy gets them, float32, by name."""
         return {name: np.asarray(value) for name, value in self._readings(self._state).items()}
+
+    def true_readings(self) -> dict[str, np.ndarray]:
+        """The same without noise, bias and delay."""
+        return {name: np.asarray(value) for name, value in self._true_readings(self._state).items()}
 
     def goals(self) -> tuple[np.ndarray, np.ndarray]:
         """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
@@ -181,6 +205,8 @@ class MjxEnvironment:
 
     def _advance(self, state: _State, target: jax.Array) -> _State:
         """One control step: the servo targets move linearly, one increment per physics step."""
+        if self._disturbances is not None:
+            return self._advance_disturbed(state, target, self._disturbances)
 
         def substep(data: Any, fraction: jax.Array) -> tuple[Any, None]:
             ctrl = data.ctrl.at[:, self._addresses.actuator].set(state.target + (target - state.target) * fraction)
@@ -190,12 +216,29 @@ class MjxEnvironment:
         data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, data)
         return state._replace(data=data, target=target, step=state.step + 1)
 
+    def _advance_disturbed(self, state: _State, target: jax.Array, disturbances: MjxDisturbances) -> _State:
+        """The same for arms that differ, whose commands and readings are disturbed on their way."""
+        targets = state.target[:, None] + (target - state.target)[:, None] * self._fractions[None, :, None]
+        servo, disturbed, force = disturbances.before(state.disturbed, targets)
+        models, axes = disturbances.models(disturbed)
+
+        def substep(data: Any, moved: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+            ctrl = data.ctrl.at[:, self._addresses.actuator].set(moved)
+            data = jax.vmap(mjx.step, in_axes=(axes, 0))(models, data.replace(ctrl=ctrl))
+            return data, (data.qpos[:, self._addresses.qpos], data.qvel[:, self._addresses.dof])
+
+        data = state.data if force is None else state.data.replace(xfrc_applied=force)
+        data, past = jax.lax.scan(substep, data, jnp.moveaxis(servo, 1, 0))
+        disturbed = disturbances.after(disturbed, *(jnp.moveaxis(values, 0, 1) for values in past))
+        data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, data)
+        return state._replace(data=data, target=target, step=state.step + 1, disturbed=disturbed)
+
     def _rollout(self, state: _State, params: Any, key: jax.Array, apply: ApplyPolicy, steps: int) -> Any:
         def one(state: _State, index: jax.Array) -> tuple[_State, Rollout]:
-            readings = self._readings(state)
+            truth, readings = self._true_readings(state), self._readings(state)
             observation = observe(jnp, self.contract, readings)
             achieved = goal_vector(
-                jnp, self.contract, readings["end_effector_position"], readings["end_effector_orientation"]
+                jnp, self.contract, truth["end_effector_position"], truth["end_effector_orientation"]
             )
             goal = goal_vector(jnp, self.contract, state.goal_position, state.goal_orientation)
             action = apply(params, observation, goal, jax.random.fold_in(key, index))
@@ -224,6 +267,8 @@ class MjxEnvironment:
         fields = {name: getattr(state.data, name) for name in _KEPT}
         fields |= {"target": state.target, "goal_position": state.goal_position, "step": state.step}
         fields |= {"goal_orientation": state.goal_orientation, "key": jax.random.key_data(state.key)}
+        if self._disturbances is not None:
+            fields |= self._disturbances.state_dict(state.disturbed)
         return {name: np.asarray(value) for name, value in fields.items()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
@@ -238,4 +283,5 @@ class MjxEnvironment:
             device["goal_orientation"],
             device["step"],
             jax.random.wrap_key_data(device["key"]),
+            self._disturbances.from_state_dict(device) if self._disturbances else None,
         )

@@ -15,9 +15,12 @@ import mujoco.batch
 import numpy as np
 
 from sim2real.backends.base import ApplyPolicy, Rollout
+from sim2real.backends.native_disturbances import NativeDisturbances
 from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
 from sim2real.interface import command, goal_vector, observe
 from sim2real.kinematics import Addresses
+from sim2real.randomisation.robots import Robots
+from sim2real.randomisation.sampling import Draws
 from sim2real.task import Task
 
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -40,16 +43,20 @@ class NativeEnvironment:
         continue_share: float = 0.0,
         wide_start_share: float = 0.0,
         resample: bool = True,
+        draws: Draws | None = None,
+        keep_robots: bool = False,
         threads: int = 0,
     ) -> None:
         self.contract = task.contract
         self.num_envs = num_envs
+        self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._resample = resample
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
-        self._addresses = Addresses.of(task.model, self.contract)
-        self._batch = mujoco.batch.Batch(task.model, nsim=num_envs, nthread=threads)
+        model = self.robots.dynamics.model if self.robots else task.model
+        self._addresses = Addresses.of(model, self.contract)
+        self._batch = mujoco.batch.Batch(model, nsim=num_envs, nthread=threads)
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._site, self._xquat = self._batch.bind("site_xpos"), self._batch.bind("xquat")
         self._rng = np.random.default_rng(seed)
@@ -60,7 +67,8 @@ class NativeEnvironment:
         self._goal_orientation = np.zeros((num_envs, 4), np.float32)
         self._step = np.zeros(num_envs, np.int64)
         self._fractions = (np.arange(self.contract.timing.substeps) + 1.0) / self.contract.timing.substeps
-        self._control = np.zeros((num_envs, self.contract.timing.substeps, task.model.nu))
+        self._control = np.zeros((num_envs, self.contract.timing.substeps, model.nu))
+        self._disturbed = NativeDisturbances(self._batch, self._addresses, self.robots) if self.robots else None
         self.reset()
 
     def reset(self) -> None:
@@ -93,10 +101,17 @@ class NativeEnvironment:
         self._target[ids] = start
         self._goal_position[ids], self._goal_orientation[ids] = position, orientation
         self._step[ids] = 0
+        if self._disturbed is not None:
+            self._target[ids] = self._disturbed.begin(ids, start)
         self._batch.forward(ids, stage=int(mujoco.mjtStage.mjSTAGE_POS))
 
     def readings(self) -> dict[str, np.ndarray]:
-        """The present readings of every arm, float32, by name."""
+        """The present readings of every arm as its policy gets them, float32, by name."""
+        truth = self.true_readings()
+        return truth if self._disturbed is None else truth | self._disturbed.sense()
+
+    def true_readings(self) -> dict[str, np.ndarray]:
+        """The same without noise, bias and delay."""
         a = self._addresses
         return {
             "joint_position": self._qpos[:, a.qpos].astype(np.float32),
@@ -121,10 +136,15 @@ class NativeEnvironment:
         """
         previous = self._target.astype(np.float64)
         moves = previous[:, None] + (target - previous)[:, None] * self._fractions[:, None]
+        record: tuple[str, ...] = ()
+        if self._disturbed is not None:
+            moves, record = self._disturbed.before(moves)
         self._control[:, :, self._addresses.actuator] = moves
-        self._batch.rollout(
-            self._control.shape[1], self._control, control_spec=int(mujoco.mjtState.mjSTATE_CTRL), record=()
+        past = self._batch.rollout(
+            self._control.shape[1], self._control, control_spec=int(mujoco.mjtState.mjSTATE_CTRL), record=record
         )
+        if self._disturbed is not None:
+            self._disturbed.after(past)
         self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
         self._target = np.asarray(target, np.float32).copy()
         self._step += 1
@@ -134,11 +154,10 @@ class NativeEnvironment:
         """As `rollout`, with any callable on NumPy arrays as the policy."""
         columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
         for _ in range(steps):
-            readings = self.readings()
+            truth = self.true_readings()
+            readings = truth if self._disturbed is None else truth | self._disturbed.sense()
             observation = observe(np, self.contract, readings).astype(np.float32)
-            achieved = goal_vector(
-                np, self.contract, readings["end_effector_position"], readings["end_effector_orientation"]
-            )
+            achieved = goal_vector(np, self.contract, truth["end_effector_position"], truth["end_effector_orientation"])
             goal = goal_vector(np, self.contract, self._goal_position, self._goal_orientation)
             action = np.asarray(act(observation, goal))
             last = self.advance(command(np, self.contract, action, readings))
@@ -161,7 +180,8 @@ class NativeEnvironment:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Physics, targets, goals, step counts and the random generator."""
-        return {
+        disturbed = {} if self._disturbed is None else self._disturbed.state_dict()
+        return disturbed | {
             "qpos": self._qpos.copy(),
             "qvel": self._qvel.copy(),
             "qacc_warmstart": self._batch.bind("qacc_warmstart").copy(),
@@ -182,6 +202,8 @@ class NativeEnvironment:
         self._goal_position, self._goal_orientation = state["goal_position"].copy(), state["goal_orientation"].copy()
         self._step = state["step"].copy()
         _unpack_rng(self._rng, state["rng"])
+        if self._disturbed is not None:
+            self._disturbed.load_state_dict(state)
         self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
 
 
