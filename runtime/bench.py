@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,10 +21,12 @@ from runtime.drivers.base import Driver
 from runtime.goals import ResolvedGoal
 from runtime.latency import summarise
 from runtime.loop import Loop, sleep_until, warm_lead_ns
+from runtime.mujoco_robot import MujocoRobot
 from runtime.options import Engine
 from runtime.policy import Policy
 from runtime.rehearsal import Rehearsal
-from runtime.safety import Float64, Readings
+from runtime.safety import Float64, Readings, SafetyConfig
+from runtime.safety.geometry import find_model, guard_for
 from runtime.shared_memory import GOAL_DTYPE, RECORD_OFFSET, Slot
 from runtime.status import State
 from sim2real.contract import Contract
@@ -61,15 +64,15 @@ def bench(path: Path, *, samples: int, rate_hz: float, engine: Engine = "auto") 
 
 
 class WholeTick:
-    """A tick of the served loop, `Loop.tick`, with an arm that does at once what it is told and takes no time of its
-    own, on its way to the middle of the goal box. A new goal lies in shared memory once every hundred ticks.
+    """A tick of the served loop, `Loop.tick`, with an arm that does at once what it is told, on its way to the middle
+    of the goal box. A new goal lies in shared memory once every hundred ticks.
 
     Returns the nanoseconds from the waking to the command; what the loop does afterwards is not counted.
     """
 
     def __init__(self, policy: Policy) -> None:
-        self._core = Core(policy)
-        self._driver = BenchDriver(policy.contract)
+        self._core = bench_core(policy)
+        self._driver = BenchDriver(policy.contract, find_model(policy.contract))
         self._exchange = SlotExchange(policy.contract)
         self._loop = Loop(self._driver, self._core, self._exchange, warm=False)
         self._ticks = 0
@@ -92,10 +95,21 @@ class WholeTick:
             raise ShoalError(f"bench: the policy was not followed ({safety.reason.sentence}); report this.")
 
 
-class BenchDriver:
-    """A `runtime.drivers.base.Driver` without a robot: joints are where they were sent, the tool stays where it is."""
+def bench_core(policy: Policy, config: SafetyConfig | None = None) -> Core:
+    """Policy and safety as `runtime serve` puts them together, with the robot's geometry where its MJCF ships."""
+    guard = guard_for(find_model(policy.contract), policy.contract, config or SafetyConfig())
+    return Core(policy, safety=config, guard=guard)
 
-    def __init__(self, contract: Contract, *, period_s: float | None = None) -> None:
+
+class BenchDriver:
+    """A `runtime.drivers.base.Driver` without a robot: joints are where they were sent, and so is the tool of `model`.
+
+    Reading takes no time; the tool's pose is worked out after a command has been noted.
+    """
+
+    def __init__(
+        self, contract: Contract, model: mujoco.MjModel | None = None, *, period_s: float | None = None
+    ) -> None:
         self.joint_names = contract.joint_names
         self.owns_clock = False
         self.period_s = period_s or contract.timing.control_dt_s
@@ -105,22 +119,25 @@ class BenchDriver:
         """What was read last."""
         self._control_dt_s = contract.timing.control_dt_s
         self._time_s = 0.0
-        self._position = np.array([joint.home_rad for joint in contract.robot.joints])
-        self._tool = np.array(contract.goal.position_min_m)
+        self._now = Readings(len(contract.robot.joints))
+        self._now.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
+        self._now.end_effector_orientation[0] = 1.0
+        self._robot = None if model is None else MujocoRobot(model, contract)
+        self._data = None if model is None else mujoco.MjData(model)
+        self._place()
 
     def read(self, out: Readings) -> None:
         """Readings of this moment."""
         self._time_s += self._control_dt_s
-        np.copyto(out.joint_position, self._position)
-        np.copyto(out.end_effector_position, self._tool)
-        out.end_effector_orientation[0] = 1.0
+        np.copyto(out.vector, self._now.vector)
         out.time_s = self._time_s
         np.copyto(self.last.vector, out.vector)
 
     def write(self, command: Float64) -> None:
         """The command arrived."""
         self.written_ns = time.perf_counter_ns()
-        np.copyto(self._position, command)
+        np.copyto(self._now.joint_position, command)
+        self._place()
 
     def now_s(self) -> float:
         """Contract's control periods, whatever the pace."""
@@ -131,6 +148,11 @@ class BenchDriver:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _place(self) -> None:
+        if self._robot is not None and self._data is not None:
+            self._data.qpos[self._robot.addresses.qpos] = self._now.joint_position
+            self._robot.read(self._data, self._now)
 
 
 class SlotExchange:

@@ -99,7 +99,7 @@ class Loop:
         self._measured, self._readings = Readings(joints), Readings(joints)
         self._command, self._command_driver_order = np.zeros(joints), np.zeros(joints)
         self._period_ns = round(driver.period_s * 1e9)
-        self.spin_ns = round(spin_s * 1e9)
+        self.spin_s = spin_s
         self._telemetry = telemetry
         self._rehearsal = Rehearsal(core, self._readings)
         lead_ns = warm_lead_ns(self._rehearsal) if warm else 0
@@ -191,10 +191,11 @@ class Loop:
     def _wait(self, deadline_ns: int) -> None:
         if self._servo is not None:
             self._drive_servo(self._servo, deadline_ns - self._period_ns)
+        spin_from = deadline_ns - round(self.spin_s * 1e9)
         if self._warm_lead_ns:
-            sleep_until(deadline_ns - self.spin_ns - self._warm_lead_ns)
+            sleep_until(spin_from - self._warm_lead_ns)
             self._rehearsal()
-        sleep_until(deadline_ns - self.spin_ns)
+        sleep_until(spin_from)
         while time.perf_counter_ns() < deadline_ns:
             pass
 

@@ -18,8 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from runtime import realtime
-from runtime.bench import BenchDriver, SlotExchange
-from runtime.core import Core
+from runtime.bench import BenchDriver, SlotExchange, bench_core
 from runtime.latency import LatencySummary, summarise
 from runtime.load import competing_load
 from runtime.loop import Loop
@@ -27,6 +26,7 @@ from runtime.noise import noise_floor
 from runtime.options import Engine
 from runtime.policy import Policy
 from runtime.safety import Float64, SafetyConfig
+from runtime.safety.geometry import find_model
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -112,7 +112,7 @@ def _run(variant: Variant, path: Path, rate_hz: float, ticks: int, load: int, en
         return {"variant": variant.name, "load": load, "missing": str(measures[0])}
     policy = Policy(path, engine=engine)
     # Late ticks are what is counted here; to hold because of them would make the others cheaper.
-    core = Core(policy, safety=SafetyConfig(overruns_in_a_row=None))
+    core = bench_core(policy, SafetyConfig(overruns_in_a_row=None))
     driver = _TimedDriver(policy.contract, 1 / rate_hz, ticks)
     exchange = SlotExchange(policy.contract)
     exchange.send_goal()
@@ -136,7 +136,7 @@ class _TimedDriver(BenchDriver):
     """Notes when every command came, ns."""
 
     def __init__(self, contract: Contract, period_s: float, ticks: int) -> None:
-        super().__init__(contract, period_s=period_s)
+        super().__init__(contract, find_model(contract), period_s=period_s)
         self.written = np.zeros(ticks, np.int64)
         self._count = 0
 

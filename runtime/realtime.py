@@ -91,6 +91,11 @@ def has_fifo(measures: list[Measure]) -> bool:
     return any(measure.on and measure.name.startswith("SCHED_FIFO") for measure in measures)
 
 
+def spin_s(wanted_s: float | None, measures: list[Measure]) -> float:
+    """Busy waiting before each deadline: as wanted, else `SPIN_S` where SCHED_FIFO was granted and none elsewhere."""
+    return wanted_s if wanted_s is not None else SPIN_S if has_fifo(measures) else 0.0
+
+
 def release() -> None:
     """Give the scheduler's priority back, and let processors sleep, for what follows the loop."""
     gc.unfreeze()

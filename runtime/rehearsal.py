@@ -18,19 +18,21 @@ from runtime.status import State
 
 
 class Rehearsal:
-    """Callable; runs `core`'s policy and a copy of its safety layer on the `readings` that the loop saw last, save that
-    the joints are where the rehearsal sent them.
+    """Callable; one step from the `readings` that the loop saw last, or from home before there were any, towards the
+    middle of the goal box, by `core`'s policy and a safety layer like `core`'s.
 
-    It writes the policy's inputs and outputs, which the next tick of `core` writes again, and nothing else of `core`.
-    A guard by the robot's geometry is not rehearsed.
+    It writes the policy's inputs and outputs, which the next tick of `core` writes again, and nothing else of `core`;
+    a guard, which only judges, is asked as in a tick.
     """
 
     def __init__(self, core: Core, readings: Readings) -> None:
         contract = core.contract
-        joints = len(contract.robot.joints)
-        self._core = Core(core.policy, safety=core.safety.config)
-        self._seen, self._readings = readings, Readings(joints)
-        self._command = np.array([joint.home_rad for joint in contract.robot.joints])
+        self._real, self._seen = core, readings
+        self._core = Core(core.policy, safety=core.safety.config, guard=core.safety.guard)
+        self._readings = Readings(len(contract.robot.joints))
+        self._readings.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
+        self._readings.end_effector_orientation[0] = 1.0
+        self._command = np.zeros(len(contract.robot.joints))
         self._period_s = contract.timing.control_dt_s
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
         x, y, z = (float(value) for value in middle)
@@ -45,7 +47,9 @@ class Rehearsal:
     def __call__(self) -> None:
         """One tick."""
         readings = self._readings
-        np.copyto(readings.vector, self._seen.vector)
-        np.copyto(readings.joint_position, self._command)
+        if self._real.safety.started:
+            np.copyto(readings.vector, self._seen.vector)
+        # From where the joints are, each time: what was rehearsed before is not what they did.
+        self._core.safety.start(readings.joint_position)
         readings.time_s += self._period_s
         self._core.step(readings, readings.time_s, self._command)
