@@ -65,7 +65,7 @@ def play_on(robot: Direct, trajectory: Trajectory, recorder: Recorder) -> int:
         sample = robot.read() if tick > 1 else first
         _require_following(contract, sample, previous)
         robot.write(command)
-        recorder.write(_record(contract, tick, sample, command, time.perf_counter_ns() - started))
+        recorder.write(tick_record(contract, tick, sample, command, time.perf_counter_ns() - started))
         previous = command
         robot.wait()
     return len(commands)
@@ -111,7 +111,8 @@ def _require_following(contract: Contract, sample: Sample, target: np.ndarray) -
         )
 
 
-def _record(contract: Contract, tick: int, sample: Sample, command: np.ndarray, tick_ns: int) -> np.ndarray:
+def tick_record(contract: Contract, tick: int, sample: Sample, command: np.ndarray, tick_ns: int) -> np.ndarray:
+    """What a recorder takes for one tick, `[1]` of `runtime.telemetry.record_dtype`."""
     records = np.zeros(1, record_dtype(len(contract.joint_names)))
     record = records[0]
     record["kind"], record["wall_ns"], record["now_s"] = Kind.TICK, time.time_ns(), sample.time_s

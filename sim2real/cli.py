@@ -7,6 +7,7 @@
     sim2real excite --task franka_reach         # a trajectory to identify with
     sim2real identify --log run.mcap --task franka_reach
     sim2real latency run.mcap --task franka_reach
+    sim2real gap --log run.mcap --task franka_reach --model student.onnx
 
 `diff` exits with status 1 where the interfaces differ; every user error exits with status 2.
 """
@@ -21,6 +22,7 @@ import tyro
 
 from sim2real.commands.check import check
 from sim2real.commands.diff import diff
+from sim2real.commands.gap import gap
 from sim2real.commands.identify import excite, identify
 from sim2real.commands.latency import latency
 from sim2real.commands.tasks import schema, show, tasks
@@ -35,6 +37,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     excite,
     identify,
     latency,
+    gap,
 )
 
 

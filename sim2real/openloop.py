@@ -76,7 +76,7 @@ def simulate(
         which = np.flatnonzero(delays == delay)
         control[np.ix_(which, np.arange(steps), addresses.actuator)] = servo_targets(log, ends, float(delay))
     control[:, :, addresses.actuator] -= offsets[:, None]
-    first = np.stack([_start(models[0], addresses, log, offset) for offset in offsets])
+    first = np.stack([_state(models[0], addresses, log, 0, offset) for offset in offsets])
     datas = [mujoco.MjData(models[0]) for _ in range(min(threads, count))]
     state, _ = rollout.rollout(list(models), datas, first, control)
     times = np.append(start, ends)
@@ -84,6 +84,23 @@ def simulate(
     position = _sample(times, trajectory[:, :, addresses.qpos], log.measured_s) + offsets[:, None]
     velocity = _sample(times, trajectory[:, :, models[0].nq + addresses.dof], log.measured_s)
     return OpenLoop(position, velocity)
+
+
+def simulate_from(model: mujoco.MjModel, log: Log, starts: np.ndarray, ticks: int) -> np.ndarray:
+    """Joint positions `[N, ticks + 1, J]` rad at the ticks that follow each measured state, `starts` `[N]` of them.
+
+    The ticks are taken to be one control period apart.
+    """
+    contract, count = log.contract, len(starts)
+    addresses, step, substeps = Addresses.of(model, contract), model.opt.timestep, contract.timing.substeps
+    ends = log.measured_s[starts][:, None] + step * np.arange(1, ticks * substeps + 1)
+    control = np.zeros((count, ends.shape[1], model.nu))
+    control[:, :, addresses.actuator] = servo_targets(log, ends.ravel()).reshape(count, ends.shape[1], -1)
+    first = np.stack([_state(model, addresses, log, int(tick), np.zeros(len(addresses.qpos))) for tick in starts])
+    datas = [mujoco.MjData(model) for _ in range(min(_THREADS, count))]
+    state, _ = rollout.rollout([model] * count, datas, first, control)
+    every = np.concatenate([first[:, None], state[:, substeps - 1 :: substeps]], axis=1)
+    return np.asarray(every[:, :, 1 + addresses.qpos])
 
 
 def tool_poses(model: mujoco.MjModel, contract: Contract, joint_position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,11 +115,12 @@ def tool_poses(model: mujoco.MjModel, contract: Contract, joint_position: np.nda
     return position, orientation
 
 
-def _start(model: mujoco.MjModel, addresses: Addresses, log: Log, offset: np.ndarray) -> np.ndarray:
+def _state(model: mujoco.MjModel, addresses: Addresses, log: Log, tick: int, offset: np.ndarray) -> np.ndarray:
+    """The measured state of one tick, as `mujoco.rollout` takes it."""
     data = mujoco.MjData(model)
-    data.qpos[addresses.qpos] = log.joint_position[0] - offset
-    data.qvel[addresses.dof] = log.joint_velocity[0]
-    data.time = log.measured_s[0]
+    data.qpos[addresses.qpos] = log.joint_position[tick] - offset
+    data.qvel[addresses.dof] = log.joint_velocity[tick]
+    data.time = log.measured_s[tick]
     kind = int(mujoco.mjtState.mjSTATE_FULLPHYSICS)
     state = np.empty(mujoco.mj_stateSize(model, kind))
     mujoco.mj_getState(model, data, state, kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from rich.table import Table
 from sim2real.contract import Contract, require_same_interface
 from sim2real.errors import ShoalError
 from sim2real.logs import Log, read_log
+from sim2real.onnx_policy import open_session
 from sim2real.policy_file import read_metadata
 from sim2real.task import Task, load_task
 
@@ -29,24 +29,11 @@ def read_contract(source: str) -> Contract:
     if not path.is_file():
         raise ShoalError(f"no file at {path}.")
     if path.suffix == ".onnx":
-        return read_metadata(_onnx_properties(path), path=str(path))[0]
+        return read_metadata(dict(open_session(path).get_modelmeta().custom_metadata_map), path=str(path))[0]
     try:
         return Contract.model_validate_json(path.read_text())
     except (ValidationError, UnicodeDecodeError) as error:
         raise ShoalError(f"{path}: not a contract: {' '.join(str(error).split())}") from error
-
-
-def _onnx_properties(path: Path) -> dict[str, str]:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # Read at import; the wheels send telemetry otherwise.
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise ShoalError(f"{path}: reading a policy needs onnxruntime; pip install 'shoal[cpu]'.") from error
-    try:
-        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no public base class.
-        raise ShoalError(f"{path}: ONNX Runtime cannot load it: {' '.join(str(error).split())}") from error
-    return dict(session.get_modelmeta().custom_metadata_map)
 
 
 def joint_table(contract: Contract) -> Table:

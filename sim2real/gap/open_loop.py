@@ -1,0 +1,125 @@
+"""How far a model strays from a log on the log's own commands: over the whole log, one step ahead, and several.
+
+The whole run shows what a servo's steady errors are. One step ahead from every measured state shows the error that a
+policy meets, before feedback corrects it. Errors in between tell when the model's memory matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from sim2real.lag import Lag, lag_between
+from sim2real.logs import Log
+from sim2real.openloop import simulate, simulate_from, tool_poses
+
+HORIZONS = (1, 2, 5, 10, 25, 50)
+"""Control steps."""
+_STARTS = 200
+"""Measured states from which steps ahead are simulated."""
+
+
+@dataclass(frozen=True)
+class SignalError:
+    """Of one signal over the whole run; measured minus simulated."""
+
+    name: str
+    unit: str
+    rms: float
+    bias: float
+    worst: float
+    worst_at_s: float
+    motion_rms: float
+    """Root mean square of the signal's own motion, to hold the error against."""
+
+
+@dataclass(frozen=True)
+class OpenLoopGap:
+    """Measured against simulated on one stretch of log, `T` ticks, `J` joints."""
+
+    log: Log
+    joint_position: np.ndarray
+    """`[T, J]` rad, simulated."""
+    joint_velocity: np.ndarray
+    """`[T, J]` rad/s, simulated."""
+    tool: np.ndarray
+    """`[T, 3]` m, of the simulated joints."""
+    signals: tuple[SignalError, ...]
+    horizon_rms: dict[int, np.ndarray]
+    """Control steps ahead to the RMS error of each joint's position `[J]` rad."""
+    lag: Lag | None
+    """Of the measured motion behind the simulated."""
+    frequency_hz: np.ndarray
+    """`[F]`."""
+    measured_spectrum: np.ndarray
+    """`[F, J]`, power density of joint speed, (rad/s)^2/Hz."""
+    simulated_spectrum: np.ndarray
+    """`[F, J]`."""
+    error_spectrum: np.ndarray
+    """`[F, J]`."""
+
+
+def compare(log: Log, model: mujoco.MjModel) -> OpenLoopGap:
+    """Run `model` through the commands of a log without gaps."""
+    from scipy.signal import welch
+
+    simulated = simulate([model], log)
+    position, velocity = simulated.joint_position[0], simulated.joint_velocity[0]
+    tool, _ = tool_poses(model, log.contract, position)
+    period = log.contract.timing.control_dt_s
+    window = min(len(log), max(16, round(4.0 / period)))
+    spectra = [
+        welch(series, fs=1 / period, nperseg=window, axis=0)
+        for series in (log.joint_velocity, velocity, log.joint_velocity - velocity)
+    ]
+    return OpenLoopGap(
+        log=log,
+        joint_position=position,
+        joint_velocity=velocity,
+        tool=tool,
+        signals=_signals(log, position, velocity, tool),
+        horizon_rms=_horizons(log, model),
+        lag=lag_between(log.measured_s, position, log.joint_position),
+        frequency_hz=spectra[0][0],
+        measured_spectrum=spectra[0][1],
+        simulated_spectrum=spectra[1][1],
+        error_spectrum=spectra[2][1],
+    )
+
+
+def _signals(log: Log, position: np.ndarray, velocity: np.ndarray, tool: np.ndarray) -> tuple[SignalError, ...]:
+    found = []
+    for index, joint in enumerate(log.contract.joint_names):
+        found.append(_signal(f"{joint} position", "rad", log, log.joint_position[:, index], position[:, index]))
+    for index, joint in enumerate(log.contract.joint_names):
+        found.append(_signal(f"{joint} velocity", "rad/s", log, log.joint_velocity[:, index], velocity[:, index]))
+    for index, axis in enumerate("xyz"):
+        found.append(_signal(f"tool {axis}", "m", log, log.end_effector_position[:, index], tool[:, index]))
+    return tuple(found)
+
+
+def _signal(name: str, unit: str, log: Log, measured: np.ndarray, simulated: np.ndarray) -> SignalError:
+    error = measured - simulated
+    worst = int(np.argmax(np.abs(error)))
+    return SignalError(
+        name=name,
+        unit=unit,
+        rms=float(np.sqrt(np.mean(error**2))),
+        bias=float(error.mean()),
+        worst=float(error[worst]),
+        worst_at_s=float(log.time_s[worst] - log.time_s[0]),
+        motion_rms=float(measured.std()),
+    )
+
+
+def _horizons(log: Log, model: mujoco.MjModel) -> dict[int, np.ndarray]:
+    horizons = [steps for steps in HORIZONS if steps < len(log) - 1]
+    if not horizons:
+        return {}
+    last = len(log) - 1 - horizons[-1]
+    starts = np.unique(np.linspace(0, last, min(_STARTS, last + 1)).astype(int))
+    ahead = simulate_from(model, log, starts, horizons[-1])
+    errors = {steps: log.joint_position[starts + steps] - ahead[:, steps] for steps in horizons}
+    return {steps: np.sqrt(np.mean(error**2, axis=0)) for steps, error in errors.items()}
