@@ -1,0 +1,140 @@
+"""A page's two connections to the server: one watches in a thread, one carries requests."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from runtime.client import Client
+from runtime.protocol import DescriptionReply
+from runtime.snapshot import Snapshot
+from sim2real.errors import ShoalError
+
+T = TypeVar("T")
+
+_POLL_S = 0.05
+_RETRY_S = 0.5
+_WATCH_TIMEOUT_S = 1.0
+_HOLDER_EVERY = 10
+"""How many polls between two questions for the lease's holder."""
+_LEASE_S = 3.0
+_START_TIMEOUT_S = 10.0
+HISTORY_S = 30.0
+"""How far the plots reach back."""
+
+
+class Point(NamedTuple):
+    """One moment of the plots; NaN where there is nothing."""
+
+    time_s: float
+    distance_mm: float
+    angle_deg: float
+    reachability: float
+    tick_us: float
+
+
+class Link:
+    """Watches from `start` on. `latest` is None while the server does not answer; `problem` then says why.
+
+    Raises `ShoalError` when no server answers within ten seconds.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._requests = Client(address, timeout_s=_START_TIMEOUT_S)
+        self.description: DescriptionReply = self._requests.describe()
+        self._requests.close()
+        self._requests = Client(address)
+        self._lock = threading.Lock()
+        self.latest: Snapshot | None = None
+        self.problem = ""
+        self.lease_holder = ""
+        """Name of the client that alone may command; empty when anybody may."""
+        self._leased = False
+        self._history: deque[Point] = deque(maxlen=round(HISTORY_S / _POLL_S))
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and both connections."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(2 * _WATCH_TIMEOUT_S)
+        with self._lock:
+            self._requests.close()
+
+    def request(self, ask: Callable[[Client], T]) -> T:
+        """Ask something on the connection for requests, one at a time; raises `ShoalError`."""
+        with self._lock:
+            return ask(self._requests)
+
+    def acquire_lease(self, name: str) -> None:
+        """Become the only client that may command; raises `GoalRefused` when another is."""
+        with self._lock:
+            self._requests.acquire_lease(name, duration_s=_LEASE_S)
+            self._leased = True
+
+    def renew_lease(self) -> None:
+        """To be called at least once a second while the lease is wanted; raises `GoalRefused` when it has run out."""
+        with self._lock:
+            if self._leased:
+                self._requests.renew_lease()
+
+    def end_lease(self) -> None:
+        """Let others command; the goal in force stays. Never raises: without renewal a lease ends by itself."""
+        with self._lock, suppress(ShoalError):
+            if self._leased:
+                self._leased = False
+                self._requests.end_lease()
+
+    def abandon_lease(self) -> None:
+        """Whoever drove is gone: let the lease run out, so that the server does what it was told to do then."""
+        with self._lock:
+            self._leased = False
+            self._requests.close()
+            self._requests = Client(self._address)
+
+    def history(self) -> np.ndarray:
+        """`[5, N]`: seconds before now (negative), then the other fields of `Point`."""
+        points = np.array(list(self._history), np.float64).reshape(-1, len(Point._fields)).T
+        points[0] -= time.monotonic()
+        return points[:, points[0] >= -HISTORY_S]
+
+    def _watch(self) -> None:
+        with Client(self._address, timeout_s=_WATCH_TIMEOUT_S) as client:
+            for count in itertools.count():
+                if self._ended.is_set():
+                    return
+                try:
+                    snapshot = client.telemetry()
+                    if count % _HOLDER_EVERY == 0:
+                        self.lease_holder = client.lease_holder()
+                except ShoalError as error:
+                    self.latest, self.problem = None, str(error)
+                    self._ended.wait(_RETRY_S)
+                    continue
+                self.latest, self.problem = snapshot, ""
+                self._history.append(_point(snapshot))
+                self._ended.wait(_POLL_S)
+
+
+def _point(snapshot: Snapshot) -> Point:
+    status = snapshot.status
+    return Point(
+        time.monotonic(),
+        np.nan if status.distance_m is None else 1e3 * status.distance_m,
+        np.nan if status.angle_deg is None else status.angle_deg,
+        np.nan if status.reachability is None else status.reachability,
+        np.nan if snapshot.tick_us is None else snapshot.tick_us,
+    )
