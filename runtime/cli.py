@@ -9,9 +9,11 @@ import tyro
 from tyro.conf import subcommand
 
 from runtime.commands.bench import Bench
+from runtime.commands.cancel import Cancel
 from runtime.commands.doctor import Doctor
 from runtime.commands.estop import Estop
 from runtime.commands.goal import Goal
+from runtime.commands.goals import Goals
 from runtime.commands.inspect import Inspect
 from runtime.commands.policy_server import ServePolicy
 from runtime.commands.release import Release
@@ -27,6 +29,8 @@ from sim2real.errors import ShoalError
 _Command = (
     Annotated[Serve, subcommand("serve")]
     | Annotated[Goal, subcommand("goal")]
+    | Annotated[Goals, subcommand("goals")]
+    | Annotated[Cancel, subcommand("cancel")]
     | Annotated[Status, subcommand("status")]
     | Annotated[Stop, subcommand("stop")]
     | Annotated[Estop, subcommand("estop")]

@@ -1,38 +1,55 @@
 """Send goals to a running `runtime serve`.
 
-client = Client()                                   # the default socket of this user
-client.send_goal(GoalPose(position=(0.5, 0.1, 0.4)))
-status = client.wait_until_reached(timeout_s=10)
+    client = Client()                                   # the default socket of this user
+    client.send_goal(GoalPose(position=(0.5, 0.1, 0.4)))
+    status = client.wait_until_reached(timeout_s=10)
+
+Several goals, and the authority that keeps other clients from sending theirs meanwhile:
+
+    with client.lease("inspection"):
+        for goal in goals:
+            client.send_goal(goal.model_copy(update={"queue": True}))
+        for goal in goals:
+            print(client.wait_for_goal(goal.id, timeout_s=30).line)
 """
 
 from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from runtime.goals import GoalPose, GoalRefused
+from runtime.address import Address, default_address
+from runtime.goals import AnyGoal, GoalRefused
+from runtime.progress import GoalProgress
 from runtime.protocol import (
     MAX_LINE_BYTES,
+    MAX_REPLY_BYTES,
     Accepted,
-    Address,
     CancelRequest,
     DescribeRequest,
     DescriptionReply,
     ErrorReply,
     EstopRequest,
     GoalRequest,
-    Message,
+    GoalsReply,
+    GoalsRequest,
+    HelloRequest,
+    LeaseReply,
+    LeaseRequest,
     Refused,
     ReleaseRequest,
     Reply,
+    RequestMessage,
     StatusReply,
     StatusRequest,
     StopRequest,
+    SubscribeRequest,
     TelemetryReply,
     TelemetryRequest,
-    default_address,
     encode,
     parse_reply,
 )
@@ -40,7 +57,9 @@ from runtime.snapshot import Snapshot
 from runtime.status import GoalStatus, Reason
 from sim2real.errors import ShoalError
 
+_Kind = TypeVar("_Kind")
 _POLL_S = 0.02
+_SHORT_POLL_S = 0.002
 _EXPIRED = Reason.GOAL_EXPIRED.sentence
 
 
@@ -48,13 +67,15 @@ class Client:
     """A connection to one server; not for use by several threads at once.
 
     `address` is a socket path, `unix:///path` or `tcp://127.0.0.1:PORT`; the user's default socket if not
-    given. `timeout_s` bounds every exchange, including the wait for a server that is just starting.
-    Every method raises `ShoalError` when the server cannot be reached or does not answer in time.
+    given. `token` is what a server with `--token-file` asks for. `timeout_s` bounds every exchange, including the
+    wait for a server that is just starting. Every method raises `ShoalError` when the server cannot be reached or
+    does not answer in time, and `GoalRefused` when it refuses, for want of the lease say.
     """
 
-    def __init__(self, address: str | None = None, *, timeout_s: float = 2.0) -> None:
-        self._address = Address(address) if address else default_address()
-        self._timeout_s = timeout_s
+    def __init__(self, address: str | None = None, *, token: str = "", timeout_s: float = 2.0) -> None:
+        self._address = Address(address, with_token=bool(token)) if address else default_address()
+        self._token, self._timeout_s = token, timeout_s
+        self._lease: str | None = None
         self._connection: socket.socket | None = None
         self._received = b""
 
@@ -72,48 +93,109 @@ class Client:
             self._connection.close()
         self._connection, self._received = None, b""
 
-    def send_goal(self, goal: GoalPose) -> GoalStatus:
-        """Go there; returns the first status after the loop has taken the goal. Raises `GoalRefused`."""
-        return self._status_after(GoalRequest(goal=goal.model_dump(exclude_none=True)))
+    def send_goal(self, goal: AnyGoal) -> GoalStatus:
+        """Go there; returns the first status after the loop has begun with the goal, or put it into the queue.
 
-    def cancel_goal(self) -> GoalStatus:
-        """Forget the goal and hold position."""
-        return self._status_after(CancelRequest())
+        Raises `GoalRefused`, also when the loop's first look at the goal refuses it.
+        """
+        accepted = self._command(GoalRequest(goal=goal.model_dump(exclude_none=True)))
+        status = self._status_after(accepted.number)
+        deadline = time.monotonic() + self._timeout_s
+        while (progress := self._progress(accepted.number)) is not None and progress.state == "accepted":
+            # A gate decides with the next good readings, which a robot on hold may not have.
+            if goal.queue or status.state in ("hold", "damp") or time.monotonic() > deadline:
+                return status
+            time.sleep(_SHORT_POLL_S)
+            status = self.status()
+        if progress is not None and progress.state == "refused":
+            raise GoalRefused(f"{progress.reason} ({progress.line}).")
+        return self.status()
+
+    def cancel_goal(self, goal_id: str | None = None) -> GoalStatus:
+        """Forget all goals, or those with one id, and hold position if the one in force was among them."""
+        return self._status_after(self._command(CancelRequest(id=goal_id)).number)
+
+    def goals(self) -> tuple[GoalProgress, ...]:
+        """The goals that wait, the one in force, and the latest ones that are done with, oldest first."""
+        return self._ask(GoalsRequest(), GoalsReply).goals
+
+    def goal_changes(self) -> Iterator[tuple[GoalProgress, ...]]:
+        """The same now and at every change, for as long as the server runs; over a connection of its own."""
+        with Client(str(self._address), token=self._token, timeout_s=self._timeout_s) as other:
+            yield other._ask(SubscribeRequest(), GoalsReply).goals
+            while True:
+                assert other._connection is not None
+                other._connection.settimeout(None)
+                try:
+                    reply = parse_reply(other._receive_line())
+                except OSError:
+                    return
+                if isinstance(reply, GoalsReply):
+                    yield reply.goals
+
+    def wait_for_goal(self, goal_id: str, timeout_s: float) -> GoalProgress:
+        """Poll until the newest goal of this id is reached or done with otherwise, or `timeout_s` is over."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = [progress for progress in self.goals() if progress.id == goal_id]
+            if not found:
+                raise ShoalError(f"client: the server knows no goal {goal_id!r}.")
+            if found[-1].final or time.monotonic() > deadline:
+                return found[-1]
+            time.sleep(_POLL_S)
+
+    def acquire_lease(self, name: str = "client", *, duration_s: float = 5.0) -> None:
+        """Become the only client that may command; every call from now on renews it. It runs out `duration_s` after the
+        last one, and then the server does with this client's goals what `--on-lease-lost` says.
+        """
+        request = LeaseRequest(action="acquire", name=name, duration_s=duration_s)
+        self._lease = self._ask(request, LeaseReply).lease
+
+    def renew_lease(self) -> None:
+        """Keep the lease; any other call does so too."""
+        self._ask(LeaseRequest(action="renew"), LeaseReply)
+
+    def end_lease(self) -> None:
+        """Let others command; the goals stay."""
+        self._ask(LeaseRequest(action="end"), LeaseReply)
+        self._lease = None
+
+    @contextmanager
+    def lease(self, name: str = "client", *, duration_s: float = 5.0) -> Iterator[None]:
+        """`acquire_lease` and, at the end, `end_lease`."""
+        self.acquire_lease(name, duration_s=duration_s)
+        try:
+            yield
+        finally:
+            self.end_lease()
+
+    def lease_holder(self) -> str:
+        """Name of the client that alone may command; empty when anybody may."""
+        return self._ask(StatusRequest(), StatusReply).lease_holder
 
     def estop(self) -> GoalStatus:
         """Emergency stop: drop the goal and follow none until `release`."""
-        return self._status_after(EstopRequest())
+        return self._status_after(self._command(EstopRequest()).number)
 
     def release(self) -> GoalStatus:
         """End an emergency stop; the robot stays where it is until the next goal."""
-        return self._status_after(ReleaseRequest())
+        return self._status_after(self._command(ReleaseRequest()).number)
 
     def stop(self) -> None:
         """Hold position and end the server."""
-        reply = self._exchange(StopRequest())
-        if not isinstance(reply, Accepted):
-            raise ShoalError(f"client: the server answered {reply.type} to stop.")
+        self._command(StopRequest())
 
     def status(self) -> GoalStatus:
         """Where robot and goal stand now."""
-        reply = self._exchange(StatusRequest())
-        if not isinstance(reply, StatusReply):
-            raise ShoalError(f"client: the server answered {reply.type} to status.")
-        return reply.status
+        return self._ask(StatusRequest(), StatusReply).status
 
     def telemetry(self) -> Snapshot:
         """Readings, targets, poses and latencies of the latest control tick."""
-        reply = self._exchange(TelemetryRequest())
-        if not isinstance(reply, TelemetryReply):
-            raise ShoalError(f"client: the server answered {reply.type} to telemetry.")
-        return reply.telemetry
+        return self._ask(TelemetryRequest(), TelemetryReply).telemetry
 
     def describe(self) -> DescriptionReply:
         """The contract and what is served."""
-        reply = self._exchange(DescribeRequest())
-        if not isinstance(reply, DescriptionReply):
-            raise ShoalError(f"client: the server answered {reply.type} to describe.")
-        return reply
+        return self._ask(DescribeRequest(), DescriptionReply)
 
     def wait_until_reached(self, timeout_s: float) -> GoalStatus:
         """Poll until the goal is reached, replaced or expired, or `timeout_s` is over; `reached` says which.
@@ -132,23 +214,32 @@ class Client:
                 break
         return status
 
-    def _status_after(self, request: Message) -> GoalStatus:
-        reply = self._exchange(request)
+    def _progress(self, number: int) -> GoalProgress | None:
+        return next((progress for progress in self.goals() if progress.number == number), None)
+
+    def _command(self, request: RequestMessage) -> Accepted:
+        return self._ask(request, Accepted)
+
+    def _ask(self, request: RequestMessage, kind: type[_Kind]) -> _Kind:
+        reply = self._exchange(request.model_copy(update={"lease": self._lease}))
         if isinstance(reply, Refused):
             raise GoalRefused(reply.reason)
-        if not isinstance(reply, Accepted):
+        if not isinstance(reply, kind):
             raise ShoalError(f"client: the server answered {reply.type}.")
+        return reply
+
+    def _status_after(self, number: int) -> GoalStatus:
         deadline = time.monotonic() + self._timeout_s
-        while (status := self.status()).goal_number < reply.number:
+        while (status := self.status()).goal_number < number:
             if time.monotonic() > deadline:
                 raise ShoalError(
                     f"client: the gateway accepted the request, but the control loop has not taken it for "
                     f"{self._timeout_s:g} s (its status is {status.age_s:.1f} s old)."
                 )
-            time.sleep(0.002)
+            time.sleep(_SHORT_POLL_S)
         return status
 
-    def _exchange(self, request: Message) -> Reply:
+    def _exchange(self, request: RequestMessage) -> Reply:
         deadline = time.monotonic() + self._timeout_s
         line = encode(request)
         if len(line) > MAX_LINE_BYTES:
@@ -174,15 +265,27 @@ class Client:
     def _send_and_receive(self, line: bytes, deadline: float) -> bytes:
         if self._connection is None:
             self._connection = self._address.connect(max(0.01, deadline - time.monotonic()))
-        connection = self._connection
-        connection.settimeout(max(0.01, deadline - time.monotonic()))
-        connection.sendall(line)
+            if self._token and self._address.path is None:
+                self._say_hello(self._connection)
+        self._connection.settimeout(max(0.01, deadline - time.monotonic()))
+        self._connection.sendall(line)
+        return self._receive_line()
+
+    def _say_hello(self, connection: socket.socket) -> None:
+        connection.sendall(encode(HelloRequest(token=self._token)))
+        reply = parse_reply(self._receive_line())
+        if isinstance(reply, ErrorReply):
+            self.close()
+            raise ShoalError(f"client: {self._address}: {reply.reason}")
+
+    def _receive_line(self) -> bytes:
+        assert self._connection is not None
         while b"\n" not in self._received:
-            chunk = connection.recv(65536)
+            chunk = self._connection.recv(65536)
             if not chunk:
                 raise ConnectionResetError(0, "the server closed the connection")
             self._received += chunk
-            if len(self._received) > MAX_LINE_BYTES:
+            if len(self._received) > MAX_REPLY_BYTES:
                 raise ShoalError("client: the server's reply is too long.")
         reply, _, self._received = self._received.partition(b"\n")
         return reply

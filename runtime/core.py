@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
@@ -49,6 +50,13 @@ class Core:
         self.on_event: Callable[[str, float, ResolvedGoal | None, int], None] | None = None
         """Called with GOAL, CANCEL, RESTART, STOP, ESTOP, RELEASE or IMPOSE, the time, the goal and its number: what a
         recording needs besides the ticks themselves."""
+        self.reachability_gate: float | None = None
+        """Least reachability of goals that are offered; None takes them all."""
+        self.offered_number = 0
+        """Of the goal whose reachability the next good readings decide; 0 when there is none."""
+        self.offered_reachability = math.nan
+        """Of the goal that was offered last."""
+        self._offer: tuple[ResolvedGoal, float] | None = None
         self._idle_reason = Reason.NO_GOAL
         self._expires_s = math.inf
         self._goal_finite = True
@@ -56,6 +64,8 @@ class Core:
         self._goal_position = np.zeros(3)
         self._goal_orientation = np.zeros(4)
         self._difference = np.zeros(3)
+        self._largest_step = np.minimum(self.contract.action.scale_rad, self.safety.max_step)
+        self._step, self._slow = np.zeros_like(self._largest_step), np.zeros_like(self._largest_step)
         self._history = np.zeros_like(policy.history)
         # Graph inputs that the core itself knows; all others are fields of `Readings`.
         self._own_sources = {
@@ -78,10 +88,20 @@ class Core:
         self._forget_progress()
         self._tell("GOAL", now_s)
 
-    def cancel_goal(self, *, number: int) -> None:
+    def offer_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
+        """Follow a goal as `set_goal` does, but only if the policy gives it at least `reachability_gate` from where the
+        robot is at the next good readings; until then, and if it does not, the goal in force stays.
+        """
+        self._offer, self.offered_number = (goal, now_s), number
+
+    def withdraw_offer(self) -> None:
+        """Forget a goal that has not been decided about."""
+        self._offer, self.offered_number = None, 0
+
+    def cancel_goal(self, *, number: int, reason: Reason = Reason.CANCELLED) -> None:
         """Hold the present target and forget the goal."""
         self.goal, self.goal_number = None, number
-        self._idle_reason = Reason.CANCELLED
+        self._idle_reason = reason
         self._forget_progress()
         self._tell("CANCEL", math.nan)
 
@@ -102,6 +122,7 @@ class Core:
     def estop(self) -> None:
         """Emergency stop: forgets the goal and follows none until `release`."""
         self.safety.estop()
+        self.withdraw_offer()
         self.goal, self._idle_reason = None, Reason.NO_GOAL
         self._forget_progress()
         self._tell("ESTOP", math.nan)
@@ -126,6 +147,8 @@ class Core:
         if reason is Reason.FOLLOWING:
             if not self.safety.started:
                 self.safety.start(readings.joint_position)
+            if self._offer is not None:
+                self._decide(*self._offer, readings)
             reason = self._goal_reason(now_s)
             if self.goal is not None:
                 self._track(readings, now_s)
@@ -177,15 +200,46 @@ class Core:
         # Written so that an expiry that is not a number counts as passed.
         return Reason.FOLLOWING if now_s < self._expires_s else Reason.GOAL_EXPIRED
 
-    def _run_policy(self, readings: Readings) -> Reason:
+    def _decide(self, goal: ResolvedGoal, now_s: float, readings: Readings) -> None:
+        """One inference more, in this tick only; what it commands is thrown away."""
+        number, inputs = self.offered_number, self.policy.inputs
+        self.withdraw_offer()
+        self._fill_inputs(readings)
+        for name, value in ((GOAL_POSITION, goal.position), (GOAL_ORIENTATION, goal.orientation_wxyz)):
+            if name in inputs:
+                inputs[name][:] = value
+        self.policy.run()
+        self.offered_reachability = float(self.policy.reachability[0])
+        # Written so that an estimate that is not a number refuses.
+        if self.offered_reachability >= (self.reachability_gate or 0.0):
+            self.set_goal(goal, number=number, now_s=now_s)
+
+    def _fill_inputs(self, readings: Readings) -> None:
         for name, array in self.policy.inputs.items():
             source = self._own_sources.get(name)
             np.copyto(array, getattr(readings, name) if source is None else source)
         np.copyto(self.policy.history, self._history)
+
+    def _run_policy(self, readings: Readings) -> Reason:
+        self._fill_inputs(readings)
         self.policy.run()
         np.copyto(self._history, self.policy.next_history)
         self.reachability = float(self.policy.reachability[0])
-        return self.safety.limit(self.policy.command)
+        return self.safety.limit(self._slowed(self.policy.command))
+
+    def _slowed(self, command: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The command `[J]` rad with its step shortened, in the same direction, to the goal's share of the largest."""
+        speed = self.goal.speed if self.goal is not None else 1.0
+        if speed == 1.0:
+            return command
+        step = np.subtract(command, self.safety.target, out=self._step)
+        share = float(np.abs(np.divide(step, self._largest_step, out=self._slow)).max())
+        # A command that is not finite passes, for the safety layer to refuse.
+        if not speed < share < math.inf:
+            return command
+        np.multiply(step, speed / share, out=step)
+        np.add(self.safety.target, step, out=self._slow)
+        return self._slow
 
     def _track(self, readings: Readings, now_s: float) -> None:
         goal = self.goal

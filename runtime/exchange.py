@@ -1,96 +1,68 @@
-"""Between two ticks: goals from shared memory or a list into the core, status out, gateway supervised."""
+"""Between two ticks: wishes from shared memory into the core, status and goals' records out, gateway supervised."""
 
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import numpy as np
 
 from runtime.core import Core
 from runtime.drivers.base import Driver
-from runtime.goals import GoalPose, ResolvedGoal, validate_goal
+from runtime.goal_queue import GoalQueue, Tracked
 from runtime.shared_memory import SharedSlots
-from runtime.status import Reason
 from runtime.supervisor import GatewaySupervisor
-from sim2real.contract import Contract
+from runtime.wishes import read_goal
 
-_EPISODES_PER_GOAL = 3
-
-
-class GoalSequence:
-    """Visits goals one after the other; one that is not reached within its `timeout_s` (three training episodes
-    if it has none) is given up. Raises `GoalRefused` at once if any of them must not be followed.
-    """
-
-    def __init__(self, contract: Contract, goals: list[GoalPose]) -> None:
-        now = time.time()
-        self._goals = [validate_goal(contract, goal, now) for goal in goals]
-        self._limit_s = _EPISODES_PER_GOAL * contract.timing.episode_s
-        self._index = -1
-        self._since_s = 0.0
-        self.finished = not goals
-        self.results: list[dict[str, object]] = []
-        """One entry per visited goal."""
-
-    def update(self, core: Core, driver: Driver) -> None:
-        """Every tick: note the result of the present goal and set the next."""
-        if self.finished:
-            return
-        now_s = driver.now_s()
-        if self._index >= 0:
-            goal = self._goals[self._index]
-            given_up = now_s - self._since_s > min(self._limit_s, goal.valid_for_s)
-            if not (core.reached or given_up or core.safety.reason is Reason.GOAL_EXPIRED):
-                return
-            self._note(core, goal, now_s)
-        self._index += 1
-        if self._index == len(self._goals):
-            self.finished = True
-            return
-        self._since_s = now_s
-        core.set_goal(self._goals[self._index], number=core.goal_number, now_s=now_s)
-        driver.show_goal(self._goals[self._index])
-
-    def abandon(self) -> None:
-        """A client took over."""
-        self.finished = True
-
-    def _note(self, core: Core, goal: ResolvedGoal, now_s: float) -> None:
-        status = core.status()
-        self.results.append(
-            {
-                "id": goal.id,
-                "position": list(goal.position),
-                "reached": core.reached,
-                "time_s": round(now_s - self._since_s, 6),
-                "distance_m": status.distance_m,
-                "angle_deg": status.angle_deg,
-                "reachability": status.reachability,
-            }
-        )
+LeaseLost = Literal["hold", "keep"]
 
 
 class ServerExchange:
-    """The served loop's `runtime.loop.Exchange`."""
+    """The served loop's `runtime.loop.Exchange`.
 
-    def __init__(self, slots: SharedSlots, sequence: GoalSequence, supervisor: GatewaySupervisor) -> None:
-        self._slots, self._supervisor = slots, supervisor
-        self.sequence = sequence
+    The first `listed` goals are those of `--goals`, which the control process itself wrote into the wishes.
+    """
+
+    def __init__(
+        self,
+        slots: SharedSlots,
+        queue: GoalQueue,
+        supervisor: GatewaySupervisor,
+        *,
+        on_lease_lost: LeaseLost = "hold",
+        listed: int = 0,
+    ) -> None:
+        self._slots, self._queue, self._supervisor = slots, queue, supervisor
+        self._on_lease_lost, self._listed = on_lease_lost, listed
+        self._number = self._estop = self._release = 0
+        self._lease_expires_ns = 0
+        self.listed: list[Tracked] = []
+        """The goals of `--goals` and what became of them."""
         self.stop_requested = False
-        self._estop = self._release = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all goals of `--goals` are done with, one way or another."""
+        return len(self.listed) == self._listed and all(tracked.state.final for tracked in self.listed)
 
     def before_tick(self, core: Core, driver: Driver) -> None:
-        """Latest goal wins."""
-        slot = self._slots.goal
+        """Take what clients want, notice a lost lease, and choose the goal for the coming tick."""
+        slot = self._slots.wishes
         if slot.read():
             self._take(slot.value[0], core, driver)
-        self.sequence.update(core, driver)
+        if 0 < self._lease_expires_ns < time.monotonic_ns():
+            self._lease_expires_ns = 0
+            if self._on_lease_lost == "hold":
+                self._queue.lease_lost()
+        self._queue.update(driver)
 
     def after_tick(self, core: Core, missed_periods: int) -> None:
-        """Publish the status, then look after the gateway."""
+        """Publish goals and status, then look after the gateway."""
+        if self._queue.changed:
+            self._publish_goals()
         slot, safety = self._slots.status, core.safety
         record = slot.value[0]
-        record["goal_number"], record["written_ns"] = core.goal_number, time.monotonic_ns()
+        record["goal_number"], record["written_ns"] = self._number, time.monotonic_ns()
         record["goal_id"] = core.goal.id.encode() if core.goal is not None else b""
         record["state"], record["reason"] = safety.state, safety.reason
         record["within_tolerance"], record["reached"] = core.within_tolerance, core.reached
@@ -101,26 +73,19 @@ class ServerExchange:
         slot.write()
         self._supervisor.check()
 
-    def _take(self, record: np.void, core: Core, driver: Driver) -> None:
-        self.sequence.abandon()
-        self.stop_requested = self.stop_requested or bool(record["stop"])
-        number = int(record["number"])
-        self._emergency(int(record["estop"]), int(record["release"]), core)
-        if not record["active"]:
-            core.cancel_goal(number=number)
-            return
-        # Age counts from the writing, so a goal that waited while the loop was suspended is not young again.
-        age_s = (time.monotonic_ns() - int(record["written_ns"])) / 1e9
-        goal = ResolvedGoal(
-            id=bytes(record["id"]).decode(),
-            position=tuple(record["position"].tolist()),
-            orientation_wxyz=tuple(record["orientation_wxyz"].tolist()),
-            position_tolerance_m=float(record["position_tolerance_m"]),
-            angle_tolerance_deg=float(record["angle_tolerance_deg"]),
-            valid_for_s=float(record["valid_for_s"]) - age_s,
-        )
-        core.set_goal(goal, number=number, now_s=driver.now_s())
-        driver.show_goal(goal)
+    def _take(self, wishes: np.void, core: Core, driver: Driver) -> None:
+        self.stop_requested = self.stop_requested or bool(wishes["stop"])
+        self._number = int(wishes["number"])
+        self._lease_expires_ns = int(wishes["lease_expires_ns"])
+        self._emergency(int(wishes["estop"]), int(wishes["release"]), core)
+        numbers = wishes["goals"]["number"]
+        self._queue.keep(set(numbers.tolist()))
+        now_s = driver.now_s()
+        for place in np.argsort(numbers):
+            if numbers[place] > self._queue.newest:
+                tracked = self._queue.add(read_goal(wishes["goals"][place]), now_s)
+                if tracked.number <= self._listed:
+                    self.listed.append(tracked)
 
     def _emergency(self, estop: int, release: int, core: Core) -> None:
         """Take both in the order in which they were asked for."""
@@ -129,3 +94,18 @@ class ServerExchange:
         if release > self._release and release > estop:
             core.release()
         self._estop, self._release = estop, release
+
+    def _publish_goals(self) -> None:
+        queue, slot = self._queue, self._slots.goals
+        record = slot.value[0]
+        record["in_force"] = queue.current.number if queue.current else 0
+        for tracked in queue.changed:
+            row, goal = record["goals"][tracked.row], tracked.goal
+            row["number"], row["id"], row["priority"] = tracked.number, goal.id.encode(), tracked.priority
+            row["state"], row["why"] = tracked.state, tracked.why
+            row["accepted_ns"], row["changed_ns"] = tracked.accepted_ns, tracked.changed_ns
+            row["position"], row["orientation_wxyz"] = goal.position, goal.orientation_wxyz
+            for field in ("distance_m", "angle_deg", "reachability", "time_s"):
+                row[field] = getattr(tracked, field)
+        queue.changed.clear()
+        slot.write()

@@ -1,4 +1,4 @@
-"""Goal poses: the typed message, its validation against a contract, and files of them.
+"""Goals: the typed messages, their validation against a contract, and files of them.
 
 Positions are metres, quaternions wxyz, angles of `rpy` radians about the fixed x, y and z axes in that order
 (R = Rz(yaw) Ry(pitch) Rx(roll), as in ROS). Everything is in the frame named by `frame`.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,10 +25,29 @@ class GoalRefused(ShoalError):
     """A goal that must not be followed; the sentence names the field, its value and what is allowed."""
 
 
-class GoalPose(BaseModel):
-    """Put the tool here. Immutable and finite; the orientation is normalised."""
+class GoalOptions(BaseModel):
+    """What every kind of goal can say. Immutable and finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    position_tolerance_m: Positive | None = None
+    """When it counts as reached; the contract's coarse tolerance if not given."""
+    angle_tolerance_deg: Positive | None = None
+    timeout_s: Positive | None = None
+    """The goal is given up when it has been in force for this time; with a `stamp`, when it is that old."""
+    stamp: float | None = None
+    """When the goal was made, seconds of Unix time."""
+    speed: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the largest step that the policy may command in a control period."""
+    priority: Annotated[int, Field(ge=0, le=100)] = 0
+    """Goals give way to those of higher priority."""
+    queue: bool = False
+    """Wait behind the goals of the same priority (a waypoint) instead of taking their place."""
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,32}$")] = Field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+
+class GoalPose(GoalOptions):
+    """Put the tool here. The orientation is normalised."""
 
     position: Vector3
     """m."""
@@ -36,14 +56,6 @@ class GoalPose(BaseModel):
     rpy: Vector3 | None = None
     """rad; instead of `orientation_wxyz`."""
     frame: str = "world"
-    position_tolerance_m: Positive | None = None
-    """When it counts as reached; the contract's coarse tolerance if not given."""
-    angle_tolerance_deg: Positive | None = None
-    timeout_s: Positive | None = None
-    """The robot holds position when this time after `stamp` has passed."""
-    stamp: float | None = None
-    """When the goal was made, seconds of Unix time; the time of its acceptance if not given."""
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,32}$")] = Field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     @model_validator(mode="before")
     @classmethod
@@ -72,6 +84,26 @@ class GoalPose(BaseModel):
         return quaternion_of_rpy(*self.rpy) if self.rpy is not None else self.orientation_wxyz
 
 
+class GoalJoints(GoalOptions):
+    """Put the tool where these joint positions put it, rad by joint name, all joints of the contract.
+
+    The policy gets the tool's pose, so that a redundant arm may arrive there with another elbow.
+    """
+
+    joints: dict[str, float]
+
+
+AnyGoal = GoalPose | GoalJoints
+_Goal = TypeVar("_Goal", bound=GoalOptions)
+
+
+class ForwardKinematics(Protocol):
+    """Where joint positions put the tool."""
+
+    def __call__(self, joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
+        """Position in m and orientation wxyz, in the contract's goal frame, of `[J]` rad in policy order."""
+
+
 class ResolvedGoal(NamedTuple):
     """A validated goal with every default filled in."""
 
@@ -82,6 +114,8 @@ class ResolvedGoal(NamedTuple):
     angle_tolerance_deg: float
     valid_for_s: float
     """From now; infinite without a timeout."""
+    speed: float = 1.0
+    """Share of the largest step that the policy may command in a control period."""
 
 
 def quaternion_of_rpy(roll: float, pitch: float, yaw: float) -> Quaternion:
@@ -119,19 +153,41 @@ def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoa
         position_tolerance_m=goal.position_tolerance_m or limits.coarse_position_m,
         angle_tolerance_deg=goal.angle_tolerance_deg or limits.coarse_angle_deg,
         valid_for_s=_remaining(goal, now),
+        speed=goal.speed,
     )
 
 
+def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKinematics) -> GoalPose:
+    """The same goal as a tool pose; raises `GoalRefused` for missing, unknown or out-of-limit joints."""
+    if contract.goal.space != "pose":
+        raise GoalRefused("goal.joints was given, but this policy reaches positions only; give a position.")
+    names = contract.joint_names
+    if set(goal.joints) != set(names):
+        raise GoalRefused(f"goal.joints must name exactly {list(names)}, got {list(goal.joints)}.")
+    for joint in contract.robot.joints:
+        value, low, high = goal.joints[joint.name], joint.position_min_rad, joint.position_max_rad
+        if not low <= value <= high:
+            raise GoalRefused(
+                f"goal.joints {joint.name}={value:g} rad is outside the joint's limits [{low:g}, {high:g}]."
+            )
+    position, orientation = kinematics([goal.joints[name] for name in names])
+    options = goal.model_dump(include=set(GoalOptions.model_fields))
+    return GoalPose(position=position, orientation_wxyz=orientation, frame=contract.goal.frame, **options)
+
+
 def parse_goal(data: Any) -> GoalPose:
-    """A goal from plain data; raises `GoalRefused` naming the first wrong field."""
-    try:
-        return GoalPose.model_validate(data)
-    except ValidationError as error:
-        raise GoalRefused(f"goal{first_problem(error)}.") from error
+    """A goal pose from plain data; raises `GoalRefused` naming the first wrong field."""
+    return _parse(GoalPose, data)
 
 
-def load_goals(path: Path) -> list[GoalPose]:
-    """Goals from a YAML file: a list of mappings with the fields of `GoalPose`; raises `ShoalError`."""
+def parse_any_goal(data: Any) -> AnyGoal:
+    """A goal of any kind, told by its fields; raises `GoalRefused` naming the first wrong field."""
+    joints = isinstance(data, dict) and "joints" in data
+    return _parse(GoalJoints, data) if joints else _parse(GoalPose, data)
+
+
+def load_goals(path: Path) -> list[AnyGoal]:
+    """Goals from a YAML file: a list of mappings with the fields of a goal; raises `ShoalError`."""
     import yaml  # here, because its import takes longer than everything else that a client needs
 
     try:
@@ -141,11 +197,11 @@ def load_goals(path: Path) -> list[GoalPose]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ShoalError(f"goals: {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, list) or not data:
-        raise ShoalError(f"goals: {path} must hold a list of goals, each with at least a position.")
+        raise ShoalError(f"goals: {path} must hold a list of goals, each with a position or joints.")
     goals = []
     for index, item in enumerate(data):
         try:
-            goals.append(parse_goal(item))
+            goals.append(parse_any_goal(item))
         except GoalRefused as error:
             raise GoalRefused(f"goals: entry {index} of {path.name}: {error}") from error
     return goals
@@ -156,6 +212,13 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = "".join(f".{part}" for part in first["loc"])
     return f"{where}: {first['msg']} (got {str(first['input'])[:80]})"
+
+
+def _parse(kind: type[_Goal], data: Any) -> _Goal:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise GoalRefused(f"goal{first_problem(error)}.") from error
 
 
 def _require_finite(goal: GoalPose) -> None:

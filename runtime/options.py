@@ -39,7 +39,15 @@ class ServeOptions:
     socket: Path | None = None
     """Unix socket to listen on; a private path of this user if not given."""
     listen: str | None = None
-    """Also listen on HOST:PORT of the loopback interface."""
+    """Also listen on HOST:PORT; beyond the loopback interface only with --token-file."""
+    token_file: Path | None = None
+    """Clients must show the token in this file before anything else, except on the Unix socket."""
+    reachability_gate: float | Literal["off"] = "off"
+    """Refuse goals to which the policy gives a reachability below this, before moving."""
+    stall_after_s: float | Literal["off"] | None = None
+    """Give a goal up when it comes no closer for this time and its reachability is low; an episode if not given."""
+    on_lease_lost: Literal["hold", "keep"] = "hold"
+    """What becomes of the goals of a client whose lease runs out: hold position, or keep following them."""
     json: Path | None = None
     """Write the summary here."""
     record: Path | None = None

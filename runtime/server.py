@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -13,23 +14,32 @@ from types import FrameType
 from typing import Any
 
 from runtime import ort, realtime
+from runtime.access import read_token
+from runtime.address import Address, default_address
 from runtime.core import Core
 from runtime.drivers.base import Driver, DriverOptions, open_driver
-from runtime.exchange import GoalSequence, ServerExchange
-from runtime.goals import load_goals
+from runtime.exchange import ServerExchange
+from runtime.goal_queue import GoalQueue, Tracked
+from runtime.goals import GoalJoints, load_goals, pose_of_joints, validate_goal
+from runtime.kinematics import ToolPose
 from runtime.loop import Loop
 from runtime.options import ServeOptions
 from runtime.policy import Policy
-from runtime.protocol import PROTOCOL_VERSION, Address, default_address
+from runtime.progress import GoalState
+from runtime.protocol import PROTOCOL_VERSION
 from runtime.safety import SafetyConfig, load_safety, rules
 from runtime.safety.geometry import find_model, guard_for
 from runtime.safety.sources import EstopSources, WatchedExchange
-from runtime.shared_memory import SharedSlots
+from runtime.shared_memory import MAX_GOALS, SharedSlots
 from runtime.supervisor import DisplayKind, GatewaySupervisor, Watching
 from runtime.telemetry import Ring, Telemetry
+from runtime.wishes import write_goal
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 Summary = dict[str, Any]
+_EPISODES_PER_GOAL = 3
+"""After which a goal of --goals without a timeout of its own is given up."""
 
 
 class _Ending:
@@ -50,7 +60,7 @@ class _Ending:
             self.reason = "stop request"
         elif duration is not None and self._driver.now_s() - self._started_s >= duration:
             self.reason = "duration"
-        elif self._options.exit_after_goals and self._exchange.sequence.finished:
+        elif self._options.exit_after_goals and self._exchange.finished:
             self.reason = "goals done"
         return bool(self.reason)
 
@@ -71,15 +81,20 @@ def serve(options: ServeOptions) -> Summary:
         core = _core(options, policy, driver)
         sources = EstopSources(key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd)
         stack.callback(sources.close)
-        sequence = GoalSequence(policy.contract, load_goals(options.goals) if options.goals else [])
+        core.reachability_gate = _gate(options)
         slots = SharedSlots.create()
         stack.callback(slots.close)
+        listed = _list_goals(options, policy.contract, slots)
+        token = read_token(options.token_file) if options.token_file else ""
         addresses = _addresses(options)
         display: DisplayKind = "none" if options.quiet else "live" if sys.stdout.isatty() else "plain"
         watching = _watching(options, core, driver)
         stack.callback(watching.ring.close)
-        supervisor = GatewaySupervisor(policy.contract, slots, addresses, display=display, watching=watching)
-        exchange = ServerExchange(slots, sequence, supervisor)
+        supervisor = GatewaySupervisor(
+            policy.contract, slots, addresses, display=display, watching=watching, token=token, mjcf=options.mjcf
+        )
+        queue = GoalQueue(core, stall_after_s=_stall_after_s(options, policy.contract))
+        exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
         telemetry = Telemetry(watching.ring, core)
         loop = Loop(driver, core, WatchedExchange(exchange, sources), spin_s=options.spin_us / 1e6, telemetry=telemetry)
         ending = _Ending(options, driver, exchange)
@@ -114,8 +129,46 @@ def _core(options: ServeOptions, policy: Policy, driver: Driver) -> Core:
 def _addresses(options: ServeOptions) -> list[Address]:
     addresses = [Address(str(options.socket)) if options.socket else default_address()]
     if options.listen:
-        addresses.append(Address(f"tcp://{options.listen}"))
+        addresses.append(Address(f"tcp://{options.listen}", with_token=options.token_file is not None))
     return addresses
+
+
+def _gate(options: ServeOptions) -> float | None:
+    gate = options.reachability_gate
+    if gate == "off":
+        return None
+    if not 0 <= gate <= 1:
+        raise ShoalError(f"--reachability-gate must be between 0 and 1, or off, got {gate:g}.")
+    return gate
+
+
+def _stall_after_s(options: ServeOptions, contract: Contract) -> float:
+    horizon_s = options.stall_after_s
+    if horizon_s == "off":
+        return math.inf
+    if horizon_s is None:
+        return contract.timing.episode_s
+    if not horizon_s > 0:
+        raise ShoalError(f"--stall-after-s must be positive, or off, got {horizon_s:g}.")
+    return horizon_s
+
+
+def _list_goals(options: ServeOptions, contract: Contract, slots: SharedSlots) -> int:
+    """Put the goals of `--goals` into the wishes, before a gateway does; returns their number."""
+    messages = load_goals(options.goals) if options.goals else []
+    if len(messages) > MAX_GOALS:
+        raise ShoalError(f"goals: {len(messages)} are too many, at most {MAX_GOALS}.")
+    wishes, limit_s = slots.wishes.value[0], _EPISODES_PER_GOAL * contract.timing.episode_s
+    kinematics = ToolPose(contract, options.mjcf)
+    for number, given in enumerate(messages, start=1):
+        message = pose_of_joints(contract, given, kinematics) if isinstance(given, GoalJoints) else given
+        message = message.model_copy(update={"queue": True})
+        goal = validate_goal(contract, message, time.time())
+        write_goal(wishes, number, goal._replace(valid_for_s=min(goal.valid_for_s, limit_s)), message, leased=False)
+    wishes["number"] = len(messages)
+    if messages:
+        slots.wishes.write()
+    return len(messages)
 
 
 def _watching(options: ServeOptions, core: Core, driver: Driver) -> Watching:
@@ -134,6 +187,7 @@ def _watching(options: ServeOptions, core: Core, driver: Driver) -> Watching:
         "policy_sha256": policy.file_sha256,
         "contract_sha256": policy.contract.digest,
         "driver": driver.description,
+        "reachability_gate": str(options.reachability_gate),
     }
     ring = Ring.create(len(policy.contract.joint_names))
     return Watching(ring, options.record, facts, options.metrics)
@@ -176,9 +230,26 @@ def _summary(options: ServeOptions, policy: Policy, loop: Loop, core: Core, exch
         "step": statistics.step.summary(),
         "tick": statistics.tick.summary(),
         "safety": core.safety.counters(),
-        "goals": exchange.sequence.results,
+        "goals": [_result(tracked) for tracked in exchange.listed],
         "status": core.status().model_dump(),
     }
+
+
+def _result(tracked: Tracked) -> Summary:
+    return {
+        "id": tracked.goal.id,
+        "position": list(tracked.goal.position),
+        "state": tracked.state.label,
+        "reached": tracked.state is GoalState.REACHED,
+        "time_s": _known(round(tracked.time_s, 6)),
+        "distance_m": _known(tracked.distance_m),
+        "angle_deg": _known(tracked.angle_deg),
+        "reachability": _known(tracked.reachability),
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _print_summary(summary: Summary) -> None:
@@ -192,9 +263,10 @@ def _print_summary(summary: Summary) -> None:
             )
     print(f"missed     {summary['missed_periods']} periods in {summary['overruns']} overruns", flush=True)
     for goal in summary["goals"]:
-        outcome = "reached" if goal["reached"] else "NOT reached"
+        outcome = "reached" if goal["reached"] else f"NOT reached, {goal['state']},"
+        duration = "" if goal["time_s"] is None else f" after {goal['time_s']:.2f} s"
         distance = "" if goal["distance_m"] is None else f", {1e3 * goal['distance_m']:.1f} mm away"
-        print(f"goal {goal['id']}  {outcome} after {goal['time_s']:.2f} s{distance}")
+        print(f"goal {goal['id']}  {outcome}{duration}{distance}")
 
 
 def _report_ready(core: Core) -> None:

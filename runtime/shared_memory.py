@@ -1,6 +1,6 @@
-"""Two slots of shared memory between gateway and control loop: goals one way, status the other.
+"""Shared memory between gateway and control loop: wishes one way, status and the goals' records the other.
 
-Each slot has one writer and one reader and always holds the latest record (no queue). Layout of a slot:
+Each slot has one writer and one reader and always holds the latest record. Layout of a slot:
 
     0   uint64  sequence, odd while the writer is writing
     8   uint32  CRC-32 of the record
@@ -9,6 +9,9 @@ Each slot has one writer and one reader and always holds the latest record (no q
 A reader copies, then compares sequence and CRC; a torn copy is retried a few times and then given up for this
 tick, never waited for. The CRC also catches what a sequence number alone does not on processors that reorder
 stores. The memory is an unlinked file whose descriptor the child inherits, so nothing is left behind by a crash.
+
+The wishes are everything that clients want, goals included, not a stream of commands: no order is lost when the
+loop is late or the gateway dies, and a new gateway goes on from what it finds.
 """
 
 from __future__ import annotations
@@ -21,27 +24,47 @@ import zlib
 import numpy as np
 
 RECORD_OFFSET = 16
+MAX_GOALS = 64
+"""Goals that are in force or wait for their turn."""
+HISTORY = 128
+"""Goals whose records clients can see."""
 _TRIES = 3
-_SLOT_BYTES = 1024
+_ALIGNMENT = 64
 
 GOAL_DTYPE = np.dtype(
     [
         ("number", np.uint64),
         ("written_ns", np.int64),
-        ("stop", np.uint8),
-        ("estop", np.uint64),
-        ("release", np.uint64),
-        ("active", np.uint8),
         ("id", "S32"),
         ("position", np.float64, 3),
         ("orientation_wxyz", np.float64, 4),
         ("position_tolerance_m", np.float64),
         ("angle_tolerance_deg", np.float64),
         ("valid_for_s", np.float64),
+        ("speed", np.float64),
+        ("priority", np.int64),
+        ("queue", np.uint8),
+        ("stamped", np.uint8),
+        ("leased", np.uint8),
     ]
 )
-"""Gateway to loop. `written_ns` is the system's monotonic clock; `active` 0 means cancelled; `stop` stays 1;
-`estop` and `release` are the numbers of the latest such requests."""
+"""One goal; `number` 0 is an empty place, `written_ns` is the system's monotonic clock."""
+
+WISHES_DTYPE = np.dtype(
+    [
+        ("number", np.uint64),
+        ("stop", np.uint8),
+        ("estop", np.uint64),
+        ("release", np.uint64),
+        ("lease", "S32"),
+        ("lease_name", "S32"),
+        ("lease_duration_s", np.float64),
+        ("lease_expires_ns", np.int64),
+        ("goals", GOAL_DTYPE, MAX_GOALS),
+    ]
+)
+"""Gateway to loop. `number` counts the requests; `estop` and `release` are the numbers of the latest such requests;
+a goal that is no longer here is cancelled; `stop` stays 1; `lease_expires_ns` is monotonic, 0 without a lease."""
 
 STATUS_DTYPE = np.dtype(
     [
@@ -61,7 +84,30 @@ STATUS_DTYPE = np.dtype(
         ("missed_periods", np.uint64),
     ]
 )
-"""Loop to gateway. Unknown numbers are NaN."""
+"""Loop to gateway, every tick. `goal_number` is the latest request taken. Unknown numbers are NaN."""
+
+PROGRESS_DTYPE = np.dtype(
+    [
+        ("number", np.uint64),
+        ("id", "S32"),
+        ("state", np.uint8),
+        ("why", np.uint8),
+        ("priority", np.int64),
+        ("accepted_ns", np.int64),
+        ("changed_ns", np.int64),
+        ("position", np.float64, 3),
+        ("orientation_wxyz", np.float64, 4),
+        ("distance_m", np.float64),
+        ("angle_deg", np.float64),
+        ("reachability", np.float64),
+        ("time_s", np.float64),
+    ]
+)
+"""One goal's record; times are Unix nanoseconds, unknown numbers NaN."""
+
+GOALS_DTYPE = np.dtype([("in_force", np.uint64), ("goals", PROGRESS_DTYPE, HISTORY)])
+"""Loop to gateway, at every change: the goals' records in no order, `number` 0 where there is none;
+`in_force` is the number of the goal in force."""
 
 
 class Slot:
@@ -107,13 +153,16 @@ class Slot:
 
 
 class SharedSlots:
-    """The mapped memory with both slots."""
+    """The mapped memory with all slots and the gateway's heartbeat."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._map = mmap.mmap(descriptor, 2 * _SLOT_BYTES)
-        self.goal = Slot(self._map, 0, GOAL_DTYPE)
-        self.status = Slot(self._map, _SLOT_BYTES, STATUS_DTYPE)
+        offsets, size = _layout()
+        self._map = mmap.mmap(descriptor, size)
+        self._heartbeat = np.frombuffer(self._map, np.int64, 1, 0)
+        self.wishes = Slot(self._map, offsets[0], WISHES_DTYPE)
+        self.status = Slot(self._map, offsets[1], STATUS_DTYPE)
+        self.goals = Slot(self._map, offsets[2], GOALS_DTYPE)
 
     @classmethod
     def create(cls) -> SharedSlots:
@@ -123,9 +172,27 @@ class SharedSlots:
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, 2 * _SLOT_BYTES)
+        os.ftruncate(descriptor, _layout()[1])
         return cls(descriptor)
+
+    @property
+    def heartbeat_ns(self) -> int:
+        """When the gateway last said that it is alive, on the monotonic clock; 0 when it has not yet."""
+        return int(self._heartbeat[0])
+
+    @heartbeat_ns.setter
+    def heartbeat_ns(self, value: int) -> None:
+        self._heartbeat[0] = value
 
     def close(self) -> None:
         """Close the descriptor; the mapping goes with the last view on it."""
         os.close(self.descriptor)
+
+
+def _layout() -> tuple[list[int], int]:
+    """Offsets of the slots, and the size of it all; the heartbeat comes first."""
+    offsets, end = [], _ALIGNMENT
+    for dtype in (WISHES_DTYPE, STATUS_DTYPE, GOALS_DTYPE):
+        offsets.append(end)
+        end += -(-(RECORD_OFFSET + dtype.itemsize) // _ALIGNMENT) * _ALIGNMENT
+    return offsets, end

@@ -67,6 +67,8 @@ class Reason(IntEnum):
     TOOL_OUTSIDE = 16
     SELF_COLLISION = 17
     OVERRUNS = 18
+    GOAL_STALLED = 19
+    LEASE_LOST = 20
 
     @property
     def sentence(self) -> str:
@@ -88,6 +90,8 @@ _STATES = {
     Reason.FOLLOWING: State.ACTIVE,
     Reason.NO_GOAL: State.IDLE,
     Reason.CANCELLED: State.IDLE,
+    Reason.GOAL_STALLED: State.IDLE,
+    Reason.LEASE_LOST: State.IDLE,
     Reason.STOPPED: State.STOPPED,
     Reason.ESTOP: State.ESTOP,
     Reason.EFFORT_TOO_HIGH: State.DAMP,
@@ -114,6 +118,8 @@ _SENTENCES = {
     Reason.TOOL_OUTSIDE: "the policy leads the tool out of the workspace",
     Reason.SELF_COLLISION: "the policy leads two links too close to each other",
     Reason.OVERRUNS: "too many ticks in a row ended late",
+    Reason.GOAL_STALLED: "the goal was given up: no progress, and a low reachability",
+    Reason.LEASE_LOST: "the goal was dropped: its client's lease ran out",
 }
 
 

@@ -1,4 +1,4 @@
-"""Starts the gateway process, watches it between ticks, and starts it again when it dies."""
+"""Starts the gateway process, watches it between ticks, and starts it again when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from runtime.protocol import Address
+from runtime.address import Address
 from runtime.shared_memory import SharedSlots
 from runtime.telemetry import Ring
 from sim2real.contract import Contract
@@ -25,6 +25,10 @@ _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
 _STABLE_AFTER_S = 10.0
 _END_S = 10.0
+HEARTBEAT_S = 0.2
+_HUNG_S = 3.0
+"""Without a heartbeat. The first one may take as long as a start does on a busy machine."""
+_LONGEST_START_S = 30.0
 
 
 class GatewayConfig(BaseModel):
@@ -45,6 +49,10 @@ class GatewayConfig(BaseModel):
     """What is served: policy file and digests, driver, options; also kept in the recording."""
     metrics: int | None = None
     """Port of the Prometheus endpoint."""
+    token: str = ""
+    """Asked for on TCP; empty for none."""
+    mjcf: Path | None = None
+    """For goals in joint positions; the MJCF that ships with Shoal if not given."""
     cores: tuple[int, ...] = ()
     """Where it may run; the control process may be pinned to one core."""
 
@@ -70,6 +78,8 @@ class GatewaySupervisor:
         *,
         display: DisplayKind,
         watching: Watching,
+        token: str = "",
+        mjcf: Path | None = None,
     ) -> None:
         for address in addresses:
             address.require_free()
@@ -84,8 +94,11 @@ class GatewaySupervisor:
             record=watching.record,
             facts=watching.facts,
             metrics=watching.metrics,
+            token=token,
+            mjcf=mjcf,
             cores=cores,
         )
+        self._slots = slots
         self.restarts = 0
         self._backoff_s = _FIRST_BACKOFF_S
         self._next_check_s = 0.0
@@ -100,6 +113,7 @@ class GatewaySupervisor:
     def start(self) -> None:
         """Start the process; takes about a millisecond, the process itself is ready a little later."""
         self._started_s = time.monotonic()
+        self._slots.heartbeat_ns = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "runtime.gateway"],
             stdin=subprocess.PIPE,
@@ -111,13 +125,16 @@ class GatewaySupervisor:
         self._process.stdin.flush()
 
     def check(self) -> None:
-        """Between two ticks: restart a dead gateway, at most once per back-off time. Never raises."""
+        """Between two ticks: end a gateway that hangs, restart a dead one after a back-off time. Never raises."""
         now = time.monotonic()
         if now < self._next_check_s or self._process is None:
             return
         self._next_check_s = now + _CHECK_EVERY_S
         if self._process.poll() is None:
-            if now - self._started_s > _STABLE_AFTER_S:
+            if self._hangs(now):
+                # The next check finds it dead.
+                self._process.kill()
+            elif now - self._started_s > _STABLE_AFTER_S:
                 self._backoff_s = _FIRST_BACKOFF_S
             return
         if now - self._started_s < self._backoff_s:
@@ -141,6 +158,12 @@ class GatewaySupervisor:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _hangs(self, now: float) -> bool:
+        beat_ns = self._slots.heartbeat_ns
+        if beat_ns == 0:
+            return now - self._started_s > _LONGEST_START_S
+        return time.monotonic_ns() - beat_ns > 1e9 * _HUNG_S
 
     def _close_input(self) -> None:
         if self._process is not None and self._process.stdin is not None:

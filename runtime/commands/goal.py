@@ -2,47 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import getpass
+from dataclasses import dataclass, field
+
+from runtime.commands.connection import Connection
 
 
-@dataclass(frozen=True)
-class Goal:
-    """Send a goal pose to a running server."""
+@dataclass(frozen=True, kw_only=True)
+class Goal(Connection):
+    """Send a goal to a running server: a tool pose, or joint positions whose tool pose is meant."""
 
-    position: tuple[float, float, float]
+    position: tuple[float, float, float] | None = None
     """m, in the policy's goal frame."""
     orientation: tuple[float, float, float, float] | None = None
     """Quaternion w x y z."""
     rpy: tuple[float, float, float] | None = None
     """Roll, pitch and yaw in rad, instead of --orientation."""
+    joints: dict[str, float] = field(default_factory=dict)
+    """Joint positions in rad, as NAME VALUE NAME VALUE ..., instead of --position."""
     position_tolerance_m: float | None = None
     """When it counts as reached; the contract's coarse tolerance if not given."""
     angle_tolerance_deg: float | None = None
     timeout_s: float | None = None
-    """The robot holds position after this time."""
+    """The goal is given up after this time."""
+    speed: float = 1.0
+    """Share of the largest step that the policy may command, above 0 and up to 1."""
+    priority: int = 0
+    """0 to 100; goals of lower priority wait or are preempted."""
+    queue: bool = False
+    """Wait behind the goals of the same priority instead of taking their place."""
+    id: str | None = None
+    """Name of the goal; a random one if not given."""
     wait: bool = False
-    """Return when the goal is reached; exit status 1 when it is not."""
+    """Hold the lease, return when the goal is reached; exit status 1 when it is not."""
     wait_s: float = 30.0
     """Longest wait."""
-    address: str | None = None
-    """Socket path, unix:///path or tcp://127.0.0.1:PORT."""
 
     def run(self) -> int:
-        """Prints the status after the goal was taken, or after the wait."""
-        from runtime.client import Client
-        from runtime.goals import parse_goal
+        """Prints the status after the goal was taken, or the goal's end after the wait."""
+        from runtime.goals import parse_any_goal
 
         given = {
             "position": self.position,
             "orientation_wxyz": self.orientation,
             "rpy": self.rpy,
+            "joints": self.joints or None,
             "position_tolerance_m": self.position_tolerance_m,
             "angle_tolerance_deg": self.angle_tolerance_deg,
             "timeout_s": self.timeout_s,
+            "id": self.id,
         }
-        with Client(self.address) as client:
-            status = client.send_goal(parse_goal({name: value for name, value in given.items() if value is not None}))
-            if self.wait:
-                status = client.wait_until_reached(self.wait_s)
+        options = {"speed": self.speed, "priority": self.priority, "queue": self.queue}
+        goal = parse_any_goal({name: value for name, value in given.items() if value is not None} | options)
+        with self.client() as client:
+            if not self.wait:
+                print(client.send_goal(goal).line)
+                return 0
+            with client.lease(f"goal:{getpass.getuser()}"[:32]):
+                client.send_goal(goal)
+                ended = client.wait_for_goal(goal.id, self.wait_s)
+                status = client.status()
         print(status.line)
-        return 1 if self.wait and not status.reached else 0
+        print(ended.line)
+        return 0 if ended.state == "reached" else 1

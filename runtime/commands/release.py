@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.commands.connection import Connection
 
-@dataclass(frozen=True)
-class Release:
+
+@dataclass(frozen=True, kw_only=True)
+class Release(Connection):
     """End an emergency stop. The robot stays where it is until the next goal."""
-
-    address: str | None = None
-    """Socket path, unix:///path or tcp://127.0.0.1:PORT."""
 
     def run(self) -> int:
         """Prints the status after the control loop has taken the release."""
-        from runtime.client import Client
-
-        with Client(self.address) as client:
+        with self.client() as client:
             print(client.release().line)
         return 0

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.commands.connection import Connection
 
-@dataclass(frozen=True)
-class Stop:
+
+@dataclass(frozen=True, kw_only=True)
+class Stop(Connection):
     """Make a running server hold position and end."""
-
-    address: str | None = None
-    """Socket path, unix:///path or tcp://127.0.0.1:PORT."""
 
     def run(self) -> int:
         """Silent on success."""
-        from runtime.client import Client
-
-        with Client(self.address) as client:
+        with self.client() as client:
             client.stop()
         return 0

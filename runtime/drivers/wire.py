@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from runtime.address import Address
 from runtime.drivers.base import DriverOptions
 from runtime.goals import ResolvedGoal
-from runtime.protocol import Address
 from runtime.safety import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError

@@ -27,7 +27,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from runtime.protocol import default_address
+from runtime.address import default_address
 from runtime.remote.layout import HEADER, MAGIC, RESET, VERSION, Hello, Kind, memory_of, reply_dtype, request_dtype
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 import mujoco
 import numpy as np
 
+from runtime.address import Address
 from runtime.commands.simulate import Simulate
 from runtime.drivers.mujoco import require_same_model, shipped_mjcf
 from runtime.drivers.wire import (
@@ -32,7 +33,6 @@ from runtime.drivers.wire import (
 )
 from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate
 from runtime.policy import Policy
-from runtime.protocol import Address
 from runtime.safety import Readings
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import mujoco
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from runtime.gateway import Gateway
+from runtime.address import Address, default_address
+from runtime.drivers.mujoco import shipped_mjcf
 from runtime.goals import GoalPose
 from runtime.protocol import (
     Accepted,
-    Address,
+    CancelRequest,
     DescribeRequest,
     DescriptionReply,
     EstopRequest,
@@ -21,16 +28,18 @@ from runtime.protocol import (
     StopRequest,
     TelemetryReply,
     TelemetryRequest,
-    default_address,
     encode,
     parse_reply,
     parse_request,
 )
-from runtime.shared_memory import SharedSlots
+from runtime.requests import Gateway
+from runtime.shared_memory import MAX_GOALS, SharedSlots
 from runtime.telemetry import Ring
 from runtime.watch import Watch
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.model import load_mjcf
+from sim2real.task import load_task
 
 
 @pytest.mark.parametrize(
@@ -71,8 +80,9 @@ def test_gateway_publishes_goals_and_numbers_them(contract: Contract) -> None:
     gateway = gateway_of(contract, slots)
     reply = gateway.answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4], "id": "first", "timeout_s": 5}))
     assert reply == Accepted(id="first", number=1)
-    assert slots.goal.value["position"][0].tolist() == [0.5, 0.1, 0.4]
-    assert slots.goal.value["valid_for_s"][0] == 5
+    written = slots.wishes.value[0]["goals"][0]
+    assert written["position"].tolist() == [0.5, 0.1, 0.4]
+    assert written["valid_for_s"] == 5
     refused = gateway.answer(GoalRequest(goal={"position": [0.5, 0.1, 9]}))
     assert isinstance(refused, Refused)
     assert "z=9" in refused.reason
@@ -87,7 +97,104 @@ def test_restarted_gateway_keeps_counting_and_keeps_a_stop(contract: Contract) -
     successor = SharedSlots(slots.descriptor)
     reply = gateway_of(contract, successor).answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4], "id": "x"}))
     assert reply == Accepted(id="x", number=2)
-    assert successor.goal.value["stop"][0] == 1
+    assert successor.wishes.value["stop"][0] == 1
+    slots.close()
+
+
+def test_joint_goals_become_tool_poses(contract: Contract) -> None:
+    slots = SharedSlots.create()
+    gateway = gateway_of(contract, slots)
+    home = {joint.name: joint.home_rad for joint in contract.robot.joints}
+    assert isinstance(gateway.answer(GoalRequest(goal={"joints": home})), Accepted)
+    model = load_mjcf(shipped_mjcf(contract.robot.name))
+    data = mujoco.MjData(model)
+    for name, value in home.items():
+        data.joint(name).qpos[0] = value
+    mujoco.mj_forward(model, data)
+    site = data.site(contract.robot.end_effector_frame)
+    written = slots.wishes.value[0]["goals"][0]
+    np.testing.assert_allclose(written["position"], site.xpos)
+    rotation = np.zeros(9)
+    mujoco.mju_quat2Mat(rotation, written["orientation_wxyz"])
+    np.testing.assert_allclose(rotation, site.xmat, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("joints", "message"),
+    [
+        ({"fr3_joint1": 0.0}, "must name exactly"),
+        ({f"fr3_joint{i}": 9.0 for i in range(1, 8)}, "fr3_joint1=9 rad is outside the joint's limits"),
+        ({f"fr3_joint{i}": "x" for i in range(1, 8)}, "goal.joints"),
+    ],
+)
+def test_joint_goals_that_are_refused(contract: Contract, joints: dict, message: str) -> None:
+    gateway = gateway_of(contract, SharedSlots.create())
+    reply = gateway.answer(GoalRequest(goal={"joints": joints}))
+    assert isinstance(reply, Refused)
+    assert message in reply.reason
+
+
+def test_joint_goals_are_refused_by_a_position_policy() -> None:
+    contract = load_task("franka_reach").contract
+    home = {joint.name: joint.home_rad for joint in contract.robot.joints}
+    reply = gateway_of(contract, SharedSlots.create()).answer(GoalRequest(goal={"joints": home}))
+    assert isinstance(reply, Refused)
+    assert "positions only" in reply.reason
+
+
+def test_cancelling_by_id_and_unknown_ids(contract: Contract) -> None:
+    slots = SharedSlots.create()
+    gateway = gateway_of(contract, slots)
+    for name in ("a", "b"):
+        gateway.answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4], "id": name, "queue": True}))
+    assert gateway.answer(CancelRequest(id="a")) == Accepted(number=3)
+    assert set(slots.wishes.value[0]["goals"]["number"].tolist()) == {0, 2}
+    reply = gateway.answer(CancelRequest(id="a"))
+    assert isinstance(reply, Refused)
+    assert "no goal 'a'" in reply.reason
+
+
+def test_full_queue_is_refused(contract: Contract) -> None:
+    gateway = gateway_of(contract, SharedSlots.create())
+    goal = GoalRequest(goal={"position": [0.5, 0.1, 0.4], "queue": True})
+    for _ in range(MAX_GOALS):
+        assert isinstance(gateway.answer(goal), Accepted)
+    reply = gateway.answer(goal)
+    assert isinstance(reply, Refused)
+    assert f"{MAX_GOALS} goals" in reply.reason
+
+
+def test_silent_control_loop_is_told_instead_of_a_goal_lost(contract: Contract) -> None:
+    slots = SharedSlots.create()
+    slots.status.value["written_ns"] = time.monotonic_ns() - 5_000_000_000
+    slots.status.write()
+    reply = gateway_of(contract, SharedSlots(slots.descriptor)).answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4]}))
+    assert isinstance(reply, Refused)
+    assert "has not ticked for 5.0 s" in reply.reason
+
+
+@settings(max_examples=100)
+@given(line=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_a_request_or_a_sentence(line: bytes) -> None:
+    with suppress(ShoalError):
+        assert parse_request(line).v == 2
+
+
+CONTRACT = load_task("franka_pose").contract
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60)
+@given(goal=st.dictionaries(st.sampled_from([*GoalPose.model_fields, "joints", "x"]), VALUES, max_size=6))
+def test_any_goal_is_answered(goal: dict) -> None:
+    slots = SharedSlots.create()
+    reply = gateway_of(CONTRACT, slots).answer(GoalRequest(goal=goal))
+    assert isinstance(reply, Accepted | Refused)
+    assert np.isfinite(slots.wishes.value[0]["goals"]["position"]).all()
     slots.close()
 
 

@@ -60,6 +60,11 @@ class Server:
         return next(int(pid) for pid, parent in pairs if int(parent) == self.process.pid)
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture
 def server(policy_path: Path, tmp_path: Path) -> Iterator[Server]:
     server = Server(policy_path, tmp_path, "--speed", "4")
@@ -72,7 +77,7 @@ def server(policy_path: Path, tmp_path: Path) -> Iterator[Server]:
 def test_goals_over_the_socket_and_a_clean_end_on_sigterm(server: Server) -> None:
     with server.client() as client:
         taken = client.send_goal(REACHABLE)
-        assert (taken.goal_id, taken.goal_number, taken.state) == ("near", 1, "active")
+        assert (taken.goal_id, taken.goal_number, taken.state) == ("near", 1, "ramp-in")
         status = client.wait_until_reached(20)
         assert status.reached
         assert status.distance_m is not None
@@ -109,6 +114,144 @@ def test_killed_gateway_is_restarted_and_the_loop_goes_on(server: Server) -> Non
     assert server.summary()["gateway_restarts"] == 1
 
 
+def test_queue_and_lease_outlast_a_killed_gateway(server: Server) -> None:
+    waypoints = [GoalPose(position=(0.4, 0.0, 0.45), id=f"w{i}", queue=True) for i in range(3)]
+    with server.client() as client, server.client() as stranger:
+        client.acquire_lease("owner", duration_s=60)
+        client.send_goal(REACHABLE.model_copy(update={"queue": True}))
+        for goal in waypoints:
+            client.send_goal(goal)
+        os.kill(server.gateway_pid(), signal.SIGKILL)
+        with pytest.raises(GoalRefused, match="'owner' holds the lease"):
+            stranger.send_goal(REACHABLE)
+        for goal in (REACHABLE, *waypoints):
+            assert client.wait_for_goal(goal.id, 20).state == "reached"
+        assert [goal.id for goal in client.goals()] == ["near", "w0", "w1", "w2"]
+        client.end_lease()
+        assert stranger.send_goal(REACHABLE).goal_id == "near"
+
+
+def test_hung_gateway_is_replaced_and_the_loop_does_not_notice(server: Server) -> None:
+    with server.client() as client:
+        client.send_goal(REACHABLE)
+        pid, before = server.gateway_pid(), client.status()
+        os.kill(pid, signal.SIGSTOP)
+        # Answered by the successor; the old one would never answer.
+        after = client.status()
+        assert server.gateway_pid() != pid
+        assert after.ticks > before.ticks + 10
+        assert client.wait_for_goal("near", 20).state == "reached"
+    server.end(signal.SIGTERM)
+    summary = server.summary()
+    assert summary["gateway_restarts"] == 1
+    assert summary["step"]["p50_us"] < 40_000
+
+
+def test_gateway_ends_when_the_control_process_dies(server: Server) -> None:
+    with server.client() as client:
+        client.status()
+        pid = server.gateway_pid()
+        server.process.kill()
+        server.process.wait()
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+    assert not server.socket.exists()
+
+
+def test_goals_of_a_client_that_vanished_are_dropped(server: Server) -> None:
+    far = GoalPose(position=(0.7, 0.5, 0.7), id="far")
+    with server.client() as client:
+        client.acquire_lease("vanishing", duration_s=0.5)
+        client.send_goal(far)
+    with server.client() as observer:
+        ended = observer.wait_for_goal("far", 20)
+        assert (ended.state, ended.reason) == ("cancelled", "its client's lease ran out")
+        assert observer.status().state == "idle"
+        assert observer.send_goal(REACHABLE).goal_id == "near"
+
+
+def test_goals_of_a_client_that_vanished_can_be_kept(policy_path: Path, tmp_path: Path) -> None:
+    server = Server(policy_path, tmp_path, "--speed", "4", "--on-lease-lost", "keep")
+    with server.client() as client:
+        client.acquire_lease("vanishing", duration_s=0.2)
+        client.send_goal(REACHABLE)
+    with server.client() as observer:
+        assert observer.wait_for_goal("near", 20).state == "reached"
+        observer.stop()
+    server.output()
+
+
+def test_changes_of_goals_are_streamed(server: Server) -> None:
+    with server.client() as client:
+        changes = client.goal_changes()
+        assert next(changes) == ()
+        client.send_goal(REACHABLE)
+        states = []
+        for goals in changes:
+            states.append(goals[0].state)
+            if goals[0].final:
+                break
+        assert states[-2:] == ["active", "reached"]
+        stamps = [goal.stamp for goal in goals]
+        assert abs(stamps[0] - time.time()) < 60
+        changes.close()
+
+
+def test_gate_refuses_over_the_socket(policy_path: Path, tmp_path: Path) -> None:
+    server = Server(policy_path, tmp_path, "--speed", "4", "--reachability-gate", "0.9")
+    with server.client() as client:
+        with pytest.raises(GoalRefused, match=r"below --reachability-gate .*reachability 0\.50"):
+            client.send_goal(REACHABLE)
+        assert client.status().goal_id == ""
+        client.stop()
+    server.output()
+
+
+def test_waypoints_from_the_command_line(server: Server) -> None:
+    def runtime(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "runtime.cli", *arguments, "--address", str(server.socket)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    with server.client() as client:
+        client.status()
+    position = ("--position", "0.45", "0.1", "0.45")
+    ended = runtime("goal", *position, "--wait", "--id", "first")
+    assert (ended.returncode, "reached" in ended.stdout) == (0, True), ended.stderr
+    listed = runtime("goals", "--json")
+    assert json.loads(listed.stdout)["id"] == "first"
+    assert "idle" in runtime("cancel").stdout
+    missed = runtime("goal", "--position", "0.7", "0.5", "0.05", "--timeout-s", "0.2", "--wait")
+    assert (missed.returncode, "timed out" in missed.stdout) == (1, True)
+
+
+def test_token_guards_tcp_and_not_the_unix_socket(policy_path: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    token.chmod(0o600)
+    port = free_port()
+    server = Server(policy_path, tmp_path, "--listen", f"0.0.0.0:{port}", "--token-file", str(token))
+    with server.client() as client:
+        client.status()
+    address = f"tcp://127.0.0.1:{port}"
+    with Client(address, token="0123456789abcdef", timeout_s=20) as client:
+        assert client.send_goal(REACHABLE).goal_id == "near"
+    for wrong in ("", "0123456789abcdeX"):
+        with pytest.raises(ShoalError, match="wants the right token first"), Client(address, token=wrong) as client:
+            client.estop()
+    with server.client() as client:
+        assert client.status().state != "estop"
+        client.stop()
+    server.output()
+
+
+def test_network_without_a_token_is_refused(policy_path: Path, tmp_path: Path) -> None:
+    server = Server(policy_path, tmp_path, "--listen", f"0.0.0.0:{free_port()}")
+    assert "give --token-file to authenticate clients" in server.output()
+    assert server.process.returncode == 2
+
+
 def test_malformed_and_oversized_messages_do_no_harm(server: Server) -> None:
     with server.client() as client:
         client.send_goal(REACHABLE)
@@ -116,7 +259,10 @@ def test_malformed_and_oversized_messages_do_no_harm(server: Server) -> None:
             raw.settimeout(10)
             raw.connect(str(server.socket))
             stream = raw.makefile("rwb")
-            for line, part in ((b"rubbish\n", "JSON"), (b'{"v":9,"type":"status"}\n', "version 9")):
+            for line, part in (
+                (b"rubbish\n", "JSON"),
+                (b'{"v":1,"type":"status"}\n', "version 1 is not supported, this side speaks 2"),
+            ):
                 stream.write(line)
                 stream.flush()
                 reply = json.loads(stream.readline())
@@ -166,8 +312,7 @@ def test_telemetry_over_the_socket(server: Server, contract: Contract) -> None:
 
 
 def test_tcp_on_the_loopback_interface(policy_path: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = Server(policy_path, tmp_path, "--listen", f"127.0.0.1:{port}", "--speed", "4")
     with Client(f"tcp://127.0.0.1:{port}", timeout_s=20) as client:
         assert client.send_goal(REACHABLE).goal_id == "near"

@@ -1,0 +1,86 @@
+"""Where servers listen and clients connect: a Unix socket or TCP, beyond the loopback interface only with a token."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from sim2real.errors import ShoalError
+
+_MAX_UNIX_PATH = 100
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Address:
+    """Where a server listens: `unix:///path`, a plain path, or `tcp://host:port`, where hosts beyond the loopback
+    interface are refused unless `with_token`.
+    """
+
+    def __init__(self, text: str, *, with_token: bool = False) -> None:
+        self.path: Path | None = None
+        self.host, self.port = "", 0
+        if text.startswith("tcp://"):
+            self.host, self.port = _host_and_port(text.removeprefix("tcp://"), with_token)
+        else:
+            self.path = Path(text.removeprefix("unix://")).absolute()
+            if len(os.fsencode(self.path)) > _MAX_UNIX_PATH:
+                raise ShoalError(f"address: {self.path} is too long for a Unix socket, at most {_MAX_UNIX_PATH} bytes.")
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix://{self.path}"
+        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """A connected stream socket; raises `OSError`."""
+        if self.path is None:
+            connection = socket.create_connection((self.host, self.port), timeout_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(self.path))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def require_free(self) -> None:
+        """Raise `ShoalError` when a server already answers here, or none could listen."""
+        if self.path is not None and not self.path.parent.is_dir():
+            raise ShoalError(f"address: there is no folder {self.path.parent} for the socket; create it first.")
+        try:
+            self.connect(0.5).close()
+        except OSError:
+            return
+        raise ShoalError(f"address: another server already listens on {self}; stop it, or choose another address.")
+
+
+def default_address() -> Address:
+    """A Unix socket in the user's private runtime folder, which is created with mode 0700 if need be."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "shoal" if base else Path(tempfile.gettempdir()) / f"shoal-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.lstat()
+    except OSError as error:
+        raise ShoalError(f"address: cannot create {folder}: {error.strerror}; choose one with --socket.") from error
+    if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
+        raise ShoalError(f"address: {folder} is open to other users; remove it, or choose a path with --socket.")
+    return Address(str(folder / "runtime.sock"))
+
+
+def _host_and_port(text: str, with_token: bool) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ShoalError(f"address: {text!r} is not HOST:PORT.")
+    if host not in _LOOPBACK and not with_token:
+        raise ShoalError(
+            f"address: {host!r} is not the loopback interface; give --token-file to authenticate clients, or tunnel "
+            "(ssh -L) instead of opening the port to a network."
+        )
+    return host, int(port)

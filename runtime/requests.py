@@ -1,0 +1,249 @@
+"""Answers requests: the gateway without its sockets."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from runtime.goals import AnyGoal, GoalJoints, GoalRefused, ResolvedGoal, parse_any_goal, pose_of_joints, validate_goal
+from runtime.kinematics import ToolPose
+from runtime.lease import Authority
+from runtime.progress import GoalProgress, GoalState, Why
+from runtime.protocol import (
+    Accepted,
+    CancelRequest,
+    DescribeRequest,
+    DescriptionReply,
+    EstopRequest,
+    GoalRequest,
+    GoalsReply,
+    GoalsRequest,
+    HelloRequest,
+    LeaseReply,
+    LeaseRequest,
+    Message,
+    Refused,
+    ReleaseRequest,
+    Request,
+    StatusReply,
+    StatusRequest,
+    StopRequest,
+    SubscribeRequest,
+    TelemetryReply,
+    TelemetryRequest,
+    Welcome,
+)
+from runtime.shared_memory import MAX_GOALS, SharedSlots
+from runtime.status import GoalStatus, Reason, State
+from runtime.watch import Watch
+from runtime.wishes import remove_goals, write_goal
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+
+_SILENT_S = 2.0
+_ESTOP = "the robot is in emergency stop; release it first (runtime release)."
+
+
+class Gateway:
+    """Keeps the wishes of all clients and answers; a new one goes on from what it finds in shared memory."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        slots: SharedSlots,
+        watch: Watch,
+        *,
+        facts: dict[str, str] | None = None,
+        mjcf: Path | None = None,
+    ) -> None:
+        self._contract, self._slots, self._watch, self._facts = contract, slots, watch, facts or {}
+        self._kinematics = ToolPose(contract, mjcf)
+        slots.wishes.read()
+        self._wishes: np.void = slots.wishes.value[0]
+        self._authority = Authority(self._wishes)
+        self.changes = 0
+        """Counts the changes of goals that this gateway has seen; see `look`."""
+
+    def answer(self, request: Request) -> Message:
+        """The reply to one request."""
+        if self._authority.renew(request.lease):
+            self._slots.wishes.write()
+        match request:
+            case GoalRequest() | CancelRequest() | StopRequest() | ReleaseRequest():
+                objection = self._authority.objection(request.lease)
+                return Refused(reason=objection) if objection else self._command(request)
+            case EstopRequest():
+                remove_goals(self._wishes)
+                return Accepted(number=self._publish(mark="estop"))
+            case LeaseRequest():
+                return self._lease(request)
+            case StatusRequest():
+                authority = self._authority
+                return StatusReply(
+                    status=self.status(), lease_holder=authority.holder, lease_remaining_s=authority.remaining_s
+                )
+            case GoalsRequest() | SubscribeRequest():
+                return self.goals()
+            case TelemetryRequest():
+                return TelemetryReply(telemetry=self._watch.snapshot(self.status(), self._pose_in_force()))
+            case DescribeRequest():
+                return DescriptionReply(contract=self._contract, facts=self._facts)
+            case HelloRequest():
+                return Welcome()
+
+    def status(self) -> GoalStatus:
+        """What the control loop wrote last."""
+        slot = self._slots.status
+        slot.read()
+        record = slot.value[0]
+        reachability = _known(record["reachability"])
+        reason = Reason(int(record["reason"])) if record["written_ns"] else Reason.NO_GOAL
+        return GoalStatus(
+            state=State(int(record["state"])).label,
+            reason=reason.sentence,
+            goal_id=bytes(record["goal_id"]).decode(),
+            goal_number=int(record["goal_number"]),
+            distance_m=_known(record["distance_m"]),
+            angle_deg=_known(record["angle_deg"]),
+            reachability=reachability,
+            reachable=None if reachability is None else reachability >= self._contract.reachability.threshold,
+            within_tolerance=bool(record["within_tolerance"]),
+            reached=bool(record["reached"]),
+            ticks=int(record["ticks"]),
+            holds=int(record["holds"]),
+            clamped=int(record["clamped"]),
+            missed_periods=int(record["missed_periods"]),
+            age_s=max(0.0, (time.monotonic_ns() - int(record["written_ns"])) / 1e9) if record["written_ns"] else 0.0,
+        )
+
+    def look(self) -> int:
+        """See whether goals have changed; returns `changes`."""
+        self.changes += self._slots.goals.read()
+        return self.changes
+
+    def goals(self) -> GoalsReply:
+        """All records, oldest first."""
+        number = self.status().goal_number
+        self.look()
+        record = self._slots.goals.value[0]
+        rows = sorted((row for row in record["goals"] if row["number"]), key=lambda row: int(row["number"]))
+        return GoalsReply(number=number, goals=tuple(_progress(row, int(record["in_force"])) for row in rows))
+
+    def _command(self, request: GoalRequest | CancelRequest | StopRequest | ReleaseRequest) -> Message:
+        match request:
+            case GoalRequest():
+                return self._take_goal(request)
+            case CancelRequest():
+                return self._cancel(request.id)
+            case StopRequest():
+                remove_goals(self._wishes)
+                self._wishes["stop"] = 1
+                return Accepted(number=self._publish())
+            case ReleaseRequest():
+                return Accepted(number=self._publish(mark="release"))
+
+    def _take_goal(self, request: GoalRequest) -> Message:
+        try:
+            message = parse_any_goal(request.goal)
+            goal = self._resolve(message)
+        except ShoalError as error:
+            return Refused(reason=str(error))
+        number = int(self._wishes["number"]) + 1
+        self._prune()
+        if not write_goal(self._wishes, number, goal, message, leased=self._authority.holds(request.lease)):
+            return Refused(reason=f"{MAX_GOALS} goals are in force or waiting already; cancel some first.")
+        return Accepted(id=goal.id, number=self._publish())
+
+    def _resolve(self, message: AnyGoal) -> ResolvedGoal:
+        status = self.status()
+        if int(self._wishes["estop"]) > int(self._wishes["release"]) or status.state == "estop":
+            raise GoalRefused(_ESTOP)
+        if status.age_s > _SILENT_S:
+            raise GoalRefused(f"the control loop has not ticked for {status.age_s:.1f} s.")
+        if isinstance(message, GoalJoints):
+            message = pose_of_joints(self._contract, message, self._kinematics)
+        return validate_goal(self._contract, message, time.time())
+
+    def _cancel(self, goal_id: str | None) -> Message:
+        if goal_id is None:
+            remove_goals(self._wishes)
+        else:
+            self._prune()
+            entries = self._wishes["goals"]
+            numbers = set(entries["number"][(entries["number"] > 0) & (entries["id"] == goal_id.encode())].tolist())
+            if not numbers:
+                return Refused(reason=f"no goal {goal_id!r} is in force or waiting.")
+            remove_goals(self._wishes, numbers)
+        return Accepted(number=self._publish())
+
+    def _prune(self) -> None:
+        """Forget goals that the control loop is done with."""
+        # The loop writes goals before status, so the other way round nothing looks older than it is.
+        taken = self.status().goal_number
+        self.look()
+        record = self._slots.goals.value[0]
+        states = {int(row["number"]): GoalState(int(row["state"])) for row in record["goals"]}
+        for entry in self._wishes["goals"]:
+            number = int(entry["number"])
+            done = number <= taken and states.get(number, GoalState.CANCELLED).final
+            if done and number != record["in_force"]:
+                entry["number"] = 0
+
+    def _lease(self, request: LeaseRequest) -> Message:
+        authority = self._authority
+        if request.action == "acquire" and (authority.holds(request.lease) or not authority.remaining_s):
+            lease = authority.acquire(request.name, request.duration_s)
+        elif not authority.holds(request.lease):
+            return Refused(reason=authority.objection(request.lease) or "there is no lease; acquire one.")
+        elif request.action == "end":
+            authority.end()
+            lease = ""
+        else:
+            lease = request.lease or ""
+        self._slots.wishes.write()
+        return LeaseReply(lease=lease, expires_in_s=authority.remaining_s)
+
+    def _pose_in_force(self) -> tuple[Any, Any] | None:
+        self.look()
+        record = self._slots.goals.value[0]
+        for row in record["goals"]:
+            if row["number"] and row["number"] == record["in_force"]:
+                return row["position"], row["orientation_wxyz"]
+        return None
+
+    def _publish(self, *, mark: Literal["estop", "release"] | None = None) -> int:
+        number = int(self._wishes["number"]) + 1
+        self._wishes["number"] = number
+        if mark is not None:
+            self._wishes[mark] = number
+        self._slots.wishes.write()
+        return number
+
+
+def _progress(row: np.void, in_force: int) -> GoalProgress:
+    state = GoalState(int(row["state"]))
+    return GoalProgress(
+        id=bytes(row["id"]).decode(),
+        number=int(row["number"]),
+        state=state.label,
+        reason=Why(int(row["why"])).sentence,
+        final=state.final,
+        in_force=int(row["number"]) == in_force,
+        priority=int(row["priority"]),
+        accepted_stamp=int(row["accepted_ns"]) / 1e9,
+        stamp=int(row["changed_ns"]) / 1e9,
+        position=tuple(row["position"].tolist()),
+        orientation_wxyz=tuple(row["orientation_wxyz"].tolist()),
+        distance_m=_known(row["distance_m"]),
+        angle_deg=_known(row["angle_deg"]),
+        reachability=_known(row["reachability"]),
+        time_s=_known(row["time_s"]),
+    )
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
