@@ -10,6 +10,7 @@ from tyro.conf import subcommand
 
 from runtime.commands.bench import Bench
 from runtime.commands.cancel import Cancel
+from runtime.commands.chaos import Chaos
 from runtime.commands.doctor import Doctor
 from runtime.commands.estop import Estop
 from runtime.commands.goal import Goal
@@ -40,6 +41,7 @@ _Command = (
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Safety, subcommand("safety")]
+    | Annotated[Chaos, subcommand("chaos")]
     | Annotated[Doctor, subcommand("doctor")]
     | Annotated[ServePolicy, subcommand("policy-server")]
     | Annotated[Simulate, subcommand("simulate")]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,26 @@ def make_session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ShoalError(
-            f"policy: {path} is not an ONNX file that onnxruntime {onnxruntime.__version__} can load: {reason[0]}"
+            f"policy: {path} is not an ONNX file that onnxruntime {onnxruntime.__version__} can load: "
+            f"{first_line(error)}"
         ) from error
+
+
+@contextmanager
+def named_damage(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes onnxruntime raise (a name that is not UTF-8, say) becomes a `ShoalError`."""
+    try:
+        yield
+    except ShoalError:
+        raise
+    except Exception as error:
+        raise ShoalError(f"policy: {path} is damaged: {first_line(error)}; export the student again.") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Of the message, at most 300 characters; onnxruntime's may go on for pages."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def bind(session: Any, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]) -> Any:
