@@ -9,16 +9,14 @@ import tyro
 from tyro.conf import subcommand
 
 from runtime.commands.bench import Bench
-from runtime.commands.cancel import Cancel
-from runtime.commands.chaos import Chaos
 from runtime.commands.doctor import Doctor
 from runtime.commands.estop import Estop
 from runtime.commands.goal import Goal
-from runtime.commands.goals import Goals
 from runtime.commands.inspect import Inspect
 from runtime.commands.policy_server import ServePolicy
 from runtime.commands.release import Release
 from runtime.commands.replay import Replay
+from runtime.commands.ros2 import Ros2
 from runtime.commands.safety import Safety
 from runtime.commands.serve import Serve
 from runtime.commands.simulate import Simulate
@@ -30,8 +28,6 @@ from sim2real.errors import ShoalError
 _Command = (
     Annotated[Serve, subcommand("serve")]
     | Annotated[Goal, subcommand("goal")]
-    | Annotated[Goals, subcommand("goals")]
-    | Annotated[Cancel, subcommand("cancel")]
     | Annotated[Status, subcommand("status")]
     | Annotated[Stop, subcommand("stop")]
     | Annotated[Estop, subcommand("estop")]
@@ -41,10 +37,10 @@ _Command = (
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Safety, subcommand("safety")]
-    | Annotated[Chaos, subcommand("chaos")]
     | Annotated[Doctor, subcommand("doctor")]
     | Annotated[ServePolicy, subcommand("policy-server")]
     | Annotated[Simulate, subcommand("simulate")]
+    | Annotated[Ros2, subcommand("ros2")]
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.options import Engine
+
 
 @dataclass(frozen=True)
 class ServePolicy:
@@ -18,8 +20,12 @@ class ServePolicy:
     """Also listen on HOST:PORT, for openpi's clients. Loopback only, unless there is a token."""
     token_file: Path | None = None
     """File whose first line clients of the websocket must send as their API key."""
-    stale_after_periods: float = 3.0
-    """Readings older than this many control periods are answered by a hold."""
+    safety: Path | None = None
+    """YAML with limits and fault responses; runtime safety prints its schema."""
+    mjcf: Path | None = None
+    """The robot's model for the workspace and self-collision rules, instead of the one that ships with Shoal."""
+    engine: Engine = "auto"
+    """What computes the policy: onnxruntime, a kernel compiled from its weights, or the faster that works."""
     realtime: bool = True
     """Try SCHED_FIFO, locked memory and a frozen garbage collector; says what was permitted."""
     priority: int = 40

@@ -4,7 +4,7 @@ The simulation says who it is in one line of JSON, then sends its state after ev
 targets. Messages have a fixed layout, little-endian; J is the number of joints:
 
     state     magic padding time_s joint_position[J] joint_velocity[J] end_effector_position[3]
-              end_effector_orientation[4]
+              end_effector_orientation[4] joint_effort[J]
     command   magic padding target[J] goal_position[3] goal_orientation[4]        (the goal is a marker, NaN for none)
 
 It behaves as a robot over a network does. Nothing here waits while the simulation runs: `read` takes the newest state
@@ -32,6 +32,8 @@ from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
 VERSION = 1
+MEASURED = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation", "joint_effort")
+"""Fields of `Readings` that a state holds."""
 STATE_MAGIC, COMMAND_MAGIC = 0x54534853, 0x4D434853
 """`SHST` and `SHCM` in memory."""
 _MAX_HELLO_BYTES = 16 * 1024
@@ -87,6 +89,7 @@ def state_dtype(joints: int) -> np.dtype[np.void]:
             ("joint_velocity", "<f8", joints),
             ("end_effector_position", "<f8", 3),
             ("end_effector_orientation", "<f8", 4),
+            ("joint_effort", "<f8", joints),
         ]
     )
 
@@ -159,7 +162,7 @@ class WireDriver:
             self._reconnect()
         self._receive()
         state = self._states.newest[0]
-        for name in ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation"):
+        for name in MEASURED:
             np.copyto(getattr(out, name), state[name])
         out.time_s = self._arrived_s * self._hello.speed
 

@@ -40,6 +40,7 @@ INPUTS = (
     "joint_velocity",
     "end_effector_position",
     "end_effector_orientation",
+    "joint_effort",
     "goal_position",
     "goal_orientation",
 )
@@ -82,7 +83,7 @@ class RemotePolicy:
         self.inputs: dict[str, NDArray[np.float64]] = {name: request[name][0] for name in INPUTS}
         """Everything that a request holds, writable; joint arrays in the order of `hello.joint_names`.
 
-        The goal is NaN at first, which means none; a NaN orientation is the contract's default."""
+        What may be left out is NaN at first: no effort measured, no goal, the contract's default orientation."""
         for name in _OPTIONAL:
             self.inputs[name].fill(math.nan)
         self.command: NDArray[np.float64] = self._reply["command"][0]
@@ -124,7 +125,7 @@ class RemotePolicy:
     def infer(self, observation: Mapping[str, ArrayLike]) -> dict[str, Any]:
         """The same with dictionaries: names of `inputs`, and optionally `time_s`, `age_s` and `reset`.
 
-        A goal that is left out counts as none. The answer has the fields of a reply, `state` and `reason` in words,
+        Efforts and goals may be left out. The answer has the fields of a reply, `state` and `reason` in words,
         and owns its `command`.
         """
         fill_inputs(self.inputs, observation)

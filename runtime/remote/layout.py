@@ -6,7 +6,8 @@ request and is answered by one reply. All fields lie on multiples of their size 
 bytes wide after its first eight, so a plain C struct has the same layout.
 
     request   magic version flags contract sequence time_s age_s joint_position[J] joint_velocity[J]
-              end_effector_position[3] end_effector_orientation[4] goal_position[3] goal_orientation[4]
+              end_effector_position[3] end_effector_orientation[4] joint_effort[J]
+              goal_position[3] goal_orientation[4]
     reply     magic version kind contract sequence server_s command[J] reachability distance_m angle_deg
               state reason commanding reached repeated
 
@@ -64,6 +65,7 @@ def request_dtype(joints: int) -> np.dtype[np.void]:
             ("joint_velocity", "<f8", joints),
             ("end_effector_position", "<f8", 3),
             ("end_effector_orientation", "<f8", 4),
+            ("joint_effort", "<f8", joints),
             ("goal_position", "<f8", 3),
             ("goal_orientation", "<f8", 4),
         ]
@@ -193,6 +195,7 @@ _UNITS = {
     "joint_velocity": ("rad/s", "measured, in the order of joint_names"),
     "end_effector_position": ("m", "measured tool"),
     "end_effector_orientation": ("wxyz", "measured tool, unit quaternion"),
+    "joint_effort": ("Nm", "measured; NaN when it is not, which leaves the effort rule off"),
     "goal_position": ("m", "NaN for no goal"),
     "goal_orientation": ("wxyz", "NaN for the contract's default; ignored by policies that reach positions"),
     "server_s": ("s", "from reading the request to writing the reply"),

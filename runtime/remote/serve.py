@@ -14,14 +14,19 @@ from runtime.remote.client import default_socket
 from runtime.remote.layout import VERSION
 from runtime.remote.server import Listener, PacketListener, PolicyServer
 from runtime.remote.session import Session
+from runtime.safety import SafetyConfig, load_safety, rules
+from runtime.safety.geometry import find_model, guard_for
 from sim2real.errors import ShoalError
 
 
 def serve(options: ServePolicy) -> None:
     """Serve until SIGTERM or SIGINT; raises `ShoalError` when policy or addresses do not fit."""
-    policy = Policy(options.model)
-    make_session = partial(Session, policy, stale_after_periods=options.stale_after_periods)
-    make_session()  # so that wrong options are refused before anyone connects
+    policy = Policy(options.model, engine=options.engine)
+    contract = policy.contract
+    safety = load_safety(options.safety) if options.safety is not None else SafetyConfig()
+    guard = guard_for(find_model(contract, options.mjcf), contract, safety)
+    make_session = partial(Session, policy, safety=safety, guard=guard)
+    first = make_session()  # so that wrong settings are refused before anyone connects
     ended: list[int] = []
     with ExitStack() as stack:
         listeners, addresses = _listen(options, make_session)
@@ -29,8 +34,10 @@ def serve(options: ServePolicy) -> None:
         stack.callback(server.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))
-        contract = policy.contract
-        print(f"policy     {options.model.name}: task {contract.task}, contract {contract.digest[:12]}")
+        print(
+            f"policy     {options.model.name}: task {contract.task}, contract {contract.digest[:12]}, {policy.engine}"
+        )
+        print(rules.report(first.core.safety, contract))
         print("realtime   " + "; ".join(str(measure) for measure in _apply_realtime(options)))
         stack.callback(realtime.release)
         print(f"listening  {', '.join(addresses)}, protocol {VERSION}", flush=True)

@@ -28,15 +28,15 @@ from runtime.core import Core
 from runtime.goals import GoalRefused, parse_goal, validate_goal
 from runtime.policy import Policy
 from runtime.remote.layout import reply_dtype, request_dtype
-from runtime.safety import Readings
+from runtime.safety import Guard, Readings, SafetyConfig
 from sim2real.errors import ShoalError
 
 
 class Session:
-    """One client's robot. `stale_after_periods` is the age, in control periods, beyond which readings are refused."""
+    """One client's robot. `guard` judges commands by the robot's geometry and may be shared by sessions."""
 
-    def __init__(self, policy: Policy, *, stale_after_periods: float = 3.0) -> None:
-        self.core = Core(policy, stale_after_periods=stale_after_periods)
+    def __init__(self, policy: Policy, *, safety: SafetyConfig | None = None, guard: Guard | None = None) -> None:
+        self.core = Core(policy, safety=safety, guard=guard)
         self.contract = policy.contract
         joints = len(self.contract.joint_names)
         self.request_record = np.zeros(1, request_dtype(joints))
@@ -49,7 +49,7 @@ class Session:
         # The four readings lie side by side in a request, in the order of `Readings.vector`.
         start = self.request_record.dtype.fields["joint_position"][1]  # type: ignore[index]
         self._measured = np.frombuffer(self.request_record, np.float64, 2 * joints + 7, start)
-        self._command = self.reply["command"]
+        self._command, self._effort = self.reply["command"], self.request["joint_effort"]
         self._period_s = self.contract.timing.control_dt_s
         self._goal_bytes = b""
         self._goal_refusal = ""
@@ -73,6 +73,7 @@ class Session:
         repeated = self._is_early(time_s)
         if not repeated:
             np.copyto(self._readings.vector, self._measured)
+            np.copyto(self._readings.joint_effort, self._effort)
             self._readings.time_s = time_s - age_s
             if not self.core.step(self._readings, time_s, self._command):
                 self._command.fill(math.nan)

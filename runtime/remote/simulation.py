@@ -24,6 +24,7 @@ from runtime.commands.simulate import Simulate
 from runtime.drivers.mujoco import require_same_model, shipped_mjcf
 from runtime.drivers.wire import (
     COMMAND_MAGIC,
+    MEASURED,
     STATE_MAGIC,
     Records,
     SimulationHello,
@@ -40,7 +41,6 @@ from sim2real.model import load_mjcf
 
 _MAX_CATCH_UP_S = 0.25
 _GOAL_BODY = "goal"
-_NAMES = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation")
 
 
 class Simulation:
@@ -76,7 +76,7 @@ class Simulation:
         """Bring `state` up to date."""
         self._robot.read(self.data, self._readings)
         state = self.state[0]
-        for name in _NAMES:
+        for name in MEASURED:
             state[name] = getattr(self._readings, name)
         self.state["time_s"] = self.data.time
 

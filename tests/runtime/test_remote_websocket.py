@@ -99,7 +99,7 @@ def test_metadata_then_observations_and_actions(port: int, policy: Policy, contr
             session.answer(now, 0.0, reset=False)
             assert answer["actions"].shape == (1, 7)
             np.testing.assert_array_equal(answer["actions"][0], session.reply["command"])
-            assert (answer["state"], answer["commanding"]) == ("active", True)
+            assert (answer["reason"], answer["commanding"]) == ("following the goal", True)
             assert answer["server_timing"]["infer_ms"] > 0
         # Lists and scalars of NumPy are as good.
         plain = {name: value.tolist() for name, value in observation(contract).items()}

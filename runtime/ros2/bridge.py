@@ -1,0 +1,147 @@
+"""A client of `runtime serve` on one side, a ROS 2 node's topics on the other.
+
+    goal_pose          in    geometry_msgs/PoseStamped          go there
+    joint_states       out   sensor_msgs/JointState             measured joints
+    joint_trajectory   out   trajectory_msgs/JointTrajectory    the targets sent to the robot, one point
+    tool_pose          out   geometry_msgs/PoseStamped          measured tool
+    goal_status        out   std_msgs/String                    JSON: the status, and why the last goal was refused
+
+The server may be started later and may be restarted: the bridge says so and goes on. It never waits for a subscriber.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from cyclonedds.core import Listener
+from cyclonedds.sub import DataReader
+
+from runtime.client import Client
+from runtime.commands.ros2 import Ros2
+from runtime.goals import GoalRefused
+from runtime.ros2 import messages as ros
+from runtime.ros2.convert import goal_of, joint_state_of, tool_pose_of, trajectory_of
+from runtime.ros2.domain import LATCHED, Participant
+from runtime.snapshot import Snapshot
+from runtime.status import GoalStatus
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+
+_RETRY_S = 1.0
+
+
+class _Arrival(Listener):
+    """Wakes the bridge when a goal has arrived, so that it need not poll."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.event = threading.Event()
+
+    def on_data_available(self, reader: DataReader[ros.PoseStamped]) -> None:
+        """Called from a thread of cyclonedds."""
+        self.event.set()
+
+
+class Bridge:
+    """Carries goals to `client` and what it tells to the topics, which begin with `options.namespace`."""
+
+    def __init__(self, client: Client, options: Ros2) -> None:
+        self._client, self._options = client, options
+        self._contract: Contract | None = None
+        self._frame, self._period_s = options.frame or "", 0.0
+        self._participant = participant = Participant(network=options.network)
+        self.description = participant.description
+        prefix = f"{options.namespace.strip('/')}/" if options.namespace.strip("/") else ""
+        self._arrival = _Arrival()
+        self._goals = participant.reader(f"{prefix}goal_pose", ros.PoseStamped, self._arrival)
+        self._joint_states = participant.writer(f"{prefix}joint_states", ros.JointState)
+        self._trajectories = participant.writer(f"{prefix}joint_trajectory", ros.JointTrajectory)
+        self._tool_poses = participant.writer(f"{prefix}tool_pose", ros.PoseStamped)
+        self._statuses = participant.writer(f"{prefix}goal_status", ros.String, LATCHED)
+        self._tick, self._refusal, self._said = 0, "", ""
+
+    def run(self, should_end: Callable[[], bool]) -> None:
+        """Until `should_end()`, which is asked at every round."""
+        round_s = 1 / self._options.rate_hz
+        while not should_end():
+            started = time.monotonic()
+            try:
+                self.step()
+                wait_s = round_s
+                self._say("connected")
+            except ShoalError as error:
+                wait_s = _RETRY_S
+                self._say(str(error))
+            if self._arrival.event.wait(max(0.0, started + wait_s - time.monotonic())):
+                self._arrival.event.clear()
+
+    def step(self) -> None:
+        """One round: the newest goal in, what is new out. Raises `ShoalError` when the server cannot be reached."""
+        if self._contract is None:
+            self._contract = self._client.describe().contract
+            self._frame = self._options.frame or self._contract.goal.frame
+            self._period_s = self._contract.timing.control_dt_s
+        # A publisher that leaves is reported as a sample without data.
+        goals = [sample for sample in self._goals.take(16) if isinstance(sample, ros.PoseStamped)]
+        if goals:
+            self._forward(goals[-1], self._contract)
+        self._publish(self._client.telemetry())
+
+    def close(self) -> None:
+        """Leave the domain."""
+        self._participant.close()
+
+    def _forward(self, message: ros.PoseStamped, contract: Contract) -> None:
+        options = self._options
+        try:
+            goal = goal_of(
+                message,
+                contract,
+                frame=self._frame,
+                now=time.time(),
+                max_age_s=options.max_age_s,
+                timeout_s=options.goal_timeout_s,
+            )
+            self._client.send_goal(goal)
+            self._refusal = ""
+        except GoalRefused as error:
+            self._refusal = str(error)
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self._statuses.write(ros.String(data=self._status_text(snapshot.status)))
+        if snapshot.tick == self._tick or not snapshot.joint_position:
+            return
+        self._tick = snapshot.tick
+        self._joint_states.write(joint_state_of(snapshot, self._frame))
+        self._tool_poses.write(tool_pose_of(snapshot, self._frame))
+        if snapshot.joint_position_target:
+            self._trajectories.write(trajectory_of(snapshot, self._frame, self._period_s))
+
+    def _status_text(self, status: GoalStatus) -> str:
+        return json.dumps(status.model_dump(mode="json") | {"refused": self._refusal})
+
+    def _say(self, sentence: str) -> None:
+        """On standard error, once."""
+        if sentence != self._said:
+            self._said = sentence
+            print(f"ros2: {sentence}", file=sys.stderr, flush=True)
+
+
+def run(options: Ros2) -> None:
+    """Bridge until SIGTERM or SIGINT."""
+    import signal
+
+    if not options.rate_hz > 0:
+        raise ShoalError(f"--rate-hz must be positive, got {options.rate_hz:g}.")
+    ended: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _: ended.append(got))
+    with Client(options.address) as client:
+        bridge = Bridge(client, options)
+        print(f"ros2       {bridge.description}", flush=True)
+        bridge.run(lambda: bool(ended))
+        bridge.close()

@@ -1,0 +1,90 @@
+"""Between ROS 2 messages and the runtime's own: frames checked, stamps handled, quaternions reordered."""
+
+from __future__ import annotations
+
+import math
+
+from runtime.goals import GoalPose, GoalRefused, parse_goal
+from runtime.ros2 import messages as ros
+from runtime.snapshot import Numbers, Snapshot
+from sim2real.contract import Contract
+
+_NANOSECONDS = 1_000_000_000
+
+
+def goal_of(
+    message: ros.PoseStamped, contract: Contract, *, frame: str, now: float, max_age_s: float, timeout_s: float | None
+) -> GoalPose:
+    """The goal that a pose asks for; raises `GoalRefused` naming what is wrong with it.
+
+    `frame` is the ROS name of the contract's goal frame; no other is taken, because nothing here knows transforms.
+    A stamp of zero means now; a stamp more than `max_age_s` before `now` (Unix time) is refused, 0 takes any.
+    """
+    if message.header.frame_id != frame:
+        raise GoalRefused(
+            f"header.frame_id is {message.header.frame_id!r}, but goals are taken in {frame!r}; transform the pose, or "
+            "say with --frame what your tree calls that frame."
+        )
+    stamp = message.header.stamp.sec + message.header.stamp.nanosec / _NANOSECONDS
+    if stamp and max_age_s and now - stamp > max_age_s:
+        raise GoalRefused(
+            f"header.stamp is {now - stamp:.3g} s old, more than --max-age-s {max_age_s:g}; set the clocks right, or "
+            "leave the stamp zero."
+        )
+    position, orientation = message.pose.position, message.pose.orientation
+    fields: dict[str, object] = {
+        "position": (position.x, position.y, position.z),
+        "frame": contract.goal.frame,
+        "stamp": stamp if stamp and max_age_s else None,
+        "timeout_s": timeout_s,
+    }
+    if contract.goal.space == "pose":
+        fields["orientation_wxyz"] = (orientation.w, orientation.x, orientation.y, orientation.z)
+    goal = parse_goal({name: value for name, value in fields.items() if value is not None})
+    assert isinstance(goal, GoalPose)
+    return goal
+
+
+def joint_state_of(snapshot: Snapshot, frame: str) -> ros.JointState:
+    """Measured joints; what is not finite is NaN, as ROS has it."""
+    return ros.JointState(
+        header=_header(snapshot, frame),
+        name=list(snapshot.joint_names),
+        position=_numbers(snapshot.joint_position),
+        velocity=_numbers(snapshot.joint_velocity),
+        effort=[],
+    )
+
+
+def trajectory_of(snapshot: Snapshot, frame: str, period_s: float) -> ros.JointTrajectory:
+    """The command of the latest tick as a trajectory of one point, to be reached `period_s` after its stamp."""
+    point = ros.JointTrajectoryPoint(
+        positions=_numbers(snapshot.joint_position_target),
+        velocities=[],
+        accelerations=[],
+        effort=[],
+        time_from_start=ros.Duration(*_seconds(period_s)),
+    )
+    return ros.JointTrajectory(header=_header(snapshot, frame), joint_names=list(snapshot.joint_names), points=[point])
+
+
+def tool_pose_of(snapshot: Snapshot, frame: str) -> ros.PoseStamped:
+    """The measured tool."""
+    x, y, z = _numbers(snapshot.end_effector_position)
+    w, qx, qy, qz = _numbers(snapshot.end_effector_orientation_wxyz)
+    pose = ros.Pose(ros.Point(x, y, z), ros.Quaternion(qx, qy, qz, w))
+    return ros.PoseStamped(header=_header(snapshot, frame), pose=pose)
+
+
+def _header(snapshot: Snapshot, frame: str) -> ros.Header:
+    return ros.Header(stamp=ros.Time(*_seconds(snapshot.stamp)), frame_id=frame)
+
+
+def _seconds(time_s: float) -> tuple[int, int]:
+    # Not in whole nanoseconds first: those of Unix time are more than a float can hold.
+    seconds, fraction = divmod(time_s, 1.0)
+    return int(seconds), min(round(fraction * _NANOSECONDS), _NANOSECONDS - 1)
+
+
+def _numbers(values: Numbers) -> list[float]:
+    return [math.nan if value is None else value for value in values]

@@ -1,0 +1,102 @@
+"""The DDS domain, its topics and their quality of service, following ROS 2's environment variables."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+from cyclonedds.core import DDSException, Listener
+from cyclonedds.domain import Domain, DomainParticipant
+from cyclonedds.idl import IdlStruct
+from cyclonedds.pub import DataWriter
+from cyclonedds.qos import Policy, Qos
+from cyclonedds.sub import DataReader
+from cyclonedds.topic import Topic
+
+from sim2real.errors import ShoalError
+
+_MAX_DOMAIN = 232
+_Message = TypeVar("_Message", bound=IdlStruct)
+
+LOOPBACK_CONFIG = """
+<CycloneDDS><Domain Id="any">
+  <General>
+    <AllowMulticast>false</AllowMulticast>
+    <Interfaces><NetworkInterface address="127.0.0.1"/></Interfaces>
+  </General>
+  <Discovery>
+    <ParticipantIndex>auto</ParticipantIndex>
+    <MaxAutoParticipantIndex>32</MaxAutoParticipantIndex>
+    <Peers><Peer Address="127.0.0.1"/></Peers>
+  </Discovery>
+</Domain></CycloneDDS>
+"""
+"""Participants on this machine only, found by asking the first 33 ports of the domain."""
+
+RELIABLE = Qos(
+    Policy.Reliability.Reliable(max_blocking_time=0),
+    Policy.Durability.Volatile,
+    Policy.History.KeepLast(1),
+    Policy.DataRepresentation(use_cdrv0_representation=True),
+)
+"""As ROS 2's default, with a depth of one: the latest message is the one that counts."""
+LATCHED = Qos(
+    Policy.Reliability.Reliable(max_blocking_time=0),
+    Policy.Durability.TransientLocal,
+    Policy.History.KeepLast(1),
+    Policy.DataRepresentation(use_cdrv0_representation=True),
+)
+"""The same for those who come later, too."""
+
+
+def domain_id() -> int:
+    """`ROS_DOMAIN_ID`, 0 if not set; raises `ShoalError` when it is no domain."""
+    text = os.environ.get("ROS_DOMAIN_ID", "0") or "0"
+    if not text.isdigit() or int(text) > _MAX_DOMAIN:
+        raise ShoalError(f"ROS_DOMAIN_ID is {text!r}; it must be a number from 0 to {_MAX_DOMAIN}.")
+    return int(text)
+
+
+def is_open(network: bool) -> bool:
+    """Whether others on the network may take part: only when asked for, here or in ROS 2's own way."""
+    return network or os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "") in ("SUBNET", "SYSTEM_DEFAULT")
+
+
+class Participant:
+    """One participant of `domain_id()`. On the loopback interface only, unless `network`, or `CYCLONEDDS_URI` is set,
+    which then says everything.
+    """
+
+    def __init__(self, *, network: bool) -> None:
+        number = domain_id()
+        configured = bool(os.environ.get("CYCLONEDDS_URI"))
+        self._domain = None
+        try:
+            if not configured and not is_open(network):
+                self._domain = Domain(number, LOOPBACK_CONFIG)
+            self._participant = DomainParticipant(number)
+        except DDSException as error:
+            raise ShoalError(f"ros2: cannot join DDS domain {number} ({error.msg}).") from error
+        reach = "CYCLONEDDS_URI" if configured else "network" if is_open(network) else "loopback only"
+        self.description = f"domain {number}, {reach}"
+
+    def writer(self, name: str, kind: type[_Message], qos: Qos = RELIABLE) -> DataWriter[_Message]:
+        """Publishes on the ROS topic `name`."""
+        return DataWriter(self._participant, self._topic(name, kind), qos=qos)
+
+    def reader(self, name: str, kind: type[_Message], listener: Listener | None = None) -> DataReader[_Message]:
+        """Subscribes to the ROS topic `name`."""
+        return DataReader(self._participant, self._topic(name, kind), qos=RELIABLE, listener=listener)
+
+    def close(self) -> None:
+        """Leave the domain."""
+        del self._participant
+        self._domain = None
+
+    def _topic(self, name: str, kind: type[_Message]) -> Topic[Any]:
+        return Topic(self._participant, mangled(name), kind)
+
+
+def mangled(name: str) -> str:
+    """The DDS topic of a ROS topic: `/goal_pose` is `rt/goal_pose`."""
+    return f"rt/{name.lstrip('/')}"
