@@ -9,10 +9,15 @@ import tyro
 from tyro.conf import subcommand
 
 from runtime.commands.bench import Bench
+from runtime.commands.cancel import Cancel
+from runtime.commands.chaos import Chaos
+from runtime.commands.check import Check
 from runtime.commands.doctor import Doctor
 from runtime.commands.estop import Estop
 from runtime.commands.goal import Goal
+from runtime.commands.goals import Goals
 from runtime.commands.inspect import Inspect
+from runtime.commands.play import Play
 from runtime.commands.policy_server import ServePolicy
 from runtime.commands.release import Release
 from runtime.commands.replay import Replay
@@ -28,6 +33,8 @@ from sim2real.errors import ShoalError
 _Command = (
     Annotated[Serve, subcommand("serve")]
     | Annotated[Goal, subcommand("goal")]
+    | Annotated[Goals, subcommand("goals")]
+    | Annotated[Cancel, subcommand("cancel")]
     | Annotated[Status, subcommand("status")]
     | Annotated[Stop, subcommand("stop")]
     | Annotated[Estop, subcommand("estop")]
@@ -37,7 +44,10 @@ _Command = (
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Replay, subcommand("replay")]
     | Annotated[Safety, subcommand("safety")]
+    | Annotated[Chaos, subcommand("chaos")]
     | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Check, subcommand("check")]
+    | Annotated[Play, subcommand("play")]
     | Annotated[ServePolicy, subcommand("policy-server")]
     | Annotated[Simulate, subcommand("simulate")]
     | Annotated[Ros2, subcommand("ros2")]
