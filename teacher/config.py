@@ -93,6 +93,9 @@ class TeacherConfig(Config):
     backend: Literal["auto", "native", "mjx"] = "auto"
     """`auto` takes mjx where JAX has a GPU and native otherwise."""
     seed: int = 0
+    randomisation: str | None = None
+    """How simulated robots, readings and commands differ from the model: a preset (off, mild, hard) or a YAML file; by
+    default what the task declares. Evaluations see robots of their own."""
     num_envs: Count = 64
     rollout_steps: Count = 100
     """Control steps of every environment between two rounds of updates."""

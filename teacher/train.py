@@ -24,6 +24,7 @@ from sim2real.errors import ShoalError
 from sim2real.evaluation import Score, score
 from sim2real.goal_pool import EVALUATION_SEED_OFFSET
 from sim2real.interface import goal_size, observation_size
+from sim2real.randomisation.config import load_randomisation
 from sim2real.task import Task, load_task
 from teacher import replay
 from teacher.checkpoint import Checkpoints, to_host
@@ -129,6 +130,8 @@ class Trainer:
     def _environments(self) -> tuple[Environment, Environment]:
         """The training environments of this process, with starts and goals of their own, and the evaluation."""
         config, backend = self.config, resolve(self.config.backend)
+        given = config.randomisation
+        randomisation = None if given is None else load_randomisation(given)
         env = make_environment(
             self.task,
             backend,
@@ -137,9 +140,12 @@ class Trainer:
             continue_share=config.continue_share,
             wide_start_share=config.wide_start_share,
             resample=config.resample,
+            randomisation=randomisation,
         )
-        seed = config.seed + EVALUATION_SEED_OFFSET
-        return env, make_environment(self.task, backend, num_envs=config.eval_envs, seed=seed)
+        seed, count = config.seed + EVALUATION_SEED_OFFSET, config.eval_envs
+        return env, make_environment(
+            self.task, backend, num_envs=count, seed=seed, randomisation=randomisation, keep_robots=True
+        )
 
     def _replay_sizes(self) -> dict[str, int]:
         return {

@@ -151,6 +151,22 @@ def test_without_a_saved_replay_a_resumed_run_fills_it_again(tmp_path: Path) -> 
     assert [row["round"] for row in folder.read_metrics()] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_with_robots_that_differ_resumes_to_the_same_numbers(tmp_path: Path) -> None:
+    config = tiny_config(randomisation="hard", updates=15)
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    Trainer(config, whole).train()
+    stop_after(Trainer(config, cut), 2)
+    Trainer(config, cut, resume=True).train()
+    assert rows_without_timing(whole.path) == rows_without_timing(cut.path)
+
+
+def test_unknown_randomisation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShoalError, match="'wild' is neither a preset"):
+        Trainer(tiny_config(randomisation="wild"), RunFolder(tmp_path / "run"))
+
+
 def test_folder_that_holds_a_run_is_refused(teacher_run: Path) -> None:
     with pytest.raises(ShoalError, match="holds a run already; continue it with --resume"):
         Trainer(tiny_config(), RunFolder(teacher_run))
