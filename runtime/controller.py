@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from runtime.core import Core
 from runtime.goals import GoalPose, validate_goal
 from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate
+from runtime.options import Engine
 from runtime.policy import Policy
 from runtime.safety import Readings, SafetyConfig
 from runtime.safety.geometry import guard_for
@@ -39,7 +40,8 @@ _TIME_SLACK = 0.01
 class Controller:
     """Turns the state of a simulated robot into servo targets that move its tool to a goal pose.
 
-    `policy` is a policy file or a loaded `Policy`. `model` is only needed when `data.model` does not exist.
+    `policy` is a policy file, computed by `engine`, or a loaded `Policy`. `model` is only needed when `data.model`
+    does not exist.
     `safety` sets limits and fault responses; its workspace and self-collision rules use the geometry of `data`'s
     model. `stale_after_periods` overrides its age, in control periods, beyond which readings are refused.
     Without a goal the robot holds the position in which it was first seen.
@@ -52,8 +54,9 @@ class Controller:
         model: mujoco.MjModel | None = None,
         safety: SafetyConfig | None = None,
         stale_after_periods: float | None = None,
+        engine: Engine = "auto",
     ) -> None:
-        loaded = policy if isinstance(policy, Policy) else Policy(policy)
+        loaded = policy if isinstance(policy, Policy) else Policy(policy, engine=engine)
         self._core = Core(loaded, safety=safety, stale_after_periods=stale_after_periods)
         joints = len(loaded.contract.robot.joints)
         self._readings = Readings(joints)

@@ -11,8 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
+from runtime.kernel.build import find_compiler
+from runtime.realtime import CPU_LATENCY, kernel_version
 from sim2real.errors import ShoalError
 
 Level = Literal["ok", "note", "error"]
@@ -79,24 +82,77 @@ def check_telemetry(prevented: bool) -> Finding:
     )
 
 
-def check_realtime(*, platform: str, rtprio_limit: int, memlock_limit: int, root: bool, cores: int) -> list[Finding]:
-    """Whether the loop may have a real-time priority and locked memory; limits as of getrlimit, -1 unlimited."""
+def check_realtime(
+    *,
+    platform: str,
+    kernel: tuple[int, int],
+    preempt_rt: bool,
+    rtprio_limit: int,
+    memlock_limit: int,
+    cpu_latency: bool,
+    root: bool,
+    cores: int,
+) -> list[Finding]:
+    """Which real-time measures the loop may take, and what each is good for.
+
+    Limits are as of getrlimit, -1 unlimited; `cpu_latency` is whether /dev/cpu_dma_latency can be written.
+    """
     if not platform.startswith("linux"):
         return [Finding("note", "real time", f"{platform} has no SCHED_FIFO; expect late ticks under load.")]
-    fifo = root or rtprio_limit == -1 or rtprio_limit >= 50
-    memory = root or memlock_limit == -1 or memlock_limit >= 512 * 2**20
     limits = "/etc/security/limits.d/shoal.conf"
-    return [
-        Finding("ok", "SCHED_FIFO", "permitted.")
-        if fifo
-        else Finding("note", "SCHED_FIFO", f"not permitted; put '@realtime - rtprio 99' into {limits}."),
-        Finding("ok", "locked memory", "permitted.")
-        if memory
-        else Finding("note", "locked memory", f"not permitted; put '@realtime - memlock unlimited' into {limits}."),
-        Finding("ok", "cores", f"{cores}, enough for loop and gateway.")
-        if cores > 1
-        else Finding("note", "cores", "only one; the gateway competes with the loop."),
+    permissions = [
+        (
+            root or rtprio_limit == -1 or rtprio_limit >= 50,
+            "SCHED_FIFO",
+            "the loop runs before every ordinary process, so that load cannot make it late",
+            f"Put '@realtime - rtprio 99' into {limits}",
+        ),
+        (
+            kernel >= (6, 12),
+            "short slice",
+            "without SCHED_FIFO, the scheduler wakes the loop sooner",
+            "It needs Linux 6.12",
+        ),
+        (
+            root or memlock_limit == -1 or memlock_limit >= 512 * 2**20,
+            "locked memory",
+            "no tick waits for a page from disk",
+            f"Put '@realtime - memlock unlimited' into {limits}",
+        ),
+        (
+            cpu_latency,
+            "no deep sleep",
+            "an idle core answers at once",
+            "Let the group realtime write /dev/cpu_dma_latency (a udev rule)",
+        ),
+        (
+            preempt_rt,
+            "PREEMPT_RT",
+            "the kernel itself can be interrupted, which bounds the longest delay",
+            "Take a kernel built with it, or expect rare delays of milliseconds",
+        ),
+        (
+            cores > 1,
+            "cores",
+            f"gateway and loop have a core each ({cores} here)",
+            "Take two, or expect a busy gateway to make the loop late",
+        ),
     ]
+    return [
+        Finding("ok", name, f"permitted; {gain}." if name not in ("cores", "PREEMPT_RT") else f"{gain}.")
+        if there
+        else Finding("note", name, f"not there; with it, {gain}. {remedy}.")
+        for there, name, gain, remedy in permissions
+    ]
+
+
+def check_compiler(compiler: str | None) -> Finding:
+    """Whether policies can be compiled (`runtime serve --engine kernel`)."""
+    if compiler is None:
+        return Finding("note", "kernel", "no C compiler; policies run in onnxruntime, which takes longer (see docs).")
+    return Finding(
+        "ok", "kernel", f"{compiler} compiles policies; serve compares each with onnxruntime at every start."
+    )
 
 
 def examine() -> list[Finding]:
@@ -110,11 +166,15 @@ def examine() -> list[Finding]:
     except (ShoalError, AttributeError) as error:
         # AttributeError: what is left of the folder after one of two wheels was uninstalled.
         findings.append(Finding("error", "onnxruntime", f"cannot be used: {error}"))
+    findings.append(check_compiler(find_compiler()))
     return findings + check_realtime(
         platform=sys.platform,
+        kernel=kernel_version(),
+        preempt_rt=Path("/sys/kernel/realtime").exists(),
         # Linux only; elsewhere the number is not looked at.
         rtprio_limit=resource.getrlimit(getattr(resource, "RLIMIT_RTPRIO", resource.RLIMIT_NOFILE))[0],
         memlock_limit=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
+        cpu_latency=os.access(CPU_LATENCY, os.W_OK),
         root=os.geteuid() == 0,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )

@@ -30,11 +30,6 @@ from runtime.safety.geometry import find_model
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
-_NONE = realtime.RealtimeOptions(
-    fifo_priority=None, lock_memory=False, freeze_gc=False, timer_slack=False, short_slice=False, stay_awake=False
-)
-_UNPRIVILEGED = realtime.RealtimeOptions(fifo_priority=None, lock_memory=False, stay_awake=False)
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -49,9 +44,9 @@ class Variant:
 
 
 # Names in the order of `MATRIX`, each with everything of the line before it.
-BARE = Variant("bare sleep", "sleep", _NONE, rehearse=False)
-ABSOLUTE = Variant("absolute deadlines", "absolute", _NONE)
-UNPRIVILEGED = Variant("+ unprivileged", "absolute", _UNPRIVILEGED)
+BARE = Variant("bare sleep", "sleep", realtime.NOTHING, rehearse=False)
+ABSOLUTE = Variant("absolute deadlines", "absolute", realtime.NOTHING)
+UNPRIVILEGED = Variant("+ unprivileged", "absolute", realtime.UNPRIVILEGED)
 FIFO = Variant("+ SCHED_FIFO", "absolute", realtime.RealtimeOptions())
 FIFO_SPIN = Variant("+ 100 us spin", "absolute", realtime.RealtimeOptions(), spin=True)
 SERVED = (BARE, UNPRIVILEGED, FIFO_SPIN)

@@ -30,7 +30,8 @@ _SHORT_SLICE_NS = 100_000
 _RESET_ON_FORK = 1
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274, "armv7l": 380}
 """System call numbers: glibc has no function for it, and Python none either."""
-_CPU_LATENCY = Path("/dev/cpu_dma_latency")
+CPU_LATENCY = Path("/dev/cpu_dma_latency")
+"""Whoever holds it open says how long processors may take to wake."""
 SPIN_S = 100e-6
 """Busy waiting before a deadline that SCHED_FIFO makes worth it; without it the waiting itself is preempted."""
 
@@ -50,6 +51,14 @@ class RealtimeOptions:
     """Where SCHED_FIFO is not wanted or not permitted."""
     stay_awake: bool = True
     """Keep processors out of deep sleep while the loop runs."""
+
+
+NOTHING = RealtimeOptions(
+    fifo_priority=None, lock_memory=False, freeze_gc=False, timer_slack=False, short_slice=False, stay_awake=False
+)
+"""For comparison."""
+UNPRIVILEGED = RealtimeOptions(fifo_priority=None, lock_memory=False, stay_awake=False)
+"""What every process may do."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,14 @@ def release() -> None:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
+def kernel_version() -> tuple[int, int]:
+    """Of Linux, major and minor; (0, 0) elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return 0, 0
+    major, minor = platform.release().split(".")[:2]
+    return int(major), int("".join(takewhile(str.isdigit, minor)) or 0)
+
+
 _held_files: list[int] = []
 
 
@@ -141,7 +158,7 @@ def _no_timer_slack() -> None:
 def _short_slice() -> None:
     """`sched_setattr` with the present policy, nice value and a slice; Linux before 6.12 takes it and does nothing."""
     number = _SCHED_SETATTR.get(platform.machine())
-    if number is None or not sys.platform.startswith("linux") or _kernel_version() < (6, 12):
+    if number is None or kernel_version() < (6, 12):
         raise OSError(0, f"{platform.system()} {platform.release()} on {platform.machine()} has none")
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     # Children (the gateway) must not inherit it.
@@ -149,14 +166,9 @@ def _short_slice() -> None:
     _libc("syscall", ctypes.c_long(number), 0, ctypes.c_char_p(attributes), 0)
 
 
-def _kernel_version() -> tuple[int, int]:
-    major, minor = platform.release().split(".")[:2]
-    return int(major), int("".join(takewhile(str.isdigit, minor)) or 0)
-
-
 def _stay_awake() -> None:
     """The kernel keeps to the latency, 0 µs, for as long as the file is open."""
-    descriptor = os.open(_CPU_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(CPU_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
     os.write(descriptor, struct.pack("=i", 0))
     _held_files.append(descriptor)
 

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.doctor import check_distributions, check_providers, check_realtime, check_telemetry, examine
+from runtime.doctor import (
+    check_compiler,
+    check_distributions,
+    check_providers,
+    check_realtime,
+    check_telemetry,
+    examine,
+)
+from runtime.wakeup import STEPS, wakeups
 
 
 @pytest.mark.parametrize(
@@ -38,14 +46,35 @@ def test_telemetry() -> None:
 
 
 def test_realtime_permissions() -> None:
-    def levels(**changed: object) -> list[str]:
-        values = {"platform": "linux", "rtprio_limit": 0, "memlock_limit": 8 << 20, "root": False, "cores": 4}
-        return [finding.level for finding in check_realtime(**(values | changed))]  # type: ignore[arg-type]
+    def levels(**changed: object) -> dict[str, str]:
+        values = {
+            "platform": "linux", "kernel": (6, 1), "preempt_rt": False, "rtprio_limit": 0, "memlock_limit": 8 << 20,
+            "cpu_latency": False, "root": False, "cores": 4,
+        }  # fmt: skip
+        findings = check_realtime(**(values | changed))  # type: ignore[arg-type]
+        return {finding.subject: finding.level for finding in findings}
 
-    assert levels() == ["note", "note", "ok"]
-    assert levels(rtprio_limit=99, memlock_limit=-1) == ["ok", "ok", "ok"]
-    assert levels(root=True, cores=1) == ["ok", "ok", "note"]
-    assert levels(platform="darwin") == ["note"]
+    nothing = levels()
+    assert nothing.pop("cores") == "ok"
+    assert set(nothing.values()) == {"note"}
+    assert levels(rtprio_limit=99)["SCHED_FIFO"] == levels(root=True)["SCHED_FIFO"] == "ok"
+    assert levels(memlock_limit=-1)["locked memory"] == levels(root=True)["locked memory"] == "ok"
+    assert levels(kernel=(6, 12))["short slice"] == "ok"
+    assert levels(cpu_latency=True)["no deep sleep"] == "ok"
+    assert levels(preempt_rt=True)["PREEMPT_RT"] == "ok"
+    assert levels(cores=1)["cores"] == "note"
+    assert levels(platform="darwin") == {"real time": "note"}
+
+
+def test_compiler() -> None:
+    assert check_compiler("/usr/bin/cc").level == "ok"
+    assert check_compiler(None).level == "note"
+
+
+def test_waking_is_measured() -> None:
+    late = wakeups(STEPS["nothing"], 5)
+    assert late["count"] == 5
+    assert 0 <= late["p50_us"] <= late["max_us"]
 
 
 def test_this_machine_has_no_errors() -> None:
