@@ -53,6 +53,7 @@ def record_dtype(joints: int) -> np.dtype[np.void]:
             ("position_tolerance_m", np.float64),
             ("angle_tolerance_deg", np.float64),
             ("valid_for_s", np.float64),
+            ("speed", np.float64),
             ("tick", np.uint64),
             ("measured_s", np.float64),
             ("readings", np.float64, 2 * joints + 7),
@@ -175,6 +176,6 @@ class Telemetry:
         if goal is not None:
             record["goal_id"] = goal.id.encode()
             record["goal_position"], record["goal_orientation_wxyz"] = goal.position, goal.orientation_wxyz
-            for field in ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s"):
+            for field in ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s", "speed"):
                 record[field] = getattr(goal, field)
         self._ring.push()

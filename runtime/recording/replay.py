@@ -114,6 +114,7 @@ def _apply(core: Core, message: dict[str, Any]) -> None:
                 position_tolerance_m=message["position_tolerance_m"],
                 angle_tolerance_deg=message["angle_tolerance_deg"],
                 valid_for_s=number(message["valid_for_s"]),
+                speed=message.get("speed", 1.0),
             )
             core.set_goal(goal, number=count, now_s=now_s)
         case "cancel":

@@ -50,7 +50,7 @@ CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
         _object(
             timestamp=_TIME, kind={"type": "string"}, now_s=_NUMBER, goal_number={"type": "integer"},
             goal_id={"type": "string"}, position=_NUMBERS, orientation_wxyz=_NUMBERS, position_tolerance_m=_NUMBER,
-            angle_tolerance_deg=_NUMBER, valid_for_s=_NUMBER, reason={"type": "string"},
+            angle_tolerance_deg=_NUMBER, valid_for_s=_NUMBER, speed=_NUMBER, reason={"type": "string"},
         ),
     ),
     "/tool_pose": ("foxglove.PoseInFrame", _POSE),

@@ -126,7 +126,7 @@ class Recorder:
         if kind is Kind.GOAL:
             position, wxyz = record["goal_position"].tolist(), record["goal_orientation_wxyz"].tolist()
             message |= {"goal_id": bytes(record["goal_id"]).decode(), "position": position, "orientation_wxyz": wxyz}
-            names = ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s")
+            names = ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s", "speed")
             message |= {name: float(record[name]) for name in names}
             self._add("/goal_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, position, wxyz))
         elif kind is Kind.IMPOSE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +19,11 @@ from runtime.goals import GoalPose, validate_goal
 from runtime.loop import Loop
 from runtime.policy import Policy
 from runtime.progress import GoalState, Why
+from runtime.recording.replay import replay
+from runtime.recording.writer import Recorder
 from runtime.shared_memory import HISTORY, MAX_GOALS
 from runtime.status import State
+from runtime.telemetry import Ring, Telemetry
 from runtime.wishes import WantedGoal
 
 NEAR, OTHER, FAR = (0.45, 0.1, 0.45), (0.4, 0.0, 0.45), (0.7, 0.5, 0.7)
@@ -270,6 +274,32 @@ def test_speed_shortens_every_step_and_keeps_its_direction(policy: Policy, speed
         assert (np.abs(bench.core.safety.target - before) <= largest * (1 + 1e-9)).all()
     assert bench.core.safety.clamped == 0
     assert np.abs(bench.core.safety.target - before).max() > 0.5 * largest.min()
+
+
+def test_replay_follows_speeds_gates_interruptions_and_stops_bit_for_bit(policy: Policy, tmp_path: Path) -> None:
+    ring = Ring.create(len(policy.contract.joint_names))
+    bench = Bench(policy, gate=0.4)
+    bench.loop = Loop(bench.driver, bench.core, bench, telemetry=Telemetry(ring, bench.core))
+    bench.add(FAR, speed=0.3)
+    bench.tick(10)
+    bench.add(NEAR, queue=True, priority=1, speed=0.7)
+    bench.tick(60)
+    bench.core.reachability_gate = 0.9
+    assert bench.add(OTHER, priority=2).state is GoalState.ACCEPTED
+    bench.tick(10)
+    bench.core.estop()
+    bench.tick(5)
+    bench.core.release()
+    bench.core.reachability_gate = None
+    bench.add(OTHER, speed=0.2)
+    bench.tick(20)
+    path = tmp_path / "log.mcap"
+    recorder = Recorder(path, policy.contract, {"safety": bench.core.safety.config.model_dump_json()})
+    recorder.write(ring.drain())
+    recorder.close()
+    ring.close()
+    result = replay(path, policy.path)
+    assert (result.ticks, result.different) == (105, 0)
 
 
 OPERATIONS = st.lists(
