@@ -18,6 +18,7 @@ from typing import Any
 from runtime.address import Address
 from runtime.connections import Listener
 from runtime.display import run_display
+from runtime.page.keeper import keep_page
 from runtime.requests import Gateway
 from runtime.shared_memory import SharedSlots
 from runtime.supervisor import HEARTBEAT_S, GatewayConfig
@@ -38,6 +39,8 @@ async def run(config: GatewayConfig) -> None:
     loop.add_signal_handler(signal.SIGTERM, finished.set)
     work = (_beat(slots), run_display(gateway.status, config.display), watch.run())
     tasks = [asyncio.create_task(part) for part in work]
+    if config.page is not None:
+        tasks.append(asyncio.create_task(keep_page(config.page)))
     await finished.wait()
     for task in tasks:
         task.cancel()

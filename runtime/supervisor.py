@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from runtime.address import Address
+from runtime.page.config import PageConfig
 from runtime.shared_memory import SharedSlots
 from runtime.telemetry import Ring
 from sim2real.contract import Contract
@@ -51,6 +52,8 @@ class GatewayConfig(BaseModel):
     """Port of the Prometheus endpoint."""
     token: str = ""
     """Asked for on TCP; empty for none."""
+    page: PageConfig | None = None
+    """The page to keep alive."""
     mjcf: Path | None = None
     """For goals in joint positions; the MJCF that ships with Shoal if not given."""
     cores: tuple[int, ...] = ()
@@ -65,6 +68,7 @@ class Watching:
     record: Path | None = None
     facts: dict[str, str] = field(default_factory=dict)
     metrics: int | None = None
+    page: PageConfig | None = None
 
 
 class GatewaySupervisor:
@@ -94,6 +98,7 @@ class GatewaySupervisor:
             record=watching.record,
             facts=watching.facts,
             metrics=watching.metrics,
+            page=watching.page,
             token=token,
             mjcf=mjcf,
             cores=cores,

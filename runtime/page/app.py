@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
-from runtime.page.config import PageConfig, require_viser
+from runtime.page.config import PageConfig, require_servable, require_viser
 from runtime.page.control import Control, same_origin
 from runtime.page.link import Link
 from runtime.page.panel import Panel
@@ -31,8 +30,8 @@ class Page:
     """Serves until `close`. Raises `ShoalError` when the port is taken, no server answers or the model is another."""
 
     def __init__(self, config: PageConfig) -> None:
+        require_servable(config)
         viser, _ = require_viser()
-        _require_free(config)
         self.config = config
         self.link = Link(config.address)
         self.contract = self.link.description.contract
@@ -147,16 +146,3 @@ def _request_headers(server: Any, client_id: int) -> Mapping[str, str]:
     """Of the websocket's opening. viser keeps the connection, but has no public way to it; fails closed."""
     connection = server._websock_server._live_connections.get(client_id)
     return {"Origin": "unknown"} if connection is None else connection.request.headers
-
-
-def _require_free(config: PageConfig) -> None:
-    # viser would quietly take the next free port.
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as error:
-            raise ShoalError(
-                f"--page: cannot listen on {config.host}:{config.port} ({error.strerror}); choose another port."
-            ) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sim2real.errors import ShoalError
 
 DEFAULT_PORT = 8080
+_MISSING = "--page needs viser and mjviser: pip install 'shoal[page]'"
 
 
 class PageConfig(BaseModel):
@@ -48,10 +51,26 @@ def is_loopback(host: str) -> bool:
 
 
 def require_viser() -> tuple[Any, Any]:
-    """The modules viser and mjviser, or one sentence."""
+    """The modules viser and mjviser; raises `ShoalError` without them. Takes seconds."""
     try:
         import mjviser
         import viser
     except ImportError as error:
-        raise ShoalError(f"--page needs viser and mjviser: pip install 'shoal[page]' ({error}).") from error
+        raise ShoalError(f"{_MISSING} ({error}).") from error
     return viser, mjviser
+
+
+def require_servable(config: PageConfig) -> None:
+    """Raise `ShoalError` unless a page could be served: quick, and nothing is loaded."""
+    if find_spec("viser") is None or find_spec("mjviser") is None:
+        raise ShoalError(f"{_MISSING}.")
+    # viser itself would quietly take the next free port.
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            raise ShoalError(
+                f"--page: cannot listen on {config.host}:{config.port} ({error.strerror}); choose another port."
+            ) from error

@@ -139,7 +139,7 @@ class Panel:
         if self._gizmo is not None:
             position, orientation = self._gizmo.pose
             self._position.value = np.round(position, 3)
-            self._rpy.value = np.round(rpy_deg(orientation), 1)
+            self._rpy.value = np.round(rpy_deg(orientation), 1) + 0.0  # no -0
 
     def _typed(self, event: Any) -> None:
         # Without a browser behind it, the change came from `_show_pose`.

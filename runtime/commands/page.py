@@ -1,0 +1,35 @@
+"""`runtime page`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Page:
+    """Show a running server's robot in a browser, with a goal to drag; runtime serve --page does so beside a server."""
+
+    address: str | None = None
+    """Socket path, unix:///path or tcp://127.0.0.1:PORT."""
+    port: int = 8080
+    """To serve the page on."""
+    host: str = "127.0.0.1"
+    """Interface to serve it on; beyond loopback, taking control needs a code that is printed here."""
+    mjcf: Path | None = None
+    """The robot's MJCF, where it does not ship with Shoal."""
+
+    def run(self) -> int:
+        """Until Ctrl-C or SIGTERM."""
+        from runtime.address import default_address
+        from runtime.page.app import serve_page
+        from runtime.page.config import PageConfig
+
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        address = self.address or str(default_address())
+        serve_page(PageConfig(address=address, host=self.host, port=self.port, mjcf=self.mjcf), ended.is_set)
+        return 0
