@@ -84,6 +84,8 @@ class TaskConfig(Frozen):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     robot: RobotConfig
     readings: list[ReadingName]
+    estimators: dict[str, str] = Field(default_factory=dict)
+    """Readings that no sensor measures, and what estimates them on the robot, in words."""
     action: ActionConfig = ActionConfig()
     goal: GoalConfig
     timing: Timing
@@ -102,6 +104,9 @@ class TaskConfig(Frozen):
         missing = [name for name in get_args(ReadingName) if name not in self.readings]
         if missing:
             raise ValueError(f"readings: the observation also needs {', '.join(missing)}")
+        for name in self.estimators:
+            if name not in self.readings or name == "joint_position_target":
+                raise ValueError(f"estimators: {name!r} is not a reading that could be estimated")
         return self
 
 
@@ -159,14 +164,41 @@ def load_task(name_or_path: str | Path) -> Task:
 
 
 def _validate(data: Any, path: Path) -> TaskConfig:
-    readings = data.get("readings") if isinstance(data, dict) else None
-    for reading in readings if isinstance(readings, list) else []:
-        if isinstance(reading, str) and reading in _UNMEASURABLE:
-            raise ShoalError(f"readings: {reading!r} cannot be measured on a robot: {_UNMEASURABLE[reading]}.")
+    if isinstance(data, dict):
+        _require_measurable(data.get("readings"), data.get("estimators"))
     try:
         return TaskConfig.model_validate(data)
     except ValidationError as error:
         raise ShoalError(f"task {path.name}: {first_problem(error)}.") from error
+
+
+def _require_measurable(readings: Any, estimators: Any) -> None:
+    """Refuse readings that no sensor measures and that no estimator is declared for."""
+    estimated = estimators if isinstance(estimators, dict) else {}
+    for reading in readings if isinstance(readings, list) else []:
+        if isinstance(reading, str) and reading in _UNMEASURABLE and reading not in estimated:
+            raise ShoalError(
+                f"readings: {reading!r} cannot be measured on a robot: {_UNMEASURABLE[reading]}. If your robot has an "
+                f"estimator for it, say which under `estimators: {{{reading}: ...}}`."
+            )
+
+
+def _require_tool_from_joints(config: TaskConfig, model: mujoco.MjModel, site: int) -> None:
+    """Refuse a tool pose that does not follow from the task's joints, unless something else measures it."""
+    body, tool = int(model.site_bodyid[site]), ("end_effector_position", "end_effector_orientation")
+    if all(name in config.estimators for name in tool):
+        return
+    while body:
+        first = int(model.body_jntadr[body])
+        for joint in range(first, first + int(model.body_jntnum[body])):
+            name = model.joint(joint).name
+            if name not in config.robot.joints:
+                raise ShoalError(
+                    f"robot.joints: joint {name!r} lies between the base and the tool but is no joint of the task, so "
+                    "no encoder tells where the tool is; add the joint, weld it, or say under `estimators` what "
+                    f"measures {tool[0]} and {tool[1]}."
+                )
+        body = int(model.body_parentid[body])
 
 
 def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
@@ -190,6 +222,7 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
             f"robot.end_effector_site: the MJCF has no site {config.robot.end_effector_site!r}; "
             f"it has {[model.site(i).name for i in range(model.nsite)]}."
         ) from error
+    _require_tool_from_joints(config, model, model.site(config.robot.end_effector_site).id)
     timing = config.timing
     return Contract(
         task=config.name,
@@ -199,7 +232,7 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
             joints=joints,
             end_effector_frame=config.robot.end_effector_site,
         ),
-        readings=tuple(_reading(name, len(joints), config.robot.end_effector_site) for name in config.readings),
+        readings=tuple(_reading(name, len(joints), config) for name in config.readings),
         action=Action(
             scale_rad=tuple(
                 config.action.velocity_fraction * joint.velocity_max_rad_s * timing.control_dt_s for joint in joints
@@ -276,15 +309,13 @@ def _home_orientation(robot: RobotConfig, model: mujoco.MjModel, home: np.ndarra
     return w, x, y, z
 
 
-def _reading(name: ReadingName, joints: int, site: str) -> Reading:
-    match name:
-        case "joint_position":
-            return Reading(name=name, size=joints, unit="rad", frame="joint", source="encoder")
-        case "joint_velocity":
-            return Reading(name=name, size=joints, unit="rad/s", frame="joint", source="encoder")
-        case "joint_position_target":
-            return Reading(name=name, size=joints, unit="rad", frame="joint", source="last_command")
-        case "end_effector_position":
-            return Reading(name=name, size=3, unit="m", frame=f"world->{site}", source="forward_kinematics")
-        case "end_effector_orientation":
-            return Reading(name=name, size=4, unit="wxyz", frame=f"world->{site}", source="forward_kinematics")
+def _reading(name: ReadingName, joints: int, config: TaskConfig) -> Reading:
+    tool = f"world->{config.robot.end_effector_site}"
+    reading = {
+        "joint_position": Reading(name=name, size=joints, unit="rad", frame="joint", source="encoder"),
+        "joint_velocity": Reading(name=name, size=joints, unit="rad/s", frame="joint", source="encoder"),
+        "joint_position_target": Reading(name=name, size=joints, unit="rad", frame="joint", source="last_command"),
+        "end_effector_position": Reading(name=name, size=3, unit="m", frame=tool, source="forward_kinematics"),
+        "end_effector_orientation": Reading(name=name, size=4, unit="wxyz", frame=tool, source="forward_kinematics"),
+    }[name]
+    return reading.model_copy(update={"source": "estimator"}) if name in config.estimators else reading

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import mujoco
@@ -43,8 +44,13 @@ def test_the_tool_is_where_mujoco_says(tmp_path: Path) -> None:
 
 
 def test_a_joint_without_a_reading_is_named(tmp_path: Path) -> None:
-    one = {"robot__joints": ["elbow"], "robot__velocity_max_rad_s": [4.0], "reset__half_range_rad": [1.0]}
-    task = load_task(write_task(tmp_path, **one))
+    one: dict[str, Any] = {
+        "robot__joints": ["elbow"],
+        "robot__velocity_max_rad_s": [4.0],
+        "reset__half_range_rad": [1.0],
+    }
+    tool = dict.fromkeys(("end_effector_position", "end_effector_orientation"), "motion capture")
+    task = load_task(write_task(tmp_path, **one, estimators=tool))
     with pytest.raises(ShoalError, match="joint 'shoulder' lies between the base and the tool"):
         ToolChain.of(task.model, task.contract)
 

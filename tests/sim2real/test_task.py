@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sim2real.errors import ShoalError
 from sim2real.task import load_task, task_names
-from tests.sim2real.planar_arm import MJCF, write_task
+from tests.sim2real.planar_arm import MJCF, TASK, task_data, write_task
 
 
 def sentence(path: str | Path) -> str:
@@ -78,6 +79,51 @@ def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) ->
 )
 def test_mistakes_in_the_yaml(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     assert message in sentence(write_task(tmp_path, **changes))
+
+
+def test_an_unmeasurable_reading_needs_an_estimator(tmp_path: Path) -> None:
+    """With one it is no longer refused for that, though no observation is made of this one yet."""
+    refused = sentence(write_task(tmp_path, readings=["base_linear_velocity"]))
+    assert "say which under `estimators: {base_linear_velocity: ...}`" in refused
+    data = task_data(readings=[*TASK["readings"], "base_linear_velocity"])
+    data["estimators"] = {"base_linear_velocity": "leg odometry"}
+    path = write_task(tmp_path)
+    path.write_text(yaml.safe_dump(data))
+    assert "readings.5: input should be 'joint_position'" in sentence(path)
+
+
+def test_a_tool_beyond_a_joint_without_encoder_needs_an_estimator(tmp_path: Path) -> None:
+    one: dict[str, Any] = {
+        "robot__joints": ["elbow"],
+        "robot__velocity_max_rad_s": [4.0],
+        "reset__half_range_rad": [1.0],
+    }
+    refused = sentence(write_task(tmp_path, **one))
+    assert "joint 'shoulder' lies between the base and the tool but is no joint of the task" in refused
+    tool = ["end_effector_position", "end_effector_orientation"]
+    half = write_task(tmp_path, **one, estimators={tool[0]: "motion capture"})
+    assert "say under `estimators` what measures" in sentence(half)
+    whole = write_task(tmp_path, **one, estimators=dict.fromkeys(tool, "motion capture"))
+    sources = {reading.name: reading.source for reading in load_task(whole).contract.readings}
+    assert {sources[name] for name in tool} == {"estimator"}
+    assert sources["joint_position"] == "encoder"
+
+
+@pytest.mark.parametrize("name", ["joint_position_target", "base_linear_velocity"])
+def test_what_cannot_be_estimated(tmp_path: Path, name: str) -> None:
+    message = sentence(write_task(tmp_path, estimators={name: "a guess"}))
+    assert f"estimators: {name!r} is not a reading that could be estimated" in message
+
+
+def test_randomisation_is_a_preset_or_terms_and_no_part_of_the_contract(tmp_path: Path) -> None:
+    plain = load_task(write_task(tmp_path)).contract
+    mild = load_task(write_task(tmp_path, randomisation="mild"))
+    assert mild.config.randomisation.active
+    assert mild.contract == plain
+    heavy = load_task(write_task(tmp_path, randomisation={"preset": "off", "payload_mass_kg": {"uniform": [0, 2]}}))
+    assert heavy.config.randomisation.active == ("payload_mass_kg",)
+    message = sentence(write_task(tmp_path, randomisation={"payload_mass_kg": {"uniform": [-1, 2]}}))
+    assert "randomisation: payload_mass_kg reaches from -1 to 2" in message
 
 
 ELBOW_SERVO = '<position name="elbow" joint="elbow" kp="50" kv="4" forcerange="-10 10"/>'
