@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sim2real.backends.base import Environment
-from sim2real.interface import observation_size
 from student.config import DistillConfig
 from student.dataset import Labels
+from student.history import truth
 from student.policy import student_inputs
 from teacher.train import Teacher
 
@@ -84,8 +84,8 @@ class Collector:
         return student_inputs(teacher.contract, self.config.student, *flat), labels, jnp.mean(error, axis=0)
 
     def _present(self, observation: jax.Array) -> jax.Array:
-        """Without the student's history behind it."""
-        return observation[..., : observation_size(self.teacher.contract)]
+        """What the teacher judges: the truth if it is told it, or else what the student sees."""
+        return jnp.asarray(truth(self.teacher.contract, self.config.student.history_steps, observation))
 
     def state_dict(self) -> dict[str, Any]:
         """The environments, and the last round's goals and errors."""

@@ -42,6 +42,11 @@ class DistillConfig(Config):
     """With `states: student`, rounds over which the teacher's share of the actions falls from 1 to 0."""
     hard_goal_share: Share = 0.0
     """Share of the goals drawn again from the last round's, in proportion to the student's mean action error there."""
+    randomisation: str | None = None
+    """How simulated robots, readings and commands differ from the model, pushes included: a preset (off, mild, hard) or
+    a YAML file; by default what the task declares."""
+    true_labels: bool = False
+    """The teacher labels the true state instead of what delayed and noisy readings say of it."""
     continue_share: Share = 0.4
     """Share of the episodes that begin where the last one ended, as on a robot that is sent goal after goal."""
     wide_start_share: Share = 0.3

@@ -18,6 +18,7 @@ from sim2real.errors import ShoalError
 from sim2real.evaluation import Score
 from sim2real.goal_pool import EVALUATION_SEED_OFFSET
 from sim2real.interface import goal_size
+from sim2real.randomisation.config import load_randomisation
 from student import dataset
 from student.collect import Collector
 from student.config import DistillConfig
@@ -63,9 +64,10 @@ class Distiller:
         self.optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, self._updates, 0.01))
         shares = {"continue_share": config.continue_share, "wide_start_share": config.wide_start_share}
         self.collector = Collector(
-            teacher, self.apply, self._environment(config.num_envs, config.seed, **shares), config
-        )
-        self.eval_env = self._environment(config.eval_envs, config.seed + EVALUATION_SEED_OFFSET)
+            teacher, self.apply,
+            self._environment(config.num_envs, config.seed, true_too=config.true_labels, **shares), config,
+        )  # fmt: skip
+        self.eval_env = self._environment(config.eval_envs, config.seed + EVALUATION_SEED_OFFSET, keep_robots=True)
         self.round = 0
         self.state = self._init(jax.random.key(config.seed))
         self.data = self._empty_dataset()
@@ -73,10 +75,13 @@ class Distiller:
         if resume and self.checkpoints.latest is not None:
             self._restore()
 
-    def _environment(self, num_envs: int, seed: int, **shares: Any) -> Any:
-        backend = resolve(self.teacher.config.backend)
-        env = make_environment(self.teacher.task, backend, num_envs=num_envs, seed=seed, **shares)
-        return remembering(env, self.config.student.history_steps)
+    def _environment(self, num_envs: int, seed: int, *, true_too: bool = False, **settings: Any) -> Any:
+        given, backend = self.config.randomisation, resolve(self.teacher.config.backend)
+        randomisation = None if given is None else load_randomisation(given)
+        env = make_environment(
+            self.teacher.task, backend, num_envs=num_envs, seed=seed, randomisation=randomisation, **settings
+        )
+        return remembering(env, self.config.student.history_steps, true_too=true_too)
 
     def train(self, *, until: int | None = None) -> None:
         """All rounds that are left, or up to round `until`."""

@@ -6,7 +6,8 @@
 
 Whoever runs the policy keeps the history and begins with zeros, at a start and after every interruption: a row of
 zeros means "not seen yet" and reads as the present observation. In rollouts an `observation` carries the history behind
-it, `[..., D + K (D + 1)]`, so that a policy stays a function of its arguments (`RememberingEnvironment`).
+it, so that a policy stays a function of its arguments, and behind that the truth, where a teacher labels it
+(`RememberingEnvironment`): seen `[D]`, history `[K (D + 1)]`, truth `[D]` or nothing.
 
 Stacked observations are how Mnih et al. 2015 (DQN) meet what a single one does not show: a velocity without a sensor,
 commands that a delay still holds back.
@@ -24,7 +25,7 @@ import numpy as np
 
 from sim2real.backends.base import ApplyPolicy, Environment, Rollout
 from sim2real.contract import Contract
-from sim2real.interface import observation_size
+from sim2real.interface import observation_size, observe
 
 _GAIN = 5.0
 """Between neighbouring steps little changes; enlarged as `sim2real.interface.policy_inputs` enlarges the goal error."""
@@ -58,27 +59,34 @@ def differences(contract: Contract, steps: int, observation: jax.Array, history:
     return _GAIN * (history @ picked - (history @ seen) * (observation @ np.tile(present, steps)))
 
 
-def split(contract: Contract, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Observation `[B, D]` and the history behind it, `[B, K (D + 1)]`."""
-    size = observation_size(contract)
-    return observation[..., :size], observation[..., size:]
+def seen(contract: Contract, observation: Any) -> Any:
+    """What the readings alone say, `[..., D]`."""
+    return observation[..., : observation_size(contract)]
+
+
+def truth(contract: Contract, steps: int, observation: Any) -> Any:
+    """The true observation where there is one behind the history, or else what was seen, `[..., D]`."""
+    behind = observation[..., observation_size(contract) + history_size(contract, steps) :]
+    return behind if behind.shape[-1] else seen(contract, observation)
 
 
 def without_history(contract: Contract, apply: ApplyPolicy) -> ApplyPolicy:
     """A policy without a memory, the teacher say, in an environment that carries histories."""
-    return lambda params, observation, goal, key: apply(params, split(contract, observation)[0], goal, key)
+    return lambda params, observation, goal, key: apply(params, seen(contract, observation), goal, key)
 
 
-def remembering(env: Environment, steps: int) -> Environment:
-    """`env` with histories of K steps behind its observations; `env` itself for K = 0."""
-    return RememberingEnvironment(env, steps) if steps else env
+def remembering(env: Environment, steps: int, *, true_too: bool = False) -> Environment:
+    """`env` with histories of K steps behind its observations, and the truth with `true_too`; `env` itself where there
+    is nothing to add.
+    """
+    return RememberingEnvironment(env, steps, true_too=true_too) if steps or true_too else env
 
 
 class RememberingEnvironment:
-    """An environment whose observations carry the history, forgotten wherever an episode ends."""
+    """An environment whose observations carry the history, forgotten wherever an episode ends, and the truth."""
 
-    def __init__(self, env: Environment, steps: int) -> None:
-        self.env, self.steps = env, steps
+    def __init__(self, env: Environment, steps: int, *, true_too: bool = False) -> None:
+        self.env, self.steps, self._true_too = env, steps, true_too
         self.contract, self.num_envs = env.contract, env.num_envs
         self._wrapped: dict[int, tuple[ApplyPolicy, ApplyPolicy]] = {}
         self._forget()
@@ -92,17 +100,29 @@ class RememberingEnvironment:
         self._forget()
 
     def rollout(self, apply: ApplyPolicy, params: Any, key: Any, steps: int) -> Rollout:
-        """As the environment's own, step by step; observations are `[T, N, D + K (D + 1)]`."""
+        """As the environment's own, step by step, with all that observations carry."""
         parts: list[Rollout] = []
         wrapped = self._with_history(apply)
         for step in range(steps):
-            part = self.env.rollout(wrapped, (params, self._history), jax.random.fold_in(key, step), 1)
+            behind = self._behind()
+            part = self.env.rollout(wrapped, (params, behind), jax.random.fold_in(key, step), 1)
             part = Rollout(*(np.asarray(column) for column in part))
-            seen, before = part.observation[0], self._history
-            parts.append(part._replace(observation=np.concatenate([seen, before], axis=-1)[None]))
-            after = np.asarray(remember(self.contract, self.steps, seen, before))
-            self._history = np.where(part.last[0][:, None], np.float32(0), after)
+            parts.append(part._replace(observation=np.concatenate([part.observation[0], behind], axis=-1)[None]))
+            if self.steps:
+                after = np.asarray(remember(self.contract, self.steps, part.observation[0], self._history))
+                self._history = np.where(part.last[0][:, None], np.float32(0), after)
         return Rollout(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _behind(self) -> np.ndarray:
+        """What stands behind the present observations: the history, and the truth if it is wanted."""
+        if not self._true_too:
+            return self._history
+        readings = self.env.true_readings()
+        return np.concatenate([self._history, observe(np, self.contract, readings).astype(np.float32)], axis=-1)
+
+    def true_readings(self) -> dict[str, np.ndarray]:
+        """The present readings of every arm without noise, bias and delay, by name."""
+        return self.env.true_readings()
 
     def _with_history(self, apply: ApplyPolicy) -> ApplyPolicy:
         """One wrapper for each policy, because environments compile once for each callable."""

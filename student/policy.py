@@ -12,7 +12,7 @@ from sim2real.contract import Contract
 from sim2real.interface import command, goal_vector, observation_size, observe, policy_inputs
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT
 from student.config import StudentNetworkConfig
-from student.history import differences, history_size, remember, split
+from student.history import differences, history_size, remember, seen
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from teacher.networks import apply as network
 
@@ -33,15 +33,16 @@ def student_inputs(
     """What the student's network reads, `[..., I]`, of observations with the history behind them and goal vectors:
     the teacher's inputs, and how the last observations differ from the present one.
     """
-    present, history = split(contract, observation)
+    present, steps = seen(contract, observation), config.history_steps
     if not config.joint_velocity:
         present = present * _without_velocity(contract)
     inputs = policy_inputs(jnp, contract, present, goal)
-    if not config.history_steps:
+    if not steps:
         return jnp.asarray(inputs)
-    past = differences(contract, config.history_steps, present, history)
+    size = observation_size(contract)
+    past = differences(contract, steps, present, observation[..., size : size + history_size(contract, steps)])
     if not config.joint_velocity:
-        past = past * np.tile(_without_velocity(contract), config.history_steps)
+        past = past * np.tile(_without_velocity(contract), steps)
     return jnp.concatenate([inputs, past], axis=-1)
 
 
@@ -73,11 +74,11 @@ def physical_policy(
     with a memory the history for the next step, `[B, K (D + 1)]`.
     """
     config, observation = policy.config, observe(jnp, contract, inputs)
-    seen = observation
+    remembered = observation
     if config.history_steps:
-        seen = jnp.concatenate([observation, inputs[HISTORY_INPUT]], axis=-1)
+        remembered = jnp.concatenate([observation, inputs[HISTORY_INPUT]], axis=-1)
     goal = goal_vector(jnp, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
-    network_inputs = student_inputs(contract, config, seen, goal)
+    network_inputs = student_inputs(contract, config, remembered, goal)
     action, features = network(policy, params.policy, network_inputs, method=StudentPolicy.action)
     logit = network(ReachabilityHead(), params.reachability, network_inputs, features)
     calibration = contract.reachability

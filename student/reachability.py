@@ -21,8 +21,8 @@ import optax
 from sim2real.backends.base import Environment
 from sim2real.contract import Calibration, Contract
 from sim2real.evaluation import episode_errors
-from sim2real.interface import observation_size
 from student.config import DistillConfig
+from student.history import seen
 from student.losses import binary_cross_entropy
 from student.network import ReachabilityHead, StudentPolicy
 from student.policy import greedy, student_inputs
@@ -99,8 +99,8 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
     flat = inputs.reshape(-1, inputs.shape[-1])
     features = apply(policy, params, flat, method=StudentPolicy.action)[1]
     label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
-    present = rollout.observation[..., : observation_size(contract)]
-    states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (present, rollout.goal, rollout.action)]
+    parts = seen(contract, rollout.observation), rollout.goal, rollout.action
+    states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in parts]
     return _Group(np.asarray(flat), np.asarray(features), label, np.asarray(jax.jit(energy)(*states)))
 
 

@@ -16,7 +16,7 @@ from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
 from sim2real.evaluation import EpisodeErrors, episode_errors
 from sim2real.interface import policy_inputs
-from student.history import remembering, split
+from student.history import remembering, seen
 from student.network import StudentPolicy, layers
 from student.policy import greedy, student_inputs
 from teacher.networks import streams
@@ -55,14 +55,14 @@ def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: i
 
     by_teacher, goals = episode(teacher_greedy(teacher.networks), teacher.actor)
     by_student, _ = episode(greedy(contract, policy), params, policy.config.history_steps)
-    seen, goal = (jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (by_student.observation, by_student.goal))
-    present = split(contract, seen)[0]
+    observed, goal = (jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (by_student.observation, by_student.goal))
+    present = seen(contract, observed)
     wanted = np.tanh(jax.jit(teacher.networks.act)(teacher.actor, present, goal)[0]).reshape(by_student.action.shape)
-    chosen = np.random.default_rng(0).choice(len(seen), min(_STATES, len(seen)), replace=False)
+    chosen = np.random.default_rng(0).choice(len(observed), min(_STATES, len(observed)), replace=False)
     deep = streams(
         teacher.networks.actor, teacher.actor, policy_inputs(jnp, contract, present[chosen], goal[chosen])
     )  # fmt: skip
-    shallow = layers(policy, params, student_inputs(contract, policy.config, seen[chosen], goal[chosen]))
+    shallow = layers(policy, params, student_inputs(contract, policy.config, observed[chosen], goal[chosen]))
     blocks = sorted({round(float(b)) for b in np.linspace(0, len(deep) - 1, _SHOWN_BLOCKS)})
     similarity = [[linear_cka(layer, deep[block]) for block in blocks] for layer in shallow]
     return Measured(

@@ -5,11 +5,13 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from sim2real.backends.native import NativeEnvironment
 from sim2real.errors import ContractMismatch, ShoalError
@@ -106,9 +108,24 @@ def test_teacher_digest_follows_its_weights(teacher: Teacher) -> None:
     assert teacher.digest != other.digest
 
 
-def test_interrupted_distillation_goes_on_to_the_same_numbers(teacher: Teacher, tmp_path: Path) -> None:
-    config = tiny_distill_config(rounds=4, checkpoint_every_rounds=2, hard_goal_share=0.5, relational_weight=0.1)
-    config = config.model_copy(update={"updates_per_round": 20})
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "randomisation": "hard",
+            "true_labels": True,
+            "student": {"hidden_layers": 1, "hidden_width": 16, "history_steps": 2},
+        },
+    ],
+    ids=["plain", "pushed, late, remembering"],
+)
+def test_interrupted_distillation_goes_on_to_the_same_numbers(
+    teacher: Teacher, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    config = tiny_distill_config(
+        rounds=4, checkpoint_every_rounds=2, hard_goal_share=0.5, relational_weight=0.1, updates_per_round=20, **changes
+    )
     whole = Distiller(teacher, config, RunFolder(tmp_path / "whole"))
     whole.train()
     # Killed during round 4: the checkpoint of round 2 is the newest, the log has a row more.
@@ -120,6 +137,25 @@ def test_interrupted_distillation_goes_on_to_the_same_numbers(teacher: Teacher, 
     assert [row | {"round_s": 0} for row in cut] == [row | {"round_s": 0} for row in uncut]
     for left, right in zip(jax.tree.leaves(whole.state), jax.tree.leaves(again.state), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+def test_randomisation_reaches_the_robots_that_the_student_learns_on(teacher: Teacher, tmp_path: Path) -> None:
+    distiller = Distiller(teacher, tiny_distill_config(randomisation="hard"), RunFolder(tmp_path / "hard"))
+    for env in (distiller.collector.env, distiller.eval_env):
+        assert isinstance(env, NativeEnvironment)
+        assert env.robots is not None
+        assert {"push_force_n", "payload_mass_kg", "observation_delay_s"} <= set(env.robots.draws.active)
+    plain = Distiller(teacher, tiny_distill_config(), RunFolder(tmp_path / "plain"))
+    assert isinstance(plain.collector.env, NativeEnvironment)
+    assert plain.collector.env.robots is None
+    with pytest.raises(ShoalError, match="randomisation: 'wild' is neither a preset"):
+        Distiller(teacher, tiny_distill_config(randomisation="wild"), RunFolder(tmp_path / "wild"))
+
+
+def test_run_without_data_is_refused() -> None:
+    for name in ("rounds", "num_envs", "dataset_size"):
+        with pytest.raises(ValidationError, match=name):
+            tiny_distill_config(**{name: 0})
 
 
 def test_teacher_that_changed_since_is_refused(teacher: Teacher, tmp_path: Path) -> None:
@@ -188,6 +224,18 @@ def test_command_refuses_a_folder_without_a_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "no run here" in refusal(["--teacher", str(tmp_path)], monkeypatch, capsys)
+
+
+def test_command_refuses_a_teacher_of_another_contract(
+    teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(teacher_run, tmp_path / "teacher")
+    data = json.loads((run / "contract.json").read_text())
+    data["robot"]["joints"][0]["stiffness_nm_rad"] = 123.5
+    (run / "contract.json").write_text(json.dumps(data))
+    error = refusal(["--teacher", str(run), "--run", str(tmp_path / "student")], monkeypatch, capsys)
+    assert "robot.joints[0].stiffness_nm_rad: 123.5" in error
+    assert not (tmp_path / "student").exists()
 
 
 def test_command_never_overwrites_the_teacher(

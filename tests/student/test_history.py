@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim2real.backends import make_environment
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract
 from sim2real.interface import goal_size, observation_size, policy_inputs
+from sim2real.randomisation.config import Randomisation
 from sim2real.task import Task
 from student import history
 from student.config import StudentNetworkConfig
@@ -94,3 +96,24 @@ def test_velocities_that_are_withheld_make_no_difference(steps: int, pose_contra
     one, other, third = (student_inputs(pose_contract, config, jnp.asarray(x), goal) for x in (seen, changed, target))
     np.testing.assert_array_equal(one, other)
     assert np.abs(one - third).max() > 0.1
+
+
+def test_teacher_can_be_told_the_truth_behind_what_the_student_sees(pose_task: Task) -> None:
+    contract, steps, size = pose_task.contract, 2, observation_size(pose_task.contract)
+    late = Randomisation.model_validate({"observation_delay_s": 0.08})  # two control steps
+
+    def make(randomisation: Randomisation, *, true_too: bool) -> Any:
+        env = make_environment(pose_task, "native", num_envs=3, seed=0, randomisation=randomisation)
+        return history.remembering(env, steps, true_too=true_too)
+
+    def act(params: Any, observation: Any, goal: Any, key: Any) -> Any:
+        return jnp.full((3, 7), 0.4)
+
+    told = make(late, true_too=True).rollout(act, None, jax.random.key(0), 6).observation
+    plain = make(Randomisation(), true_too=False).rollout(act, None, jax.random.key(0), 6).observation
+    true = history.truth(contract, steps, told)
+    np.testing.assert_allclose(true, plain[..., :size], atol=1e-5)
+    position = slice(0, 7)
+    np.testing.assert_allclose(told[3:, :, position], true[1:-2, :, position], atol=1e-5)  # two steps old
+    assert np.abs(told[3:, :, position] - true[3:, :, position]).max() > 1e-3
+    np.testing.assert_array_equal(history.truth(contract, steps, plain), plain[..., :size])
