@@ -141,10 +141,10 @@ class RememberingEnvironment:
         self.env.set_goals(ids, position, orientation)
 
     def state_dict(self) -> dict[str, Any]:
-        """The environment's, and the history."""
-        return {"environment": self.env.state_dict(), "history": self._history.copy()}
+        """The environment's, and the history, if there is one: checkpoints take no empty arrays."""
+        return {"environment": self.env.state_dict()} | ({"history": self._history.copy()} if self.steps else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
         self.env.load_state_dict(state["environment"])
-        self._history = np.array(state["history"])
+        self._history = np.array(state.get("history", self._history))
