@@ -45,7 +45,7 @@ class Variant:
 
 # Names in the order of `MATRIX`, each with everything of the line before it.
 BARE = Variant("bare sleep", "sleep", realtime.NOTHING, rehearse=False)
-ABSOLUTE = Variant("absolute deadlines", "absolute", realtime.NOTHING)
+ABSOLUTE = Variant("deadlines", "absolute", realtime.NOTHING)
 UNPRIVILEGED = Variant("+ unprivileged", "absolute", realtime.UNPRIVILEGED)
 FIFO = Variant("+ SCHED_FIFO", "absolute", realtime.RealtimeOptions())
 FIFO_SPIN = Variant("+ 100 us spin", "absolute", realtime.RealtimeOptions(), spin=True)
