@@ -149,6 +149,7 @@ class Controller:
     def _tick(self, robot: MujocoRobot, data: mujoco.MjData, *, tick_s: float) -> None:
         self._tick_s = tick_s
         robot.read(data, self._readings)
+        robot.read_effort(data, self._readings)
         np.copyto(self._previous, self._new)
         started_before = self._commanding
         self._commanding = self._core.step(self._readings, data.time, self._new)

@@ -47,11 +47,14 @@ class MujocoRobot:
         addresses = self.addresses
         np.take(data.qpos, addresses.qpos, out=out.joint_position, mode="clip")
         np.take(data.qvel, addresses.dof, out=out.joint_velocity, mode="clip")
-        np.take(data.qfrc_actuator, addresses.dof, out=out.joint_effort, mode="clip")
         np.copyto(out.end_effector_position, data.site_xpos[addresses.site])
         mujoco.mju_mat2Quat(self._quaternion, data.site_xmat[addresses.site])
         np.copyto(out.end_effector_orientation, self._quaternion)
         out.time_s = data.time
+
+    def read_effort(self, data: mujoco.MjData, out: Readings) -> None:
+        """What the actuators did in the last physics step, policy order; apart, since only a simulated robot has it."""
+        np.take(data.qfrc_actuator, self.addresses.dof, out=out.joint_effort, mode="clip")
 
 
 def require_robot(model: mujoco.MjModel, contract: Contract) -> None:

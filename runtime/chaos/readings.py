@@ -19,13 +19,13 @@ _DAMP = frozenset({State.DAMP})
 
 def last_before(rig: Rig) -> Fault:
     """No new packet arrives: values and stamp stay."""
-    kept = _newest(rig)
+    kept = rig.driver.newest()
     return lambda out: copy_readings(kept, out)
 
 
 def frozen(rig: Rig) -> Fault:
     """A driver that stamps the same values anew."""
-    kept = _newest(rig)
+    kept = rig.driver.newest()
     return lambda out: np.copyto(out.vector, kept.vector)
 
 
@@ -57,7 +57,7 @@ def duplicated(rig: Rig) -> Fault:
 
 def dropped(rig: Rig) -> Fault:
     """A third of the packets, at random."""
-    rng, last = np.random.default_rng(0), copied(_newest(rig))
+    rng, last = np.random.default_rng(0), copied(rig.driver.newest())
 
     def drop(out: Readings) -> None:
         if rng.random() < 1 / 3:
@@ -72,7 +72,7 @@ def delayed(periods: int) -> Callable[[Rig], Fault]:
     """Every packet arrives that many control periods late."""
 
     def make(rig: Rig) -> Fault:
-        on_their_way = deque([copied(_newest(rig))], maxlen=periods + 1)
+        on_their_way = deque([copied(rig.driver.newest())], maxlen=periods + 1)
 
         def delay(out: Readings) -> None:
             on_their_way.append(copied(out))
@@ -97,7 +97,7 @@ def overwritten(field: str, value: float) -> Callable[[Rig], Fault]:
 
 def blocked(rig: Rig) -> Fault:
     """The joints stay where they are, but for the encoders' noise, wherever they are sent."""
-    kept, rng = _newest(rig), np.random.default_rng(0)
+    kept, rng = rig.driver.newest(), np.random.default_rng(0)
 
     def stay(out: Readings) -> None:
         np.copyto(out.vector, kept.vector)
@@ -116,12 +116,6 @@ def garbage(rig: Rig) -> Fault:
         out.time_s = float(rng.choice(numbers)) if rng.random() < 0.5 else out.time_s
 
     return fill
-
-
-def _newest(rig: Rig) -> Readings:
-    kept = Readings(len(rig.contract.joint_names))
-    rig.robot._robot.read(rig.robot.data, kept)
-    return kept
 
 
 def _passing(make: Callable[[Rig], Fault], ticks: int) -> Callable[[Rig], None]:

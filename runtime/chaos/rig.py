@@ -13,6 +13,7 @@ from runtime.drivers.base import Driver, DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
 from runtime.goals import GoalPose, ResolvedGoal, validate_goal
 from runtime.loop import Loop
+from runtime.mujoco_robot import MujocoRobot
 from runtime.policy import Policy
 from runtime.safety import Float64, Readings, Safety, SafetyConfig
 from runtime.safety.geometry import guard_for
@@ -75,8 +76,8 @@ class Witness:
 class FaultyDriver:
     """A driver between the loop and a simulated robot that does to readings what `fault` says."""
 
-    def __init__(self, inner: MujocoDriver, witness: Witness) -> None:
-        self._inner, self._witness = inner, witness
+    def __init__(self, inner: MujocoDriver, contract: Contract, witness: Witness) -> None:
+        self._inner, self._contract, self._witness = inner, contract, witness
         self.joint_names, self.owns_clock = inner.joint_names, inner.owns_clock
         self.period_s, self.description = inner.period_s, inner.description
         self.fault: Fault | None = None
@@ -88,6 +89,12 @@ class FaultyDriver:
         out.time_s += self.clock_offset_s
         if self.fault is not None:
             self.fault(out)
+
+    def newest(self) -> Readings:
+        """The robot's readings of this moment, without letting time pass."""
+        kept = Readings(len(self.joint_names))
+        MujocoRobot(self._inner.model, self._contract).read(self._inner.data, kept)
+        return kept
 
     def write(self, command: Float64) -> None:
         """On to the robot, seen by the witness."""
@@ -126,7 +133,7 @@ class Rig:
         guard = guard_for(self.robot.model, policy.contract, settings)
         self.core = Core(policy, safety=settings, guard=guard)
         self.witness = Witness(self.core.safety)
-        self.driver = FaultyDriver(self.robot, self.witness)
+        self.driver = FaultyDriver(self.robot, self.contract, self.witness)
         self.loop = Loop(self.driver, self.core, NoExchange())
         self.states: list[State] = []
         """Of every tick since the last `watch`."""

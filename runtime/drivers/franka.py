@@ -112,6 +112,7 @@ class FrankaDriver:
         addresses = self._kinematics.addresses
         self._data.qpos[addresses.qpos], self._data.qvel[addresses.dof] = state.q, state.dq
         self._kinematics.read(self._data, out)
+        out.joint_effort[:] = state.tau_J
         out.time_s = self._measured_s
 
     def write(self, command: Float64) -> None:

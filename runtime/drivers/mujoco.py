@@ -57,6 +57,7 @@ class MujocoDriver:
         for _ in range(self._due_periods()):
             self._advance_period()
         self._robot.read(self.data, out)
+        self._robot.read_effort(self.data, out)
 
     def write(self, command: Float64) -> None:
         """Targets `[J]` rad for the coming control period."""
