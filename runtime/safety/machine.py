@@ -48,6 +48,7 @@ class Safety:
         self.config = config or SafetyConfig()
         self.guard = guard
         self.state, self.reason = State.IDLE, Reason.NO_GOAL
+        self._settled = self.reason
         self.started = False
         self.ticks = self.transitions = 0
         self.clamped = 0
@@ -149,14 +150,14 @@ class Safety:
 
     def settle(self, reason: Reason) -> None:
         """End a tick: enter the state that `reason` leads to, move the target if `limit` did not, and count."""
-        before = self.reason
         self._enter(reason)
         if self.state not in (State.ACTIVE, State.RAMP_IN) and self.started:
             if self.state in (State.DAMP, State.ESTOP) and self._trusted:
                 self._limits.yield_to(self._measured, self._decay, self.config.damp_speed_share)
             else:
                 self._limits.brake()
-        self.transitions += self.reason is not before
+        self.transitions += self.reason is not self._settled
+        self._settled = self.reason
         self.ticks += 1
         self.ticks_by_reason[self.reason] += 1
         self.ticks_by_state[self.state] += 1

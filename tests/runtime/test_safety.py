@@ -263,6 +263,16 @@ def test_emergency_stop_latches_until_its_release() -> None:
     assert safety.state is State.ACTIVE
 
 
+def test_changes_of_reason_are_counted_once_each() -> None:
+    ticks = Ticks()
+    ticks.follow(3)
+    ticks.safety.estop()
+    ticks.follow(3)
+    ticks.safety.release()
+    ticks.follow(3)
+    assert ticks.safety.transitions == 3
+
+
 def test_limits_are_the_contracts(contract: Contract) -> None:
     safety = Safety(contract)
     np.testing.assert_array_equal(safety.low, LOW)
@@ -292,7 +302,7 @@ CONFIGS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(config=CONFIGS, moments=st.lists(MOMENTS, min_size=1, max_size=30))
 def test_whatever_happens_the_target_keeps_its_bounds(config: SafetyConfig, moments: list[dict]) -> None:
     ticks = Ticks(config)
