@@ -34,7 +34,7 @@ class GoalOptions(BaseModel):
     """When it counts as reached; the contract's coarse tolerance if not given."""
     angle_tolerance_deg: Positive | None = None
     timeout_s: Positive | None = None
-    """The goal is given up when it has been in force for this time; with a `stamp`, when it is that old."""
+    """The goal is given up after this time: from its `stamp`, else from its acceptance, or its turn in the queue."""
     stamp: float | None = None
     """When the goal was made, seconds of Unix time."""
     speed: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -27,9 +27,9 @@ _LONGEST_BACKOFF_S = 10.0
 _STABLE_AFTER_S = 10.0
 _END_S = 10.0
 HEARTBEAT_S = 0.2
-_HUNG_S = 3.0
-"""Without a heartbeat. The first one may take as long as a start does on a busy machine."""
-_LONGEST_START_S = 30.0
+_HUNG_S = 4.0
+"""Without a heartbeat; the first one may take as long as a start does on a busy machine."""
+_LONGEST_START_S = 60.0
 
 
 class GatewayConfig(BaseModel):
