@@ -15,9 +15,9 @@ from sim2real.lag import Lag, lag_between
 from sim2real.logs import Log
 from sim2real.openloop import simulate, simulate_from, tool_poses
 
-HORIZONS = (1, 2, 5, 10, 25, 50)
+HORIZONS = (1, 2, 5, 10, 25)
 """Control steps."""
-_STARTS = 200
+_STARTS = 100
 """Measured states from which steps ahead are simulated."""
 
 

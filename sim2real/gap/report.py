@@ -140,12 +140,8 @@ def _open_loop_sentences(gap: OpenLoopGap) -> list[str]:
         f"of its motion, {abs(worst.worst) * 1e3:.2g} mrad at worst, {worst.worst_at_s:.1f} s in."
     )
     if gap.lag is not None and gap.lag.correlation > 0.8:
-        period = gap.log.contract.timing.control_dt_s
-        advice = (
-            "train with this action_delay_s (sim2real latency)"
-            if gap.lag.seconds > 0.05 * period
-            else "no delay to speak of"
-        )
+        late = gap.lag.seconds > 0.05 * gap.log.contract.timing.control_dt_s
+        advice = "a delay, or a softer servo; sim2real identify tells them apart" if late else "no delay to speak of"
         said.append(f"Measured motion comes {gap.lag.seconds * 1e3:.1f} ms after the model's: {advice}.")
     biased = [s for s in joints if abs(s.bias) > 0.7 * s.rms and s.rms > 1e-3]
     if biased:

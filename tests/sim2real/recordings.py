@@ -1,0 +1,35 @@
+"""Logs of the planar arm that lifts its own weight, and recordings of logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.hidden_robot import Truth, play
+from runtime.playing import tick_record
+from runtime.recording.writer import Recorder
+from sim2real.identification.excitation import fourier, random_coefficients
+from sim2real.logs import Log
+from sim2real.robot_check import Sample
+from sim2real.task import Task
+
+
+def excited(task: Task, truth: Truth, *, duration_s: float = 8.0, seed: int = 0) -> Log:
+    """A log of the hidden robot on a random Fourier series."""
+    rng = np.random.default_rng(seed)
+    coefficients = random_coefficients(len(task.contract.joint_names), rng)
+    return play(task, truth, fourier(task, coefficients, duration_s).command, seed=seed)
+
+
+def record(path: Path, log: Log) -> Path:
+    """Write a log as `runtime play` would have."""
+    recorder = Recorder(path, log.contract, {})
+    for tick in range(len(log)):
+        sample = Sample(
+            log.time_s[tick], log.measured_s[tick], log.joint_position[tick], log.joint_velocity[tick],
+            log.end_effector_position[tick], log.end_effector_orientation[tick],
+        )  # fmt: skip
+        recorder.write(tick_record(log.contract, tick + 1, sample, log.command[tick], 50_000))
+    recorder.close()
+    return path
