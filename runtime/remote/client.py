@@ -132,6 +132,10 @@ class RemotePolicy:
         times = {name: number(observation, name, math.nan) for name in EXTRA}
         time_s, age_s, reset = (None if math.isnan(value) else value for value in times.values())
         self.run(time_s, age_s=age_s or 0.0, reset=bool(reset))
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """The latest reply as `infer` gives it, after a `run` that returned False say."""
         return answer_of(self._reply, self.hello)
 
     def _receive(self) -> None:
