@@ -14,8 +14,10 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
+from sim2real.actuators.models import Drive
 from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.native_disturbances import NativeDisturbances
+from sim2real.backends.native_drive import NativeDrive, require_own_servos, without_servos
 from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
 from sim2real.interface import command, goal_vector, observe
 from sim2real.kinematics import Addresses
@@ -45,8 +47,10 @@ class NativeEnvironment:
         resample: bool = True,
         draws: Draws | None = None,
         keep_robots: bool = False,
+        drive: Drive | None = None,
         threads: int = 0,
     ) -> None:
+        """`drive` replaces the MJCF's position servos by a torque model; physics then goes through Python each step."""
         self.contract = task.contract
         self.num_envs = num_envs
         self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
@@ -56,6 +60,9 @@ class NativeEnvironment:
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         model = self.robots.dynamics.model if self.robots else task.model
         self._addresses = Addresses.of(model, self.contract)
+        if drive is not None:
+            require_own_servos(draws)
+            model = without_servos(model, self._addresses)
         self._batch = mujoco.batch.Batch(model, nsim=num_envs, nthread=threads)
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._site, self._xquat = self._batch.bind("site_xpos"), self._batch.bind("xquat")
@@ -68,6 +75,7 @@ class NativeEnvironment:
         self._step = np.zeros(num_envs, np.int64)
         self._fractions = (np.arange(self.contract.timing.substeps) + 1.0) / self.contract.timing.substeps
         self._control = np.zeros((num_envs, self.contract.timing.substeps, model.nu))
+        self._drive = NativeDrive(self._batch, self._addresses, drive) if drive else None
         self._disturbed = NativeDisturbances(self._batch, self._addresses, self.robots) if self.robots else None
         self.reset()
 
@@ -101,6 +109,8 @@ class NativeEnvironment:
         self._target[ids] = start
         self._goal_position[ids], self._goal_orientation[ids] = position, orientation
         self._step[ids] = 0
+        if self._drive is not None:
+            self._drive.begin(ids)
         if self._disturbed is not None:
             self._target[ids] = self._disturbed.begin(ids, start)
         self._batch.forward(ids, stage=int(mujoco.mjtStage.mjSTAGE_POS))
@@ -140,9 +150,12 @@ class NativeEnvironment:
         if self._disturbed is not None:
             moves, record = self._disturbed.before(moves)
         self._control[:, :, self._addresses.actuator] = moves
-        past = self._batch.rollout(
-            self._control.shape[1], self._control, control_spec=int(mujoco.mjtState.mjSTATE_CTRL), record=record
-        )
+        if self._drive is not None:
+            past = self._drive.advance(moves)
+        else:
+            past = self._batch.rollout(
+                self._control.shape[1], self._control, control_spec=int(mujoco.mjtState.mjSTATE_CTRL), record=record
+            )
         if self._disturbed is not None:
             self._disturbed.after(past)
         self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
@@ -181,17 +194,22 @@ class NativeEnvironment:
     def state_dict(self) -> dict[str, np.ndarray]:
         """Physics, targets, goals, step counts and the random generator."""
         disturbed = {} if self._disturbed is None else self._disturbed.state_dict()
-        return disturbed | {
-            "qpos": self._qpos.copy(),
-            "qvel": self._qvel.copy(),
-            "qacc_warmstart": self._batch.bind("qacc_warmstart").copy(),
-            "time": self._batch.bind("time").copy(),
-            "target": self._target.copy(),
-            "goal_position": self._goal_position.copy(),
-            "goal_orientation": self._goal_orientation.copy(),
-            "step": self._step.copy(),
-            "rng": _pack_rng(self._rng),
-        }
+        driven = {} if self._drive is None else {"effort": self._drive.effort_nm.copy()}
+        return (
+            disturbed
+            | driven
+            | {
+                "qpos": self._qpos.copy(),
+                "qvel": self._qvel.copy(),
+                "qacc_warmstart": self._batch.bind("qacc_warmstart").copy(),
+                "time": self._batch.bind("time").copy(),
+                "target": self._target.copy(),
+                "goal_position": self._goal_position.copy(),
+                "goal_orientation": self._goal_orientation.copy(),
+                "step": self._step.copy(),
+                "rng": _pack_rng(self._rng),
+            }
+        )
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continue from `state_dict()`."""
@@ -204,6 +222,8 @@ class NativeEnvironment:
         _unpack_rng(self._rng, state["rng"])
         if self._disturbed is not None:
             self._disturbed.load_state_dict(state)
+        if self._drive is not None:
+            self._drive.effort_nm = state["effort"].copy()
         self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
 
 

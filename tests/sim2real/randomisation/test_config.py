@@ -152,3 +152,8 @@ def test_a_wrong_type_is_one_sentence() -> None:
     with pytest.raises(ValidationError) as caught:
         Randomisation.model_validate({"friction_scale": {"uniform": [1, 2], "normal": [0, 1]}})
     assert "friction_scale: give a number" in first_problem(caught.value)
+
+
+def test_every_term_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "randomisation.md").read_text()
+    assert {name for name in TERMS if f"`{name}`" not in text} == set()
