@@ -20,18 +20,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
 from sim2real.errors import ShoalError, first_problem
+from sim2real.measurability import require_measurable, require_tool_from_joints
 from sim2real.model import compiled_digest, load_mjcf
 from sim2real.randomisation.config import Randomisation
 
 ReadingName = Literal[
     "joint_position", "joint_velocity", "joint_position_target", "end_effector_position", "end_effector_orientation"
 ]
-
-_UNMEASURABLE = {
-    "base_linear_velocity": "no sensor on a floating base measures it; it needs a state estimator",
-    "object_velocity": "no sensor measures it; use object poses of a tracker",
-    "contact_force": "simulation only; use joint torques",
-}
 
 
 class RobotConfig(Frozen):
@@ -165,40 +160,11 @@ def load_task(name_or_path: str | Path) -> Task:
 
 def _validate(data: Any, path: Path) -> TaskConfig:
     if isinstance(data, dict):
-        _require_measurable(data.get("readings"), data.get("estimators"))
+        require_measurable(data.get("readings"), data.get("estimators"))
     try:
         return TaskConfig.model_validate(data)
     except ValidationError as error:
         raise ShoalError(f"task {path.name}: {first_problem(error)}.") from error
-
-
-def _require_measurable(readings: Any, estimators: Any) -> None:
-    """Refuse readings that no sensor measures and that no estimator is declared for."""
-    estimated = estimators if isinstance(estimators, dict) else {}
-    for reading in readings if isinstance(readings, list) else []:
-        if isinstance(reading, str) and reading in _UNMEASURABLE and reading not in estimated:
-            raise ShoalError(
-                f"readings: {reading!r} cannot be measured on a robot: {_UNMEASURABLE[reading]}. If your robot has an "
-                f"estimator for it, say which under `estimators: {{{reading}: ...}}`."
-            )
-
-
-def _require_tool_from_joints(config: TaskConfig, model: mujoco.MjModel, site: int) -> None:
-    """Refuse a tool pose that does not follow from the task's joints, unless something else measures it."""
-    body, tool = int(model.site_bodyid[site]), ("end_effector_position", "end_effector_orientation")
-    if all(name in config.estimators for name in tool):
-        return
-    while body:
-        first = int(model.body_jntadr[body])
-        for joint in range(first, first + int(model.body_jntnum[body])):
-            name = model.joint(joint).name
-            if name not in config.robot.joints:
-                raise ShoalError(
-                    f"robot.joints: joint {name!r} lies between the base and the tool but is no joint of the task, so "
-                    "no encoder tells where the tool is; add the joint, weld it, or say under `estimators` what "
-                    f"measures {tool[0]} and {tool[1]}."
-                )
-        body = int(model.body_parentid[body])
 
 
 def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
@@ -222,7 +188,8 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
             f"robot.end_effector_site: the MJCF has no site {config.robot.end_effector_site!r}; "
             f"it has {[model.site(i).name for i in range(model.nsite)]}."
         ) from error
-    _require_tool_from_joints(config, model, model.site(config.robot.end_effector_site).id)
+    site = model.site(config.robot.end_effector_site).id
+    require_tool_from_joints(config.robot.joints, config.estimators, model, site)
     timing = config.timing
     return Contract(
         task=config.name,
