@@ -82,7 +82,9 @@ class Reason(IntEnum):
 
     @property
     def is_fault(self) -> bool:
-        """Something does not work, other than a goal that has run out or lies where the robot must not go."""
+        """Readings or policy do not work. A goal that ran out, a forbidden way and late ticks are no such fault: there
+        the arm had better stay where it is.
+        """
         return self.state in (State.HOLD, State.DAMP) and self not in _NO_FAULTS
 
 
@@ -97,7 +99,7 @@ _STATES = {
     Reason.EFFORT_TOO_HIGH: State.DAMP,
     Reason.NOT_TRACKING: State.DAMP,
 }
-_NO_FAULTS = frozenset({Reason.GOAL_EXPIRED, Reason.TOOL_OUTSIDE, Reason.SELF_COLLISION})
+_NO_FAULTS = frozenset({Reason.GOAL_EXPIRED, Reason.TOOL_OUTSIDE, Reason.SELF_COLLISION, Reason.OVERRUNS})
 _SENTENCES = {
     Reason.FOLLOWING: "following the goal",
     Reason.NO_GOAL: "no goal was given yet",

@@ -60,7 +60,7 @@ class SafetyConfig(Frozen):
     """Smallest distance between the robot's own links (those pairs that its MJCF lets collide)."""
 
     hold_to_damp_s: NonNegative | None = 2.0
-    """A fault that lasts longer than this makes the arm yield."""
+    """A fault of readings or policy that lasts longer than this makes the arm yield."""
     damp_to_estop_s: NonNegative | None = None
     """Yielding for longer than this becomes an emergency stop."""
     damp_time_s: Positive = 0.1

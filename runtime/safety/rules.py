@@ -26,7 +26,10 @@ def rules(safety: Safety, contract: Contract) -> list[Rule]:
         Rule("position", True, f"{config.position_margin_rad:g} rad inside the contract's limits"),
         Rule("velocity", True, _range(speeds, "rad/s")),
         Rule("acceleration", True, _range(changes, "rad/s2")),
-        _rule("effort", config.effort_share, f"{config.effort_share} of the contract's limits", "effort_share"),
+        _rule(
+            "effort", config.effort_share, f"{config.effort_share} of the contract's limits, if the driver measures it",
+            "effort_share",
+        ),
         _rule("tracking", config.tracking_max_rad, f"{config.tracking_max_rad} rad", "tracking_max_rad"),
         _rule("ramp-in", config.ramp_in_s or None, f"{config.ramp_in_s:g} s", "ramp_in_s"),
         Rule("stale readings", True, f"{1e3 * safety.stale_after_s:g} ms"),
