@@ -29,6 +29,8 @@ import numpy as np
 from runtime.policy import Policy
 from runtime.remote.layout import memory_of
 from runtime.remote.session import Session
+from runtime.safety import SafetyConfig
+from runtime.safety.geometry import find_model, guard_for
 from sim2real.errors import ShoalError
 
 SERVICE = "transport.AsyncInference"
@@ -49,9 +51,15 @@ def bare(path: str) -> Infer:
     return infer
 
 
+def served_session(path: str) -> Session:
+    """What `runtime policy-server` keeps for a client, with all rules of the safety layer."""
+    policy, safety = Policy(path, engine="onnxruntime"), SafetyConfig()
+    return Session(policy, safety=safety, guard=guard_for(find_model(policy.contract), policy.contract, safety))
+
+
 def packets(path: str) -> Callable[[bytes], bytes]:
     """Our packets, answered by our session."""
-    session = Session(Policy(path, engine="onnxruntime"))
+    session = served_session(path)
     request, reply = memory_of(session.request_record), memory_of(session.reply_record)
 
     def answer(packet: bytes) -> bytes:

@@ -30,12 +30,11 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import machine
-from benchmarks.remote_peers import CHUNK_BYTES, SERVICE
+from benchmarks.remote_peers import CHUNK_BYTES, SERVICE, served_session
 from runtime.policy import Policy
 from runtime.remote.client import INPUTS, RemotePolicy
 from runtime.remote.layout import memory_of, reply_dtype, request_dtype
 from runtime.remote.messagepack import pack, unpack
-from runtime.remote.session import Session
 from runtime.status import Reason
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -103,9 +102,8 @@ def example_observation(contract: Contract) -> dict[str, np.ndarray]:
 @contextmanager
 def in_process(policy: Path, folder: Path) -> Iterator[Connection]:
     """The floor."""
-    loaded = Policy(policy, engine="onnxruntime")
-    session = Session(loaded)
-    observation = example_observation(loaded.contract)
+    session = served_session(str(policy))
+    observation = example_observation(session.contract)
     for name in ("joint_effort", *INPUTS):
         session.request[name][:] = observation.get(name, np.nan)
 

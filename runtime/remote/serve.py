@@ -30,7 +30,7 @@ def serve(options: ServePolicy) -> None:
     ended: list[int] = []
     with ExitStack() as stack:
         listeners, addresses = _listen(options, make_session)
-        server = PolicyServer(policy, listeners)
+        server = PolicyServer(listeners)
         stack.callback(server.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))

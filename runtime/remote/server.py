@@ -1,8 +1,8 @@
-"""The policy server: one thread, many clients, one policy.
+"""The policy server: one thread, many clients.
 
 Every connection has a `Session` of its own; the policy's arrays are shared, which is safe because one request is
-answered at a time. When a client asks at a steady rate, one inference is run and thrown away shortly before its next
-request is due, so that the one that counts finds warm caches (see `runtime.loop`).
+answered at a time. When a single client asks at a steady rate, an answer is rehearsed and thrown away shortly before
+its next request is due, so that the one that counts finds warm caches (see `runtime.rehearsal`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from runtime.policy import Policy
 from runtime.remote.layout import HEADER, MAGIC, MAX_ERROR_BYTES, RESET, VERSION, Hello, Kind, memory_of
 from runtime.remote.session import Session
 from sim2real.errors import ShoalError
 
 MAX_CLIENTS = 16
-_WARM_LEAD_S = 400e-6
+_WARM_LEAD_S = 1.5e-3
+"""A late wake-up and a cold rehearsal fit into it."""
 _LONGEST_WAIT_S = 0.2
 """How soon `run` notices that it should end."""
 
@@ -31,6 +31,7 @@ class Peer(Protocol):
     """One connection."""
 
     connection: socket.socket
+    session: Session
 
     def serve(self) -> bool:
         """Answer what has arrived; False when the connection is over."""
@@ -52,7 +53,7 @@ class PacketPeer:
     """A client on the Unix socket; see `runtime.remote.layout`."""
 
     def __init__(self, connection: socket.socket, session: Session) -> None:
-        self.connection, self._session = connection, session
+        self.connection, self.session = connection, session
         self._contract = bytes.fromhex(session.contract.digest)[:8]
         self._size = session.request_record.nbytes
         # One byte more than a request has, so that a longer packet shows.
@@ -82,12 +83,12 @@ class PacketPeer:
                 found = f"of {size}" if size < self._size else f"of more than {self._size}"
                 raise ShoalError(f"request: a packet {found} bytes arrived, this policy takes {self._size}.")
             self._request[:] = self._received[: self._size]
-            flags = int(self._session.request["flags"][0])
-            self._session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))
+            flags = int(self.session.request["flags"][0])
+            self.session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))
         except ShoalError as error:
             return self._header(Kind.ERROR, sequence) + str(error).encode()[:MAX_ERROR_BYTES]
         self._reply[: HEADER.size] = self._header(Kind.COMMAND, sequence)
-        self._session.reply["server_s"][0] = time.perf_counter() - started_s
+        self.session.reply["server_s"][0] = time.perf_counter() - started_s
         return self._reply
 
     def _check_header(self) -> int:
@@ -136,13 +137,14 @@ class PacketListener:
 
 
 class PolicyServer:
-    """Serves `policy` to the clients of its listeners until told to end."""
+    """Serves the clients of its listeners until told to end."""
 
-    def __init__(self, policy: Policy, listeners: list[Listener]) -> None:
-        self._policy, self._listeners = policy, listeners
+    def __init__(self, listeners: list[Listener]) -> None:
+        self._listeners = listeners
         self._selector = selectors.DefaultSelector()
         self._peers: set[Peer] = set()
         self._arrival_s, self._expected_s = 0.0, 0.0
+        self._steady: Peer | None = None
         for listener in listeners:
             listener.listening.setblocking(False)
             self._selector.register(listener.listening, selectors.EVENT_READ, listener)
@@ -155,16 +157,18 @@ class PolicyServer:
     def run(self, should_end: Callable[[], bool]) -> None:
         """Answer requests until `should_end()`, which is asked several times a second."""
         while not should_end():
-            wait_s = self._expected_s - _WARM_LEAD_S - time.perf_counter() if self._expected_s else _LONGEST_WAIT_S
+            wait_s = _LONGEST_WAIT_S
+            if self._steady is not None:
+                wait_s = self._expected_s - _WARM_LEAD_S - time.perf_counter()
             ready = self._selector.select(max(0.0, wait_s))
-            if not ready and self._expected_s:
-                self._policy.run()
-                self._expected_s = 0.0
+            if not ready and self._steady is not None:
+                self._steady.session.rehearse()
+                self._steady = None
             for key, _ in ready:
                 if key.data in self._listeners:
                     self._accept(key.data)
                 elif key.data.serve():
-                    self._expect_next()
+                    self._expect_next(key.data)
                 else:
                     self._drop(key.data)
 
@@ -194,16 +198,17 @@ class PolicyServer:
 
     def _drop(self, peer: Peer) -> None:
         self._peers.discard(peer)
+        self._steady = None
         with suppress(KeyError, ValueError):
             self._selector.unregister(peer.connection)
         peer.connection.close()
 
-    def _expect_next(self) -> None:
+    def _expect_next(self, peer: Peer) -> None:
         now = time.perf_counter()
         period_s = now - self._arrival_s
         self._arrival_s = now
-        steady = len(self._peers) == 1 and 4 * _WARM_LEAD_S < period_s < _LONGEST_WAIT_S
-        self._expected_s = now + period_s if steady else 0.0
+        steady = len(self._peers) == 1 and 2 * _WARM_LEAD_S < period_s < _LONGEST_WAIT_S
+        self._steady, self._expected_s = peer if steady else None, now + period_s
 
 
 def _require_free(path: Path) -> None:

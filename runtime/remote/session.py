@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from runtime.core import Core
 from runtime.goals import GoalRefused, parse_goal, validate_goal
 from runtime.policy import Policy
+from runtime.rehearsal import Rehearsal
 from runtime.remote.layout import reply_dtype, request_dtype
 from runtime.safety import Guard, Readings, SafetyConfig
 from sim2real.errors import ShoalError
@@ -50,6 +51,8 @@ class Session:
         start = self.request_record.dtype.fields["joint_position"][1]  # type: ignore[index]
         self._measured = np.frombuffer(self.request_record, np.float64, 2 * joints + 7, start)
         self._command, self._effort = self.reply["command"], self.request["joint_effort"]
+        self.rehearse = Rehearsal(self.core, self._readings)
+        """Call it shortly before `answer`, and `answer` finds warm caches."""
         self._period_s = self.contract.timing.control_dt_s
         self._goal_bytes = b""
         self._goal_refusal = ""

@@ -39,7 +39,7 @@ class WebsocketPeer:
     """A client on the websocket. `token`, if not empty, must come with the handshake as `Api-Key` or `Bearer`."""
 
     def __init__(self, connection: socket.socket, session: Session, token: str) -> None:
-        self.connection, self._session, self._token = connection, session, token
+        self.connection, self.session, self._token = connection, session, token
         self._hello = Hello.of(session.contract)
         self._inputs = {name: session.request[name] for name in INPUTS}
         # A browser always names an origin: no page that someone opens on this machine may talk to the robot.
@@ -113,7 +113,7 @@ class WebsocketPeer:
         if not isinstance(observation, dict):
             raise ShoalError("message: an observation is a map from names to arrays.")
         fill_inputs(self._inputs, observation)
-        session = self._session
+        session = self.session
         session.answer(
             number(observation, "time_s", time.monotonic()),
             number(observation, "age_s", 0.0),

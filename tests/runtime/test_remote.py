@@ -37,7 +37,7 @@ GOAL = (0.45, 0.1, 0.45)
 @pytest.fixture
 def path(policy: Policy, tmp_path: Path) -> Iterator[Path]:
     """Where a server in a thread listens."""
-    server = PolicyServer(policy, [PacketListener(tmp_path / "policy.sock", lambda: Session(policy))])
+    server = PolicyServer([PacketListener(tmp_path / "policy.sock", lambda: Session(policy))])
     ended = threading.Event()
     thread = threading.Thread(target=server.run, args=(ended.is_set,))
     thread.start()
@@ -103,6 +103,22 @@ def test_asking_more_often_does_not_move_faster(path: Path, contract: Contract) 
             before[:] = remote.command
             remote.inputs["joint_position"][:] = before  # a perfect servo
     assert sum(moved) == 11
+
+
+def test_what_is_rehearsed_between_two_answers_changes_neither(policy: Policy, contract: Contract) -> None:
+    answers = []
+    for rehearsed in (False, True):
+        session = Session(policy)
+        session.request["joint_position"][:] = home(contract)
+        session.request["goal_position"][:] = GOAL
+        session.request["goal_orientation"][:] = math.nan
+        for tick in range(5):
+            if rehearsed:
+                session.rehearse()
+            session.answer(tick * contract.timing.control_dt_s, 0.0, reset=False)
+            answers.append(session.reply["command"].copy())
+    np.testing.assert_array_equal(answers[:5], answers[5:])
+    assert (answers[4] != answers[0]).any()
 
 
 def test_nothing_is_commanded_before_trustworthy_readings_and_held_after(path: Path, contract: Contract) -> None:
@@ -228,7 +244,7 @@ def test_a_client_without_a_server_says_so(tmp_path: Path) -> None:
 
 def test_a_server_that_goes_away_and_a_silent_one_are_errors(tmp_path: Path, policy: Policy) -> None:
     listener = PacketListener(tmp_path / "p", lambda: Session(policy))
-    server = PolicyServer(policy, [listener])
+    server = PolicyServer([listener])
     once = iter([False, True])
     thread = threading.Thread(target=server.run, args=(lambda: next(once),))
     thread.start()

@@ -40,7 +40,7 @@ def port_with_token(policy: Policy) -> Iterator[int]:
 
 def _serve(policy: Policy, token: str) -> Iterator[int]:
     listener = WebsocketListener("127.0.0.1", 0, lambda: Session(policy), token=token)
-    server = PolicyServer(policy, [listener])
+    server = PolicyServer([listener])
     ended = threading.Event()
     thread = threading.Thread(target=server.run, args=(ended.is_set,))
     thread.start()
