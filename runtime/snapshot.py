@@ -56,3 +56,8 @@ class Snapshot(BaseModel):
     """The whole tick."""
     tick_us: float | None = None
     """The whole tick, of this one alone."""
+    goals: int = 0
+    """Goals that the control loop began with, since this gateway started."""
+    goals_reached: int = 0
+    telemetry_lost: int = 0
+    """Ticks that were overwritten before the gateway read them."""

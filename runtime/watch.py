@@ -33,6 +33,8 @@ class Watch:
         self._ring, self._contract = ring, contract
         self._recorder, self._metrics = recorder, metrics
         self._latest: np.void | None = None
+        self._goals = self._goals_reached = 0
+        self._was_reached = False
         self._times = {name: Histogram() for name in _TIMES}
         self._summaries: dict[str, Latency] = {}
         self._summarised_s = -math.inf
@@ -56,8 +58,13 @@ class Watch:
         if self._metrics is not None:
             self._metrics.update(records, self._ring.lost)
         for record in records:
-            if record["kind"] == Kind.TICK:
+            if record["kind"] == Kind.GOAL:
+                self._goals += 1
+                self._was_reached = False
+            elif record["kind"] == Kind.TICK:
                 self._latest = record
+                self._goals_reached += bool(record["reached"]) and not self._was_reached
+                self._was_reached = bool(record["reached"])
                 for name, histogram in self._times.items():
                     histogram.record(int(record[f"{name}_ns"]))
 
@@ -72,6 +79,9 @@ class Watch:
             lateness=summaries["lateness"],
             step=summaries["step"],
             tick_time=summaries["tick"],
+            goals=self._goals,
+            goals_reached=self._goals_reached,
+            telemetry_lost=self._ring.lost,
         )
         record, joints = self._latest, len(self._contract.joint_names)
         if record is None:

@@ -50,7 +50,7 @@ class Panel:
             self._home = gui.add_button("Bring the gizmo to the tool", icon="focus-centered")
             low, high = page.contract.goal.position_min_m, page.contract.goal.position_max_m
             self._position = gui.add_vector3("Position, m", page.scene.tool[0], min=low, max=high, step=0.005)
-            self._rpy = gui.add_vector3("Roll pitch yaw, deg", (0.0, 0.0, 0.0), step=1.0, visible=turns)
+            self._rpy = gui.add_vector3("Roll pitch yaw, deg", (0.0, 0.0, 0.0), step=0.5, visible=turns)
         with gui.add_folder("Last half minute"):
             self._charts = Charts(gui, turns=turns)
         gui.add_html(_facts(page))
