@@ -57,6 +57,7 @@ class Connection(NamedTuple):
 ROWS = {
     "in process": "no transport: the policy server's session called directly",
     "unix": "runtime policy-server, Unix socket",
+    "unix light": "the same without the rules that need the robot's geometry",
     "websocket": "runtime policy-server, websocket",
     "openpi": "websocket and MessagePack on asyncio, as openpi has it",
     "lerobot": "gRPC and pickle, two calls, as LeRobot has it",
@@ -118,8 +119,19 @@ def in_process(policy: Path, folder: Path) -> Iterator[Connection]:
 @contextmanager
 def unix(policy: Path, folder: Path) -> Iterator[Connection]:
     """Ours."""
-    path = folder / "policy.sock"
-    with _own_server(policy, "--socket", str(path)), RemotePolicy(path) as remote:
+    yield from _ask_unix(policy, folder / "policy.sock")
+
+
+@contextmanager
+def unix_light(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Ours, with less to judge; the peers judge nothing."""
+    settings = folder / "light.yaml"
+    settings.write_text("self_collision_m: null\nworkspace_margin_m: null\n")
+    yield from _ask_unix(policy, folder / "light.sock", "--safety", str(settings))
+
+
+def _ask_unix(policy: Path, path: Path, *arguments: str) -> Iterator[Connection]:
+    with _own_server(policy, "--socket", str(path), *arguments), RemotePolicy(path) as remote:
         for name, value in _readings(policy).items():
             remote.inputs[name][:] = value
 
@@ -262,7 +274,7 @@ def _ask_packets(policy: Path, exchange: Callable[[memoryview], bytes]) -> Conne
 CLIENTS = dict(
     zip(
         ROWS,
-        (in_process, unix, own_websocket, openpi, lerobot, grpc_once, zmq_ipc, zmq_tcp, zenoh_query),
+        (in_process, unix, unix_light, own_websocket, openpi, lerobot, grpc_once, zmq_ipc, zmq_tcp, zenoh_query),
         strict=True,
     )
 )
