@@ -59,13 +59,16 @@ def test_every_term_does_the_same_in_both(pair: Pair) -> None:
         action = jnp.asarray(swinging(step, count))
         seen, _ = (env.rollout(replay, action, jax.random.key(0), 1) for env in pair)
         effect = np.maximum(effect, np.abs(seen.observation[0] - seen.observation[0, :1]).max(axis=1))
+        if step not in (0, 9, 29):
+            continue
+        theirs, truth = mjx.readings(), mjx.true_readings()
         for name, value in native.readings().items():
             bound = 2e-3 if name == "joint_velocity" else 2e-5
-            difference = np.abs(value - mjx.readings()[name]).max(axis=1)
+            difference = np.abs(value - theirs[name]).max(axis=1)
             worst = int(difference.argmax())
             assert difference[worst] < bound, (step, name, ["the model", *CHANGES][worst], difference[worst])
         for name, value in native.true_readings().items():
-            np.testing.assert_allclose(value, mjx.true_readings()[name], atol=2e-3 if "velocity" in name else 2e-5)
+            np.testing.assert_allclose(value, truth[name], atol=2e-3 if "velocity" in name else 2e-5)
     # The first robot is the model itself; each other one must have gone its own way.
     index = native._disturbed.index if native._disturbed else np.zeros(count)
     assert (effect[index != index[0]] > 1e-3).sum() >= count - 2
