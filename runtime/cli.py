@@ -17,6 +17,7 @@ from runtime.commands.estop import Estop
 from runtime.commands.goal import Goal
 from runtime.commands.goals import Goals
 from runtime.commands.inspect import Inspect
+from runtime.commands.page import Page
 from runtime.commands.play import Play
 from runtime.commands.policy_server import ServePolicy
 from runtime.commands.release import Release
@@ -27,6 +28,7 @@ from runtime.commands.serve import Serve
 from runtime.commands.simulate import Simulate
 from runtime.commands.status import Status
 from runtime.commands.stop import Stop
+from runtime.commands.top import Top
 from runtime.commands.verify import Verify
 from sim2real.errors import ShoalError
 
@@ -36,6 +38,8 @@ _Command = (
     | Annotated[Goals, subcommand("goals")]
     | Annotated[Cancel, subcommand("cancel")]
     | Annotated[Status, subcommand("status")]
+    | Annotated[Top, subcommand("top")]
+    | Annotated[Page, subcommand("page")]
     | Annotated[Stop, subcommand("stop")]
     | Annotated[Estop, subcommand("estop")]
     | Annotated[Release, subcommand("release")]
