@@ -33,6 +33,19 @@ class Truth:
     """Commands are up to this much later still, uniformly, each anew."""
     noise_std_rad: float = 0.0
 
+    def mean_delay_s(self, period_s: float) -> float:
+        """By how much a steady ramp of commands comes late on average; jitter adds a little more than its mean."""
+        rng, ramp = np.random.default_rng(0), np.arange(4000.0)[:, None]
+        servo = _Servo(ramp, self.arrivals(len(ramp), period_s, rng), period_s)
+        times = np.linspace(0.1, 0.9, 20_000) * len(ramp) * period_s
+        late = [time_s - period_s * (1 + servo.target(time_s)[0]) for time_s in times]
+        return float(np.mean(late))
+
+    def arrivals(self, count: int, period_s: float, rng: np.random.Generator) -> np.ndarray:
+        """When each of `count` commands reaches the servo, `[count]` s."""
+        late = self.action_delay_s + self.action_jitter_s * rng.random(count)
+        return np.maximum.accumulate(period_s * np.arange(count) + late)
+
     def model(self, task: Task) -> mujoco.MjModel:
         """The task's model with the differences written into its fields."""
         spec = mujoco.MjSpec.from_file(str(task.mjcf_path))

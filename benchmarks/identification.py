@@ -138,13 +138,13 @@ def draw_truth(task: Task, kinds: tuple[Kind, ...], arguments: Arguments, rng: n
     return Truth(**values, noise_std_rad=arguments.noise_std_rad, action_jitter_s=arguments.jitter_s)
 
 
-def true_value(truth: Truth, kind: str, joint: int) -> float:
+def true_value(truth: Truth, kind: str, joint: int, period_s: float) -> float:
     """Of one quantity of the fit. Jitter moves the mean delay."""
     match kind:
         case "payload_mass":
             return truth.payload_mass_kg
         case "action_delay":
-            return truth.action_delay_s + truth.action_jitter_s / 2
+            return truth.mean_delay_s(period_s)
         case "joint_offset":
             kind = "joint_offset_rad"
     return float(getattr(truth, kind)[joint])
@@ -160,9 +160,10 @@ def trial(arguments: Arguments, number: int) -> list[dict[str, Any]]:
         log = play(task, truth, fourier(task, coefficients, arguments.duration_s).command, seed=number)
         problem = make_problem(str(task.mjcf_path), task.contract, kinds)
         result = fit(problem, log.segments(), threads=1)
+        period_s = task.contract.timing.control_dt_s
     rows = []
     for estimate in result.estimates:
-        true = true_value(truth, estimate.quantity.kind, estimate.quantity.joint)
+        true = true_value(truth, estimate.quantity.kind, estimate.quantity.joint, period_s)
         rows.append(
             {
                 "trial": number, "quantity": estimate.quantity.name, "kind": estimate.quantity.kind, "true": true,

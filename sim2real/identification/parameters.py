@@ -7,7 +7,7 @@ kilograms weigh alike and one finite-difference step fits all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, get_args
 
@@ -82,8 +82,6 @@ class Problem:
     quantities: tuple[Quantity, ...]
     parameters: Any
     """`mujoco.sysid.ParameterDict`, in unit coordinates; one vector entry for each quantity, in order."""
-    bodies: dict[str, Any] = field(default_factory=dict)
-    """Bodies whose pseudo-inertia is fitted: name to `mujoco.sysid`'s own parameter."""
 
     def columns(self, kind: Kind) -> np.ndarray:
         """Where the quantities of a kind are in the vector."""
@@ -142,18 +140,16 @@ def make_problem(
         for quantity, write in _of_kind(kind, model, contract, bounds):
             quantities.append(quantity)
             parameters.add(_unit_parameter(sysid, quantity, write))
-    fitted_bodies = {}
     for name in bodies:
         own = _body_parameter(sysid, spec, model, name)
-        fitted_bodies[name] = own
         entries = _body_quantities(own, name)
         quantities += entries
-        parameters.add(_unit_body(sysid, own, entries, name))
+        parameters.add(_unit_body(sysid, entries, name))
     if "payload_mass" in kinds:
         body = spec.body(model.body(Addresses.of(model, contract).body).name)
         site = spec.site(contract.robot.end_effector_frame)
         body.add_body(name=_PAYLOAD, pos=site.pos, explicitinertial=True, mass=_TINY_KG, inertia=[_TINY_KG] * 3)
-    return Problem(contract, spec, tuple(quantities), parameters, fitted_bodies)
+    return Problem(contract, spec, tuple(quantities), parameters)
 
 
 _PAYLOAD, _TINY_KG = "shoal_payload", 1e-9
@@ -189,7 +185,7 @@ def _of_joint(
     match kind:
         case "damping":
             quantity = scaled("N m s/rad", model.dof_damping[dof], bounds.damping_scale, 0.1 * limits.damping_nms_rad)
-            return quantity, on_joint("damping")
+            return quantity, _write_damping(name)
         case "friction_loss":
             quantity = scaled(
                 "N m", model.dof_frictionloss[dof], bounds.friction_loss_scale, 0.1 * limits.effort_max_nm
@@ -208,6 +204,14 @@ def _of_joint(
             return quantity, lambda spec, value: require_sysid().apply_dgain(spec, servo, value)
         case _:
             return Quantity(f"{kind} {name}", kind, "rad", 0.0, *bounds.joint_offset_rad, joint), None
+
+
+def _write_damping(joint: str) -> Write:
+    def write(spec: mujoco.MjSpec, value: float) -> None:
+        # The first coefficient of a polynomial in speed is the viscous one.
+        spec.joint(joint).damping[0] = value
+
+    return write
 
 
 def _write_payload(spec: mujoco.MjSpec, value: float) -> None:
@@ -244,11 +248,26 @@ def _body_quantities(own: Any, body: str) -> list[Quantity]:
     ]
 
 
-def _unit_body(sysid: Any, own: Any, entries: Sequence[Quantity], name: str) -> Any:
+def _unit_body(sysid: Any, entries: Sequence[Quantity], name: str) -> Any:
     def modifier(spec: mujoco.MjSpec, parameter: Any) -> None:
         theta = [entry.value(float(x)) for entry, x in zip(entries, parameter.value, strict=True)]
-        own.update_from_vector(np.array(theta))
-        sysid.apply_body_inertia(spec, name, own)
+        _write_inertia(spec.body(name), sysid.model_modifier.pi_from_theta(np.array(theta)))
 
     nominal = [entry.unit_value(entry.nominal) for entry in entries]
     return sysid.Parameter(name, nominal, np.zeros(len(entries)), np.ones(len(entries)), modifier=modifier)
+
+
+def _write_inertia(body: Any, pi: np.ndarray) -> None:
+    """Mass, first moment and inertia about the body's origin `[13]` into a spec's body, by its principal axes.
+
+    (`mujoco.sysid` writes the full matrix instead, which does not compile over a diagonal one.)
+    """
+    mass, place = pi[0], pi[1:4] / pi[0]
+    about_origin = pi[4:].reshape(3, 3)
+    about_centre = about_origin - mass * (place @ place * np.eye(3) - np.outer(place, place))
+    principal, axes = np.linalg.eigh(about_centre)
+    axes[:, 0] *= np.sign(np.linalg.det(axes))
+    orientation = np.zeros(4)
+    mujoco.mju_mat2Quat(orientation, axes.ravel())
+    body.explicitinertial, body.mass, body.ipos = True, mass, place
+    body.inertia, body.iquat = principal, orientation

@@ -6,6 +6,7 @@ What the log says nothing about keeps the range of `base`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ from sim2real.randomisation.config import TERMS, Randomisation
 
 UNKNOWN = 0.5
 """An interval wider than this share of its bounds says nothing worth training on."""
-_TOGETHER = 0.3
-"""Share in a weak direction from which a quantity is named."""
+_TOGETHER, _LOOSE = 0.95, 0.05
+"""Correlation, and deviation in unit coordinates of the looser one, from which two quantities are named together."""
 
 _SCALES = {
     "damping": "damping_scale", "friction_loss": "friction_loss_scale", "armature": "armature_scale",
@@ -69,12 +70,17 @@ def limits_of_knowledge(result: Identified) -> list[str]:
         if not 1e-3 < e.quantity.unit_value(e.value) < 1 - 1e-3 and e.quantity.value(0) != 0
     ]
     names = [e.quantity.name for e in result.estimates]
-    for spread, direction in weak_directions(result.information):
-        together = [f"{'+' if direction[i] > 0 else '-'}{names[i]}" for i in np.argsort(-np.abs(direction))
-                    if abs(direction[i]) > _TOGETHER]  # fmt: skip
-        if len(together) > 1:
-            said.append(f"only together: moving {', '.join(together)} at once changes almost nothing ({spread:.1f} of "
-                        "the bounds' width would go unseen); fix all but one, or excite them apart.")  # fmt: skip
+    std = np.sqrt(result.covariance.diagonal())
+    correlation = result.covariance / np.outer(std, std)
+    said += [
+        f"only together: {names[a]} and {names[b]} cannot be told apart (correlation {correlation[a, b]:+.2f}); leave "
+        "one of them as it is in the model, or play something that excites them apart."
+        for a, b in itertools.combinations(range(len(names)), 2)
+        if abs(correlation[a, b]) > _TOGETHER and max(std[a], std[b]) > _LOOSE
+    ]
+    unseen = len(weak_directions(result.information))
+    if unseen:
+        said.append(f"{unseen} of {len(names)} combinations of these quantities leave no trace within their bounds.")
     if result.correlation_left > 0.3:
         said.append(
             f"the residual is still correlated in time ({result.correlation_left:.2f}) after its noise was modelled: "
