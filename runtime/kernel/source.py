@@ -44,12 +44,15 @@ class _Vector:
 
 def generate(graph: Graph, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Kernel:
     """C for a graph with these vector sizes. Raises `Unsupported`, naming the node that it does not know."""
-    return _Generator(graph, inputs).finish(outputs)
+    try:
+        return _Generator(graph, inputs).finish(outputs)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unsupported(f"its nodes do not fit together ({error})") from error
 
 
 class _Generator:
     def __init__(self, graph: Graph, inputs: Mapping[str, int]) -> None:
-        self._constants = graph.constants
+        self._constants = dict(graph.constants)
         self._lines: list[str] = []
         self._weights: list[NDArray[np.float32]] = []
         self._weight_count = self._scratch_count = 0
@@ -60,7 +63,11 @@ class _Generator:
         for node in graph.nodes:
             if len(node.outputs) != 1:
                 raise Unsupported(f"node {node.operator} has {len(node.outputs)} outputs")
-            self._values[node.outputs[0]] = self._compute(node)
+            folded = self._known(node)
+            if folded is None:
+                self._values[node.outputs[0]] = self._compute(node)
+            else:
+                self._constants[node.outputs[0]] = folded
 
     def finish(self, outputs: Mapping[str, int]) -> Kernel:
         self._declare("out", len(outputs), first=2 + self._input_count, const=False)
@@ -78,6 +85,21 @@ class _Generator:
     def _declare(self, name: str, count: int, *, first: int, const: bool) -> None:
         kind = "const float" if const else "float"
         self._lines += [f"{kind} *{name}_{index} = buffers[{first + index}];" for index in range(count)]
+
+    def _known(self, node: Node) -> NDArray[Any] | None:
+        """What a node gives whatever the inputs are: shapes, as the batch is 1, and what is made of constants alone."""
+        if node.operator == "Shape" and not node.attributes and node.inputs[0] in self._values:
+            return np.array([1, self._values[node.inputs[0]].size], np.int64)
+        if not all(name in self._constants for name in node.inputs):
+            return None
+        operands = [self._constants[name] for name in node.inputs]
+        if node.operator == "Gather":
+            return np.asarray(np.take(operands[0], operands[1], axis=node.attributes.get("axis", 0)))
+        if node.operator == "Concat":
+            return np.concatenate(operands, axis=node.attributes["axis"])
+        if node.operator == "Expand":
+            return np.array(np.broadcast_to(operands[0], np.broadcast_shapes(operands[0].shape, tuple(operands[1]))))
+        return None
 
     def _compute(self, node: Node) -> _Vector:
         operator = node.operator

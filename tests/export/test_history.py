@@ -13,6 +13,7 @@ from benchmarks.onnx_evaluation import evaluate_onnx
 from export.write import export_student
 from runtime.core import Core
 from runtime.goals import ResolvedGoal
+from runtime.kernel.build import find_compiler
 from runtime.policy import Policy
 from runtime.safety import Readings
 from sim2real.errors import ShoalError
@@ -140,3 +141,19 @@ def test_episodes_run_and_a_missing_history_is_named(path: Path) -> None:
 def test_kernel_agrees_or_says_why_not(path: Path) -> None:
     engine = Policy(path, engine="auto").engine
     assert "C kernel, within" in engine or "no kernel:" in engine
+
+
+def test_the_compiled_kernel_remembers_alike(path: Path) -> None:
+    if find_compiler() is None:
+        pytest.skip("no C compiler on this machine")
+    engines = [Policy(path, engine=engine) for engine in ("onnxruntime", "kernel")]
+    commands = []
+    for policy in engines:
+        (core, readings), out = core_at_home(policy), np.zeros(7)
+        for step in range(10):
+            readings.time_s = 0.04 * step
+            core.step(readings, readings.time_s, out)
+            readings.joint_position[:] = out
+        commands.append(out)
+    assert engines[1].engine.startswith("C kernel")
+    np.testing.assert_allclose(*commands, atol=1e-4)

@@ -131,6 +131,24 @@ def test_every_elementwise_operation(tmp_path: Path) -> None:
     assert difference(content, {"a": 11, "b": 11}, 6, tmp_path / "o.onnx") < 1e-6
 
 
+@needs_compiler
+def test_shapes_are_worked_out_beforehand(tmp_path: Path) -> None:
+    """As `jnp.ones_like` becomes in a graph with a free batch dimension."""
+    constants = {
+        "value": np.array(1.5, np.float32),
+        "first": np.array([0], np.int64),
+        "two": np.array([2], np.int64),
+    }
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["batch_size"], axis=0),
+        helper.make_node("Concat", ["batch_size", "two"], ["wanted"], axis=0),
+        helper.make_node("Expand", ["value", "wanted"], ["values"]),
+        helper.make_node("Concat", ["values", "x"], ["y"], axis=1),
+    ]
+    assert difference(make_model(nodes, constants, {"x": 3}, 5), {"x": 3}, 5, tmp_path / "s.onnx") == 0
+
+
 def test_unknown_node_falls_back_with_the_reason(policy_path: Path) -> None:
     policy = Policy(policy_path, engine="auto")
     assert policy.engine.startswith("onnxruntime ")
