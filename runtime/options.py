@@ -54,14 +54,16 @@ class ServeOptions:
     """Record everything into this MCAP file, for runtime replay, Foxglove and sim2real."""
     metrics: int | None = None
     """Serve Prometheus metrics on this port of the loopback interface."""
+    page: int | None = None
+    """Serve a page with the robot live in a browser on this port of the loopback interface, 8080 say."""
     realtime: bool = True
     """Try SCHED_FIFO, locked memory and a frozen garbage collector; says what was permitted."""
     priority: int = 50
     """SCHED_FIFO priority."""
     cpu: int | None = None
     """Pin the control loop to this core."""
-    spin_us: float = 0.0
-    """Busy waiting before each deadline; useful only with SCHED_FIFO."""
+    spin_us: float | None = None
+    """Busy waiting before each deadline; 100 with SCHED_FIFO if not given, and 0 without, where it is of no use."""
     safety: Path | None = None
     """YAML with limits and fault responses; runtime safety prints its schema and the rules in force."""
     stale_after_periods: float | None = None

@@ -24,6 +24,7 @@ from runtime.goals import GoalJoints, load_goals, pose_of_joints, validate_goal
 from runtime.kinematics import ToolPose
 from runtime.loop import Loop
 from runtime.options import ServeOptions
+from runtime.page.config import PageConfig, require_servable
 from runtime.policy import Policy
 from runtime.progress import GoalState
 from runtime.protocol import PROTOCOL_VERSION
@@ -96,7 +97,7 @@ def serve(options: ServeOptions) -> Summary:
         queue = GoalQueue(core, stall_after_s=_stall_after_s(options, policy.contract))
         exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
         telemetry = Telemetry(watching.ring, core)
-        loop = Loop(driver, core, WatchedExchange(exchange, sources), spin_s=options.spin_us / 1e6, telemetry=telemetry)
+        loop = Loop(driver, core, WatchedExchange(exchange, sources), telemetry=telemetry)
         ending = _Ending(options, driver, exchange)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, ending.on_signal))
@@ -104,6 +105,7 @@ def serve(options: ServeOptions) -> Summary:
         _report(options, policy, driver, addresses)
         print(f"{rules.report(core.safety, policy.contract)}\nestop by   {', '.join(sources.names)}", flush=True)
         measures = _apply_realtime(options)
+        loop.spin_s = realtime.spin_s(None if options.spin_us is None else options.spin_us / 1e6, measures)
         stack.callback(realtime.release)
         stack.callback(supervisor.close)
         supervisor.start()
@@ -181,21 +183,33 @@ def _watching(options: ServeOptions, core: Core, driver: Driver) -> Watching:
         from runtime.metrics import require_prometheus
 
         require_prometheus()
+    page = _page(options)
     policy = core.policy
     facts = core.safety.facts | {
         "policy": options.model.name,
         "policy_sha256": policy.file_sha256,
         "contract_sha256": policy.contract.digest,
+        "engine": policy.engine,
         "driver": driver.description,
         "reachability_gate": str(options.reachability_gate),
     }
     ring = Ring.create(len(policy.contract.joint_names))
-    return Watching(ring, options.record, facts, options.metrics)
+    return Watching(ring, options.record, facts, options.metrics, page)
+
+
+def _page(options: ServeOptions) -> PageConfig | None:
+    if options.page is None:
+        return None
+    if not 0 < options.page < 65536:
+        raise ShoalError(f"--page must be a port between 1 and 65535, got {options.page}.")
+    config = PageConfig(address=str(_addresses(options)[0]), port=options.page, mjcf=options.mjcf, supervised=True)
+    require_servable(config)
+    return config
 
 
 def _apply_realtime(options: ServeOptions) -> list[realtime.Measure]:
     if not options.realtime:
-        wanted = realtime.RealtimeOptions(fifo_priority=None, cpu=options.cpu, lock_memory=False)
+        wanted = realtime.RealtimeOptions(fifo_priority=None, cpu=options.cpu, lock_memory=False, stay_awake=False)
     else:
         wanted = realtime.RealtimeOptions(fifo_priority=options.priority, cpu=options.cpu)
     measures = realtime.apply(wanted)
