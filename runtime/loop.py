@@ -193,11 +193,18 @@ class Loop:
             self._drive_servo(self._servo, deadline_ns - self._period_ns)
         spin_from = deadline_ns - round(self.spin_s * 1e9)
         if self._warm_lead_ns:
-            sleep_until(spin_from - self._warm_lead_ns)
-            self._rehearsal()
+            self._rehearse(spin_from)
         sleep_until(spin_from)
         while time.perf_counter_ns() < deadline_ns:
             pass
+
+    def _rehearse(self, until_ns: int) -> None:
+        """Rehearse, and learn how early to begin: a little earlier after one that ended too late, else slowly later."""
+        lead = self._warm_lead_ns
+        sleep_until(until_ns - lead)
+        self._rehearsal()
+        late = time.perf_counter_ns() > until_ns
+        self._warm_lead_ns = min(lead + lead // 4, self._period_ns // 2) if late else lead - lead // 128
 
     def _drive_servo(self, servo: ServoDriver, started_ns: int) -> None:
         step_ns = self._period_ns // servo.servo_steps

@@ -180,6 +180,26 @@ def test_rehearsal_and_spinning_come_before_the_deadline(policy: Policy, monkeyp
     assert deadline <= clock.now_ns < deadline + 1000
 
 
+def test_a_rehearsal_that_ends_too_late_begins_earlier(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(BackwardsArm(policy.contract, DriverOptions()), Core(policy), NoExchange())
+    clock, needs_ns = FakeClock(), 900_000
+    loop._warm_lead_ns = 200_000
+
+    def rehearse() -> None:
+        clock.now_ns += needs_ns
+
+    monkeypatch.setattr("runtime.loop.time", clock)
+    loop._rehearsal = rehearse
+    late = []
+    for _ in range(400):
+        deadline = clock.now_ns + loop._period_ns
+        loop._wait(deadline)
+        late.append(clock.now_ns - deadline > 1000)
+    assert late[0]
+    assert sum(late[20:]) < 0.06 * len(late[20:])
+    assert needs_ns <= loop._warm_lead_ns < 1.3 * needs_ns
+
+
 def test_a_rehearsal_changes_nothing(policy: Policy) -> None:
     def commands(warm: bool) -> Float64:
         driver = BackwardsArm(policy.contract, DriverOptions())
