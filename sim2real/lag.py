@@ -26,6 +26,11 @@ def lag_between(
     Speeds are correlated, so that constant offsets (friction, gravity, an encoder's bias) do not count; the peak is
     refined by a parabola, to a fraction of the period.
     """
+    # A reading that was used twice has one time.
+    fresh = np.append(True, np.diff(time_s) > 0)
+    time_s, expected, measured = time_s[fresh], expected[fresh], measured[fresh]
+    if len(time_s) < 10:
+        return None
     step = float(np.median(np.diff(time_s)))
     speed, seen = np.gradient(expected, time_s, axis=0), np.gradient(measured, time_s, axis=0)
     lags = np.arange(shortest_s, longest_s + step / 2, step / _GRID_PER_STEP)

@@ -105,7 +105,7 @@ def measure(logs: Sequence[Log], model: mujoco.MjModel) -> Latencies:
     size = max(2, round(_WINDOW_S / logs[0].contract.timing.control_dt_s))
     beyond, whole = [], []
     for log, expected in windows:
-        speed = np.abs(np.gradient(expected, log.measured_s, axis=0)).mean(axis=0).max()
+        speed = np.abs(np.diff(expected, axis=0)).sum(axis=0).max() / _WINDOW_S
         model_lag = lag_between(log.measured_s, expected, log.joint_position)
         command_lag = lag_between(log.measured_s, log.command, log.joint_position)
         if speed > _MOVES_RAD_S and model_lag and command_lag and model_lag.correlation > _BELIEVED:

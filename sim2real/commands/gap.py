@@ -92,7 +92,7 @@ def _made(
         case "franka":
             if not host:
                 raise ShoalError("--host: give the address of the robot's control box, or of franky-sim.")
-            return from_franka(path, given, host=host, period_s=task.contract.timing.episode_s)
+            return from_franka(task.contract, path, given, host=host)
         case _:
             other = load_mjcf(mjcf) if mjcf else task.model
             other.opt.timestep = task.contract.timing.physics_dt_s

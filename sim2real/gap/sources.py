@@ -57,8 +57,9 @@ def from_mjx(task: Task, policy: OnnxPolicy, goals: list[LoggedGoal], *, progres
     return _closed_loop(task, policy, goals, _MjxBody(task, _home(task.contract)), "MJX", progress)
 
 
-def from_franka(policy: Path, goals: list[LoggedGoal], *, host: str, period_s: float) -> Log:
-    """The policy on the Franka at `host`, served and recorded by the runtime; one goal every `period_s`."""
+def from_franka(contract: Contract, policy: Path, goals: list[LoggedGoal], *, host: str) -> Log:
+    """The policy on the Franka at `host`, served and recorded by the runtime; one goal for each episode's length."""
+    period_s = contract.timing.episode_s
     with tempfile.TemporaryDirectory() as folder:
         record, socket = Path(folder) / "run.mcap", Path(folder) / "s"
         server = _runtime(
@@ -68,7 +69,7 @@ def from_franka(policy: Path, goals: list[LoggedGoal], *, host: str, period_s: f
         try:
             _wait_for(socket, server)
             for goal in goals:
-                _give(goal, socket, period_s)
+                _give(goal, socket, timeout_s=period_s + 5.0, pose=contract.goal.space == "pose")
                 time.sleep(period_s)
             _call("stop", "--address", str(socket))
             server.wait(_START_S)
@@ -142,13 +143,11 @@ def _call(*arguments: str) -> None:
         raise ShoalError(f"runtime {arguments[0]}: {_said(process)}")
 
 
-def _give(goal: LoggedGoal, socket: Path, timeout_s: float) -> None:
-    position = [repr(value) for value in goal.position]
-    orientation = [repr(value) for value in goal.orientation_wxyz]
-    _call(
-        "goal", "--position", *position, "--orientation", *orientation, "--timeout-s", repr(timeout_s + 5.0),
-        "--address", str(socket),
-    )  # fmt: skip
+def _give(goal: LoggedGoal, socket: Path, *, timeout_s: float, pose: bool) -> None:
+    arguments = ["--position", *(repr(value) for value in goal.position)]
+    if pose:
+        arguments += ["--orientation", *(repr(value) for value in goal.orientation_wxyz)]
+    _call("goal", *arguments, "--timeout-s", repr(timeout_s), "--address", str(socket))
 
 
 def _wait_for(socket: Path, server: subprocess.Popen[str]) -> None:

@@ -77,6 +77,15 @@ def test_lag_is_found_to_a_fraction_of_a_period(lag_s: float) -> None:
     assert found.correlation > 0.99
 
 
+def test_readings_used_twice_do_no_harm() -> None:
+    time_s = np.arange(0, 4, 0.02)
+    stale = np.maximum.accumulate(np.where(np.arange(200) % 7 == 3, 0, np.arange(200)))
+    position = np.sin(3 * time_s)[:, None]
+    found = lag_between(time_s[stale], position[stale], np.sin(3 * (time_s - 0.03))[stale, None])
+    assert found is not None
+    assert found.seconds == pytest.approx(0.03, abs=0.002)
+
+
 def test_nothing_moves_no_lag() -> None:
     time_s = np.arange(0, 4, 0.02)
     assert lag_between(time_s, np.zeros((200, 2)), np.ones((200, 2))) is None
