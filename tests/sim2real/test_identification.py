@@ -147,7 +147,7 @@ def test_noise_is_recognised_and_whitened() -> None:
     for t in range(1, len(coloured)):
         coloured[t, 1] += 0.8 * coloured[t - 1, 1]
     found = noise.estimate([coloured], parameters=0, floor=1e-9)
-    assert len(found.coefficients[0]) == 0
+    assert np.abs(found.coefficients[0]).sum() < 0.1
     assert found.coefficients[1][0] == pytest.approx(0.8, abs=0.06)
     np.testing.assert_allclose(found.innovation_std, 1.0, rtol=0.05)
     assert noise.left_over_correlation([coloured]) > 0.7
