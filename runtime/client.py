@@ -108,7 +108,8 @@ class Client:
             time.sleep(_SHORT_POLL_S)
             status = self.status()
         if progress is not None and progress.state == "refused":
-            raise GoalRefused(f"{progress.reason} ({progress.line}).")
+            known = "" if progress.reachability is None else f" (reachability {progress.reachability:.2f})"
+            raise GoalRefused(f"goal {progress.id!r}: {progress.reason}{known}.")
         return self.status()
 
     def cancel_goal(self, goal_id: str | None = None) -> GoalStatus:

@@ -40,7 +40,7 @@ from runtime.protocol import (
 from runtime.shared_memory import MAX_GOALS, SharedSlots
 from runtime.status import GoalStatus, Reason, State
 from runtime.watch import Watch
-from runtime.wishes import remove_goals, write_goal
+from runtime.wishes import find_goal, remove_goals, write_goal
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -152,9 +152,12 @@ class Gateway:
             goal = self._resolve(message)
         except ShoalError as error:
             return Refused(reason=str(error))
-        number = int(self._wishes["number"]) + 1
-        self._prune()
-        if not write_goal(self._wishes, number, goal, message, leased=self._authority.holds(request.lease)):
+        number, leased = int(self._wishes["number"]) + 1, self._authority.holds(request.lease)
+        at_rest = self._prune()
+        # A client that got no answer, because the gateway died say, asks again.
+        for known in find_goal(self._wishes, goal, message, leased=leased) - {at_rest}:
+            return Accepted(id=goal.id, number=known)
+        if not write_goal(self._wishes, number, goal, message, leased=leased):
             return Refused(reason=f"{MAX_GOALS} goals are in force or waiting already; cancel some first.")
         return Accepted(id=goal.id, number=self._publish())
 
@@ -180,18 +183,22 @@ class Gateway:
             remove_goals(self._wishes, numbers)
         return Accepted(number=self._publish())
 
-    def _prune(self) -> None:
-        """Forget goals that the control loop is done with."""
+    def _prune(self) -> int:
+        """Forget goals that the control loop is done with, but the one at which it rests; returns that one's number."""
         # The loop writes goals before status, so the other way round nothing looks older than it is.
         taken = self.status().goal_number
         self.look()
         record = self._slots.goals.value[0]
         states = {int(row["number"]): GoalState(int(row["state"])) for row in record["goals"]}
+        at_rest = 0
         for entry in self._wishes["goals"]:
             number = int(entry["number"])
-            done = number <= taken and states.get(number, GoalState.CANCELLED).final
-            if done and number != record["in_force"]:
-                entry["number"] = 0
+            if number <= taken and states.get(number, GoalState.CANCELLED).final:
+                if number == record["in_force"]:
+                    at_rest = number
+                else:
+                    entry["number"] = 0
+        return at_rest
 
     def _lease(self, request: LeaseRequest) -> Message:
         authority = self._authority

@@ -44,6 +44,18 @@ def write_goal(wishes: np.void, number: int, goal: ResolvedGoal, message: AnyGoa
     return True
 
 
+def find_goal(wishes: np.void, goal: ResolvedGoal, message: AnyGoal, *, leased: bool) -> set[int]:
+    """Numbers of goals with the same id that say the same, whenever that was."""
+    fields = [field for field in _FIELDS if field != "valid_for_s"]
+    return {
+        int(entry["number"])
+        for entry in wishes["goals"]
+        if entry["number"] and entry["id"] == goal.id.encode()
+        and (entry["priority"], entry["queue"], entry["leased"]) == (message.priority, message.queue, leased)
+        and all(np.array_equal(entry[field], getattr(goal, field)) for field in fields)
+    }  # fmt: skip
+
+
 def read_goal(entry: np.void) -> WantedGoal:
     """The goal in one place."""
     goal = ResolvedGoal(

@@ -154,12 +154,22 @@ def test_cancelling_by_id_and_unknown_ids(contract: Contract) -> None:
     assert "no goal 'a'" in reply.reason
 
 
+def test_goal_that_is_asked_for_again_is_taken_once(contract: Contract) -> None:
+    slots = SharedSlots.create()
+    goal = {"position": [0.5, 0.1, 0.4], "id": "a", "queue": True}
+    assert gateway_of(contract, slots).answer(GoalRequest(goal=goal)) == Accepted(id="a", number=1)
+    # The answer was lost with the gateway; the client asks its successor.
+    successor = gateway_of(contract, SharedSlots(slots.descriptor))
+    assert successor.answer(GoalRequest(goal=goal)) == Accepted(id="a", number=1)
+    assert successor.answer(GoalRequest(goal=goal | {"speed": 0.5})) == Accepted(id="a", number=2)
+
+
 def test_full_queue_is_refused(contract: Contract) -> None:
     gateway = gateway_of(contract, SharedSlots.create())
-    goal = GoalRequest(goal={"position": [0.5, 0.1, 0.4], "queue": True})
-    for _ in range(MAX_GOALS):
-        assert isinstance(gateway.answer(goal), Accepted)
-    reply = gateway.answer(goal)
+    goal = {"position": [0.5, 0.1, 0.4], "queue": True}
+    for number in range(MAX_GOALS):
+        assert isinstance(gateway.answer(GoalRequest(goal=goal | {"id": f"g{number}"})), Accepted)
+    reply = gateway.answer(GoalRequest(goal=goal))
     assert isinstance(reply, Refused)
     assert f"{MAX_GOALS} goals" in reply.reason
 

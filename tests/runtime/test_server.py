@@ -32,10 +32,14 @@ class Server:
     def __init__(self, policy: Path, folder: Path, *arguments: str) -> None:
         self.socket = folder / "s"
         self.summary_path = folder / "summary.json"
+        # These tests are about processes and goals; how late ticks are answered is tested elsewhere.
+        safety = folder / "safety.yaml"
+        safety.write_text("{overruns_in_a_row: null, stale_after_periods: 1000, clock_jump_s: null}\n")
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "runtime.cli", "serve", "--model", str(policy)),
                 *("--socket", str(self.socket), "--json", str(self.summary_path), "--no-realtime"),
+                *("--safety", str(safety)),
                 *arguments,
             ],
             stdout=subprocess.PIPE,
@@ -174,6 +178,7 @@ def test_goals_of_a_client_that_vanished_are_dropped(server: Server) -> None:
         assert observer.send_goal(REACHABLE).goal_id == "near"
 
 
+@pytest.mark.slow
 def test_goals_of_a_client_that_vanished_can_be_kept(policy_path: Path, tmp_path: Path) -> None:
     server = Server(policy_path, tmp_path, "--speed", "4", "--on-lease-lost", "keep")
     with server.client() as client:
@@ -211,6 +216,7 @@ def test_gate_refuses_over_the_socket(policy_path: Path, tmp_path: Path) -> None
     server.output()
 
 
+@pytest.mark.slow
 def test_waypoints_from_the_command_line(server: Server) -> None:
     def runtime(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "runtime.cli", *arguments, "--address", str(server.socket)]
