@@ -112,11 +112,15 @@ def main() -> None:
         draw(rows, lines, arguments.plot)
 
 
+_PAIRS = (("e", "d"), ("g", "f"), ("f", "d"), ("f", "a"), ("g", "a"), ("g", "b"), ("g", "w"))
+"""Matching against none, own states against the teacher's, students against policies trained directly."""
+
+
 def _ratios(rows: list[dict[str, Any]], arguments: Arguments) -> list[dict[str, Any]]:
     """Students against their teacher and against the shallow policy, seed by seed."""
     out = []
     for task in dict.fromkeys(row["task"] for row in rows):
-        for case, other in [(case, "c") for case in "defg"] + [("g", "a"), ("g", "b"), ("g", "w"), ("f", "a")]:
+        for case, other in (*((case, "c") for case in "defg"), *_PAIRS):
             if {case, other} <= set(arguments.cases):
                 for name in ("success_coarse", "success_fine"):
                     values = paired(rows, name, case, other, task)

@@ -16,7 +16,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.control.cases import SETTINGS
+from benchmarks.control.cases import SETTINGS, Setting
 from sim2real.errors import ShoalError
 
 RESULTS = Path(__file__).parent / "results"
@@ -46,19 +46,35 @@ def points(results: Path) -> list[dict[str, Any]]:
     out = []
     for task, setting in SETTINGS.items():
         control, latency = (results / f"{kind}_{task}.json" for kind in ("control", "policy_latency"))
-        for path, script in ((control, "control_experiment"), (latency, "policy_latency")):
-            if not path.is_file():
-                raise ShoalError(f"{path}: missing; python -m benchmarks.{script} writes it.")
-        times = {row["policy"]: row["paced_p50_us"] for row in json.loads(latency.read_text())["rows"]}
-        for line in json.loads(control.read_text())["summary"]:
-            if line["case"] in _STYLE:
-                policy = policy_name(setting, line["case"])
-                names = ("task", "case", "seeds", "parameters", "success_fine", "success_fine_ci95")
-                out.append({name: line[name] for name in names} | {"policy": policy, "tick_us": times[policy]})
+        lines = _read(control, f"control_experiment --tasks {task} --json {control}")["summary"]
+        command = _latency_command(setting, latency)
+        times = {row["policy"]: row["paced_p50_us"] for row in _read(latency, command)["rows"]}
+        for line in (line for line in lines if line["case"] in _STYLE):
+            policy = policy_name(setting, line["case"])
+            if policy not in times:
+                raise ShoalError(f"{latency}: has no {policy}; python -m benchmarks.{command} measures it.")
+            names = ("task", "case", "seeds", "parameters", "success_fine", "success_fine_ci95")
+            out.append({name: line[name] for name in names} | {"policy": policy, "tick_us": times[policy]})
     return out
 
 
-def policy_name(setting: Any, case: str) -> str:
+def _read(path: Path, command: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ShoalError(f"{path}: missing; python -m benchmarks.{command} writes it.")
+    return dict(json.loads(path.read_text()))
+
+
+def _latency_command(setting: Setting, path: Path) -> str:
+    """Of the script that times the networks of a task's cases."""
+    sizes: dict[str, list[str]] = {"teacher": [], "student": []}
+    for case in _STYLE:
+        kind, size = policy_name(setting, case).split()
+        sizes[kind] = list(dict.fromkeys([*sizes[kind], size]))
+    shown = " ".join(f"--{kind}s {' '.join(names)}" for kind, names in sizes.items())
+    return f"policy_latency --task {setting.task} {shown} --json {path}"
+
+
+def policy_name(setting: Setting, case: str) -> str:
     """Under which `benchmarks.policy_latency` lists the network of a case."""
     if case == "g":
         return f"student {setting.student.hidden_layers}x{setting.student.hidden_width}"

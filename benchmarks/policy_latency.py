@@ -140,7 +140,7 @@ def main() -> None:
         for _ in range(20):
             call()
     times = paced(calls, count, arguments.period_ms / 1e3)
-    table = Table("policy", "parameters", "paced p50, us", "paced p99, us", "hot p50, us", title=arguments.task)
+    table = Table("policy", "parameters", "paced p50, us", "paced p99, us", "hot p50, us", title=contract.task)
     for row in rows:
         hot = np.median([calls[row["policy"]]() for _ in range(count)])
         p50, p99 = np.percentile(times[row["policy"]], [50, 99])
@@ -148,7 +148,7 @@ def main() -> None:
         table.add_row(row["policy"], f"{row['parameters']:,}", *(f"{x:.1f}" for x in (p50, p99, hot)))
     Console().print(table)
     if arguments.json:
-        report = {"machine": machine(), "task": arguments.task, "period_ms": arguments.period_ms, "rows": rows}
+        report = {"machine": machine(), "task": contract.task, "period_ms": arguments.period_ms, "rows": rows}
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -190,8 +190,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 f"{'first tick' if row['ticks'] == 'start' else 'all ticks'}: "
                 f"ECE {row['expected_calibration_error']:.3f}, AUROC {row['auroc'] or np.nan:.3f}"
             )
-            (line,) = axis.plot(x, y, lw=1)
-            axis.scatter(x, y, s=15 + 300 * share, color=line.get_color(), label=label, alpha=0.8)
+            (line,) = axis.plot(x, y, "o-", lw=1, ms=4, label=label)
+            axis.scatter(x, y, s=15 + 300 * share, color=line.get_color(), alpha=0.6)  # by the share of estimates
         axis.set(
             title=name, xlabel="estimated P(goal reached)", ylabel="share that was reached", xlim=(-0.03, 1.03),
             ylim=(-0.03, 1.03),

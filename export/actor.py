@@ -1,7 +1,10 @@
-"""A teacher's actor as an ONNX graph, to put its tick time beside its student's. It is no policy file: it carries no
-contract and the runtime refuses it.
+"""Teachers' actors as ONNX graphs, to put their tick times beside those of their students. Such a graph is no policy
+file: it carries no contract and the runtime refuses it.
 
-    python -m export.actor --teacher runs/teacher      prints {"tick_us_p50": ..., ...}
+    python -m export.actor --teachers runs/teacher --students runs/student/student.onnx
+
+prints one JSON list, a row for each in the order given: {"tick_us_p50": ..., "tick_us_p99": ...}. All are timed in
+turn, so that what else the machine does hits them alike.
 """
 
 from __future__ import annotations
@@ -21,15 +24,17 @@ import onnx
 import tyro
 from jax2onnx import to_onnx
 
-from export.certificate import extreme_inputs, make_session, tick_times
+from export.certificate import make_session, tick_times
 from export.graph import OPSET
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.interface import command, goal_vector, observe, policy_inputs
 from sim2real.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
 from teacher.config import NetworkConfig
-from teacher.networks import apply, count_parameters
+from teacher.networks import apply
 from teacher.train import load_teacher
+
+_TURNS, _CALLS = 20, 100
 
 
 def unrolled_actor(network: NetworkConfig, params: Any, x: jax.Array) -> jax.Array:
@@ -74,33 +79,46 @@ def convert_network(contract: Contract, network: Callable[[jax.Array], jax.Array
     return model
 
 
-def measure_actor(run: Path) -> dict[str, float]:
-    """Tick time of a trained actor in ONNX Runtime on this machine, and its size."""
+def convert_actor(run: Path) -> onnx.ModelProto:
+    """The actor of a teacher's run."""
     teacher = load_teacher(run)
-    model = convert_network(
-        teacher.contract, lambda x: unrolled_actor(teacher.config.network, jax.tree.map(jnp.asarray, teacher.actor), x)
-    )
-    one = {name: value[:1] for name, value in extreme_inputs(teacher.contract, 1, 0).items()}
-    ticks = tick_times(make_session(model), one)
-    return {
-        "tick_us_p50": float(np.percentile(ticks, 50)),
-        "tick_us_p99": float(np.percentile(ticks, 99)),
-        "parameters": count_parameters(teacher.actor),
-    }
+    weights = jax.tree.map(jnp.asarray, teacher.actor)
+    return convert_network(teacher.contract, lambda x: unrolled_actor(teacher.config.network, weights, x))
+
+
+def measure(models: list[onnx.ModelProto]) -> list[dict[str, float]]:
+    """Tick times in ONNX Runtime on this machine, one row for each model."""
+    sessions = [make_session(model) for model in models]
+    blank = [
+        {node.name: np.zeros((1, node.shape[1]), np.float32) for node in session.get_inputs()} for session in sessions
+    ]
+    ticks = [
+        [tick_times(session, inputs, calls=_CALLS) for session, inputs in zip(sessions, blank, strict=True)]
+        for _ in range(_TURNS)
+    ]
+    found = [np.concatenate(columns) for columns in zip(*ticks, strict=True)]
+    return [
+        {"tick_us_p50": float(np.percentile(times, 50)), "tick_us_p99": float(np.percentile(times, 99))}
+        for times in found
+    ]
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Measure a teacher's actor in ONNX Runtime."""
+    """Time policies in ONNX Runtime."""
 
-    teacher: Path
-    """Folder of the teacher's run."""
+    teachers: tuple[Path, ...] = ()
+    """Folders of teachers' runs."""
+    students: tuple[Path, ...] = ()
+    """Policy files."""
 
 
 def main() -> None:
-    """Print the measurement as one JSON object."""
+    """Print the measurements, teachers first."""
+    arguments = tyro.cli(Arguments)
     try:
-        print(json.dumps(measure_actor(tyro.cli(Arguments).teacher)))
+        models = [convert_actor(run) for run in arguments.teachers] + [onnx.load(str(f)) for f in arguments.students]
+        print(json.dumps(measure(models)))
     except ShoalError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

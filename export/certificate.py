@@ -164,11 +164,11 @@ def _concatenate(*parts: Inputs) -> Inputs:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def tick_times(session: Any, inputs: Inputs) -> np.ndarray:
-    """Microseconds of 2,000 calls with batch 1, after warming up."""
+def tick_times(session: Any, inputs: Inputs, *, calls: int = 2000) -> np.ndarray:
+    """Microseconds of `calls` calls with batch 1, after warming up."""
     for _ in range(100):
         session.run(None, inputs)
-    times = np.empty(2000)
+    times = np.empty(calls)
     for index in range(times.size):
         start = time.perf_counter_ns()
         session.run(None, inputs)

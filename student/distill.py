@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from sim2real.backends import make_environment, resolve
+from sim2real.backends.base import Environment
 from sim2real.errors import ShoalError
 from sim2real.evaluation import Score
 from sim2real.goal_pool import EVALUATION_SEED_OFFSET
@@ -67,7 +68,7 @@ class Distiller:
             teacher, self.apply,
             self._environment(config.num_envs, config.seed, true_too=config.true_labels, **shares), config,
         )  # fmt: skip
-        self.eval_env = self._environment(config.eval_envs, config.seed + EVALUATION_SEED_OFFSET, keep_robots=True)
+        self.eval_env = evaluation_environment(teacher, config)
         self.round = 0
         self.state = self._init(jax.random.key(config.seed))
         self.data = self._empty_dataset()
@@ -76,12 +77,7 @@ class Distiller:
             self._restore()
 
     def _environment(self, num_envs: int, seed: int, *, true_too: bool = False, **settings: Any) -> Any:
-        given, backend = self.config.randomisation, resolve(self.teacher.config.backend)
-        randomisation = None if given is None else load_randomisation(given)
-        env = make_environment(
-            self.teacher.task, backend, num_envs=num_envs, seed=seed, randomisation=randomisation, **settings
-        )
-        return remembering(env, self.config.student.history_steps, true_too=true_too)
+        return _make_environment(self.teacher, self.config, num_envs, seed, true_too=true_too, **settings)
 
     def train(self, *, until: int | None = None) -> None:
         """All rounds that are left, or up to round `until`."""
@@ -215,6 +211,24 @@ class Distiller:
         )
         rows = self.folder.read_metrics()
         plot_curves(rows, self.folder.path / "curves.png", title=f"student, {self.contract.task}")
+
+
+def evaluation_environment(teacher: Teacher, config: DistillConfig) -> Environment:
+    """Held-out goals, and robots that no student of `config` learned on."""
+    return _make_environment(
+        teacher, config, config.eval_envs, config.seed + EVALUATION_SEED_OFFSET, keep_robots=True
+    )  # fmt: skip
+
+
+def _make_environment(
+    teacher: Teacher, config: DistillConfig, num_envs: int, seed: int, *, true_too: bool = False, **settings: Any
+) -> Environment:
+    randomisation = None if config.randomisation is None else load_randomisation(config.randomisation)
+    env = make_environment(
+        teacher.task, resolve(teacher.config.backend), num_envs=num_envs, seed=seed, randomisation=randomisation,
+        **settings,
+    )  # fmt: skip
+    return remembering(env, config.student.history_steps, true_too=true_too)
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -3,7 +3,8 @@
     distill sweep --teacher runs/teacher --grid 1x32 2x64 2x128-relu 4x128-plain --also runs/shallow
 
 Each student is distilled, exported and certified by `distill` itself in a folder of its own, so that a sweep called
-again reads what is there and resumes what was interrupted.
+again reads what is there and resumes what was interrupted. Ticks are timed anew at every call, all policies in turn,
+and all are judged on the same goals.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ import numpy as np
 import tyro
 
 from sim2real.errors import ShoalError
-from sim2real.policy_file import read_metadata
 from student.config import DistillConfig, StudentNetworkConfig
+from student.distill import evaluation_environment
+from student.history import without_history
+from teacher.networks import count_parameters
 from teacher.run_folder import write_atomically
+from teacher.train import evaluate, greedy, load_teacher
 
 _SIZE = re.compile(r"(\d+)x(\d+)(-relu)?(-plain)?")
 Row = dict[str, Any]
@@ -54,8 +58,11 @@ def main(arguments: list[str]) -> None:
 def run(arguments: Arguments) -> list[Row]:
     """Distil what is missing, measure, write and draw; returns one row for each policy."""
     networks = {size: network_of(size) for size in arguments.grid}
-    rows = [_student(arguments, size, network) for size, network in networks.items()]
-    rows += [_teacher(run) for run in dict.fromkeys((arguments.teacher, *arguments.also))]
+    students = [_student(arguments, size, network) for size, network in networks.items()]
+    runs = list(dict.fromkeys((arguments.teacher, *arguments.also)))
+    teachers = [_teacher(run, arguments.config) for run in runs]
+    ticks = _ticks(runs, [arguments.folder / size / "student.onnx" for size in networks])
+    rows = [row | tick for row, tick in zip(students + teachers, ticks[len(runs) :] + ticks[: len(runs)], strict=True)]
     _mark_pareto(rows)
     folder = arguments.folder
     text = io.StringIO()
@@ -88,8 +95,6 @@ def flops(params: Any) -> int:
 
 
 def _student(arguments: Arguments, size: str, network: StudentNetworkConfig) -> Row:
-    import onnx
-
     from student.cli import Arguments as DistillArguments
     from student.cli import distill
     from student.run import load_student
@@ -102,35 +107,36 @@ def _student(arguments: Arguments, size: str, network: StudentNetworkConfig) -> 
             distill(DistillArguments(run=folder, resume=True))
         else:
             distill(DistillArguments(teacher=arguments.teacher, run=folder, config=config))
-    properties = {entry.key: entry.value for entry in onnx.load(str(output)).metadata_props}
-    _, certificate = read_metadata(properties, path=str(output))
+    params = load_student(folder).params.policy
     summary = json.loads((folder / "summary.json").read_text())
     return {
         "policy": size, "kind": "student", "depth": network.hidden_layers, "width": network.hidden_width,
-        "parameters": certificate.parameters, "flops": flops(load_student(folder).params.policy),
-        "tick_us_p50": certificate.tick_us_p50, "tick_us_p99": certificate.tick_us_p99,
+        "parameters": count_parameters(params), "flops": flops(params),
         "success_coarse": summary["student"]["success_coarse"], "success_fine": summary["student"]["success_fine"],
     }  # fmt: skip
 
 
-def _teacher(run: Path) -> Row:
-    """A directly trained policy; its graph is timed in a process of its own, `student` knows nothing of `export`."""
-    from teacher.train import load_teacher
-
+def _teacher(run: Path, config: DistillConfig) -> Row:
+    """A directly trained policy, on the goals on which students are evaluated."""
     teacher = load_teacher(run)
-    command = [sys.executable, "-m", "export.actor", "--teacher", str(run)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise ShoalError(f"{run}: its actor could not be timed: {done.stderr.strip().splitlines()[-1]}")
-    measured = json.loads(done.stdout.splitlines()[-1])
-    summary = json.loads((run / "summary.json").read_text())
+    env = evaluation_environment(teacher, config)
+    score = evaluate(env, without_history(teacher.contract, greedy(teacher.networks)), teacher.actor)
     network = teacher.config.network
     return {
-        "policy": run.name, "kind": "teacher", "depth": network.actor_depth, "width": network.width,
-        "parameters": int(measured["parameters"]), "flops": teacher_flops(teacher.actor),
-        "tick_us_p50": measured["tick_us_p50"], "tick_us_p99": measured["tick_us_p99"],
-        "success_coarse": summary["success_coarse"], "success_fine": summary["success_fine"],
+        "policy": f"{run.name} {network.actor_depth}x{network.width}", "kind": "teacher",
+        "depth": network.actor_depth, "width": network.width,
+        "parameters": count_parameters(teacher.actor), "flops": teacher_flops(teacher.actor),
+        "success_coarse": score.success_coarse, "success_fine": score.success_fine,
     }  # fmt: skip
+
+
+def _ticks(runs: list[Path], files: list[Path]) -> list[Row]:
+    """Tick times of teachers, then of policy files, from a process of its own: `student` knows nothing of `export`."""
+    command = [sys.executable, "-m", "export.actor", "--teachers", *map(str, runs), "--students", *map(str, files)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ShoalError(f"sweep: policies could not be timed: {done.stderr.strip().splitlines()[-1]}")
+    return list(json.loads(done.stdout.splitlines()[-1]))
 
 
 def teacher_flops(params: Any) -> int:

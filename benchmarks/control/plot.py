@@ -37,27 +37,29 @@ def interval(values: np.ndarray) -> float | None:
 
 
 def draw(rows: list[Row], lines: list[Row], path: Path) -> None:
-    """One panel for each task: fine and coarse success of each case, mean, interval, and every seed as a dot."""
+    """One panel for each task: fine and coarse success of each case, mean, interval, and every seed as a stroke."""
     import matplotlib.pyplot as plt
 
     tasks = list(dict.fromkeys(line["task"] for line in lines))
     figure, axes = plt.subplots(1, len(tasks), figsize=(6.6 * len(tasks), 4.2), squeeze=False, layout="constrained")
     for axis, task in zip(axes[0], tasks, strict=True):
         shown = [line for line in lines if line["task"] == task]
-        for offset, name, colour in ((-0.17, "success_coarse", "#9ecae1"), (0.17, "success_fine", "#2171b5")):
+        for offset, name, colour in ((-0.17, "success_coarse", "#6baed6"), (0.17, "success_fine", "#08519c")):
             place = np.arange(len(shown)) + offset
-            axis.barh(place, [line[name] for line in shown], 0.32, color=colour, label=name.removeprefix("success_"))
+            means, halves = [line[name] for line in shown], [line[f"{name}_ci95"] or 0.0 for line in shown]
+            axis.errorbar(
+                means, place, xerr=halves, fmt="o", color=colour, ms=7, lw=1.5, capsize=3,
+                label=f"{name.removeprefix('success_')}: mean, 95 % interval",
+            )  # fmt: skip
             for y, line in zip(place, shown, strict=True):
                 seeds = [row[name] for row in rows if (row["task"], row["case"]) == (task, line["case"])]
-                axis.plot(seeds, [y] * len(seeds), ".", color="black", ms=4)
-                if line[f"{name}_ci95"] is not None:
-                    axis.errorbar(line[name], y, xerr=line[f"{name}_ci95"], color="black", lw=1, capsize=2)
+                axis.plot(seeds, [y] * len(seeds), "|", color="black", ms=6)
         labels = [f"{line['case']}  {CASES.get(line['case'], '')}" for line in shown]
         axis.set_yticks(range(len(shown)), labels)
         axis.invert_yaxis()
-        lowest = min(line["success_fine"] for line in shown)
-        axis.set(xlabel="success on held-out goals", title=task, xlim=(max(0.0, np.floor(10 * lowest - 1) / 10), 1.02))
+        lowest = min(line["success_fine"] - (line["success_fine_ci95"] or 0.0) for line in shown)
+        axis.set(xlabel="success on held-out goals", title=task, xlim=(max(0.0, np.floor(10 * lowest) / 10), 1.02))
         axis.grid(axis="x", alpha=0.3)
-    axes[0, 0].legend(loc="lower left")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=130)
     plt.close(figure)

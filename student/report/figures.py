@@ -53,9 +53,7 @@ def action_error_over_time(contract: Contract, measured: Measured) -> bytes:
     seconds = np.arange(len(measured.action_error)) * contract.timing.control_dt_s
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.2), layout="constrained")
     axes[0].plot(seconds, measured.action_error)
-    axes[0].set(
-        xlabel="time in the episode, s", ylabel="mean |teacher - student|, share of full action", ylim=(0, None)
-    )
+    axes[0].set(xlabel="time in the episode, s", ylabel="mean difference of actions in [-1, 1]", ylim=(0, None))
     for name, errors in (("teacher", measured.teacher), ("student", measured.student)):
         axes[1].plot(seconds, 1e3 * np.median(errors.position_m, axis=1), label=name)
     axes[1].set(xlabel="time in the episode, s", ylabel="median distance to the goal, mm", yscale="log")

@@ -80,7 +80,7 @@ def _worst(contract: Contract, measured: Measured) -> str:
         scaled = np.maximum(scaled, angle / contract.goal.fine_angle_deg)
     rows = []
     for index in np.argsort(-scaled)[:_WORST]:
-        x, y, z = measured.goal_position[index]
+        x, y, z = measured.goal_position[index].round(2) + 0.0  # no "-0.00"
         ended = f"{1e3 * position[index]:.1f} mm, {angle[index]:.1f}°"
         of_teacher = (
             f"{1e3 * measured.teacher.position_m[-1, index]:.1f} mm, {measured.teacher.angle_deg[-1, index]:.1f}°"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import jax
@@ -7,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from export.actor import measure_actor, unrolled_actor
+from export.actor import main, unrolled_actor
 from sim2real.errors import ShoalError
 from sim2real.interface import goal_size, observation_size, policy_inputs
 from teacher.config import LearnerConfig, NetworkConfig
@@ -31,7 +33,13 @@ def test_unrolled_actor_computes_what_the_scanned_one_does(teacher_run: Path) ->
         unrolled_actor(network.model_copy(update={"design": "paper"}), params, jnp.zeros((1, 3)))
 
 
-def test_trained_actor_is_timed(teacher_run: Path) -> None:
-    measured = measure_actor(teacher_run)
-    assert 0 < measured["tick_us_p50"] <= measured["tick_us_p99"]
-    assert measured["parameters"] > 1000
+def test_policies_are_timed_in_the_order_given(
+    teacher_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
+    given = ["actor", "--teachers", str(teacher_run), "--students", str(shipped), str(shipped)]
+    monkeypatch.setattr(sys, "argv", given)
+    main()
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 3
+    assert all(0 < row["tick_us_p50"] <= row["tick_us_p99"] for row in rows)
