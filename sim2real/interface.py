@@ -114,7 +114,7 @@ def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
 
 
 def joint_position(contract: Contract, observation: Array) -> Array:
-    """The joint positions in an observation, `[..., D]` to `[..., J]` rad: the inverse of what `observe` did to them."""
+    """The joint positions in an observation, `[..., D]` to `[..., J]` rad: what `observe` did to them, undone."""
     joints = len(contract.robot.joints)
     offset, scale = _observation_scaling(contract)
     return observation[..., :joints] / scale[:joints] + offset[:joints]

@@ -8,8 +8,8 @@ dimension `batch`:
     outputs  `joint_position_command [batch, J]` rad, within all limits of the contract
              `reachability [batch, 1]`, the probability that the goal is reached within an episode
 
-A policy with a memory has one more of each, of the same size: `history` and `next_history [batch, H]`. It keeps no state
-of its own: feed zeros at a start and after every interruption, and afterwards what came out in the step before.
+A policy with a memory has one more of each, of the same size: `history` and `next_history [batch, H]`. It keeps no
+state of its own: feed zeros at a start and after every interruption, and afterwards what came out in the step before.
 
 Its metadata properties carry the contract and the certificate as JSON in full precision, and the plain keys
 that other deployment stacks read.

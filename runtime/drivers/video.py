@@ -61,7 +61,7 @@ class Video:
         if path.suffix != ".mp4":
             raise ShoalError(f"--video: {path} should end in .mp4.")
         if find_spec("imageio_ffmpeg") is None:
-            raise ShoalError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg.")
+            raise ShoalError("--video needs imageio-ffmpeg: pip install 'shoal[video]'.")
         self.dropped, self._path = 0, path
         self._frame = np.zeros(_frame_size(model))
         config = VideoConfig(path=path.absolute(), mjcf=mjcf.absolute(), frames_hz=1 / period_s)

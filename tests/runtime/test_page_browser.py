@@ -33,6 +33,7 @@ PATIENCE_S = 120.0
 """Software rendering on a busy machine."""
 
 pytestmark = [
+    pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH"),
