@@ -8,6 +8,7 @@
     sim2real identify --log run.mcap --task franka_reach
     sim2real latency run.mcap --task franka_reach
     sim2real gap --log run.mcap --task franka_reach --model student.onnx
+    sim2real stress --model student.onnx        # exits with status 1 for a no-go
 
 `diff` exits with status 1 where the interfaces differ; every user error exits with status 2.
 """
@@ -25,6 +26,7 @@ from sim2real.commands.diff import diff
 from sim2real.commands.gap import gap
 from sim2real.commands.identify import excite, identify
 from sim2real.commands.latency import latency
+from sim2real.commands.stress import stress
 from sim2real.commands.tasks import schema, show, tasks
 from sim2real.errors import ShoalError
 
@@ -38,6 +40,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     identify,
     latency,
     gap,
+    stress,
 )
 
 

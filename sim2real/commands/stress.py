@@ -1,0 +1,104 @@
+"""`sim2real stress`: how far from its training a policy file still works."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sim2real.errors import ShoalError
+from sim2real.files import write_text
+from sim2real.onnx_policy import OnnxPolicy
+from sim2real.pages import pyplot
+from sim2real.randomisation.config import Randomisation, load_randomisation
+from sim2real.stress.config import StressConfig, load_stress
+from sim2real.stress.episodes import Stand
+from sim2real.stress.points import Kept, decide
+from sim2real.stress.report import Stress
+from sim2real.stress.search import find_boundary, map_pair
+from sim2real.task import load_task
+
+
+def stress(
+    *,
+    model: Path,
+    task: str | None = None,
+    config: Path | None = None,
+    trained: str | None = None,
+    json: Path = Path("stress.json"),
+    html: Path | None = None,
+    seed: int = 0,
+    quick: bool = False,
+) -> None:
+    """Stress a policy file: where success falls below 90 %, quantity by quantity; exit status 1 for a no-go.
+
+    Finished points are kept beside the JSON, and a run that was interrupted goes on from there.
+
+    Args:
+        model: the policy's .onnx.
+        task: a shipped task or a task's .yaml; by default the shipped one that the policy names.
+        config: sweeps, pairs, requirements and precision; what it leaves out is as shipped.
+        trained: what the policy was trained on, a preset or a file, for comparison; by default what the task declares.
+        json: where the numbers go.
+        html: where the page goes; by default beside the JSON.
+        seed: of starts, goals and robots.
+        quick: fewer episodes, coarser boundaries.
+    """
+    if seed < 0:
+        raise ShoalError(f"--seed: must be 0 or above, got {seed}.")
+    policy, asked = OnnxPolicy(model, batch=1), load_stress(config)
+    loaded = load_task(task or policy.contract.task)
+    pyplot()  # A missing library is to be known before an hour of episodes.
+    asked = asked.quick() if quick else asked
+    saw = load_randomisation(trained) if trained else asked.trained or loaded.config.randomisation
+    precision = asked.precision
+    stand = Stand(model, loaded, seed=seed, episodes=max(precision.episodes_max, precision.pair_episodes))
+    report = _measure(stand, asked, saw, json.with_suffix(".points.jsonl"), seed)
+    page = html or json.with_suffix(".html")
+    write_text(json, json_format.dumps(report.as_dict(), indent=1) + "\n")
+    write_text(page, report.page())
+    for sentence in report.sentences():
+        print(sentence)
+    print(f"written: {page}, {json}")
+    if not report.go:
+        raise SystemExit(1)
+
+
+def _measure(stand: Stand, asked: StressConfig, trained: Randomisation, points: Path, seed: int) -> Stress:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[episodes]:,} episodes"), TimeElapsedColumn(),
+    )  # fmt: skip
+    total = len(asked.requirements) + len(asked.sweeps) + len(asked.pairs)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=total, episodes=0)
+        run = Kept(stand, points, seed=seed, progress=lambda episodes: progress.update(bar, episodes=episodes))
+
+        def begin(name: str) -> None:
+            progress.update(bar, description=name)
+
+        def end() -> None:
+            progress.advance(bar)
+
+        required = []
+        for need in asked.requirements:
+            begin(need.name)
+            required.append((need, decide(run, need.under, need.success, asked.precision)))
+            end()
+        boundaries = {}
+        for sweep in asked.sweeps:
+            begin(sweep.name)
+            boundaries[sweep.name] = find_boundary(sweep, asked, run)
+            end()
+        maps = []
+        for pair in asked.pairs:
+            begin(" and ".join(pair))
+            first, second = (boundaries[asked.sweep(name).name] for name in pair)
+            maps.append(map_pair(first, second, asked, run))
+            end()
+    return Stress(
+        stand.model.name, stand.task.contract, asked, trained, tuple(required), tuple(boundaries.values()),
+        tuple(maps), run.episodes,
+    )  # fmt: skip
