@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from sim2real.errors import ShoalError
 from sim2real.gap.open_loop import OpenLoopGap
 from sim2real.logs import Log
+from sim2real.pages import pyplot, svg
 
 _MEASURED, _SIMULATED, _ERROR, _GOAL = "#1f4e79", "#d9822b", "#a61e4d", "#2b8a3e"
 _COLUMNS = 2
@@ -86,17 +84,9 @@ def goal_distance(log: Log) -> np.ndarray:
     return distance
 
 
-def _pyplot() -> Any:
-    try:
-        import_module("matplotlib").use("Agg")
-        return import_module("matplotlib.pyplot")
-    except ImportError as error:
-        raise ShoalError(f"reports need matplotlib: pip install 'shoal[analysis]' ({error}).") from error
-
-
 def _grid(count: int, height: float, *, columns: int = _COLUMNS) -> tuple[Any, Sequence[Any]]:
     rows = -(-count // columns)
-    figure, axes = _pyplot().subplots(rows, columns, figsize=(10, height * rows), squeeze=False, layout="constrained")
+    figure, axes = pyplot().subplots(rows, columns, figsize=(10, height * rows), squeeze=False, layout="constrained")
     flat = list(axes.ravel())
     for spare in flat[count:]:
         spare.set_visible(False)
@@ -110,8 +100,4 @@ def _svg(figure: Any, x_label: str, axes: Sequence[Any]) -> str:
         axis.spines[["top"]].set_visible(False)
     for axis in axes[-_COLUMNS:]:
         axis.set_xlabel(x_label, fontsize=8)
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    _pyplot().close(figure)
-    # The XML prologue has no place inside a page.
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return svg(figure)

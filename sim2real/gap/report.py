@@ -13,15 +13,7 @@ from sim2real.gap import plots
 from sim2real.gap.closed_loop import GoalOutcome, outcomes
 from sim2real.gap.open_loop import OpenLoopGap
 from sim2real.logs import Log
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0.2rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
-th, td { padding: 0.2rem 0.8rem 0.2rem 0; text-align: right; border-bottom: 1px solid #e3e8ee; }
-th:first-child, td:first-child { text-align: left; } svg { width: 100%; height: auto; }
-.small { color: #5b6b7b; font-size: 0.85rem; } li { margin: 0.3rem 0; }
-"""
+from sim2real.pages import page
 
 
 @dataclass(frozen=True)
@@ -103,11 +95,7 @@ class Gap:
             "<h2>Steps ahead of measured states</h2>", plots.horizons(self.open_loop),
             "<h2>Spectrum of joint speeds</h2>", plots.spectra(self.open_loop),
         ]  # fmt: skip
-        title = f"Gap: {escape(self.measured.source)}"
-        head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{title}</title>"
-        return (
-            f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(sections)}</body>"
-        )
+        return page(f"Gap: {self.measured.source}", sections)
 
 
 def _closed_loop_sentences(pairs: Sequence[tuple[GoalOutcome, GoalOutcome]]) -> list[str]:
