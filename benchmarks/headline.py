@@ -89,6 +89,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from student.report.figures import plain_log_axis
+
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     figure, axes = plt.subplots(1, len(tasks), figsize=(5.4 * len(tasks), 4.0), squeeze=False, layout="constrained")
     for axis, task in zip(axes[0], tasks, strict=True):
@@ -99,13 +101,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 capsize=3, label=label,
             )  # fmt: skip
         seeds = next(row["seeds"] for row in rows if row["task"] == task)
-        axis.set(
-            xscale="log", ylim=(0, 1.03), title=f"{task}, {seeds} seeds", xlabel="one inference in ONNX Runtime, µs"
-        )
-        axis.minorticks_on()
-        axis.grid(alpha=0.3, which="both")
+        plain_log_axis(axis)
+        axis.set(ylim=(0, 1.03), title=f"{task}, {seeds} seeds", xlabel="one inference in ONNX Runtime, µs")
+        axis.margins(x=0.1)
+        axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("success, fine")
-    axes[0, -1].legend(loc="lower right", fontsize="small")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=140)
     plt.close(figure)

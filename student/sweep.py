@@ -162,18 +162,22 @@ def draw(rows: list[Row], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from student.report.figures import plain_log_axis
+
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True, layout="constrained")
     for axis, name, label in (
         (axes[0], "tick_us_p50", "tick in ONNX Runtime, µs"), (axes[1], "parameters", "parameters")
     ):  # fmt: skip
-        for kind, marker in (("student", "o"), ("teacher", "s")):
+        for kind, marker, described in (("student", "o", "student"), ("teacher", "s", "trained directly")):
             some = [row for row in rows if row["kind"] == kind]
-            axis.plot([row[name] for row in some], [row["success_fine"] for row in some], marker, label=kind)
+            axis.plot([row[name] for row in some], [row["success_fine"] for row in some], marker, label=described)
         for row in rows:
             axis.annotate(
                 row["policy"], (row[name], row["success_fine"]), xytext=(4, 4), textcoords="offset points", fontsize=7
             )
-        axis.set(xscale="log", xlabel=label)
+        plain_log_axis(axis, "{x:,.0f}")
+        axis.set_xlabel(label)
+        axis.margins(x=0.12)  # room for the names
         axis.grid(alpha=0.3, which="both")
     front = sorted((row["tick_us_p50"], row["success_fine"]) for row in rows if row["pareto"])
     axes[0].plot(*np.array(front).T, "--", color="grey", lw=1, zorder=0, label="front")

@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sim2real.contract import Contract
 from student.report.measure import Measured, regions
@@ -24,6 +25,14 @@ def png(figure: Any) -> bytes:
     figure.savefig(buffer, format="png", dpi=120)
     plt.close(figure)
     return buffer.getvalue()
+
+
+def plain_log_axis(axis: Any, form: str = "{x:g}") -> None:
+    """A logarithmic x axis with ticks 1, 2, 5, 10 ... written out; matplotlib's powers of ten overlap."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter(form))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def success_by_region(contract: Contract, measured: Measured) -> bytes:
