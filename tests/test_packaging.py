@@ -27,8 +27,8 @@ for _package in LOCK["package"]:
 
 
 def combinations() -> list[frozenset[str]]:
-    """Every set of extras."""
-    sizes = range(len(EXTRAS) + 1)
+    """Every set of up to two extras; larger ones install the union of their pairs, and conflicts are between two."""
+    sizes = range(3)
     return [frozenset(chosen) for size in sizes for chosen in itertools.combinations(EXTRAS, size)]
 
 
