@@ -53,9 +53,11 @@ class Truth:
             addresses = Addresses.of(task.model, task.contract)
             site = spec.site(task.contract.robot.end_effector_frame)
             body = spec.body(task.model.body(addresses.body).name)
+            # Without ipos MuJoCo puts the centre of mass another site.pos further out.
             body.add_body(
-                name="payload", pos=site.pos, explicitinertial=True, mass=self.payload_mass_kg, inertia=[1e-9] * 3
-            )
+                name="payload", pos=site.pos, explicitinertial=True, mass=self.payload_mass_kg, ipos=[0.0] * 3,
+                inertia=[1e-9] * 3,
+            )  # fmt: skip
         model = spec.compile()
         model.opt.timestep = task.contract.timing.physics_dt_s
         at = Addresses.of(model, task.contract)

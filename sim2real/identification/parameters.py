@@ -148,7 +148,10 @@ def make_problem(
     if "payload_mass" in kinds:
         body = spec.body(model.body(Addresses.of(model, contract).body).name)
         site = spec.site(contract.robot.end_effector_frame)
-        body.add_body(name=_PAYLOAD, pos=site.pos, explicitinertial=True, mass=_TINY_KG, inertia=[_TINY_KG] * 3)
+        # Without ipos MuJoCo puts the centre of mass another site.pos further out.
+        body.add_body(
+            name=_PAYLOAD, pos=site.pos, explicitinertial=True, mass=_TINY_KG, ipos=[0.0] * 3, inertia=[_TINY_KG] * 3
+        )
     return Problem(contract, spec, tuple(quantities), parameters)
 
 
