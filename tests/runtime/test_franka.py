@@ -77,7 +77,8 @@ def test_shipped_student_reaches_goals_over_libfrankas_protocol(server: Server) 
     try:
         for position in ((0.45, 0.1, 0.4), (0.5, -0.2, 0.35)):
             core = Core(policy)
-            run(driver, core, OneGoal(position), lambda core=core: core.reached, 12.0)
+            # Coarse tolerance is reached on the way; a busy machine takes longer from there to the end.
+            run(driver, core, OneGoal(position), lambda core=core: core.reached and core.distance_m < 0.02, 30.0)
             assert core.reached
             assert core.distance_m < 0.02
     finally:
