@@ -38,7 +38,7 @@ from benchmarks.machine import machine
 from export.write import export_student
 from sim2real.errors import ShoalError
 from sim2real.files import write_text
-from sim2real.identification.excitation import suggest
+from sim2real.identification.excitation import read_trajectory, suggest, write_trajectory
 from sim2real.identification.fit import fit
 from sim2real.identification.parameters import Bounds, Kind, make_problem
 from sim2real.identification.ranges import justified
@@ -72,7 +72,7 @@ class Setting:
     distill: dict[str, Any]
     """Changes to `DistillConfig`."""
     log_s: float = 60.0
-    candidates: int = 6
+    candidates: int = 3
     """Trajectories tried before one is played."""
     episodes: int = 512
     certified: int = 2000
@@ -215,10 +215,13 @@ class Loop:
     def _identify(self, seed: int, path: Path) -> None:
         """One minute on the hidden robot, and what it justifies."""
         problem = make_problem(str(self.task.mjcf_path), self.task.contract, KINDS, bounds=BOUNDS)
-        excitation = suggest(
-            problem, self.task, duration_s=self.setting.log_s, candidates=self.setting.candidates, seed=HIDDEN_SEED
-        )
-        log = play(self.task, hidden_truth(self.task, seed), excitation.trajectory.command, seed=HIDDEN_SEED + seed)
+        exciting = self.folder / "excitation.csv"
+        if not exciting.is_file():
+            # The same for all robots: the search knows the model only.
+            best = suggest(problem, self.task, duration_s=self.setting.log_s, candidates=self.setting.candidates)
+            write_trajectory(best.trajectory, exciting)
+        command = read_trajectory(exciting, self.task.contract).command
+        log = play(self.task, hidden_truth(self.task, seed), command, seed=HIDDEN_SEED + seed)
         ranges, reasons = justified(fit(problem, log.segments()), load_randomisation("mild"))
         write_text(path, "".join(f"# {reason}\n" for reason in reasons) + dump_randomisation(ranges))
 
