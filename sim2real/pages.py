@@ -16,6 +16,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: 0.2rem 0.8rem 0.2rem 0; text-align: right; border-bottom: 1px solid #e3e8ee; }
 th:first-child, td:first-child { text-align: left; } svg { width: 100%; height: auto; }
 .small { color: #5b6b7b; font-size: 0.85rem; } li { margin: 0.3rem 0; }
+.pairs { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
 .good { color: #2b8a3e; } .bad { color: #a61e4d; }
 """
 

@@ -46,8 +46,9 @@ class Sweep(Frozen):
 
     @property
     def name(self) -> str:
-        """Unique among sweeps of either direction."""
-        return f"{self.term} {'up' if self.to > TERMS[self.term].neutral else 'down'}"
+        """The term, with the direction where there are two."""
+        neutral = TERMS[self.term].neutral
+        return self.term if neutral == 0 else f"{self.term} {'up' if self.to > neutral else 'down'}"
 
     @property
     def signed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,15 @@ def sweeps(boundaries: Sequence[Boundary], trained: Randomisation) -> str:
 
 
 def _sweep(axis: Any, boundary: Boundary, trained: Randomisation) -> None:
+    ticker = import_module("matplotlib.ticker")
     values = [value for value, _ in boundary.points]
     success = np.array([point.success for _, point in boundary.points])
     ends = np.array([[point.low, point.high] for _, point in boundary.points]).T
     if boundary.sweep.value(0.0) > 0 and min(values) > 0:
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
     low, high = trained_range(boundary, trained)
     if low < high:
         axis.axvspan(max(low, min(values)), min(high, max(values)), color=_TRAINED, alpha=0.15, lw=0)

@@ -109,7 +109,8 @@ class Stress:
             plots.sweeps(self.boundaries, self.trained),
         ]
         if self.maps:
-            sections += ["<h2>Two at a time</h2>", *(plots.heat_map(heat, self.config.level) for heat in self.maps)]
+            maps = "".join(plots.heat_map(heat, self.config.level) for heat in self.maps)
+            sections += [f"<h2>Two at a time</h2><div class=pairs>{maps}</div>"]
         return page(title, sections)
 
     def _requirement_table(self) -> str:

@@ -73,9 +73,9 @@ def test_hidden_robots_differ_by_seed_and_lie_outside_folklore() -> None:
 
 
 def test_cells_are_kept_and_seeds_come_whole(tmp_path: Path) -> None:
-    loop = Loop(PLANAR, tmp_path)
-    cells = list(loop.cells(2))
+    cells = list(Loop(FRANKA, tmp_path).cells(2))
     assert cells[: len(CONDITIONS)] == [(0, condition) for condition in CONDITIONS]
+    loop = Loop(PLANAR, tmp_path)
     row = {"seed": 1, "condition": "folklore", "success": 0.5}
     (tmp_path / "folklore_1").mkdir()
     (tmp_path / "folklore_1" / "result.json").write_text(json.dumps(row))
