@@ -1,6 +1,7 @@
 /* The floor: a student's network alone, written by hand for its one shape, with nothing checked and nothing general.
 
-   Compiled with -DIN, -DLAYERS, -DWIDTH, -DOUT, -DREACH (sizes; widths are multiples of 64) and -ffast-math.
+   Compiled with -DIN, -DLAYERS, -DWIDTH, -DOUT, -DREACH (sizes; widths are multiples of 64) and the parts of
+   -ffast-math that change no other code of the process.
    w: for every layer its matrix in blocks of 64 columns, bias, LayerNorm scale and shift; then the action head's matrix
    padded to 8 columns and its bias; then the reachability head's hidden matrix, bias, output row and output bias. */
 

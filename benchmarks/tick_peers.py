@@ -163,6 +163,14 @@ def torch_peer(network: Network) -> Peer:
     return run
 
 
+# What -ffast-math is made of. The flag itself, in a shared library, makes older GCCs link code that sets this whole
+# process to flush subnormal numbers to zero.
+_FAST_MATH = (
+    "-fno-math-errno", "-fassociative-math", "-freciprocal-math", "-fno-signed-zeros", "-fno-trapping-math",
+    "-ffinite-math-only",
+)  # fmt: skip
+
+
 def floor_peer(network: Network) -> Peer:
     """`tick_floor.c`, compiled for this network. Raises `ShoalError` without a C compiler or for odd sizes."""
     (width, joints), reach = network.action[0].shape, network.reach[0].shape[0]
@@ -173,7 +181,7 @@ def floor_peer(network: Network) -> Peer:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "floor.so"
         source = str(Path(__file__).with_name("tick_floor.c"))
-        flags = ["-O3", "-march=native", "-ffast-math", "-fPIC", "-shared", *(f"-D{k}={v}" for k, v in sizes.items())]
+        flags = ["-O3", "-march=native", *_FAST_MATH, "-fPIC", "-shared", *(f"-D{k}={v}" for k, v in sizes.items())]
         subprocess.run([compiler, *flags, "-o", str(library), source, "-lm"], check=True)
         function = ctypes.PyDLL(str(library)).floor_network
     function.argtypes, function.restype = (ctypes.c_void_p,) * 3, None

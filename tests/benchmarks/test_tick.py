@@ -36,6 +36,7 @@ def test_peers_agree(name: str) -> None:
     if name == "floor" and find_compiler() is None:
         pytest.skip("no C compiler on this machine")
     np.testing.assert_allclose(make_peer(name, MODEL)(), make_peer("numpy", MODEL)(), atol=1e-4)
+    assert np.finfo(np.float64).tiny / 4 > 0, "subnormal numbers are flushed to zero from now on"
 
 
 def test_a_library_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
