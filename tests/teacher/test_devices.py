@@ -26,7 +26,9 @@ TOLERANCE = {"rtol": 2e-3, "atol": 2e-5}
 
 
 def environment(devices: int) -> dict[str, str]:
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    # XLA gives up a collective after 40 s, which a starved machine may need.
+    patience = "--xla_cpu_collective_call_terminate_timeout_seconds=200"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices} {patience}"
     return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
