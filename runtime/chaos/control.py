@@ -164,30 +164,26 @@ def _flapping(rig: Rig, count: int) -> Float64:
 
 
 def _into_itself(rig: Rig) -> None:
-    """Towards the nearest of many random postures in which the robot touches itself, then home again."""
-    safety, guard = rig.core.safety, rig.core.safety.guard
-    rig.require(guard is not None and bool(guard.pairs), "this robot has no geometry to check")
-    if guard is None:
-        return
-    home = np.array([joint.home_rad for joint in rig.contract.robot.joints])
-    postures = np.random.default_rng(0).uniform(safety.low, safety.high, (2000, len(home)))
-    touching = [q for q in postures if guard.blocks([q.tolist()], home.tolist()) is Reason.SELF_COLLISION]
-    rig.require(bool(touching), "no posture in which this robot touches itself was found")
-    if touching:
-        _go(rig, min(touching, key=lambda q: float(np.abs(q - home).max())), home, Reason.SELF_COLLISION)
+    _towards(rig, Reason.SELF_COLLISION, "no posture in which this robot touches itself was found")
 
 
 def _out_of_the_box(rig: Rig) -> None:
+    _towards(rig, Reason.TOOL_OUTSIDE, "no posture with the tool outside the box was found")
+
+
+def _towards(rig: Rig, refused: Reason, not_found: str) -> None:
+    """Towards the nearest of many random postures that geometry refuses for this reason, then home again."""
     safety, guard = rig.core.safety, rig.core.safety.guard
-    rig.require(guard is not None, "this robot has no geometry to check")
+    touches = refused is Reason.SELF_COLLISION
+    rig.require(guard is not None and (bool(guard.pairs) or not touches), "this robot has no geometry to check")
     if guard is None:
         return
     home = np.array([joint.home_rad for joint in rig.contract.robot.joints])
     postures = np.random.default_rng(0).uniform(safety.low, safety.high, (2000, len(home)))
-    outside = [q for q in postures if guard.blocks([q.tolist()], home.tolist()) is Reason.TOOL_OUTSIDE]
-    rig.require(bool(outside), "no posture with the tool outside the box was found")
-    if outside:
-        _go(rig, min(outside, key=lambda q: float(np.abs(q - home).max())), home, Reason.TOOL_OUTSIDE)
+    found = [q for q in postures if guard.blocks([q.tolist()], home.tolist()) is refused]
+    rig.require(bool(found), not_found)
+    if found:
+        _go(rig, min(found, key=lambda q: float(np.abs(q - home).max())), home, refused)
 
 
 def _go(rig: Rig, there: Float64, back: Float64, wanted: Reason) -> None:
