@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
 from runtime.safety import Float64, Guard, Readings, Safety, SafetyConfig, is_finite
-from runtime.status import GoalStatus, Reason
+from runtime.status import GoalStatus, Reason, known
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 
 
@@ -164,7 +164,7 @@ class Core:
 
     def status(self) -> GoalStatus:
         """A snapshot; allocates, so not for the tick itself."""
-        reachability = _known(self.reachability)
+        reachability = known(self.reachability)
         threshold = self.contract.reachability.threshold
         safety = self.safety
         return GoalStatus(
@@ -172,8 +172,8 @@ class Core:
             reason=safety.reason.sentence,
             goal_id=self.goal.id if self.goal is not None else "",
             goal_number=self.goal_number,
-            distance_m=_known(self.distance_m),
-            angle_deg=_known(self.angle_deg),
+            distance_m=known(self.distance_m),
+            angle_deg=known(self.angle_deg),
             reachability=reachability,
             reachable=None if reachability is None else reachability >= threshold,
             within_tolerance=self.within_tolerance,
@@ -265,7 +265,3 @@ def angle_between_deg(first: Float64, second: Float64) -> float:
     if scale < 1e-12:
         return math.nan
     return 2 * math.degrees(math.acos(min(1.0, abs(float(np.dot(first, second))) / scale)))
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

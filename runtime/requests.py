@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +37,7 @@ from runtime.protocol import (
     Welcome,
 )
 from runtime.shared_memory import MAX_GOALS, SharedSlots
-from runtime.status import GoalStatus, Reason, State
+from runtime.status import GoalStatus, Reason, State, known
 from runtime.watch import Watch
 from runtime.wishes import find_goal, remove_goals, write_goal
 from sim2real.contract import Contract
@@ -100,15 +99,15 @@ class Gateway:
         slot = self._slots.status
         slot.read()
         record = slot.value[0]
-        reachability = _known(record["reachability"])
+        reachability = known(record["reachability"])
         reason = Reason(int(record["reason"])) if record["written_ns"] else Reason.NO_GOAL
         return GoalStatus(
             state=State(int(record["state"])).label,
             reason=reason.sentence,
             goal_id=bytes(record["goal_id"]).decode(),
             goal_number=int(record["goal_number"]),
-            distance_m=_known(record["distance_m"]),
-            angle_deg=_known(record["angle_deg"]),
+            distance_m=known(record["distance_m"]),
+            angle_deg=known(record["angle_deg"]),
             reachability=reachability,
             reachable=None if reachability is None else reachability >= self._contract.reachability.threshold,
             within_tolerance=bool(record["within_tolerance"]),
@@ -155,8 +154,8 @@ class Gateway:
         number, leased = int(self._wishes["number"]) + 1, self._authority.holds(request.lease)
         at_rest = self._prune()
         # A client that got no answer, because the gateway died say, asks again.
-        for known in find_goal(self._wishes, goal, message, leased=leased) - {at_rest}:
-            return Accepted(id=goal.id, number=known)
+        for earlier in find_goal(self._wishes, goal, message, leased=leased) - {at_rest}:
+            return Accepted(id=goal.id, number=earlier)
         if not write_goal(self._wishes, number, goal, message, leased=leased):
             return Refused(reason=f"{MAX_GOALS} goals are in force or waiting already; cancel some first.")
         return Accepted(id=goal.id, number=self._publish())
@@ -245,12 +244,8 @@ def _progress(row: np.void, in_force: int) -> GoalProgress:
         stamp=int(row["changed_ns"]) / 1e9,
         position=tuple(row["position"].tolist()),
         orientation_wxyz=tuple(row["orientation_wxyz"].tolist()),
-        distance_m=_known(row["distance_m"]),
-        angle_deg=_known(row["angle_deg"]),
-        reachability=_known(row["reachability"]),
-        time_s=_known(row["time_s"]),
+        distance_m=known(row["distance_m"]),
+        angle_deg=known(row["angle_deg"]),
+        reachability=known(row["reachability"]),
+        time_s=known(row["time_s"]),
     )
-
-
-def _known(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

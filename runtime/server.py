@@ -32,6 +32,7 @@ from runtime.safety import SafetyConfig, load_safety, rules
 from runtime.safety.geometry import find_model, guard_for
 from runtime.safety.sources import EstopSources, WatchedExchange
 from runtime.shared_memory import MAX_GOALS, SharedSlots
+from runtime.status import known
 from runtime.supervisor import DisplayKind, GatewaySupervisor, Watching
 from runtime.telemetry import Ring, Telemetry
 from runtime.wishes import write_goal
@@ -259,15 +260,11 @@ def _result(tracked: Tracked) -> Summary:
         "position": list(tracked.goal.position),
         "state": tracked.state.label,
         "reached": tracked.state is GoalState.REACHED,
-        "time_s": _known(round(tracked.time_s, 6)),
-        "distance_m": _known(tracked.distance_m),
-        "angle_deg": _known(tracked.angle_deg),
-        "reachability": _known(tracked.reachability),
+        "time_s": known(round(tracked.time_s, 6)),
+        "distance_m": known(tracked.distance_m),
+        "angle_deg": known(tracked.angle_deg),
+        "reachability": known(tracked.reachability),
     }
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _print_summary(summary: Summary) -> None:

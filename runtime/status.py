@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import Literal
 
@@ -172,3 +173,8 @@ class GoalStatus(BaseModel):
             parts.append(f"reachability {self.reachability:.2f}")
         parts.append(f"missed {self.missed_periods}")
         return " | ".join(parts)
+
+
+def known(value: float) -> float | None:
+    """A number for a message: None for what is not known, NaN or infinite."""
+    return float(value) if math.isfinite(value) else None

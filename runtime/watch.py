@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.latency import Histogram
 from runtime.snapshot import Latency, Numbers, Snapshot
-from runtime.status import GoalStatus
+from runtime.status import GoalStatus, known
 from runtime.telemetry import Kind, Ring
 from sim2real.contract import Contract
 
@@ -91,7 +91,7 @@ class Watch:
             update={
                 "tick": int(record["tick"]),
                 "tick_us": int(record["tick_ns"]) / 1e3,
-                "now_s": _finite(record["now_s"]),
+                "now_s": known(record["now_s"]),
                 "stamp": int(record["wall_ns"]) / 1e9,
                 "joint_position": _numbers(readings[:joints]),
                 "joint_velocity": _numbers(readings[joints : 2 * joints]),
@@ -112,9 +112,5 @@ class Watch:
         return self._summaries
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
 def _numbers(values: Any) -> Numbers:
-    return tuple(_finite(value) for value in values)
+    return tuple(known(value) for value in values)
