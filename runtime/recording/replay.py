@@ -150,7 +150,7 @@ def _note(
         largest = float(difference[worst])
         result.max_difference_rad = max(result.max_difference_rad, largest if math.isfinite(largest) else math.inf)
         joint = core.contract.joint_names[worst]
-        said = f"{joint}: {recorded[worst]!r} recorded, {out[worst]!r} recomputed ({largest:.1e} rad)"
+        said = f"{joint}: {float(recorded[worst])!r} recorded, {float(out[worst])!r} recomputed ({largest:.1e} rad)"
         # Follow the recording, so that one difference is not counted in every tick after it.
         np.copyto(core.safety.target, recorded)
     else:

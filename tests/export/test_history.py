@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +15,13 @@ from export.write import export_student
 from runtime.core import Core
 from runtime.goals import ResolvedGoal
 from runtime.kernel.build import find_compiler
+from runtime.options import Engine
 from runtime.policy import Policy
+from runtime.recording import replay as replaying
 from runtime.safety import Readings
 from sim2real.errors import ShoalError
 from sim2real.interface import command, goal_size, goal_vector, observe
+from sim2real.logs import Recording, read_recording
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, HISTORY_OUTPUT, input_sizes
 from sim2real.task import Task
 from student.config import StudentNetworkConfig
@@ -25,6 +29,7 @@ from student.history import empty, remember
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import greedy, make_policy, student_inputs, student_observation_size
 from student.run import Student
+from tests.runtime.recorded import guarded, record
 from tests.student.tiny import tiny_distill_config
 
 STEPS = 3
@@ -157,3 +162,38 @@ def test_the_compiled_kernel_remembers_alike(path: Path) -> None:
         commands.append(out)
     assert engines[1].engine.startswith("C kernel")
     np.testing.assert_allclose(*commands, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "kernel"])
+def test_replay_remembers_and_forgets_where_the_robot_did(engine: Engine, path: Path, tmp_path: Path) -> None:
+    if engine == "kernel" and find_compiler() is None:
+        pytest.skip("no C compiler on this machine")
+    log = tmp_path / "log.mcap"
+    record(Policy(path, engine=engine), log)
+    recording = read_recording(log)
+    reasons = [message["reason"] for message in recording.ticks]
+    assert {"reading_not_finite", "estop", "overruns", "cancelled"} <= set(reasons)
+    assert reasons.count("following") > 10 * STEPS
+    result = replaying.replay(log, path)
+    assert (result.ticks, result.different, result.lost) == (100, 0, 0)
+    clinging = guarded(Policy(path, engine=engine))
+    clinging._history = clinging._history.view(Clinging)
+    assert replaying._replay(recording, clinging).different > 0
+
+
+class Clinging(np.ndarray):
+    """A memory that cannot be cleared."""
+
+    def fill(self, value: Any) -> None:
+        pass
+
+
+def test_replay_is_exact_again_once_the_lost_ticks_are_out_of_the_memory(path: Path, tmp_path: Path) -> None:
+    record(Policy(path), tmp_path / "log.mcap")
+    whole = read_recording(tmp_path / "log.mcap")
+    assert {message["reason"] for message in whole.ticks[7 : 12 + STEPS]} == {"following"}
+    kept = [pair for pair in whole.messages if not (pair[0] == "/tick" and 8 <= pair[1]["tick"] < 12)]
+    result = replaying._replay(Recording(whole.path, whole.contract, whole.facts, kept, True), guarded(Policy(path)))
+    assert (result.lost, result.different) == (4, STEPS)
+    # Tick 12 is where the replay takes over.
+    assert [line.split(",")[0] for line in result.first] == [f"tick {12 + step}" for step in range(1, STEPS + 1)]
