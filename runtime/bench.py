@@ -129,14 +129,14 @@ class BenchDriver:
     def read(self, out: Readings) -> None:
         """Readings of this moment."""
         self._time_s += self._control_dt_s
-        np.copyto(out.vector, self._now.vector)
+        out.vector[:] = self._now.vector
         out.time_s = self._time_s
-        np.copyto(self.last.vector, out.vector)
+        self.last.vector[:] = out.vector
 
     def write(self, command: Float64) -> None:
         """The command arrived."""
         self.written_ns = time.perf_counter_ns()
-        np.copyto(self._now.joint_position, command)
+        self._now.joint_position[:] = command
         self._place()
 
     def now_s(self) -> float:

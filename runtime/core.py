@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +63,11 @@ class Core:
         self._within_since_s = math.inf
         self._goal_position = np.zeros(3)
         self._goal_orientation = np.zeros(4)
-        self._difference = np.zeros(3)
         self._largest_step = np.minimum(self.contract.action.scale_rad, self.safety.max_step)
         self._step, self._slow = np.zeros_like(self._largest_step), np.zeros_like(self._largest_step)
         self._history = np.zeros_like(policy.history)
+        self._sources: list[tuple[NDArray[np.floating], Float64]] = []
+        self._sources_of: Readings | None = None
         # Graph inputs that the core itself knows; all others are fields of `Readings`.
         self._own_sources = {
             "joint_position_target": self.safety.target,
@@ -159,7 +160,7 @@ class Core:
         self.safety.settle(reason)
         if not self.safety.started:
             return False
-        np.copyto(out, self.safety.target)
+        out[:] = self.safety.target
         return True
 
     def status(self) -> GoalStatus:
@@ -215,15 +216,19 @@ class Core:
             self.set_goal(goal, number=number, now_s=now_s)
 
     def _fill_inputs(self, readings: Readings) -> None:
-        for name, array in self.policy.inputs.items():
-            source = self._own_sources.get(name)
-            np.copyto(array, getattr(readings, name) if source is None else source)
-        np.copyto(self.policy.history, self._history)
+        if readings is not self._sources_of:
+            own = self._own_sources
+            names = self.policy.inputs.items()
+            self._sources = [(array, own[name] if name in own else getattr(readings, name)) for name, array in names]
+            self._sources_of = readings
+        for array, source in self._sources:
+            array[:] = source
+        self.policy.history[:] = self._history
 
     def _run_policy(self, readings: Readings) -> Reason:
         self._fill_inputs(readings)
         self.policy.run()
-        np.copyto(self._history, self.policy.next_history)
+        self._history[:] = self.policy.next_history
         self.reachability = float(self.policy.reachability[0])
         return self.safety.limit(self._slowed(self.policy.command))
 
@@ -244,11 +249,10 @@ class Core:
     def _track(self, readings: Readings, now_s: float) -> None:
         goal = self.goal
         assert goal is not None
-        np.subtract(readings.end_effector_position, self._goal_position, out=self._difference)
-        self.distance_m = math.sqrt(float(np.dot(self._difference, self._difference)))
+        self.distance_m = math.dist(readings.end_effector_position.tolist(), goal.position)
         self.angle_deg = 0.0
         if self._pose_goals:
-            self.angle_deg = angle_between_deg(readings.end_effector_orientation, self._goal_orientation)
+            self.angle_deg = angle_between_deg(readings.end_effector_orientation.tolist(), goal.orientation_wxyz)
         self.within_tolerance = (
             self.distance_m <= goal.position_tolerance_m and self.angle_deg <= goal.angle_tolerance_deg
         )
@@ -259,9 +263,10 @@ class Core:
             self.reached = self.reached or now_s - self._within_since_s >= self._hold_s
 
 
-def angle_between_deg(first: Float64, second: Float64) -> float:
+def angle_between_deg(first: Sequence[float] | Float64, second: Sequence[float] | Float64) -> float:
     """Angle of the rotation between two quaternions wxyz `[4]`, whatever their signs and lengths."""
-    scale = math.sqrt(float(np.dot(first, first)) * float(np.dot(second, second)))
+    (a, b, c, d), (e, f, g, h) = first, second
+    scale = math.hypot(a, b, c, d) * math.hypot(e, f, g, h)
     if scale < 1e-12:
         return math.nan
-    return 2 * math.degrees(math.acos(min(1.0, abs(float(np.dot(first, second))) / scale)))
+    return 2 * math.degrees(math.acos(min(1.0, abs(a * e + b * f + c * g + d * h) / scale)))

@@ -96,8 +96,10 @@ class Loop:
         self.statistics = LoopStatistics()
         self._driver, self._core, self._exchange = driver, core, exchange
         self._order = JointOrder(core.contract.joint_names, driver.joint_names)
-        self._measured, self._readings = Readings(joints), Readings(joints)
-        self._command, self._command_driver_order = np.zeros(joints), np.zeros(joints)
+        self._readings, self._command = Readings(joints), np.zeros(joints)
+        # In driver order; most drivers' is the policy's.
+        self._measured = self._readings if self._order.same else Readings(joints)
+        self._command_driver_order = self._command if self._order.same else np.zeros(joints)
         self._period_ns = round(driver.period_s * 1e9)
         self.spin_s = spin_s
         self._telemetry = telemetry
@@ -138,7 +140,8 @@ class Loop:
         commanding = core.step(self._readings, now_s, self._command)
         step = time.perf_counter_ns() - before
         if commanding:
-            self._order.to_driver(self._command, self._command_driver_order)
+            if not self._order.same:
+                self._order.to_driver(self._command, self._command_driver_order)
             driver.write(self._command_driver_order)
         tick = time.perf_counter_ns() - started
         # The command is out; only now is there time for counting.
@@ -156,6 +159,8 @@ class Loop:
     def _read(self) -> None:
         measured, readings = self._measured, self._readings
         self._driver.read(measured)
+        if self._order.same:
+            return
         self._order.to_policy(measured.joint_position, readings.joint_position)
         self._order.to_policy(measured.joint_velocity, readings.joint_velocity)
         self._order.to_policy(measured.joint_effort, readings.joint_effort)

@@ -48,7 +48,7 @@ class Rehearsal:
         """One tick."""
         readings = self._readings
         if self._real.safety.started:
-            np.copyto(readings.vector, self._seen.vector)
+            readings.vector[:] = self._seen.vector
         # From where the joints are, each time: what was rehearsed before is not what they did.
         self._core.safety.start(readings.joint_position)
         readings.time_s += self._period_s

@@ -130,7 +130,7 @@ class Slot:
         # A writer that died in the middle left an odd number; the next odd one is then two further.
         writing = (int(self._sequence[0]) + 1) | 1
         self._sequence[0] = writing
-        np.copyto(self._shared, self._local)
+        self._shared[:] = self._local
         self._crc[0] = zlib.crc32(self._local_bytes)
         self._sequence[0] = writing + 1
 
@@ -142,10 +142,10 @@ class Slot:
                 return False
             if before % 2:
                 continue
-            np.copyto(self._scratch, self._shared)
+            self._scratch[:] = self._shared
             crc = int(self._crc[0])
             if int(self._sequence[0]) == before and zlib.crc32(self._scratch_bytes) == crc:
-                np.copyto(self._local, self._scratch)
+                self._local[:] = self._scratch
                 self._seen = before
                 return True
         self.torn += 1

@@ -100,6 +100,8 @@ class JointOrder:
                 f"robot.joints: {list(policy_names)!r} in the policy, {list(driver_names)!r} in the driver; "
                 "serve the robot that the policy was trained for."
             )
+        self.same = policy_names == driver_names
+        """Whether both orders are one, so that nothing has to be moved."""
         self._policy_from_driver: NDArray[np.intp] = np.array([driver_names.index(name) for name in policy_names])
         self._driver_from_policy: NDArray[np.intp] = np.array([policy_names.index(name) for name in driver_names])
 

@@ -69,8 +69,8 @@ class MujocoDriver:
 
     def write(self, command: Float64) -> None:
         """Targets `[J]` rad for the coming control period."""
-        np.copyto(self._previous, self._target)
-        np.copyto(self._target, command)
+        self._previous[:] = self._target
+        self._target[:] = command
 
     def now_s(self) -> float:
         """Simulated time."""

@@ -59,7 +59,7 @@ def _compile(compiler: str, source: str, library: Path) -> None:
         code.write_text(source)
         try:
             done = subprocess.run(
-                [compiler, *_FLAGS, "-o", str(result), str(code)],
+                [compiler, *_FLAGS, "-o", str(result), str(code), "-lm"],
                 capture_output=True, text=True, timeout=_COMPILE_S, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -14,6 +14,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.kernel.onnx_file import Unsupported
+from runtime.safety.clearance import FirstLook, make_first_look
 from runtime.safety.config import SafetyConfig
 from runtime.status import Reason
 from sim2real.contract import Contract
@@ -45,9 +47,13 @@ class Geometry:
         self._near_squared = spheres**2
         self._between = np.zeros((len(first), 3))
         self._from_to = np.zeros(6)
+        self._first_look, self.first_look = self._make_first_look()
+        """Of the second: in words, whether a compiled look comes before MuJoCo's."""
 
     def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
         """See `runtime.safety.Guard`."""
+        if self._first_look is not None and self._first_look(path):
+            return Reason.FOLLOWING
         for joints in path:
             self._place(joints)
             outside, distance = self._outside_m(), self._distance_m()
@@ -56,6 +62,14 @@ class Geometry:
                 if reason is not Reason.FOLLOWING:
                     return reason
         return Reason.FOLLOWING
+
+    def _make_first_look(self) -> tuple[FirstLook | None, str]:
+        kept, box = self._kept_m, self.workspace
+        try:
+            look = make_first_look(self._model, self._addresses, self.pairs, kept_m=kept, workspace=box)
+        except Unsupported as reason:
+            return None, f"no compiled first look: {reason}"
+        return look, "compiled first look"
 
     def _compare(self, outside: float, distance: float, present: list[float]) -> Reason:
         """What breaks a rule is allowed when it makes good what is worse at present."""

@@ -17,6 +17,7 @@ is not.
 from __future__ import annotations
 
 import math
+from operator import gt
 
 import numpy as np
 
@@ -35,12 +36,13 @@ class Limits:
         self.target = np.zeros(len(low))
         limits = zip(low.tolist(), high.tolist(), step.tolist(), step_change.tolist(), strict=True)
         self._rows = [(least, most, v, a, braking_distance(v, a)) for least, most, v, a in limits]
+        self._changes = step_change.tolist()
         self._last = [0.0] * len(low)
         self._proposed, self._steps = self._last[:], self._last[:]
 
     def start(self, position: Float64) -> None:
         """Stand still at `position` `[J]` rad."""
-        np.copyto(self.target, position)
+        self.target[:] = position
         self._last[:] = [0.0] * len(self._last)
 
     def propose(self, command: list[float], share: float) -> bool:
@@ -77,8 +79,8 @@ class Limits:
         """
         here, steps = self._proposed[:], self._steps[:]
         path, moved = [here[:]], 0.0
-        changes = [row[3] for row in self._rows]
-        while any(abs(step) > change for step, change in zip(steps, changes, strict=True)):
+        changes = self._changes
+        while any(map(gt, map(abs, steps), changes)):
             for i, (step, change) in enumerate(zip(steps, changes, strict=True)):
                 steps[i] = math.copysign(max(abs(step) - change, 0.0), step)
                 here[i] += steps[i]

@@ -36,6 +36,8 @@ class Guard(Protocol):
 
     pairs: list[tuple[int, int]]
     """Parts of the robot whose distance is kept."""
+    first_look: str
+    """How it looks before it judges, in words."""
 
     def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
         """`FOLLOWING`, or why the robot must not take a path of positions `[J]` rad from `present` `[J]` rad."""
@@ -124,7 +126,7 @@ class Safety:
         reason = self._watch.check(readings, now_s, self.target, started=self.started, yielding=yielding)
         self._trusted = reason in _TRUSTED
         if self._trusted:
-            np.copyto(self._measured, readings.joint_position)
+            self._measured[:] = readings.joint_position
         if reason is Reason.FOLLOWING and self.imposed is not None:
             return self.imposed
         return reason

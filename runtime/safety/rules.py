@@ -76,7 +76,11 @@ def _self_collision(safety: Safety) -> Rule:
         return Rule("self-collision", False, _NO_GEOMETRY)
     if not safety.guard.pairs:
         return Rule("self-collision", False, "the MJCF lets no two links of the robot collide")
-    return Rule("self-collision", True, f"{1e3 * distance:g} mm, {len(safety.guard.pairs)} pairs of geoms")
+    return Rule(
+        "self-collision",
+        True,
+        f"{1e3 * distance:g} mm, {len(safety.guard.pairs)} pairs of geoms, {safety.guard.first_look}",
+    )
 
 
 _NO_GEOMETRY = "no MJCF with the contract's digest is at hand"

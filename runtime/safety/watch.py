@@ -35,7 +35,8 @@ class ReadingWatch:
     def restart(self) -> None:
         """Forget the ticks before: the robot or its clock began anew."""
         self._now_s = self._newest_s = -math.inf
-        self._same_since, self._same_ticks = b"", 0
+        self._same_ticks = 0
+        self._same_since: list[float] = []
         self._same_target: list[float] = []
         self._frozen = False
         self._effort_count = 0
@@ -58,13 +59,15 @@ class ReadingWatch:
             return Reason.READING_OUT_OF_ORDER
         fresh, self._newest_s = readings.time_s > self._newest_s, readings.time_s
         # A sum is finite when all of its terms are; one that overflows is not to be believed either.
-        if not math.isfinite(sum(readings.vector.tolist())):
+        values = readings.vector.tolist()
+        if not math.isfinite(sum(values)):
             return Reason.READING_NOT_FINITE
-        position = readings.joint_position.tolist()
+        position = values[: len(self._low)]
         for low, q, high in zip(self._low, position, self._high, strict=True):
             if not low <= q <= high:
                 return Reason.READING_OUT_OF_RANGE
-        if started and fresh and self._is_frozen(readings, target, yielding=yielding):
+        joints = values[: 2 * len(position)]
+        if started and fresh and self._is_frozen(joints, target, yielding=yielding):
             return Reason.READING_FROZEN
         reason = self._check_effort(readings)
         if reason is Reason.FOLLOWING and started:
@@ -78,10 +81,9 @@ class ReadingWatch:
             return False
         return not 0 <= now_s - before <= largest
 
-    def _is_frozen(self, readings: Readings, target: Float64, *, yielding: bool) -> bool:
+    def _is_frozen(self, measured: list[float], target: Float64, *, yielding: bool) -> bool:
         if self._frozen_after is None:
             return False
-        measured = readings.vector[: 2 * len(target)].tobytes()
         if measured != self._same_since:
             self._same_since, self._same_ticks, self._frozen = measured, 0, False
             self._same_target = target.tolist()

@@ -1,0 +1,186 @@
+"""A first look at a path, compiled: is the robot certainly inside its box and clear of itself?
+
+MuJoCo's own answer takes longer than the policy and the rest of the safety layer together. So capsules that enclose the
+geoms are placed by `clearance.c` in a microsecond, and only a path that they do not clear goes to MuJoCo, which alone
+may refuse. What the look clears, MuJoCo allows: commands are the same with it and without it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.kernel.build import compile_library, load_library
+from runtime.kernel.onnx_file import Unsupported
+from sim2real.kinematics import Addresses
+
+FirstLook = Callable[[list[list[float]]], bool]
+"""Whether all postures of a path, `[J]` rad each, are certainly allowed."""
+
+_SPARE_M = 1e-6
+"""Further away than asked for, so that rounding cannot clear what MuJoCo would refuse."""
+_AGREEMENT_M = 1e-9
+_CHECKED_POSTURES = 64
+_MOST = 128
+"""Frames and capsules; as in clearance.c."""
+_LONGEST_PATH = 64
+_FIXED, _HINGE, _SLIDE = range(3)
+_POSE = np.dtype([("position", "f8", 3), ("rotation", "f8", 9)])
+_FRAME = np.dtype(
+    [(name, "i8") for name in ("parent", "motion", "joint")]
+    + [("in_parent", _POSE), ("axis", "f8", 3), ("at_zero", "f8")]
+)
+_CAPSULE = np.dtype([("frame", "i8"), ("centre", "f8", 3), ("half", "f8", 3), ("length", "f8"), ("radius", "f8")])
+_PAIR = np.dtype([("first", "i8"), ("second", "i8")])
+_ROBOT = np.dtype(
+    [(name, "i8") for name in ("joints", "frames", "capsules", "pairs", "tool_frame")]
+    + [(name, "f8", 3) for name in ("tool", "low", "high")]
+    + [("kept", "f8"), ("spare", "f8")]
+)
+
+
+def make_first_look(
+    model: mujoco.MjModel,
+    addresses: Addresses,
+    pairs: list[tuple[int, int]],
+    *,
+    kept_m: float,
+    workspace: tuple[tuple[float, float, float], tuple[float, float, float]] | None,
+) -> FirstLook:
+    """For the contract's joints in `model`, the others at `qpos0`; `pairs` of geoms stay `kept_m` apart.
+
+    Compared with MuJoCo's kinematics before it is given out. Raises `Unsupported` with the reason.
+    """
+    frames, body_frame = _frames(model, addresses)
+    geoms = sorted({geom for pair in pairs for geom in pair})
+    capsules = _capsules(model, geoms, body_frame)
+    place_of = {geom: place for place, geom in enumerate(geoms)}
+    table = np.array([(place_of[a], place_of[b]) for a, b in pairs], _PAIR)
+    if max(len(frames), len(capsules)) > _MOST:
+        raise Unsupported(f"the robot has more than {_MOST} frames or geoms")
+    robot = np.zeros((), _ROBOT)
+    robot["joints"], robot["frames"] = len(addresses.qpos), len(frames)
+    robot["capsules"], robot["pairs"] = len(capsules), len(table)
+    robot["tool_frame"], robot["tool"] = body_frame[addresses.body], model.site_pos[addresses.site]
+    robot["low"], robot["high"] = workspace or (-np.inf, np.inf)
+    robot["kept"], robot["spare"] = kept_m, _SPARE_M
+    library = _library()
+    arrays = [robot, frames, capsules, table]
+    _require_agreement(library, arrays, model, addresses, geoms)
+    return _look(library, arrays, len(addresses.qpos))
+
+
+def _library() -> ctypes.PyDLL:
+    source = resources.files("runtime.safety").joinpath("clearance.c").read_text()
+    library = load_library(compile_library(source))
+    library.shoal_clear.argtypes = (ctypes.c_void_p,) * 5 + (ctypes.c_int64,)
+    library.shoal_clear.restype = ctypes.c_int
+    library.shoal_points.argtypes, library.shoal_points.restype = (ctypes.c_void_p,) * 5, None
+    return library
+
+
+def _look(library: ctypes.PyDLL, arrays: list[NDArray[Any]], joints: int) -> FirstLook:
+    clear, tables = library.shoal_clear, [ctypes.c_void_p(array.ctypes.data) for array in arrays]
+    postures = (ctypes.c_double * (_LONGEST_PATH * joints))()
+    address = ctypes.c_void_p(ctypes.addressof(postures))
+
+    # The compiled code knows addresses only, so whoever holds the function must hold the memory too.
+    def look(path: list[list[float]], _memory: object = arrays) -> bool:
+        count = len(path)
+        if count > _LONGEST_PATH:
+            return False
+        start = 0
+        for posture in path:
+            postures[start : start + joints] = posture  # type: ignore[assignment]
+            start += joints
+        return bool(clear(*tables, address, count))
+
+    return look
+
+
+def _frames(model: mujoco.MjModel, addresses: Addresses) -> tuple[NDArray[Any], dict[int, int]]:
+    """Every body as one frame or more, parents first, and the last frame of each body.
+
+    A joint turns about its anchor, so a joint that is not at its body's origin takes a frame there and one back.
+    """
+    policy_joint = {int(address): place for place, address in enumerate(addresses.qpos)}
+    rows: list[Any] = []
+    last = {0: -1}
+
+    def add(parent: int, position: Any, rotation: Any, joint: int | None = None) -> int:
+        moves = joint is not None and int(model.jnt_qposadr[joint]) in policy_joint
+        motion, place, axis, zero = _FIXED, 0, np.zeros(3), 0.0
+        if moves:
+            address = int(model.jnt_qposadr[joint])
+            motion = _HINGE if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE else _SLIDE
+            place, axis, zero = policy_joint[address], model.jnt_axis[joint], float(model.qpos0[address])
+        rows.append((parent, motion, place, (position, np.ravel(rotation)), axis, zero))
+        return len(rows) - 1
+
+    for body in range(1, model.nbody):
+        first = int(model.body_jntadr[body])
+        joints = range(first, first + int(model.body_jntnum[body]))
+        at_origin = len(joints) == 1 and not model.jnt_pos[first].any()
+        parent, rotation = last[int(model.body_parentid[body])], _rotation(model.body_quat[body])
+        frame = add(parent, model.body_pos[body], rotation, first if at_origin else None)
+        for joint in () if at_origin else joints:
+            anchor = model.jnt_pos[joint]
+            frame = add(frame, anchor, np.eye(3), joint)
+            frame = add(frame, -anchor, np.eye(3))
+        last[body] = frame
+    world = add(-1, np.zeros(3), np.eye(3))
+    last[0] = world
+    return np.array(rows, _FRAME), last
+
+
+def _capsules(model: mujoco.MjModel, geoms: list[int], body_frame: dict[int, int]) -> NDArray[Any]:
+    rows: list[Any] = []
+    for geom in geoms:
+        half, radius = _enclosing(model, geom)
+        length = float(np.linalg.norm(half))
+        in_body = _rotation(model.geom_quat[geom]) @ half
+        rows.append((body_frame[int(model.geom_bodyid[geom])], model.geom_pos[geom], in_body, length, radius))
+    return np.array(rows, _CAPSULE)
+
+
+def _enclosing(model: mujoco.MjModel, geom: int) -> tuple[NDArray[np.float64], float]:
+    """Half axis `[3]` m in the geom's frame and radius, m, of a capsule that holds all of the geom."""
+    kind, size = mujoco.mjtGeom(int(model.geom_type[geom])), model.geom_size[geom]
+    if kind in (mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_CYLINDER):
+        return np.array([0.0, 0.0, size[1]]), float(size[0])
+    if kind is mujoco.mjtGeom.mjGEOM_BOX:
+        longest = int(np.argmax(size))
+        return np.eye(3)[longest] * size[longest], float(np.linalg.norm(np.delete(size, longest)))
+    return np.zeros(3), float(model.geom_rbound[geom])
+
+
+def _rotation(quaternion: Any) -> NDArray[np.float64]:
+    matrix = np.zeros(9)
+    mujoco.mju_quat2Mat(matrix, quaternion)
+    return matrix.reshape(3, 3)
+
+
+def _require_agreement(
+    library: ctypes.PyDLL, arrays: list[NDArray[Any]], model: mujoco.MjModel, addresses: Addresses, geoms: list[int]
+) -> None:
+    robot, frames, capsules, _ = arrays
+    data, points = mujoco.MjData(model), np.zeros((1 + 2 * len(geoms), 3))
+    rng = np.random.default_rng(0)
+    for _ in range(_CHECKED_POSTURES):
+        joints = model.qpos0[addresses.qpos] + rng.uniform(-3, 3, len(addresses.qpos))
+        data.qpos[addresses.qpos] = joints
+        mujoco.mj_kinematics(model, data)
+        library.shoal_points(*(array.ctypes.data for array in (robot, frames, capsules, joints, points)))
+        wanted = [data.site_xpos[addresses.site]]
+        for geom in geoms:
+            half = data.geom_xmat[geom].reshape(3, 3) @ _enclosing(model, geom)[0]
+            wanted += [data.geom_xpos[geom] - half, data.geom_xpos[geom] + half]
+        error = float(np.abs(points - wanted).max())
+        if not error <= _AGREEMENT_M:
+            raise Unsupported(f"it places the robot {error:.1e} m away from where MuJoCo does")
