@@ -37,6 +37,7 @@ from benchmarks.serving import serve_goals
 from runtime.goals import GoalPose
 from runtime.policy import Policy
 from sim2real.errors import ShoalError
+from sim2real.files import write_text
 from sim2real.goal_pool import sample_goal_pool
 from sim2real.task import load_task
 
@@ -206,11 +207,9 @@ def _summary(arguments: Arguments, scores: dict[str, dict[str, Any]], served: di
 
 
 def _write_summary(summary: dict[str, Any], *paths: Path | None) -> None:
-    from teacher.run_folder import write_atomically
-
     for path in paths:
         if path is not None:
-            write_atomically(path, json.dumps(summary, indent=2) + "\n")
+            write_text(path, json.dumps(summary, indent=2) + "\n")
 
 
 def _print(console: Console, summary: dict[str, Any], output: Path) -> None:

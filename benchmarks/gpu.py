@@ -29,8 +29,9 @@ from rich.table import Table
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from benchmarks.onnx_evaluation import HELD_OUT_SEED, evaluate_onnx
+from sim2real.files import write_text
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
-from teacher.run_folder import RunFolder, write_atomically
+from teacher.run_folder import RunFolder
 from teacher.train import Trainer
 
 TASKS = ("franka_reach", "franka_pose")
@@ -126,7 +127,7 @@ def train(task: str, arguments: Arguments, deadline: float) -> dict[str, Any] | 
         resume = (folder.path / "config.yaml").is_file()
         trainer = Trainer(teacher_config(task, arguments), folder, resume=resume)
         score = trainer.train(until=deadline)
-        write_atomically(spent, json.dumps(before + time.monotonic() - started))
+        write_text(spent, json.dumps(before + time.monotonic() - started))
         if score is None:
             return None
     result: dict[str, Any] = json.loads(summary.read_text())
@@ -162,7 +163,7 @@ def work(arguments: Arguments) -> None:
         if result is None:
             break
         where = {"device": jax.devices()[0].device_kind, "platform": jax.default_backend(), "machine": machine()}
-        write_atomically(path, json.dumps(where | {"result": result}, indent=1) + "\n")
+        write_text(path, json.dumps(where | {"result": result}, indent=1) + "\n")
 
 
 def report(arguments: Arguments) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def report(arguments: Arguments) -> dict[str, Any]:
         table.add_row(piece.name, found[piece.name]["device"], _short(found[piece.name]["result"]))
     Console().print(table)
     if arguments.json:
-        write_atomically(arguments.json, json.dumps(found, indent=1) + "\n")
+        write_text(arguments.json, json.dumps(found, indent=1) + "\n")
     return found
 
 

@@ -28,11 +28,12 @@ from benchmarks.control.run import EPISODES, HELD_OUT_SEED
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
 from sim2real.errors import ShoalError
+from sim2real.files import write_text
 from sim2real.randomisation.config import load_randomisation
 from student.config import DistillConfig
 from student.distill import Distiller
 from student.history import remembering
-from teacher.run_folder import RunFolder, write_atomically
+from teacher.run_folder import RunFolder
 from teacher.train import evaluate, load_teacher
 
 TASK = "planar_reach"
@@ -88,14 +89,14 @@ def run_one(arguments: Arguments, condition: str, steps: int, seed: int, folder:
     score = evaluate(remembering(env, steps), distiller.apply, distiller.state.policy)
     jax.clear_caches()  # type: ignore[no-untyped-call]
     row = {"condition": condition, "history_steps": steps, "seed": seed} | score.as_dict()
-    write_atomically(path, json.dumps(row, indent=1) + "\n")
+    write_text(path, json.dumps(row, indent=1) + "\n")
     return row
 
 
 def late_readings(path: Path, delay_s: float) -> str:
     """A file of `sim2real.randomisation` in which every reading is `delay_s` old; its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, f"observation_delay_s: {delay_s}\n")
+    write_text(path, f"observation_delay_s: {delay_s}\n")
     return str(path)
 
 

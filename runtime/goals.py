@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sim2real.contract import Contract, Positive, Quaternion, Vector3
 from sim2real.errors import ShoalError
+from sim2real.files import read_yaml
 
 _FUTURE_S = 1.0
 _MIN_NORM = 1e-3
@@ -188,14 +189,7 @@ def parse_any_goal(data: Any) -> AnyGoal:
 
 def load_goals(path: Path) -> list[AnyGoal]:
     """Goals from a YAML file: a list of mappings with the fields of a goal; raises `ShoalError`."""
-    import yaml  # here, because its import takes longer than everything else that a client needs
-
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ShoalError(f"goals: cannot read {path}: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ShoalError(f"goals: {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    data = read_yaml(path, what="goals")
     if not isinstance(data, list) or not data:
         raise ShoalError(f"goals: {path} must hold a list of goals, each with a position or joints.")
     goals = []

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import mujoco
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
 from sim2real.errors import ShoalError, first_problem
+from sim2real.files import read_yaml
 from sim2real.measurability import require_measurable, require_tool_from_joints
 from sim2real.model import compiled_digest, load_mjcf
 from sim2real.randomisation.config import Randomisation
@@ -151,11 +151,7 @@ def load_task(name_or_path: str | Path) -> Task:
             )
     if not path.is_file():
         raise ShoalError(f"task: no file at {path}.")
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ShoalError(f"task: {path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    return Task(_validate(data, path), path.parent.resolve())
+    return Task(_validate(read_yaml(path, what="task"), path), path.parent.resolve())
 
 
 def _validate(data: Any, path: Path) -> TaskConfig:

@@ -68,7 +68,7 @@ def distill(arguments: Arguments) -> None:
         teacher = load_teacher(arguments.teacher)
         _make_room(arguments, arguments.teacher)
         folder.start(config, teacher.contract)
-        Source(arguments.teacher, teacher.digest).write(folder)
+        Source(teacher=arguments.teacher, digest=teacher.digest).write(folder)
     distiller = Distiller(teacher, config, folder, resume=arguments.resume)
     params, final = distiller.run()
     contract = distiller.contract.with_lineage(

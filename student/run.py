@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import yaml
 
-from sim2real.contract import Contract
+from sim2real.contract import Contract, Frozen
 from sim2real.errors import ShoalError
+from sim2real.files import read_model, read_yaml, write_text
 from sim2real.interface import goal_size
 from sim2real.task import Task, load_task
 from student.config import DistillConfig
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import make_policy, student_inputs, student_observation_size
 from teacher.checkpoint import Checkpoints, to_host
-from teacher.run_folder import RunFolder, write_atomically
+from teacher.run_folder import RunFolder
 from teacher.train import Teacher
 
 
@@ -33,8 +34,7 @@ class Student:
     params: StudentParams
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Frozen):
     """Which teacher a run is distilled from."""
 
     teacher: Path
@@ -43,8 +43,7 @@ class Source:
 
     def write(self, folder: RunFolder) -> None:
         """`source.yaml`, for `--resume`."""
-        text = yaml.safe_dump({"teacher": str(self.teacher), "digest": self.digest})
-        write_atomically(folder.path / "source.yaml", text)
+        write_text(folder.path / "source.yaml", yaml.safe_dump(self.model_dump(mode="json")))
 
     @classmethod
     def read(cls, folder: RunFolder) -> Source:
@@ -52,8 +51,7 @@ class Source:
         path = folder.path / "source.yaml"
         if not path.is_file():
             raise ShoalError(f"{path}: missing, so it is not known from which teacher this run was distilled.")
-        data = yaml.safe_load(path.read_text())
-        return cls(Path(data["teacher"]), data["digest"])
+        return read_model(cls, path, what="the run's source")
 
     def require(self, teacher: Teacher) -> None:
         """Refuse a teacher that has changed since the run began."""
@@ -67,8 +65,8 @@ class Source:
 def save_student(folder: RunFolder, contract: Contract, task: str, params: StudentParams) -> None:
     """Write weights, and the contract with this student's calibration and lineage."""
     Checkpoints(folder.checkpoints, keep=1).save(0, learner=to_host(params)._asdict(), world={"complete": jnp.ones(1)})
-    write_atomically(folder.path / "contract.json", contract.canonical_json)
-    write_atomically(folder.path / "task.yaml", yaml.safe_dump({"task": task}))
+    write_text(folder.path / "contract.json", contract.canonical_json)
+    write_text(folder.path / "task.yaml", yaml.safe_dump({"task": task}))
 
 
 def load_student(run: Path) -> Student:
@@ -78,7 +76,7 @@ def load_student(run: Path) -> Student:
     task_file = run / "task.yaml"
     if not task_file.is_file():
         raise ShoalError(f"{run}: the distillation here did not finish (task.yaml is missing); run distill again.")
-    task = load_task(yaml.safe_load(task_file.read_text())["task"])
+    task = load_task(read_yaml(task_file, what="the run's task")["task"])
     folder.require_contract(task.contract)
     policy = make_policy(contract, config.student)
     restored, _ = Checkpoints(folder.checkpoints, keep=1).restore(learner=_template(contract, policy)._asdict())

@@ -24,11 +24,11 @@ import numpy as np
 import tyro
 
 from sim2real.errors import ShoalError
+from sim2real.files import write_text
 from student.config import DistillConfig, StudentNetworkConfig
 from student.distill import evaluation_environment
 from student.history import without_history
 from teacher.networks import count_parameters
-from teacher.run_folder import write_atomically
 from teacher.train import evaluate, greedy, load_teacher
 
 _SIZE = re.compile(r"(\d+)x(\d+)(-relu)?(-plain)?")
@@ -69,8 +69,8 @@ def run(arguments: Arguments) -> list[Row]:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(folder / "sweep.csv", text.getvalue())
-    write_atomically(folder / "sweep.json", json.dumps(rows, indent=1) + "\n")
+    write_text(folder / "sweep.csv", text.getvalue())
+    write_text(folder / "sweep.json", json.dumps(rows, indent=1) + "\n")
     draw(rows, folder / "sweep.png")
     print(f"sweep: {len(rows)} policies in {folder}/sweep.csv, drawn in {folder}/sweep.png")
     return rows

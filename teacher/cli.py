@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
-import yaml
-from pydantic import ValidationError
 
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError
+from sim2real.files import read_model
 from teacher.config import TeacherConfig
 
 
@@ -78,14 +77,7 @@ def _defaults_from_file() -> TeacherConfig:
     path = _config_file()
     if path is None:
         return TeacherConfig()
-    if not path.is_file():
-        raise ShoalError(f"--config-file: no file at {path}.")
-    try:
-        return TeacherConfig.model_validate(yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        raise ShoalError(f"--config-file {path}: {first_problem(error)}.") from error
-    except yaml.YAMLError as error:
-        raise ShoalError(f"--config-file {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    return read_model(TeacherConfig, path, what="--config-file")
 
 
 def _without_config_file() -> list[str]:

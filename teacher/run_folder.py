@@ -6,7 +6,6 @@ runs/pose/config.yaml  contract.json  metrics.jsonl  summary.json  curves.png  t
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,16 +15,9 @@ from tensorboardX import SummaryWriter
 
 from sim2real.contract import Contract, require_same_interface
 from sim2real.errors import ShoalError, first_problem
+from sim2real.files import read_model, write_text
 
 C = TypeVar("C", bound=BaseModel)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` in one step, so that a killed process leaves the old or the new file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 class RunFolder:
@@ -43,21 +35,15 @@ class RunFolder:
         """Begin a new run here; refuses a folder that already holds one."""
         if (self.path / "config.yaml").exists():
             raise ShoalError(f"{self.path}: holds a run already; continue it with --resume, or choose another folder.")
-        write_atomically(self.path / "contract.json", contract.canonical_json)
-        write_atomically(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_text(self.path / "contract.json", contract.canonical_json)
+        write_text(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
     def load(self, config_type: type[C]) -> tuple[C, Contract]:
         """Config and contract of an existing run."""
         path = self.path / "config.yaml"
         if not path.is_file():
             raise ShoalError(f"{self.path}: no run here (config.yaml is missing).")
-        try:
-            config = config_type.model_validate(yaml.safe_load(path.read_text()))
-        except ValidationError as error:
-            raise ShoalError(f"{path}: the run's config is damaged: {first_problem(error)}.") from error
-        except yaml.YAMLError as error:
-            raise ShoalError(f"{path}: the run's config is damaged: {' '.join(str(error).split())}.") from error
-        return config, self.contract()
+        return read_model(config_type, path, what="the run's config"), self.contract()
 
     def contract(self) -> Contract:
         """The contract that the run was started with."""
@@ -77,7 +63,7 @@ class RunFolder:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """`summary.json`, the run's result."""
-        write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
         """All complete rows of `metrics.jsonl`; a killed process may have left half a row at the end."""
@@ -92,7 +78,7 @@ class MetricsLog:
     def __init__(self, folder: RunFolder, *, resume_round: int | None) -> None:
         self._path = folder.path / "metrics.jsonl"
         rows = [] if resume_round is None else [row for row in folder.read_metrics() if row["round"] <= resume_round]
-        write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         self._writer = SummaryWriter(str(folder.path / "tensorboard"), purge_step=resume_round)
 
     def append(self, row: dict[str, float]) -> None:

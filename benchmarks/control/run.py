@@ -10,9 +10,10 @@ import jax
 
 from benchmarks.control.cases import Setting
 from sim2real.backends import make_environment
+from sim2real.files import write_text
 from student.distill import Distiller
 from teacher.networks import count_parameters
-from teacher.run_folder import RunFolder, write_atomically
+from teacher.run_folder import RunFolder
 from teacher.train import Teacher, Trainer, evaluate, greedy, load_teacher
 
 HELD_OUT_SEED = 7_100_003
@@ -35,7 +36,7 @@ class Experiment:
         # Every run compiles its own programs; dozens of them in one process exceed the number of memory maps.
         jax.clear_caches()  # type: ignore[no-untyped-call]
         row = {"case": case, "seed": self.seed} | row
-        write_atomically(path, json.dumps(row, indent=1) + "\n")
+        write_text(path, json.dumps(row, indent=1) + "\n")
         return row
 
     def _direct(self, case: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from benchmarks.report.sections import (
     workspace_card,
 )
 from sim2real.evaluation import EpisodeErrors
+from sim2real.files import write_text
 
 _ASSETS = Path(__file__).parent / "assets"
 Numbers = dict[str, Any]
@@ -51,9 +52,7 @@ class Content:
 
 def write_report(path: Path, content: Content) -> None:
     """Write the page in one step."""
-    from teacher.run_folder import write_atomically
-
-    write_atomically(path, render(content))
+    write_text(path, render(content))
 
 
 def render(content: Content) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from sim2real.contract import Contract, Frozen, NonNegative, Positive, Vector3
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError
+from sim2real.files import read_model
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -120,15 +121,4 @@ class SafetyConfig(Frozen):
 
 def load_safety(path: Path) -> SafetyConfig:
     """Settings from a YAML file: a mapping with the fields of `SafetyConfig`; raises `ShoalError`."""
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ShoalError(f"--safety: cannot read {path}: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ShoalError(f"--safety: {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    try:
-        return SafetyConfig.model_validate({} if data is None else data)
-    except ValidationError as error:
-        raise ShoalError(f"--safety: {path.name}: {first_problem(error)}.") from error
+    return read_model(SafetyConfig, path, what="--safety", may_be_empty=True)

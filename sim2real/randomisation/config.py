@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from sim2real.contract import Frozen
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError
+from sim2real.files import read_model, read_yaml
 from sim2real.randomisation.distributions import Distribution, Fixed
 
 Preset = Literal["off", "mild", "hard"]
@@ -175,7 +176,7 @@ def _preset_terms(name: Any) -> dict[str, Any]:
     if name not in get_args(Preset):
         raise ValueError(f"unknown preset {name!r}; presets are {', '.join(get_args(Preset))}")
     path = Path(str(resources.files("sim2real"))) / "randomisation" / "presets" / f"{name}.yaml"
-    terms: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+    terms: dict[str, Any] = read_yaml(path, what="randomisation") or {}
     return terms
 
 
@@ -188,12 +189,7 @@ def load_randomisation(name_or_path: str | Path) -> Randomisation:
         raise ShoalError(
             f"randomisation: {str(name_or_path)!r} is neither a preset ({', '.join(get_args(Preset))}) nor a file."
         )
-    try:
-        return Randomisation.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ShoalError(f"randomisation: {path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    except ValidationError as error:
-        raise ShoalError(f"randomisation: {path}: {first_problem(error)}.") from error
+    return read_model(Randomisation, path, what="randomisation", may_be_empty=True)
 
 
 def dump_randomisation(setting: Randomisation) -> str:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sim2real.contract import Frozen
 from sim2real.errors import ShoalError, first_problem
+from sim2real.files import read_yaml
 from sim2real.randomisation.config import TERMS, Randomisation
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -172,10 +172,7 @@ def load_stress(path: Path | None) -> StressConfig:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ShoalError(f"stress: no file at {path}.")
-    try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ShoalError(f"stress: {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    data = read_yaml(path, what="stress") or {}
     if not isinstance(data, dict):
         raise ShoalError(f"stress: {path} must hold keys such as sweeps and requirements, not {data!r}.")
     return data

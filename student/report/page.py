@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from sim2real.contract import Contract
+from sim2real.files import write_text
 from student.network import StudentPolicy
 from student.report.figures import action_error_over_time, reliability_diagram, similarity, success_by_region
 from student.report.measure import Measured, measure
-from teacher.run_folder import write_atomically
 from teacher.train import Teacher
 
 _WORST = 8
@@ -32,7 +32,7 @@ def write_student_report(
 ) -> None:
     """Measure, draw and write in one step."""
     measured = measure(teacher, policy, params, episodes=episodes)
-    write_atomically(path, render(teacher.contract, measured, summary))
+    write_text(path, render(teacher.contract, measured, summary))
 
 
 def render(contract: Contract, measured: Measured, summary: dict[str, Any]) -> str:

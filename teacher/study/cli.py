@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sim2real.errors import ShoalError, first_problem
+from sim2real.files import write_text
 from teacher.config import TeacherConfig
-from teacher.run_folder import write_atomically
 from teacher.study.grid import Kind, StudyConfig
 from teacher.study.runner import open_study, run_here, run_on_ray
 
@@ -77,8 +77,8 @@ def report(study: StudyConfig, results: list[dict[str, Any]], folder: Path) -> l
         numbers |= {
             f"{name}_exponent": growth_exponent(x, [row[name] for row in rows]) for name in ("parameters", "update_s")
         }
-    write_atomically(folder / "study.csv", as_csv(rows))
-    write_atomically(folder / "study.json", json.dumps(numbers | {"runs": results}, indent=1) + "\n")
+    write_text(folder / "study.csv", as_csv(rows))
+    write_text(folder / "study.json", json.dumps(numbers | {"runs": results}, indent=1) + "\n")
     title = f"{Path(study.base.task).stem}, {study.base.updates} updates, seeds: {study.seeds}"
     draw(study.kind, rows, folder / "study.png", title=title)
     _print(study, numbers, folder)

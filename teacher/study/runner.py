@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError
+from sim2real.files import read_model, write_text
 from teacher.config import TeacherConfig
-from teacher.run_folder import RunFolder, write_atomically
+from teacher.run_folder import RunFolder
 from teacher.study.grid import Cell, StudyConfig, cells
 
 _FILE = "study.yaml"
@@ -29,18 +29,14 @@ def open_study(study: StudyConfig, folder: Path) -> list[Cell]:
     made = cells(study)
     path = folder / _FILE
     if path.is_file():
-        try:
-            earlier = StudyConfig.model_validate(yaml.safe_load(path.read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
-            said = first_problem(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
-            raise ShoalError(f"{path}: the study's settings are damaged: {said}.") from error
+        earlier = read_model(StudyConfig, path, what="the study's settings")
         grows = {"grid": study.grid, "depths": study.depths, "seeds": study.seeds}
         if earlier.model_copy(update=grows) != study:
             raise ShoalError(
                 f"{folder}: holds another study ({_difference(earlier, study)}); choose another --folder, or the same "
                 "settings."
             )
-    write_atomically(path, yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
+    write_text(path, yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
     return made
 
 

@@ -160,7 +160,7 @@ def test_run_without_data_is_refused() -> None:
 
 def test_teacher_that_changed_since_is_refused(teacher: Teacher, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    Source(Path("runs/teacher"), teacher.digest).write(folder)
+    Source(teacher=Path("runs/teacher"), digest=teacher.digest).write(folder)
     Source.read(folder).require(teacher)
     other = replace(teacher, critic=jax.tree.map(lambda leaf: leaf + 1e-6, teacher.critic))
     with pytest.raises(ShoalError, match="weights have changed since this distillation began"):
@@ -202,7 +202,7 @@ def test_command_resumes_only_with_the_same_teacher(
 ) -> None:  # fmt: skip
     run = shutil.copytree(student_run, tmp_path / "run")
     assert "source.yaml: missing" in refusal(["--run", str(run), "--resume"], monkeypatch, capsys)
-    Source(teacher_run, "0" * 64).write(RunFolder(run))
+    Source(teacher=teacher_run, digest="0" * 64).write(RunFolder(run))
     assert "have changed" in refusal(["--run", str(run), "--resume"], monkeypatch, capsys)
     other = ["--run", str(run), "--resume", "--teacher", str(tmp_path)]
     assert "leave --teacher out" in refusal(other, monkeypatch, capsys)
