@@ -158,6 +158,15 @@ class Residual:
         self.noise = noise.estimate(residuals, parameters=len(unit), floor=floor)
 
 
+def not_below(plain: np.ndarray, robust: np.ndarray) -> np.ndarray:
+    """`robust` `[P, P]` with no variance below that of `plain`, correlations as they are.
+
+    A sandwich estimate from one log is itself noisy, and too small on average (Angrist and Pischke 2009, 8.1).
+    """
+    widen = np.sqrt(np.maximum(plain.diagonal() / robust.diagonal(), 1.0))
+    return np.asarray(robust * np.outer(widen, widen))
+
+
 def _summary(residual: Residual, unit: np.ndarray) -> Identified:
     from scipy import stats
 
@@ -169,7 +178,7 @@ def _summary(residual: Residual, unit: np.ndarray) -> Identified:
     scores = [np.einsum("ptj,tj->tp", slope, white[0]) for slope, white in zip(slopes, whitened, strict=True)]
     prior = np.eye(count) / _PRIOR_STD**2
     bread = np.linalg.inv(information + prior)
-    covariance = bread @ (noise.score_covariance(scores) + prior) @ bread
+    covariance = not_below(bread, bread @ (noise.score_covariance(scores) + prior) @ bread)
     std = np.sqrt(covariance.diagonal())
     half = std * stats.t.ppf(0.5 + CONFIDENCE / 2, max(residual.samples - count, 1))
     low, high = np.clip(unit - half, 0, 1), np.clip(unit + half, 0, 1)

@@ -23,7 +23,7 @@ from sim2real.identification.excitation import (
     suggest,
     write_trajectory,
 )
-from sim2real.identification.fit import Identified, fit
+from sim2real.identification.fit import Identified, fit, not_below
 from sim2real.identification.parameters import Bounds, make_problem
 from sim2real.identification.ranges import condition_number, justified, limits_of_knowledge, weak_directions
 from sim2real.randomisation.config import Randomisation, dump_randomisation, load_randomisation
@@ -162,6 +162,21 @@ def test_score_covariance_sees_correlation() -> None:
     plain, long_run = float(np.mean(slow**2)), noise.score_covariance([slow])[0, 0] / len(slow)
     assert plain == pytest.approx(2.94, rel=0.1)
     assert long_run == pytest.approx(3.4**2, rel=0.25)
+
+
+@given(st.integers(0, 10_000))
+def test_robust_variances_are_raised_and_never_lowered(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    plain, robust = (a @ a.T + 0.1 * np.eye(4) for a in rng.normal(size=(2, 4, 4)))
+    raised = not_below(plain, robust)
+    np.testing.assert_allclose(raised.diagonal(), np.maximum(plain.diagonal(), robust.diagonal()))
+    assert np.linalg.eigvalsh(raised).min() > 0
+    np.testing.assert_allclose(correlation(raised), correlation(robust))
+
+
+def correlation(covariance: np.ndarray) -> np.ndarray:
+    std = np.sqrt(covariance.diagonal())
+    return np.asarray(covariance / np.outer(std, std))
 
 
 @settings(max_examples=15)
