@@ -7,7 +7,8 @@ Every row runs in processes of its own, in an order that changes from round to r
 caches have cooled down and the core has slept; *warmed* the same after a discarded call just before the deadline. The
 machine's own noise stands below: no tail can be shorter. The median over the rounds counts, and the largest maximum.
 
-The peers get the network's inputs ready and leave its output unlimited; a policy file and the whole tick do all of it.
+Rows called network get their inputs ready and leave the output unlimited. A policy goes from readings and goal to
+limited joint targets. The whole tick besides reads robot and goal, and asks the safety layer.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _ROWS = {
     "tick kernel": "whole tick, compiled kernel",
     "tick session": "whole tick, ONNX Runtime",
     "defaults": "policy, ONNX Runtime, defaults",
+    "jax policy": "policy, JAX ahead of time",
+    "torch policy": "policy, NumPy and TorchScript",
     "numpy": "network, NumPy with out=",
     "jax": "network, JAX ahead of time",
     "torch": "network, TorchScript",
@@ -93,7 +96,7 @@ def measure(name: str, path: Path, samples: int) -> dict[str, Any]:
 
 def make_row(name: str, path: Path) -> tuple[Callable[[], object], Callable[[], object]]:
     """What is timed, and what is called and thrown away before it. Raises `ShoalError` for what this machine lacks."""
-    from benchmarks.tick_peers import PEERS, make_peer
+    from benchmarks.tick_peers import PEERS, POLICIES, make_peer
     from runtime.bench import WholeTick
     from runtime.policy import Policy
 
@@ -102,7 +105,7 @@ def make_row(name: str, path: Path) -> tuple[Callable[[], object], Callable[[], 
 
     if name == "nothing":
         return nothing, nothing
-    if name in PEERS:
+    if name in PEERS or name in POLICIES:
         peer = make_peer(name, path)
         return peer, peer
     if name == "teacher":
@@ -190,7 +193,7 @@ def ratios(rows: dict[str, dict[str, Any]]) -> dict[str, float]:
         "whole tick (kernel), warmed / not": p50("tick kernel", "warmed") / p50("tick kernel"),
         "bare session, warmed / not": p50(_BARE, "warmed") / p50(_BARE),
     }
-    for peer in ("defaults", "numpy", "jax", "torch", "teacher"):
+    for peer in ("defaults", "jax policy", "torch policy", "numpy", "jax", "torch", "teacher"):
         found[f"{peer} / whole tick as served"] = p50(peer) / served
         found[f"{peer} / kernel"] = p50(peer) / p50("kernel")
     return {name: value for name, value in found.items() if value == value}

@@ -1,7 +1,7 @@
-"""A student's network, its inputs ready and its command not yet limited, as other libraries and a C compiler run it.
+"""A student as other libraries and a C compiler run it: its network alone, and all that a policy file does.
 
-That is less than a policy file does, in favour of these peers: no observation is assembled, no goal read, no limit
-kept. Every peer is checked against NumPy before it is timed.
+The network alone, its inputs ready and its command not yet limited, is less than a policy file does, in favour of these
+peers; each is checked against NumPy before it is timed. The policies go from readings and goal to joint targets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from numpy.typing import NDArray
 
 from runtime.kernel.build import find_compiler
 from runtime.kernel.onnx_file import read_graph
+from runtime.policy import Policy
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.interface import command, goal_vector, observe, policy_inputs
+from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, input_sizes
 
 Float32 = NDArray[np.float32]
 Peer = Callable[[], Float32]
@@ -125,6 +129,12 @@ def jax_peer(network: Network) -> Peer:
 
 
 def torch_peer(network: Network) -> Peer:
+    """See `torch_network`."""
+    run, x = torch_network(network), example_input(network)
+    return lambda: run(x)
+
+
+def torch_network(network: Network) -> Callable[[Float32], Float32]:
     """Traced, frozen and optimised for inference by TorchScript, one thread: torch's fastest for such sizes."""
     torch: Any = import_module("torch")
 
@@ -156,9 +166,9 @@ def torch_peer(network: Network) -> Peer:
     with torch.inference_mode():
         traced = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(Module().eval(), tensor(x))))
 
-    def run() -> Float32:
+    def run(inputs: Float32) -> Float32:
         with torch.inference_mode():
-            return np.asarray(traced(tensor(x)).numpy()[0])
+            return np.asarray(traced(tensor(inputs)).numpy()[0])
 
     return run
 
@@ -169,6 +179,53 @@ _FAST_MATH = (
     "-fno-math-errno", "-fassociative-math", "-freciprocal-math", "-fno-signed-zeros", "-fno-trapping-math",
     "-ffinite-math-only",
 )  # fmt: skip
+
+
+def jax_policy_peer(path: Path) -> Peer:
+    """The function that becomes a policy file, compiled by JAX ahead of time; weights random, which costs the same."""
+    import jax
+    import jax.numpy as jnp
+
+    from student.config import StudentNetworkConfig
+    from student.network import ReachabilityHead, StudentParams
+    from student.policy import make_policy, physical_policy
+
+    contract, network = Policy(path).contract, read_network(path)
+    width = network.action[0].shape[0]
+    policy = make_policy(contract, StudentNetworkConfig(hidden_layers=len(network.layers), hidden_width=width))
+    x, key = jnp.asarray(example_input(network)), jax.random.key(0)
+    head = ReachabilityHead().init(key, x, jnp.zeros((1, width)))
+    params = StudentParams(policy.init(key, x), head)
+    inputs = _readings_and_goal(contract)
+    compiled = jax.jit(lambda values: physical_policy(contract, policy, params, values)).lower(inputs).compile()
+    return lambda: np.asarray(compiled(inputs)[0])[0]
+
+
+def torch_policy_peer(path: Path) -> Peer:
+    """TorchScript between an observation and a command written with NumPy, as most robots' programs have it."""
+    contract, network = Policy(path).contract, read_network(path)
+    run, inputs, joints = torch_network(network), _readings_and_goal(contract), len(contract.robot.joints)
+
+    def policy() -> Float32:
+        observation = observe(np, contract, inputs)
+        goal = goal_vector(np, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
+        answer = run(np.asarray(policy_inputs(np, contract, observation, goal), np.float32))
+        targets: Float32 = np.asarray(command(np, contract, answer[None, :joints], inputs))[0]
+        return targets
+
+    return policy
+
+
+def _readings_and_goal(contract: Contract) -> dict[str, Float32]:
+    """Readings at home and a goal in the middle of the goal box, `[1, size]` by name."""
+    inputs = {name: np.zeros((1, size), np.float32) for name, size in input_sizes(contract).items()}
+    for name in ("joint_position", "joint_position_target"):
+        inputs[name][:] = [joint.home_rad for joint in contract.robot.joints]
+    inputs[GOAL_POSITION][:] = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
+    for name in ("end_effector_orientation", GOAL_ORIENTATION):
+        if name in inputs:
+            inputs[name][:] = contract.goal.default_orientation_wxyz
+    return inputs
 
 
 def floor_peer(network: Network) -> Peer:
@@ -215,12 +272,16 @@ PEERS: dict[str, Callable[[Network], Peer]] = {
     "torch": torch_peer,
     "floor": floor_peer,
 }
+POLICIES: dict[str, Callable[[Path], Peer]] = {"jax policy": jax_policy_peer, "torch policy": torch_policy_peer}
 
 
 def make_peer(name: str, path: Path) -> Peer:
-    """A peer by its name in `PEERS`, checked. Raises `ShoalError` when its library is missing or computes wrongly."""
-    if name in ("jax", "torch") and find_spec(name) is None:
-        raise ShoalError(f"{name} is not installed.")
+    """A peer by its name, networks checked. Raises `ShoalError` when its library is missing or computes wrongly."""
+    library = name.split()[0]
+    if library in ("jax", "torch") and find_spec(library) is None:
+        raise ShoalError(f"{library} is not installed.")
+    if name in POLICIES:
+        return POLICIES[name](path)
     network = read_network(path)
     peer, wanted = PEERS[name](network), numpy_peer(network)()
     error = float(np.abs(peer() - wanted).max())

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_line
 
 _TOO_LATE = "onnxruntime" in sys.modules and os.environ.get("ORT_DISABLE_TELEMETRY") != "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -73,11 +73,6 @@ def named_damage(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise ShoalError(f"policy: {path} is damaged: {first_line(error)}; export the student again.") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Of the message, at most 300 characters; onnxruntime's may go on for pages."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def bind(session: Any, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]) -> Any:

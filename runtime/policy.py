@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from runtime.options import Engine
-from runtime.ort import Float32, bind, first_line, make_session, named_damage, version
-from sim2real.errors import ShoalError
+from runtime.ort import Float32, bind, make_session, named_damage, version
+from sim2real.errors import ShoalError, first_line
 from sim2real.policy_file import (
     COMMAND_OUTPUT,
     HISTORY_INPUT,

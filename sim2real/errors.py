@@ -1,4 +1,4 @@
-"""The one error type that users are meant to read, and what turns pydantic's complaints into one."""
+"""The one error type that users are meant to read, and what turns the complaints of libraries into one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ class ShoalError(Exception):
 
 class ContractMismatch(ShoalError):
     """Two sides of a hand-over disagree; the sentence names each field and both values."""
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's message, at most 300 characters; those of libraries may go on for pages."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def first_problem(error: ValidationError) -> str:

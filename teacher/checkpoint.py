@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_line
 
 
 class Checkpoints:
@@ -50,7 +50,7 @@ class Checkpoints:
         except (ValueError, KeyError, FileNotFoundError) as error:
             raise ShoalError(
                 f"{self._manager.directory}: checkpoint {self.latest} does not fit this configuration: "
-                f"{str(error).splitlines()[0]}"
+                f"{first_line(error)}"
             ) from error
         self._require_shapes(restored["learner"], learner)
         if world is None:

@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_line
 
 AXIS = "data"
 
@@ -135,6 +135,6 @@ def start_distributed() -> None:
             jax.distributed.initialize()
     except (RuntimeError, ValueError) as error:
         raise ShoalError(
-            f"distributed: could not join the other processes ({str(error).splitlines()[0]}); start under Slurm, "
+            f"distributed: could not join the other processes ({first_line(error)}); start under Slurm, "
             f"Kubernetes or MPI, or set {', '.join(names)}."
         ) from error

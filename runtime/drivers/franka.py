@@ -32,7 +32,7 @@ from runtime.goals import ResolvedGoal
 from runtime.mujoco_robot import MujocoRobot
 from runtime.safety import Float64, Readings
 from sim2real.contract import Contract
-from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.errors import ContractMismatch, ShoalError, first_line
 from sim2real.model import load_mjcf
 
 _VALID_MS = 200
@@ -137,7 +137,7 @@ class FrankaDriver:
             self._robot.move(franky.JointVelocityStopMotion(), asynchronous=True)
             self._robot.join_motion()
         except (franky.ControlException, franky.NetworkException, franky.CommandException, RuntimeError) as error:
-            print(f"franka: the arm had left control before the end ({_first_line(error)})", file=sys.stderr)
+            print(f"franka: the arm had left control before the end ({first_line(error)})", file=sys.stderr)
 
     def _connect(self) -> Any:
         franky = self._franky
@@ -146,7 +146,7 @@ class FrankaDriver:
             robot.recover_from_errors()
         except (franky.NetworkException, franky.ControlException, franky.CommandException, RuntimeError) as error:
             raise ShoalError(
-                f"--host: no Franka robot answers at {self._host} ({_first_line(error)}); check the cable, and that "
+                f"--host: no Franka robot answers at {self._host} ({first_line(error)}); check the cable, and that "
                 "FCI is activated in Desk."
             ) from error
         return robot
@@ -160,7 +160,7 @@ class FrankaDriver:
         except (franky.ControlException, franky.CommandException, RuntimeError) as error:
             if self._robot_time < 0:
                 raise ShoalError(
-                    f"franka: {self._host} refuses control ({_first_line(error)}); unlock the joints, and release "
+                    f"franka: {self._host} refuses control ({first_line(error)}); unlock the joints, and release "
                     "the stop."
                 ) from error
 
@@ -177,11 +177,11 @@ class FrankaDriver:
         try:
             self._robot.join_motion()
         except Exception as error:  # joining a motion that ended in a reflex raises what ended it
-            self._say(f"left control: {_first_line(error)}")
+            self._say(f"left control: {first_line(error)}")
         try:
             self._take_over()
         except Exception as error:  # still down: the readings stay old, the loop holds, the next second tries again
-            self._say(f"not yet recovered: {_first_line(error)}")
+            self._say(f"not yet recovered: {first_line(error)}")
         else:
             self.restarts += 1
             self._say("recovered, going on from where the arm stands")
@@ -222,7 +222,3 @@ def _version() -> str:
     from importlib import metadata
 
     return metadata.version("franky-control")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_line
 from sim2real.files import read_model, write_text
 from teacher.config import TeacherConfig
 from teacher.run_folder import RunFolder
@@ -97,7 +97,7 @@ def run_on_ray(made: list[Cell], folder: Path, *, address: str, cpus: float, gpu
     try:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
     except ConnectionError as error:
-        raise ShoalError(f"study: no Ray cluster at {address!r}: {str(error).splitlines()[0]}") from error
+        raise ShoalError(f"study: no Ray cluster at {address!r}: {first_line(error)}") from error
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=2)(run_cell)
     try:
         pending = {task.remote(cell.config, (folder / cell.name).resolve()): cell for cell in made}
