@@ -1,7 +1,7 @@
 """From intervals to the randomisation that they justify, and to sentences about what the log cannot tell.
 
-A term of `Randomisation` is drawn for each joint from one distribution, so its range spans the intervals of all joints.
-What the log says nothing about keeps the range of `base`.
+A term of `Randomisation` is drawn for each joint from one distribution, so its range spans the intervals of all joints,
+and the range of `base` too when the log does not tell every joint. What it says nothing about keeps that of `base`.
 """
 
 from __future__ import annotations
@@ -39,14 +39,21 @@ def justified(result: Identified, base: Randomisation) -> tuple[Randomisation, l
                 f"{estimates[0].quantity.kind}: no term randomises it as it was fitted; change the MJCF instead."
             )
             continue
-        unknown = [e.quantity.name for e in estimates if e.share_of_bounds > UNKNOWN]
-        if unknown:
-            said.append(f"{term}: as before, since the log does not tell {', '.join(unknown)}.")
+        known = [e for e in estimates if e.share_of_bounds <= UNKNOWN]
+        untold = ", ".join(e.quantity.name for e in estimates if e not in known)
+        if not known:
+            said.append(f"{term}: as before, since the log does not tell {untold}.")
             continue
-        low, high = _span(term, estimates)
+        low, high = _span(term, known)
+        why = f"the intervals of {_count(known)}"
+        if untold:
+            before: tuple[float, float] = getattr(base, term).support
+            low, high = min(low, before[0]), max(high, before[1])
+            told = ", ".join(e.quantity.name for e in known)
+            why = f"the intervals of {told} and the range before, since the log does not tell {untold}"
         low, high = max(low, TERMS[term].low), min(high, TERMS[term].high)
         terms[term] = {"uniform": [low, high]}
-        said.append(f"{term}: {low:.4g} to {high:.4g}, the intervals of {_count(estimates)}.")
+        said.append(f"{term}: {low:.4g} to {high:.4g}, {why}.")
     if "joint_position" in result.signals:
         noise = result.noise_std[: len(result.problem.contract.joint_names)]
         terms["joint_position_noise_std_rad"] = {"uniform": [0.0, float(noise.max())]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,24 @@ def test_ranges_span_the_intervals_of_all_joints_and_load_back(found: Identified
     assert any(sentence.startswith("action_delay_s: 0.01") for sentence in said)
     (tmp_path / "r.yaml").write_text(dump_randomisation(setting))
     assert load_randomisation(tmp_path / "r.yaml") == setting
+
+
+def test_a_range_keeps_what_it_was_for_joints_that_the_log_does_not_tell(found: Identified) -> None:
+    base = load_randomisation("hard")
+    blind = dataclasses.replace(
+        found,
+        estimates=[
+            dataclasses.replace(e, low=0.0, high=1e3) if e.quantity.name == "servo_stiffness elbow" else e
+            for e in found.estimates
+        ],
+    )
+    before, told = base.servo_stiffness_scale.support, found.estimates[2]
+    assert told.quantity.name == "servo_stiffness shoulder"
+    setting, said = justified(blind, base)
+    low, high = setting.servo_stiffness_scale.support
+    assert low == pytest.approx(min(before[0], told.low / told.quantity.nominal))
+    assert high == pytest.approx(max(before[1], told.high / told.quantity.nominal))
+    assert any("since the log does not tell servo_stiffness elbow" in sentence for sentence in said)
 
 
 def test_what_acts_only_together_is_said(task: Task) -> None:
