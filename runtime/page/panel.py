@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.client import Client
-from runtime.goals import GoalPose, quaternion_of_rpy
+from runtime.goals import GoalJoints, GoalPose, quaternion_of_rpy
 from runtime.page.charts import Charts
 from runtime.page.scene import Gizmo, Pose
 from runtime.snapshot import Snapshot
@@ -47,7 +47,8 @@ class Panel:
             self._follow = gui.add_checkbox("Send while I drag", False)
             self._send = gui.add_button("Send this goal", color="green", icon="send")
             self._hold = gui.add_button("Hold: forget the goal", icon="hand-stop")
-            self._home = gui.add_button("Bring the gizmo to the tool", icon="focus-centered")
+            self._home = gui.add_button("Go home", icon="home")
+            self._fetch = gui.add_button("Bring the gizmo to the tool", icon="focus-centered")
             low, high = page.contract.goal.position_min_m, page.contract.goal.position_max_m
             self._position = gui.add_vector3("Position, m", page.scene.tool[0], min=low, max=high, step=0.005)
             self._rpy = gui.add_vector3("Roll pitch yaw, deg", (0.0, 0.0, 0.0), step=0.5, visible=turns)
@@ -58,7 +59,8 @@ class Panel:
         self._take.on_click(lambda event: self._press_take())
         self._send.on_click(lambda event: self.send())
         self._hold.on_click(lambda event: self._ask_with_control("Hold", lambda client: client.cancel_goal()))
-        self._home.on_click(lambda event: self._place(page.scene.tool))
+        self._home.on_click(lambda event: self._go_home())
+        self._fetch.on_click(lambda event: self._place(page.scene.tool))
         self._position.on_update(lambda event: self._typed(event))
         self._rpy.on_update(lambda event: self._typed(event))
 
@@ -74,7 +76,7 @@ class Panel:
         stopped = snapshot is not None and snapshot.status.state == "estop"
         self._stop.label = _RELEASE if stopped else _ESTOP
         self._stop.color = _AMBER if stopped else _RED
-        self._send.disabled = self._hold.disabled = snapshot is None or stopped
+        self._send.disabled = self._hold.disabled = self._home.disabled = snapshot is None or stopped
         if holder is None:
             other = self._page.link.lease_holder
             self._take.label, self._take.disabled = f"{other} has control" if other else "Take control", bool(other)
@@ -104,6 +106,10 @@ class Panel:
         position, orientation = self._sent
         goal = GoalPose(position=position, orientation_wxyz=orientation if gizmo.turns else None)
         self._ask_with_control("Goal", lambda client: client.send_goal(goal))
+
+    def _go_home(self) -> None:
+        home = GoalJoints(joints={joint.name: joint.home_rad for joint in self._page.contract.robot.joints})
+        self._ask_with_control("Home", lambda client: client.send_goal(home))
 
     def _press_stop(self) -> None:
         if self._stop.label == _RELEASE:

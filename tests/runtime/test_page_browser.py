@@ -161,6 +161,8 @@ def test_typed_goal_is_reached_and_anybody_may_stop(
     np.testing.assert_allclose(client.telemetry().goal_position, (0.45, 0.2, 0.35), atol=2e-3)
     driver.get_by_text("at the goal").wait_for()
     picture(driver, tmp_path, "reached")
+    press(driver, "Go home")
+    wait_until(lambda: abs(client.telemetry().goal_position[1]) < 1e-3 and client.status().reached)
 
     press(onlooker, "EMERGENCY STOP")
     wait_until(lambda: client.status().state == "estop")
