@@ -41,6 +41,7 @@ from sim2real.errors import ShoalError
 
 _RATE_HZ = 100.0
 _WARM_UP = 30
+_LIKE_PEERS = ("--no-realtime", "--engine", "onnxruntime")
 _ENCODER_NOISE_RAD = 1e-6
 """Readings that never change would be taken for those of a broken encoder, and the policy would not be run."""
 
@@ -56,8 +57,8 @@ class Connection(NamedTuple):
 
 ROWS = {
     "in process": "no transport: the policy server's session called directly",
-    "unix": "runtime policy-server, Unix socket",
-    "unix light": "the same without the rules that need the robot's geometry",
+    "unix": "runtime policy-server, Unix socket, engine and scheduling like the peers'",
+    "unix served": "the same as it starts by default: compiled kernel, real-time measures",
     "websocket": "runtime policy-server, websocket",
     "openpi": "websocket and MessagePack on asyncio, as openpi has it",
     "lerobot": "gRPC and pickle, two calls, as LeRobot has it",
@@ -118,16 +119,14 @@ def in_process(policy: Path, folder: Path) -> Iterator[Connection]:
 
 @contextmanager
 def unix(policy: Path, folder: Path) -> Iterator[Connection]:
-    """Ours."""
-    yield from _ask_unix(policy, folder / "policy.sock")
+    """Ours, and its safety layer; the peers judge nothing."""
+    yield from _ask_unix(policy, folder / "policy.sock", *_LIKE_PEERS)
 
 
 @contextmanager
-def unix_light(policy: Path, folder: Path) -> Iterator[Connection]:
-    """Ours, with less to judge; the peers judge nothing."""
-    settings = folder / "light.yaml"
-    settings.write_text("self_collision_m: null\nworkspace_margin_m: null\n")
-    yield from _ask_unix(policy, folder / "light.sock", "--safety", str(settings))
+def unix_served(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Ours as users have it."""
+    yield from _ask_unix(policy, folder / "served.sock")
 
 
 def _ask_unix(policy: Path, path: Path, *arguments: str) -> Iterator[Connection]:
@@ -148,7 +147,7 @@ def own_websocket(policy: Path, folder: Path) -> Iterator[Connection]:
     """Ours, with the client that openpi has."""
     port = _free_port()
     address = f"127.0.0.1:{port}"
-    with _own_server(policy, "--socket", str(folder / "w"), "--websocket", address):
+    with _own_server(policy, "--socket", str(folder / "w"), "--websocket", address, *_LIKE_PEERS):
         yield from _ask_websocket(port, _readings(policy), with_time=True)
 
 
@@ -274,7 +273,7 @@ def _ask_packets(policy: Path, exchange: Callable[[memoryview], bytes]) -> Conne
 CLIENTS = dict(
     zip(
         ROWS,
-        (in_process, unix, unix_light, own_websocket, openpi, lerobot, grpc_once, zmq_ipc, zmq_tcp, zenoh_query),
+        (in_process, unix, unix_served, own_websocket, openpi, lerobot, grpc_once, zmq_ipc, zmq_tcp, zenoh_query),
         strict=True,
     )
 )
@@ -374,7 +373,7 @@ def _readings(policy: Path) -> dict[str, np.ndarray]:
 
 
 def _own_server(policy: Path, *arguments: str) -> Any:
-    command = ["-m", "runtime.cli", "policy-server", "--model", str(policy), "--no-realtime", "--engine", "onnxruntime"]
+    command = ["-m", "runtime.cli", "policy-server", "--model", str(policy)]
     return _process([*command, *arguments], "listening")
 
 

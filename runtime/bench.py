@@ -20,7 +20,7 @@ from runtime.core import Core
 from runtime.drivers.base import Driver
 from runtime.goals import ResolvedGoal
 from runtime.latency import summarise
-from runtime.loop import Loop, sleep_until, warm_lead_ns
+from runtime.loop import Loop, sleep_until, wait_until, warm_lead_ns
 from runtime.mujoco_robot import MujocoRobot
 from runtime.options import Engine
 from runtime.policy import Policy
@@ -202,7 +202,9 @@ def paced(
         if warm is not None:
             sleep_until(deadline - lead_ns)
             warm()
-        sleep_until(deadline)
+            wait_until(deadline)
+        else:
+            sleep_until(deadline)
         times[index] = _timed(function)
     return times
 

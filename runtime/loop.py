@@ -107,6 +107,7 @@ class Loop:
         lead_ns = warm_lead_ns(self._rehearsal) if warm else 0
         # Where a tick fills much of the period, there is no time for a second one.
         self._warm_lead_ns = lead_ns if 2 * lead_ns < self._period_ns else 0
+        self._longest_lead_ns = min(2 * lead_ns, self._period_ns // 2)
         self._late_in_a_row = self._punctual_in_a_row = 0
         self._servo = driver if isinstance(driver, ServoDriver) else None
         self._recovering = driver if isinstance(driver, RecoveringDriver) else None
@@ -198,18 +199,26 @@ class Loop:
             self._drive_servo(self._servo, deadline_ns - self._period_ns)
         spin_from = deadline_ns - round(self.spin_s * 1e9)
         if self._warm_lead_ns:
+            # No second sleep after it: caches would cool again, and without SCHED_FIFO a process that has just run
+            # may be left waiting behind others.
             self._rehearse(spin_from)
-        sleep_until(spin_from)
-        while time.perf_counter_ns() < deadline_ns:
-            pass
+        else:
+            sleep_until(spin_from)
+        wait_until(deadline_ns)
 
     def _rehearse(self, until_ns: int) -> None:
-        """Rehearse, and learn how early to begin: a little earlier after one that ended too late, else slowly later."""
+        """Rehearse, and learn how early to begin: a little earlier after one that ended too late, else slowly later.
+
+        Not much earlier than at first: a wake-up that came late for want of a processor says nothing about the
+        rehearsal, and the longer a process keeps running, the more likely the scheduler is to make it wait.
+        """
         lead = self._warm_lead_ns
         sleep_until(until_ns - lead)
+        if time.perf_counter_ns() > until_ns:
+            return
         self._rehearsal()
         late = time.perf_counter_ns() > until_ns
-        self._warm_lead_ns = min(lead + lead // 4, self._period_ns // 2) if late else lead - lead // 128
+        self._warm_lead_ns = min(lead + lead // 4, self._longest_lead_ns) if late else lead - lead // 128
 
     def _drive_servo(self, servo: ServoDriver, started_ns: int) -> None:
         step_ns = self._period_ns // servo.servo_steps
@@ -221,6 +230,12 @@ class Loop:
                 continue
             sleep_until(moment)
             servo.servo(step / servo.servo_steps)
+
+
+def wait_until(moment_ns: int) -> None:
+    """Until `time.perf_counter_ns()` says so, awake."""
+    while time.perf_counter_ns() < moment_ns:
+        pass
 
 
 def sleep_until(moment_ns: int) -> None:

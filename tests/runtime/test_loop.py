@@ -176,14 +176,14 @@ def test_rehearsal_and_spinning_come_before_the_deadline(policy: Policy, monkeyp
     loop._wait(deadline)
     assert len(rehearsed) == 1
     assert rehearsed[0] == pytest.approx(deadline - 300_000, abs=1000)
-    assert clock.slept_until_ns[-1] == pytest.approx(deadline - 100_000, abs=1000)
+    assert clock.slept_until_ns == [pytest.approx(deadline - 300_000, abs=1000)]
     assert deadline <= clock.now_ns < deadline + 1000
 
 
 def test_a_rehearsal_that_ends_too_late_begins_earlier(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(BackwardsArm(policy.contract, DriverOptions()), Core(policy), NoExchange())
     clock, needs_ns = FakeClock(), 900_000
-    loop._warm_lead_ns = 200_000
+    loop._warm_lead_ns, loop._longest_lead_ns = 200_000, 2_000_000
 
     def rehearse() -> None:
         clock.now_ns += needs_ns
@@ -198,6 +198,17 @@ def test_a_rehearsal_that_ends_too_late_begins_earlier(policy: Policy, monkeypat
     assert late[0]
     assert sum(late[20:]) < 0.06 * len(late[20:])
     assert needs_ns <= loop._warm_lead_ns < 1.3 * needs_ns
+
+
+def test_no_rehearsal_when_it_is_too_late_for_one(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(BackwardsArm(policy.contract, DriverOptions()), Core(policy), NoExchange())
+    clock, rehearsed = FakeClock(), []
+    monkeypatch.setattr("runtime.loop.time", clock)
+    loop._rehearsal = lambda: rehearsed.append(clock.now_ns)
+    loop._warm_lead_ns = lead = 200_000
+    loop._wait(clock.now_ns - 1)
+    assert rehearsed == []
+    assert loop._warm_lead_ns == lead
 
 
 def test_a_rehearsal_changes_nothing(policy: Policy) -> None:
