@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runtime.client import Client
     from runtime.controller import Controller
-    from runtime.goals import GoalJoints, GoalPose, GoalRefused
+    from runtime.goals import GoalJoints, GoalPlanar, GoalPose, GoalRefused
     from runtime.policy import Policy
     from runtime.status import GoalStatus
 
-__all__ = ["Client", "Controller", "GoalJoints", "GoalPose", "GoalRefused", "GoalStatus", "Policy"]
+__all__ = ["Client", "Controller", "GoalJoints", "GoalPlanar", "GoalPose", "GoalRefused", "GoalStatus", "Policy"]
 
 _HOME = {
     "Client": "runtime.client",
     "Controller": "runtime.controller",
     "GoalJoints": "runtime.goals",
+    "GoalPlanar": "runtime.goals",
     "GoalPose": "runtime.goals",
     "GoalRefused": "runtime.goals",
     "GoalStatus": "runtime.status",

@@ -94,7 +94,17 @@ class GoalJoints(GoalOptions):
     joints: dict[str, float]
 
 
-AnyGoal = GoalPose | GoalJoints
+class GoalPlanar(GoalOptions):
+    """Put the tool over this place on the table, turned by yaw about the vertical from the contract's default."""
+
+    planar: Vector3
+    """x and y in m, yaw in rad."""
+    height_m: float | None = None
+    """z; the middle of the contract's goal box if not given."""
+    frame: str = "world"
+
+
+AnyGoal = GoalPose | GoalJoints | GoalPlanar
 _Goal = TypeVar("_Goal", bound=GoalOptions)
 
 
@@ -158,6 +168,27 @@ def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoa
     )
 
 
+def as_pose(contract: Contract, goal: AnyGoal, kinematics: ForwardKinematics) -> GoalPose:
+    """Any goal as the tool pose that it means; raises `GoalRefused` when this contract cannot have it."""
+    if isinstance(goal, GoalJoints):
+        return pose_of_joints(contract, goal, kinematics)
+    return pose_of_plane(contract, goal) if isinstance(goal, GoalPlanar) else goal
+
+
+def pose_of_plane(contract: Contract, goal: GoalPlanar) -> GoalPose:
+    """The same goal as a tool pose: yaw, then the contract's default orientation. Raises `GoalRefused`."""
+    if contract.goal.space != "pose":
+        raise GoalRefused("goal.planar was given, but this policy reaches positions only; give a position.")
+    x, y, yaw = goal.planar
+    low, high = contract.goal.position_min_m[2], contract.goal.position_max_m[2]
+    z = (low + high) / 2 if goal.height_m is None else goal.height_m
+    c, s = math.cos(yaw / 2), math.sin(yaw / 2)
+    a, b, d, e = contract.goal.default_orientation_wxyz
+    turned = (c * a - s * e, c * b - s * d, c * d + s * b, c * e + s * a)
+    options = goal.model_dump(include=set(GoalOptions.model_fields))
+    return GoalPose(position=(x, y, z), orientation_wxyz=turned, frame=goal.frame, **options)
+
+
 def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKinematics) -> GoalPose:
     """The same goal as a tool pose; raises `GoalRefused` for missing, unknown or out-of-limit joints."""
     if contract.goal.space != "pose":
@@ -183,15 +214,17 @@ def parse_goal(data: Any) -> GoalPose:
 
 def parse_any_goal(data: Any) -> AnyGoal:
     """A goal of any kind, told by its fields; raises `GoalRefused` naming the first wrong field."""
-    joints = isinstance(data, dict) and "joints" in data
-    return _parse(GoalJoints, data) if joints else _parse(GoalPose, data)
+    fields = data if isinstance(data, dict) else {}
+    if "joints" in fields:
+        return _parse(GoalJoints, data)
+    return _parse(GoalPlanar, data) if "planar" in fields else _parse(GoalPose, data)
 
 
 def load_goals(path: Path) -> list[AnyGoal]:
     """Goals from a YAML file: a list of mappings with the fields of a goal; raises `ShoalError`."""
     data = read_yaml(path, what="goals")
     if not isinstance(data, list) or not data:
-        raise ShoalError(f"goals: {path} must hold a list of goals, each with a position or joints.")
+        raise ShoalError(f"goals: {path} must hold a list of goals, each with a position, joints or planar.")
     goals = []
     for index, item in enumerate(data):
         try:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runtime.goals import AnyGoal, GoalJoints, GoalRefused, ResolvedGoal, parse_any_goal, pose_of_joints, validate_goal
+from runtime.goals import AnyGoal, GoalRefused, ResolvedGoal, as_pose, parse_any_goal, validate_goal
 from runtime.kinematics import ToolPose
 from runtime.lease import Authority
 from runtime.progress import GoalProgress, GoalState, Why
@@ -166,9 +166,7 @@ class Gateway:
             raise GoalRefused(_ESTOP)
         if status.age_s > _SILENT_S:
             raise GoalRefused(f"the control loop has not ticked for {status.age_s:.1f} s.")
-        if isinstance(message, GoalJoints):
-            message = pose_of_joints(self._contract, message, self._kinematics)
-        return validate_goal(self._contract, message, time.time())
+        return validate_goal(self._contract, as_pose(self._contract, message, self._kinematics), time.time())
 
     def _cancel(self, goal_id: str | None) -> Message:
         if goal_id is None:

@@ -20,7 +20,7 @@ from runtime.core import Core
 from runtime.drivers.base import Driver, DriverOptions, open_driver
 from runtime.exchange import ServerExchange
 from runtime.goal_queue import GoalQueue, Tracked
-from runtime.goals import GoalJoints, load_goals, pose_of_joints, validate_goal
+from runtime.goals import as_pose, load_goals, validate_goal
 from runtime.kinematics import ToolPose
 from runtime.loop import Loop
 from runtime.options import ServeOptions
@@ -168,8 +168,7 @@ def _list_goals(options: ServeOptions, contract: Contract, slots: SharedSlots) -
     wishes, limit_s = slots.wishes.value[0], _EPISODES_PER_GOAL * contract.timing.episode_s
     kinematics = ToolPose(contract, options.mjcf)
     for number, given in enumerate(messages, start=1):
-        message = pose_of_joints(contract, given, kinematics) if isinstance(given, GoalJoints) else given
-        message = message.model_copy(update={"queue": True})
+        message = as_pose(contract, given, kinematics).model_copy(update={"queue": True})
         goal = validate_goal(contract, message, time.time())
         write_goal(wishes, number, goal._replace(valid_for_s=min(goal.valid_for_s, limit_s)), message, leased=False)
     wishes["number"] = len(messages)

@@ -10,7 +10,7 @@ from runtime.commands.connection import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class Goal(Connection):
-    """Send a goal to a running server: a tool pose, or joint positions whose tool pose is meant."""
+    """Send a goal to a running server: a tool pose, or a place on the table or joint positions that stand for one."""
 
     position: tuple[float, float, float] | None = None
     """m, in the policy's goal frame."""
@@ -20,6 +20,10 @@ class Goal(Connection):
     """Roll, pitch and yaw in rad, instead of --orientation."""
     joints: dict[str, float] = field(default_factory=dict)
     """Joint positions in rad, as NAME VALUE NAME VALUE ..., instead of --position."""
+    planar: tuple[float, float, float] | None = None
+    """x and y in m and yaw in rad from the default orientation, instead of --position."""
+    height_m: float | None = None
+    """z with --planar; the middle of the goal box if not given."""
     position_tolerance_m: float | None = None
     """When it counts as reached; the contract's coarse tolerance if not given."""
     angle_tolerance_deg: float | None = None
@@ -47,6 +51,8 @@ class Goal(Connection):
             "orientation_wxyz": self.orientation,
             "rpy": self.rpy,
             "joints": self.joints or None,
+            "planar": self.planar,
+            "height_m": self.height_m,
             "position_tolerance_m": self.position_tolerance_m,
             "angle_tolerance_deg": self.angle_tolerance_deg,
             "timeout_s": self.timeout_s,

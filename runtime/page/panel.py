@@ -47,7 +47,7 @@ class Panel:
             self._follow = gui.add_checkbox("Send while I drag", False)
             self._send = gui.add_button("Send this goal", color="green", icon="send")
             self._hold = gui.add_button("Hold: forget the goal", icon="hand-stop")
-            self._home = gui.add_button("Go home", icon="home")
+            self._home = gui.add_button("Go home", icon="home", visible=turns)
             self._fetch = gui.add_button("Bring the gizmo to the tool", icon="focus-centered")
             low, high = page.contract.goal.position_min_m, page.contract.goal.position_max_m
             self._position = gui.add_vector3("Position, m", page.scene.tool[0], min=low, max=high, step=0.005)

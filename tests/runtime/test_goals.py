@@ -1,16 +1,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from runtime.goals import GoalPose, GoalRefused, load_goals, parse_goal, quaternion_of_rpy, validate_goal
-from sim2real.contract import Contract
+from runtime.goals import (
+    GoalPlanar,
+    GoalPose,
+    GoalRefused,
+    as_pose,
+    load_goals,
+    parse_any_goal,
+    parse_goal,
+    quaternion_of_rpy,
+    validate_goal,
+)
+from sim2real.contract import Contract, Quaternion, Vector3
 from sim2real.errors import ShoalError
 from sim2real.task import load_task
 
@@ -55,6 +67,36 @@ def test_orientation_is_refused_by_a_position_policy() -> None:
     goal = GoalPose(position=(0.5, 0, 0.4), orientation_wxyz=(0, 1, 0, 0))
     with pytest.raises(GoalRefused, match="reaches positions only"):
         validate_goal(contract, goal, NOW)
+
+
+@given(x=st.floats(0.4, 0.6), y=st.floats(-0.2, 0.2), yaw=st.floats(-math.pi, math.pi))
+def test_planar_goal_turns_the_default_orientation_about_the_vertical(x: float, y: float, yaw: float) -> None:
+    goal = as_pose(
+        CONTRACT, parse_any_goal({"planar": [x, y, yaw], "height_m": 0.3, "priority": 4, "id": "p"}), no_kinematics
+    )
+    assert (goal.position, goal.priority, goal.id) == ((x, y, 0.3), 4, "p")
+    rotation, default = np.zeros(9), np.zeros(9)
+    mujoco.mju_quat2Mat(rotation, np.array(goal.quaternion()))
+    mujoco.mju_quat2Mat(default, np.array(CONTRACT.goal.default_orientation_wxyz))
+    about_z = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
+    np.testing.assert_allclose(rotation.reshape(3, 3), about_z @ default.reshape(3, 3), atol=1e-9)
+
+
+def test_planar_goal_without_a_height_is_in_the_middle_of_the_box() -> None:
+    goal = as_pose(CONTRACT, GoalPlanar(planar=(0.5, 0.0, 0.0)), no_kinematics)
+    assert goal.position[2] == (CONTRACT.goal.position_min_m[2] + CONTRACT.goal.position_max_m[2]) / 2
+    assert goal.quaternion() == pytest.approx(CONTRACT.goal.default_orientation_wxyz)
+
+
+def test_planar_goal_is_refused_outside_the_box_and_by_a_position_policy() -> None:
+    with pytest.raises(GoalRefused, match="position z=3 m is outside"):
+        validate_goal(CONTRACT, as_pose(CONTRACT, GoalPlanar(planar=(0.5, 0, 0), height_m=3), no_kinematics), NOW)
+    with pytest.raises(GoalRefused, match=r"goal\.planar was given, but this policy reaches positions only"):
+        as_pose(load_task("franka_reach").contract, GoalPlanar(planar=(0.5, 0, 0)), no_kinematics)
+
+
+def no_kinematics(joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
+    raise AssertionError("a planar goal needs no joints")
 
 
 def test_age_shortens_the_remaining_time(contract: Contract) -> None:
