@@ -54,6 +54,8 @@ class ServeOptions:
     """Record everything into this MCAP file, for runtime replay, Foxglove and sim2real."""
     video: Path | None = None
     """Film the simulated robot into this MP4 file, in a process of its own; needs EGL or OSMesa, no display."""
+    viewer: bool = False
+    """Show the simulated robot in a window of MuJoCo's viewer."""
     metrics: int | None = None
     """Serve Prometheus metrics on this port of the loopback interface."""
     page: int | None = None

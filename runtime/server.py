@@ -77,10 +77,10 @@ def serve(options: ServeOptions) -> Summary:
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     policy = Policy(options.model, engine=options.engine)
     robot_options = DriverOptions(
-        options.mjcf, options.speed, options.host, options.recover_reflexes, video=options.video
+        options.mjcf, options.speed, options.host, options.recover_reflexes, video=options.video, viewer=options.viewer
     )
-    if options.video is not None and options.robot != "mujoco":
-        raise ShoalError(f"--video films the driver mujoco only, not {options.robot}.")
+    if (options.video is not None or options.viewer) and options.robot != "mujoco":
+        raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")
     driver = open_driver(options.robot, policy.contract, robot_options)
     with ExitStack() as stack:
         stack.callback(driver.close)

@@ -42,6 +42,8 @@ class DriverOptions:
     """Go on by itself after the robot stopped itself in a reflex (real robots)."""
     video: Path | None = None
     """Film the robot into this MP4 file (the driver `mujoco`)."""
+    viewer: bool = False
+    """Show the robot in a window (the driver `mujoco`)."""
 
 
 class Driver(Protocol):

@@ -16,6 +16,7 @@ import numpy as np
 
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.video import Video
+from runtime.drivers.viewer import Viewer
 from runtime.goals import ResolvedGoal
 from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate, robot_differences
 from runtime.safety import Float64, Readings
@@ -52,6 +53,7 @@ class MujocoDriver:
         self._goal_mocap = _mocap_of(self.model, _GOAL_BODY)
         self._started_s: float | None = None
         self._periods = 0
+        self._viewer = Viewer(mjcf=path, model=self.model, wait=self.owns_clock) if options.viewer else None
         self._video: Video | None = None
         if options.video is not None:
             self._video = Video(
@@ -64,8 +66,9 @@ class MujocoDriver:
             self._advance_period()
         self._robot.read(self.data, out)
         self._robot.read_effort(self.data, out)
-        if self._video is not None:
-            self._video.add(self.data)
+        for onlooker in (self._viewer, self._video):
+            if onlooker is not None:
+                onlooker.add(self.data)
 
     def write(self, command: Float64) -> None:
         """Targets `[J]` rad for the coming control period."""
@@ -83,9 +86,10 @@ class MujocoDriver:
             self.data.mocap_quat[self._goal_mocap] = goal.orientation_wxyz
 
     def close(self) -> None:
-        """Complete the video."""
-        if self._video is not None:
-            self._video.close()
+        """Complete the video, close the window."""
+        for onlooker in (self._viewer, self._video):
+            if onlooker is not None:
+                onlooker.close()
 
     def _due_periods(self) -> int:
         if self._started_s is None:

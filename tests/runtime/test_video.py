@@ -74,9 +74,9 @@ def test_dead_camera_does_not_stop_the_robot(
     monkeypatch.setattr("runtime.drivers.video.find_backend", lambda: "osmesa")
     driver = MujocoDriver(contract, DriverOptions(speed=0, video=tmp_path / "out.mp4"))
     assert driver._video is not None
-    assert driver._video._process is not None
-    driver._video._process.kill()
-    driver._video._process.wait()
+    assert driver._video._frames._process is not None
+    driver._video._frames._process.kill()
+    driver._video._frames._process.wait()
     readings = Readings(7)
     for _ in range(3):
         driver.read(readings)
