@@ -53,6 +53,11 @@ def process_scenarios() -> Iterator[Scenario]:
         "followed until the goal runs out, then hold", _HOLD, run_served=_client_killed,
     )  # fmt: skip
     yield Scenario(
+        "lease lost", "the client that holds the lease and sent a goal is killed on the way",
+        "followed until the lease runs out, then idle where the arm is; others may command again", _IDLE,
+        run_served=_lease_lost,
+    )  # fmt: skip
+    yield Scenario(
         "gateway killed", "the gateway process is killed on the way",
         "followed without a missing tick; a new gateway takes over", FOLLOWS, run_served=_gateway_killed,
     )  # fmt: skip
@@ -168,23 +173,48 @@ def _until(done: Callable[[], bool]) -> bool:
     return False
 
 
-def _client_killed(model: Path, folder: Path) -> Served:
-    script = (
-        "import sys, time; from runtime.client import Client; from runtime.goals import GoalPose\n"
-        "Client(sys.argv[1], timeout_s=30).send_goal(GoalPose.model_validate_json(sys.argv[2])); time.sleep(60)"
-    )
+_DOOMED = """
+import sys, time
+from runtime.client import Client
+from runtime.goals import GoalPose
+client = Client(sys.argv[1], timeout_s=30)
+if sys.argv[3] == "leased":
+    client.acquire_lease("doomed", duration_s=2.0)
+client.send_goal(GoalPose.model_validate_json(sys.argv[2]))
+time.sleep(60)
+"""
+
+
+def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool, ends: State) -> list[str]:
+    """Have another client send the goal, kill it, and wait until the robot ends where it should; what went wrong."""
     problems = []
+    client.status()
+    arguments = [str(server.socket), goal.model_dump_json(exclude_none=True), "leased" if leased else "free"]
+    doomed = subprocess.Popen([sys.executable, "-c", _DOOMED, *arguments])
+    if not _until(lambda: client.status().goal_id == goal.id):
+        problems.append("the goal was never taken")
+    doomed.kill()
+    doomed.wait()
+    if not _until(lambda: client.status().state == ends.label):
+        problems.append("the robot never let go of the goal")
+    return problems
+
+
+def _client_killed(model: Path, folder: Path) -> Served:
     with Server(model, folder) as server, server.client() as client:
-        client.status()
-        goal = _goal(model, 0.8, timeout_s=1.0, id="doomed").model_dump_json(exclude_none=True)
-        doomed = subprocess.Popen([sys.executable, "-c", script, str(server.socket), goal])
-        if not _until(lambda: client.status().goal_id == "doomed"):
-            problems.append("the goal was never taken")
-        doomed.kill()
-        doomed.wait()
-        if not _until(lambda: client.status().state == "hold"):
-            problems.append("the goal never ran out")
+        problems = _kill_client(server, client, _goal(model, 0.8, timeout_s=1.0), leased=False, ends=State.HOLD)
         return _STATES[client.status().state], problems
+
+
+def _lease_lost(model: Path, folder: Path) -> Served:
+    with Server(model, folder) as server, server.client() as client:
+        problems = _kill_client(server, client, _goal(model, 0.8, speed=0.02), leased=True, ends=State.IDLE)
+        state = _STATES[client.status().state]
+        if holder := client.lease_holder():
+            problems.append(f"{holder!r} still holds the lease")
+        if client.send_goal(_goal(model, 0.2)).goal_id == "":
+            problems.append("another client's goal was not taken")
+        return state, problems
 
 
 def _gateway_killed(model: Path, folder: Path) -> Served:
