@@ -40,6 +40,8 @@ class Snapshot(BaseModel):
     """Measured, rad."""
     joint_velocity: Numbers = ()
     """Measured, rad/s."""
+    joint_effort: Numbers = ()
+    """Measured, Nm; empty from a driver that measures none."""
     joint_position_target: Numbers = ()
     """Commanded, rad; empty while nothing is commanded."""
     end_effector_position: Numbers = ()

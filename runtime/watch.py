@@ -86,7 +86,7 @@ class Watch:
         record, joints = self._latest, len(self._contract.joint_names)
         if record is None:
             return empty
-        readings = record["readings"]
+        readings, efforts = record["readings"], _numbers(record["joint_effort"])
         return empty.model_copy(
             update={
                 "tick": int(record["tick"]),
@@ -95,6 +95,7 @@ class Watch:
                 "stamp": int(record["wall_ns"]) / 1e9,
                 "joint_position": _numbers(readings[:joints]),
                 "joint_velocity": _numbers(readings[joints : 2 * joints]),
+                "joint_effort": efforts if any(effort is not None for effort in efforts) else (),
                 "joint_position_target": _numbers(record["command"]) if record["commanding"] else (),
                 "end_effector_position": _numbers(readings[2 * joints : 2 * joints + 3]),
                 "end_effector_orientation_wxyz": _numbers(readings[2 * joints + 3 :]),

@@ -52,7 +52,7 @@ def joint_state_of(snapshot: Snapshot, frame: str) -> ros.JointState:
         name=list(snapshot.joint_names),
         position=_numbers(snapshot.joint_position),
         velocity=_numbers(snapshot.joint_velocity),
-        effort=[],
+        effort=_numbers(snapshot.joint_effort),
     )
 
 

@@ -153,6 +153,7 @@ def test_snapshots_become_messages() -> None:
         joint_names=("a", "b"),
         joint_position=(1.0, None),
         joint_velocity=(0.1, 0.2),
+        joint_effort=(5.0, -3.0),
         joint_position_target=(1.5, 2.5),
         end_effector_position=(1, 2, 3),
         end_effector_orientation_wxyz=(0.8, 0.6, 0.0, 0.0),
@@ -164,6 +165,7 @@ def test_snapshots_become_messages() -> None:
     assert (joints.header.stamp.sec, joints.header.stamp.nanosec) == (1_700_000_000, 250_000_000)
     assert (joints.header.frame_id, list(joints.name), joints.position[0]) == ("base", ["a", "b"], 1.0)
     assert np.isnan(joints.position[1])
+    assert joints.effort == [5.0, -3.0]
     assert (tool_pose_of(snapshot, "base").pose.orientation.w, joints.velocity) == (0.8, [0.1, 0.2])
     trajectory = trajectory_of(snapshot, "base", 0.04)
     assert trajectory.points[0].positions == [1.5, 2.5]

@@ -312,6 +312,8 @@ def test_telemetry_over_the_socket(server: Server, contract: Contract) -> None:
         seen = client.telemetry()
         assert seen.joint_names == contract.joint_names
         assert len(seen.joint_position) == len(seen.joint_position_target) == len(contract.joint_names)
+        assert len(seen.joint_effort) == len(contract.joint_names)
+        assert all(effort is not None for effort in seen.joint_effort)
         assert seen.goal_position == REACHABLE.position
         tool = [value or math.nan for value in seen.end_effector_position]
         assert math.dist(tool, REACHABLE.position) < 0.05
