@@ -1,7 +1,6 @@
 """From intervals to the randomisation that they justify, and to sentences about what the log cannot tell.
 
-A term of `Randomisation` is drawn for each joint from one distribution, so its range spans the intervals of all joints,
-and the range of `base` too when the log does not tell every joint. What it says nothing about keeps that of `base`.
+Each joint gets its own range. What the log says nothing about keeps the distribution of `base`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 
 from sim2real.identification.fit import Estimate, Identified
 from sim2real.randomisation.config import TERMS, Randomisation
+from sim2real.randomisation.distributions import Distribution, Each
 
 UNKNOWN = 0.5
 """An interval wider than this share of its bounds says nothing worth training on."""
@@ -44,16 +44,14 @@ def justified(result: Identified, base: Randomisation) -> tuple[Randomisation, l
         if not known:
             said.append(f"{term}: as before, since the log does not tell {untold}.")
             continue
-        low, high = _span(term, known)
-        why = f"the intervals of {_count(known)}"
-        if untold:
-            before: tuple[float, float] = getattr(base, term).support
-            low, high = min(low, before[0]), max(high, before[1])
-            told = ", ".join(e.quantity.name for e in known)
-            why = f"the intervals of {told} and the range before, since the log does not tell {untold}"
-        low, high = max(low, TERMS[term].low), min(high, TERMS[term].high)
-        terms[term] = {"uniform": [low, high]}
-        said.append(f"{term}: {low:.4g} to {high:.4g}, {why}.")
+        ranges = {e.quantity.joint: _range(term, e) for e in known}
+        low, high = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
+        but = f"; as before for what the log does not tell, {untold}" if untold else ""
+        said.append(f"{term}: {low:.4g} to {high:.4g}, {_count(known)}{but}.")
+        if TERMS[term].per == "joint":
+            terms[term] = _each(ranges, base.distribution(term), len(result.problem.contract.joint_names))
+        else:
+            terms[term] = {"uniform": [low, high]}
     if "joint_position" in result.signals:
         noise = result.noise_std[: len(result.problem.contract.joint_names)]
         terms["joint_position_noise_std_rad"] = {"uniform": [0.0, float(noise.max())]}
@@ -123,12 +121,17 @@ def _by_term(result: Identified) -> Iterator[tuple[str | None, list[Estimate]]]:
         yield term, estimates
 
 
-def _span(term: str, estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """From the lowest to the highest end of all intervals."""
-    by = [e.quantity.nominal if term.endswith("_scale") else 1.0 for e in estimates]
-    low = min(e.low / n for e, n in zip(estimates, by, strict=True))
-    return low, max(e.high / n for e, n in zip(estimates, by, strict=True))
+def _range(term: str, estimate: Estimate) -> tuple[float, float]:
+    """An estimate's interval in the term's unit, as far as the term's values make sense."""
+    unit = estimate.quantity.nominal if term.endswith("_scale") else 1.0
+    return max(estimate.low / unit, TERMS[term].low), min(estimate.high / unit, TERMS[term].high)
+
+
+def _each(ranges: dict[int, tuple[float, float]], before: Distribution, joints: int) -> dict[str, Any]:
+    """The joints' ranges, and what was there before for the others."""
+    kept = before.each if isinstance(before, Each) else (before,) * joints
+    return {"each": [{"uniform": ranges[i]} if i in ranges else kept[i].model_dump() for i in range(joints)]}
 
 
 def _count(estimates: Sequence[Estimate]) -> str:
-    return "all joints together" if len(estimates) > 1 else "one quantity"
+    return f"the intervals of {len(estimates)} joints" if len(estimates) > 1 else "the interval of one quantity"

@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema
 from sim2real.contract import Frozen
 from sim2real.errors import ShoalError
 from sim2real.files import read_model, read_yaml
-from sim2real.randomisation.distributions import Distribution, Fixed
+from sim2real.randomisation.distributions import Distribution, Each, Fixed
 
 Preset = Literal["off", "mild", "hard"]
 Per = Literal["robot", "joint", "link", "link_xyz", "xy", "xyz"]
@@ -140,7 +140,12 @@ class Randomisation(Frozen):
     @model_validator(mode="after")
     def _within_sense(self) -> Self:
         for name, term in TERMS.items():
-            low, high = self.distribution(name).support
+            distribution = self.distribution(name)
+            if isinstance(distribution, Each) and term.per != "joint":
+                raise ValueError(
+                    f"{name} is drawn for each {term.per}, so it cannot have a distribution for each joint"
+                )
+            low, high = distribution.support
             if low < term.low or high > term.high:
                 raise ValueError(
                     f"{name} reaches from {low:g} to {high:g}, but must stay between {term.low:g} and {term.high:g}"

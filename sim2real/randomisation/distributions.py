@@ -5,6 +5,7 @@ payload_mass_kg: {log_uniform: [0.1, 3.0]}
 joint_offset_rad: {normal: [0.0, 0.002]}          # mean, standard deviation; cut at three deviations
 action_delay_s: {quantiles: [0.002, 0.003, 0.009]}   # measured: equally probable between neighbours
 gravity_scale: 1.0                                # always the same
+damping_scale: {each: [1.0, {uniform: [1, 2]}]}   # of joints, one for each, in the order of the contract
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim2real.contract import Frozen
+from sim2real.errors import ShoalError
 
 NORMAL_CUT = 3.0
 """Standard deviations at which `normal` is cut off."""
@@ -140,18 +142,43 @@ def _number_is_fixed(value: Any) -> Any:
     return {"fixed": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-Distribution = Annotated[
+_OneOf = Discriminator(
+    _kind,
+    custom_error_type="distribution",
+    custom_error_message="give a number, or one of uniform: [low, high], log_uniform: [low, high], "
+    "normal: [mean, std] and quantiles: [smallest, ..., largest]; for joints also each: [a distribution for each]",
+)
+_Alike = (
     Annotated[Fixed, Tag("fixed")]
     | Annotated[Uniform, Tag("uniform")]
     | Annotated[LogUniform, Tag("log_uniform")]
     | Annotated[Normal, Tag("normal")]
-    | Annotated[Quantiles, Tag("quantiles")],
-    Discriminator(
-        _kind,
-        custom_error_type="distribution",
-        custom_error_message="give a number, or one of uniform: [low, high], log_uniform: [low, high], "
-        "normal: [mean, std] and quantiles: [smallest, ..., largest]",
-    ),
-    BeforeValidator(_number_is_fixed),
-]
+    | Annotated[Quantiles, Tag("quantiles")]
+)
+
+
+class Each(Frozen):
+    """A distribution of its own for each joint, in the order of the contract."""
+
+    each: Annotated[tuple[Annotated[_Alike, _OneOf, BeforeValidator(_number_is_fixed)], ...], Field(min_length=1)]
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Smallest and largest value of any joint."""
+        supports = [distribution.support for distribution in self.each]
+        return min(low for low, _ in supports), max(high for _, high in supports)
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draws of the given shape `[..., J]`; raises `ShoalError` for another number of joints."""
+        if not shape or shape[-1] != len(self.each):
+            joints = shape[-1] if shape else "no"
+            raise ShoalError(
+                f"randomisation: each has {len(self.each)} distributions, but the robot has {joints} joints; give one "
+                "for each."
+            )
+        return np.stack([distribution.sample(rng, shape[:-1]) for distribution in self.each], axis=-1)
+
+
+_KINDS["each"] = Each
+Distribution = Annotated[_Alike | Annotated[Each, Tag("each")], _OneOf, BeforeValidator(_number_is_fixed)]
 """One of the above; a bare number is `fixed`."""

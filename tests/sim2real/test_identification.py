@@ -63,15 +63,14 @@ def test_recovers_what_the_log_shows(found: Identified) -> None:
     assert limits_of_knowledge(found) == []
 
 
-def test_ranges_span_the_intervals_of_all_joints_and_load_back(found: Identified, tmp_path: Path) -> None:
+def test_each_joint_gets_the_range_of_its_interval_and_loads_back(found: Identified, tmp_path: Path) -> None:
     base = load_randomisation("mild")
     setting, said = justified(found, base)
     stiffness = found.estimates[2:4]
-    low, high = setting.servo_stiffness_scale.support
-    assert low == pytest.approx(min(e.low / e.quantity.nominal for e in stiffness))
-    assert high == pytest.approx(max(e.high / e.quantity.nominal for e in stiffness))
-    assert low < 0.9 < high
-    assert low < 57 / 50 < high
+    ranges = [joint.support for joint in setting.servo_stiffness_scale.each]
+    assert ranges == [pytest.approx((e.low / e.quantity.nominal, e.high / e.quantity.nominal)) for e in stiffness]
+    for (low, high), true in zip(ranges, (0.9, 57 / 50), strict=True):
+        assert low < true < high
     assert setting.payload_mass_kg.support[0] < 0.6 < setting.payload_mass_kg.support[1]
     assert setting.armature_scale == base.armature_scale
     assert any(sentence.startswith("action_delay_s: 0.01") for sentence in said)
@@ -79,7 +78,7 @@ def test_ranges_span_the_intervals_of_all_joints_and_load_back(found: Identified
     assert load_randomisation(tmp_path / "r.yaml") == setting
 
 
-def test_a_range_keeps_what_it_was_for_joints_that_the_log_does_not_tell(found: Identified) -> None:
+def test_joints_that_the_log_does_not_tell_keep_what_they_had(found: Identified) -> None:
     base = load_randomisation("hard")
     blind = dataclasses.replace(
         found,
@@ -88,13 +87,13 @@ def test_a_range_keeps_what_it_was_for_joints_that_the_log_does_not_tell(found: 
             for e in found.estimates
         ],
     )
-    before, told = base.servo_stiffness_scale.support, found.estimates[2]
+    told = found.estimates[2]
     assert told.quantity.name == "servo_stiffness shoulder"
     setting, said = justified(blind, base)
-    low, high = setting.servo_stiffness_scale.support
-    assert low == pytest.approx(min(before[0], told.low / told.quantity.nominal))
-    assert high == pytest.approx(max(before[1], told.high / told.quantity.nominal))
-    assert any("since the log does not tell servo_stiffness elbow" in sentence for sentence in said)
+    shoulder, elbow = setting.servo_stiffness_scale.each
+    assert shoulder.support == pytest.approx((told.low / told.quantity.nominal, told.high / told.quantity.nominal))
+    assert elbow == base.servo_stiffness_scale
+    assert any("as before for what the log does not tell, servo_stiffness elbow" in sentence for sentence in said)
 
 
 def test_what_acts_only_together_is_said(task: Task) -> None:

@@ -43,6 +43,25 @@ def test_draws_stay_within_the_support(description: Any) -> None:
     assert np.all(values <= high + 1e-12)
 
 
+def test_each_joint_has_a_distribution_of_its_own(task: Task) -> None:
+    each = [{"uniform": [0.5, 0.6 + 0.1 * joint]} for joint in range(6)] + [2.0]
+    setting = Randomisation.model_validate({"damping_scale": {"each": each}})
+    drawn = sample(setting, task, count=400, seed=0).damping_scale
+    assert drawn.shape == (400, 7)
+    for joint in range(6):
+        assert 0.5 <= drawn[:, joint].min() < 0.51 + 0.02 * joint
+        assert 0.59 + 0.08 * joint < drawn[:, joint].max() <= 0.6 + 0.1 * joint
+    assert np.all(drawn[:, 6] == 2.0)
+    assert setting.damping_scale.support == (0.5, 2.0)
+    assert Randomisation.model_validate(yaml.safe_load(dump_randomisation(setting))) == setting
+
+
+def test_each_of_another_number_of_joints_is_one_sentence(task: Task) -> None:
+    setting = Randomisation.model_validate({"damping_scale": {"each": [1, 2]}})
+    with pytest.raises(ShoalError, match="each has 2 distributions, but the robot has 7 joints"):
+        sample(setting, task, count=3, seed=0)
+
+
 @pytest.mark.parametrize(
     ("description", "mean", "std"),
     [
@@ -66,6 +85,11 @@ def test_draws_have_the_moments_of_their_distribution(description: Any, mean: fl
         ({"friction_scale": {"gaussian": [1, 2]}}, "friction_scale: give a number, or one of uniform: [low, high]"),
         ({"friction_scale": {"uniform": [2, 1]}}, "friction_scale.uniform: uniform [2, 1] must rise"),
         ({"friction_scale": {"uniform": [-1, 1]}}, "friction_scale reaches from -1 to 1, but must stay between 0.001"),
+        (
+            {"friction_scale": {"each": [1, 1]}},
+            "friction_scale is drawn for each robot, so it cannot have a distribution",
+        ),
+        ({"damping_scale": {"each": []}}, "damping_scale.each.each"),
         ({"link_mass_scale": {"normal": [1, 0.5]}}, "link_mass_scale reaches from -0.5 to 2.5"),
         ({"action_delay_s": 0.9}, "action_delay_s reaches from 0.9 to 0.9, but must stay between 0 and 0.5"),
         ({"dropped_reading_probability": 1.0}, "must stay between 0 and 0.99"),
