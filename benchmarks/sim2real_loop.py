@@ -88,12 +88,12 @@ _STUDENT: dict[str, Any] = {
 FRANKA = Setting(
     "franka_reach",
     {
-        "updates": 4000, "eval_every_rounds": 10, "eval_envs": 64, "checkpoint_every_rounds": 5,
+        "updates": 12000, "eval_every_rounds": 10, "eval_envs": 64, "checkpoint_every_rounds": 5,
         "network": {"actor_depth": 4, "critic_depth": 4, "width": 64},
     },
     {
-        "rounds": 12, "num_envs": 64, "updates_per_round": 250, "batch_size": 512,
-        "student": {"hidden_layers": 2, "hidden_width": 64},
+        "rounds": 24, "num_envs": 64, "updates_per_round": 250, "batch_size": 512,
+        "student": {"hidden_layers": 2, "hidden_width": 128},
     } | _STUDENT,
 )  # fmt: skip
 PLANAR = Setting(

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.copies import Copy, merged
 from runtime.goals import ResolvedGoal
 from runtime.policy import Policy
 from runtime.safety import Float64, Guard, Readings, Safety, SafetyConfig, is_finite
-from runtime.status import GoalStatus, Reason, known
+from runtime.status import FOLLOWING, GoalStatus, Reason, known
 from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 
 
@@ -61,13 +62,13 @@ class Core:
         self._expires_s = math.inf
         self._goal_finite = True
         self._within_since_s = math.inf
-        self._goal_position = np.zeros(3)
-        self._goal_orientation = np.zeros(4)
+        self._goal_position, self._goal_orientation = np.split(np.zeros(7), [3])
         self._largest_step = np.minimum(self.contract.action.scale_rad, self.safety.max_step)
         self._step, self._slow = np.zeros_like(self._largest_step), np.zeros_like(self._largest_step)
         self._history = np.zeros_like(policy.history)
-        self._sources: list[tuple[NDArray[np.floating], Float64]] = []
-        self._sources_of: Readings | None = None
+        self._remembers = self._history.size > 0
+        self._copies: list[Copy] = []
+        self._copies_of: Readings | None = None
         # Graph inputs that the core itself knows; all others are fields of `Readings`.
         self._own_sources = {
             "joint_position_target": self.safety.target,
@@ -145,7 +146,7 @@ class Core:
         the readings hold; faults show in `status`.
         """
         reason = self.safety.check(readings, now_s)
-        if reason is Reason.FOLLOWING:
+        if reason is FOLLOWING:
             if not self.safety.started:
                 self.safety.start(readings.joint_position)
             if self._offer is not None:
@@ -153,9 +154,9 @@ class Core:
             reason = self._goal_reason(now_s)
             if self.goal is not None:
                 self._track(readings, now_s)
-        if reason is Reason.FOLLOWING and self.safety.may_follow:
+        if reason is FOLLOWING and self.safety.may_follow:
             reason = self._run_policy(readings)
-        else:
+        elif self._remembers:
             self._history.fill(0.0)  # of consecutive control steps only
         self.safety.settle(reason)
         if not self.safety.started:
@@ -199,7 +200,7 @@ class Core:
         if not self._goal_finite:
             return Reason.GOAL_NOT_FINITE
         # Written so that an expiry that is not a number counts as passed.
-        return Reason.FOLLOWING if now_s < self._expires_s else Reason.GOAL_EXPIRED
+        return FOLLOWING if now_s < self._expires_s else Reason.GOAL_EXPIRED
 
     def _decide(self, goal: ResolvedGoal, now_s: float, readings: Readings) -> None:
         """One inference more, in this tick only; what it commands is thrown away."""
@@ -216,19 +217,21 @@ class Core:
             self.set_goal(goal, number=number, now_s=now_s)
 
     def _fill_inputs(self, readings: Readings) -> None:
-        if readings is not self._sources_of:
+        if readings is not self._copies_of:
             own = self._own_sources
             names = self.policy.inputs.items()
-            self._sources = [(array, own[name] if name in own else getattr(readings, name)) for name, array in names]
-            self._sources_of = readings
-        for array, source in self._sources:
+            self._copies = merged([(x, own[name] if name in own else getattr(readings, name)) for name, x in names])
+            self._copies_of = readings
+        for array, source in self._copies:
             array[:] = source
-        self.policy.history[:] = self._history
+        if self._remembers:
+            self.policy.history[:] = self._history
 
     def _run_policy(self, readings: Readings) -> Reason:
         self._fill_inputs(readings)
         self.policy.run()
-        self._history[:] = self.policy.next_history
+        if self._remembers:
+            self._history[:] = self.policy.next_history
         self.reachability = float(self.policy.reachability[0])
         return self.safety.limit(self._slowed(self.policy.command))
 

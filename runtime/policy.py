@@ -36,9 +36,9 @@ GOLDEN_TOLERANCE = 1e-4
 _KNOWN_READINGS = (
     "joint_position",
     "joint_velocity",
-    "joint_position_target",
     "end_effector_position",
     "end_effector_orientation",
+    "joint_position_target",
 )
 _WARM_UP_RUNS = 50
 
@@ -58,10 +58,7 @@ class Policy:
             properties = dict(self._session.get_modelmeta().custom_metadata_map)
             self.contract, self.certificate = read_metadata(properties, path=str(self.path))
             self._check_graph()
-        inputs, outputs = (
-            {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}
-            for sizes in (self._input_sizes, self._output_sizes)
-        )
+        inputs, outputs = _side_by_side(self._input_sizes), _side_by_side(self._output_sizes)
         self.run: Callable[[], None] = partial(self._session.run_with_iobinding, bind(self._session, inputs, outputs))
         """One inference from `inputs` to `command` and `reachability`, in place."""
         self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items() if name != HISTORY_INPUT}
@@ -168,3 +165,14 @@ class Policy:
                     f"{self.path}: graph {kind} {node.name!r} is {node.type} {node.shape}, "
                     f"but its contract needs tensor(float) ['batch', {size}]."
                 )
+
+
+def _side_by_side(sizes: Mapping[str, int]) -> dict[str, Float32]:
+    """Zeros `[1, size]` in the order of `sizes`, all in one vector: readings first, in the order in which
+    `runtime.safety.Readings` holds them, so that they can be copied at once.
+    """
+    vector, arrays, start = np.zeros(sum(sizes.values()), np.float32), {}, 0
+    for name in sorted(sizes, key=lambda name: (*_KNOWN_READINGS, name).index(name)):
+        arrays[name] = vector[start : start + sizes[name]].reshape(1, -1)
+        start += sizes[name]
+    return {name: arrays[name] for name in sizes}

@@ -23,16 +23,20 @@ _COMPILERS = ("cc", "gcc", "clang")
 _COMPILE_S = 60.0
 
 
-def compile_library(source: str) -> Path:
-    """Path of the shared library of a C source; compiled now or found in the cache. Raises `Unsupported`."""
+def compile_library(source: str, *, exact: bool = False) -> Path:
+    """Path of the shared library of a C source; compiled now or found in the cache. Raises `Unsupported`.
+
+    An `exact` one rounds after every operation, as Python does, instead of contracting a * b + c.
+    """
+    flags = (*_FLAGS, "-ffp-contract=off") if exact else _FLAGS
     compiler = find_compiler()
     if compiler is None:
         raise Unsupported("this machine has no C compiler (cc, gcc or clang)")
     folder = _cache_folder()
-    identity = "\0".join((source, _version(compiler), " ".join(_FLAGS), _processor()))
+    identity = "\0".join((source, _version(compiler), " ".join(flags), _processor()))
     library = folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.so"
     if not library.is_file():
-        _compile(compiler, source, library)
+        _compile(compiler, flags, source, library)
     return library
 
 
@@ -53,13 +57,13 @@ def find_compiler() -> str | None:
     return next((path for name in ((wanted,) if wanted else _COMPILERS) if (path := shutil.which(name))), None)
 
 
-def _compile(compiler: str, source: str, library: Path) -> None:
+def _compile(compiler: str, flags: tuple[str, ...], source: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent, prefix=".compile-") as scratch:
         code, result = Path(scratch) / "kernel.c", Path(scratch) / "kernel.so"
         code.write_text(source)
         try:
             done = subprocess.run(
-                [compiler, *_FLAGS, "-o", str(result), str(code), "-lm"],
+                [compiler, *flags, "-o", str(result), str(code), "-lm"],
                 capture_output=True, text=True, timeout=_COMPILE_S, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.kernel.onnx_file import Unsupported
-from runtime.safety.clearance import FirstLook, make_first_look
+from runtime.safety.compiled.clearance import FirstLook, make_first_look
 from runtime.safety.config import SafetyConfig
 from runtime.status import Reason
 from sim2real.contract import Contract
@@ -47,12 +47,12 @@ class Geometry:
         self._near_squared = spheres**2
         self._between = np.zeros((len(first), 3))
         self._from_to = np.zeros(6)
-        self._first_look, self.first_look = self._make_first_look()
-        """Of the second: in words, whether a compiled look comes before MuJoCo's."""
+        self.look, self.first_look = self._make_first_look()
+        """See `Guard`; and in words, whether there is one."""
 
     def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
         """See `runtime.safety.Guard`."""
-        if self._first_look is not None and self._first_look(path):
+        if self.look is not None and self.look(path):
             return Reason.FOLLOWING
         for joints in path:
             self._place(joints)

@@ -18,10 +18,19 @@ from __future__ import annotations
 
 import math
 from operator import gt
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.safety.readings import Float64
+
+if TYPE_CHECKING:
+    from runtime.safety.compiled.clearance import FirstLook
+
+NOT_FINITE, CORRECTED, TAKEN = 1, 2, 4
+"""What came of a command: no step, because it is not finite; a step that had to be corrected; a step that was taken at
+once, because a look showed the way to rest after it to be certainly allowed."""
 
 _ROUNDING_RAD = 1e-5
 """The graph's own clamps are float32; a correction below this is not worth counting."""
@@ -30,29 +39,35 @@ _SPACING_RAD = 0.05
 
 
 class Limits:
-    """Moves `target` `[J]` rad, in place, one control period at a time. Steps are in rad a period."""
+    """Moves `target` `[J]` rad, in place, one control period at a time. Steps are in rad a period.
+
+    `runtime.safety.compiled` has a faster one, which is compared with this one.
+    """
 
     def __init__(self, low: Float64, high: Float64, step: Float64, step_change: Float64) -> None:
         self.target = np.zeros(len(low))
         limits = zip(low.tolist(), high.tolist(), step.tolist(), step_change.tolist(), strict=True)
         self._rows = [(least, most, v, a, braking_distance(v, a)) for least, most, v, a in limits]
         self._changes = step_change.tolist()
-        self._last = [0.0] * len(low)
-        self._proposed, self._steps = self._last[:], self._last[:]
+        self._last, self._proposed, self._steps = (np.zeros(len(low)) for _ in range(3))
 
     def start(self, position: Float64) -> None:
         """Stand still at `position` `[J]` rad."""
         self.target[:] = position
-        self._last[:] = [0.0] * len(self._last)
+        self._last.fill(0.0)
 
-    def propose(self, command: list[float], share: float) -> bool:
-        """Work out the allowed step towards `command` `[J]` rad, which must be finite, at `share` of the speed limit.
+    def propose(self, command: NDArray[np.floating], share: float, look: FirstLook | None = None) -> int:
+        """Work out the allowed step towards `command` `[J]` rad at `share` of the speed limit.
 
-        Nothing moves before `accept`. Returns whether the command had to be corrected.
+        Nothing moves before `accept`, unless `TAKEN` is among what is returned, besides `NOT_FINITE` and `CORRECTED`;
+        these limits make no use of a `look`, but others do.
         """
-        corrected = False
-        rows = zip(command, self.target.tolist(), self._last, self._rows, strict=True)
-        for i, (wanted, x, last, (low, high, full, change, brake)) in enumerate(rows):
+        wanted_all = command.tolist()
+        if not all(map(math.isfinite, wanted_all)):
+            return NOT_FINITE
+        found, proposed, steps = 0, [], []
+        rows = zip(wanted_all, self.target.tolist(), self._last.tolist(), self._rows, strict=True)
+        for wanted, x, last, (low, high, full, change, brake) in rows:
             step = wanted - x
             upward = full * share
             downward = -upward
@@ -69,15 +84,17 @@ class Limits:
             if not low <= moved <= high and low <= x <= high:
                 moved = high if moved > high else low
             if abs(moved - wanted) > _ROUNDING_RAD:
-                corrected = True
-            self._proposed[i], self._steps[i] = moved, step
-        return corrected
+                found = CORRECTED
+            proposed.append(moved)
+            steps.append(step)
+        self._proposed[:], self._steps[:] = proposed, steps
+        return found
 
     def path(self) -> list[list[float]]:
         """Where the target would come if the proposed step were taken and it then braked: positions `[J]` rad, the
         step's first and the place of rest last, none further than `_SPACING_RAD` from the next where a tick allows it.
         """
-        here, steps = self._proposed[:], self._steps[:]
+        here, steps = self._proposed.tolist(), self._steps.tolist()
         path, moved = [here[:]], 0.0
         changes = self._changes
         while any(map(gt, map(abs, steps), changes)):
@@ -99,9 +116,10 @@ class Limits:
 
     def brake(self) -> None:
         """Come to rest as fast as the acceleration limit allows."""
-        if not any(self._last):
+        steps = self._last.tolist()
+        if not any(steps):
             return
-        rows = zip(self.target.tolist(), self._last, self._rows, strict=True)
+        rows = zip(self.target.tolist(), steps, self._rows, strict=True)
         for i, (x, last, (low, high, _, change, _)) in enumerate(rows):
             step = math.copysign(max(abs(last) - change, 0.0), last)
             # Clipping mends rounding only: the step before was one from which braking stays inside.
@@ -111,8 +129,7 @@ class Limits:
 
     def yield_to(self, measured: Float64, decay: float, share: float) -> None:
         """Take the share `decay` of the way to the measured joints `[J]` rad, at `share` of the speed limit."""
-        ahead = zip(self.target.tolist(), measured.tolist(), strict=True)
-        self.propose([x + decay * (q - x) for x, q in ahead], share)
+        self.propose(self.target + decay * (measured - self.target), share)
         self.accept()
 
 

@@ -22,11 +22,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.safety.compiled import make_rules
+from runtime.safety.compiled.clearance import FirstLook
 from runtime.safety.config import SafetyConfig
-from runtime.safety.limits import Limits
+from runtime.safety.limits import CORRECTED, NOT_FINITE, TAKEN
 from runtime.safety.readings import Float64, Readings
-from runtime.safety.watch import ReadingWatch
-from runtime.status import Reason, State
+from runtime.status import FOLLOWING, Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -36,8 +37,10 @@ class Guard(Protocol):
 
     pairs: list[tuple[int, int]]
     """Parts of the robot whose distance is kept."""
+    look: FirstLook | None
+    """What may be asked before it: paths that this clears need not be judged."""
     first_look: str
-    """How it looks before it judges, in words."""
+    """In words, whether there is one."""
 
     def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
         """`FOLLOWING`, or why the robot must not take a path of positions `[J]` rad from `present` `[J]` rad."""
@@ -71,9 +74,11 @@ class Safety:
         """Velocity limit times control period, `[J]` rad."""
         self.max_step_change = np.array(self.config.accelerations_rad_s2(contract)) * period**2
         """Acceleration limit times the control period squared, `[J]` rad."""
-        self._limits = Limits(self.low, self.high, self.max_step, self.max_step_change)
+        self._limits, self._watch, self.engine = make_rules(
+            contract, self.config, self.low, self.high, self.max_step, self.max_step_change
+        )
+        """The last: what limits and watch run in, in words."""
         self.target = self._limits.target
-        self._watch = ReadingWatch(contract, self.config)
         self._measured: Float64 = np.zeros(len(joints))
         self._trusted = False
         self.imposed: Reason | None = None
@@ -93,12 +98,13 @@ class Safety:
     @property
     def latched(self) -> bool:
         """Stopped or in emergency stop: whatever arrives, no goal is followed."""
-        return self.state in (State.STOPPED, State.ESTOP)
+        return self.state in _LATCHED
 
     @property
     def may_follow(self) -> bool:
         """Whether the policy may move the target in this tick."""
-        return not self.latched and not (self.state is State.DAMP and self._damping < self._damp_ticks)
+        state = self.state
+        return state not in _LATCHED and not (state is _DAMP and self._damping < self._damp_ticks)
 
     def start(self, measured: Float64) -> None:
         """Take the measured joint positions `[J]` rad as target, and leave `stopped`, but not an emergency stop."""
@@ -122,12 +128,12 @@ class Safety:
 
     def check(self, readings: Readings, now_s: float) -> Reason:
         """`FOLLOWING` when the readings can be trusted and show nothing wrong, else why not."""
-        yielding = self.state in (State.DAMP, State.ESTOP)
+        yielding = self.state in _YIELDING
         reason = self._watch.check(readings, now_s, self.target, started=self.started, yielding=yielding)
         self._trusted = reason in _TRUSTED
         if self._trusted:
-            self._measured[:] = readings.joint_position
-        if reason is Reason.FOLLOWING and self.imposed is not None:
+            self._measured = readings.joint_position
+        if reason is FOLLOWING and self.imposed is not None:
             return self.imposed
         return reason
 
@@ -137,24 +143,25 @@ class Safety:
         A command that is not finite, or leads where the guard allows nothing, leaves the target to `settle` and returns
         why.
         """
-        wanted = command.tolist()
-        if not math.isfinite(sum(wanted)):
+        share, guard = self._ramp_share(), self.guard
+        found = self._limits.propose(command, share, None if guard is None else guard.look)
+        if found & NOT_FINITE:
             return Reason.COMMAND_NOT_FINITE
-        share = self._ramp_share()
-        corrected = self._limits.propose(wanted, share)
-        if self.guard is not None:
-            reason = self.guard.blocks(self._limits.path(), self.target.tolist())
-            if reason is not Reason.FOLLOWING:
-                return reason
-        self.clamped += corrected and share == 1.0
-        self._limits.accept()
-        return Reason.FOLLOWING
+        if not found & TAKEN:
+            if guard is not None:
+                reason = guard.blocks(self._limits.path(), self.target.tolist())
+                if reason is not FOLLOWING:
+                    return reason
+            self._limits.accept()
+        if found & CORRECTED and share == 1.0:
+            self.clamped += 1
+        return FOLLOWING
 
     def settle(self, reason: Reason) -> None:
         """End a tick: enter the state that `reason` leads to, move the target if `limit` did not, and count."""
         self._enter(reason)
-        if self.state not in (State.ACTIVE, State.RAMP_IN) and self.started:
-            if self.state in (State.DAMP, State.ESTOP) and self._trusted:
+        if self.state not in _MOVING and self.started:
+            if self.state in _YIELDING and self._trusted:
                 self._limits.yield_to(self._measured, self._decay, self.config.damp_speed_share)
             else:
                 self._limits.brake()
@@ -181,7 +188,7 @@ class Safety:
 
     def impose(self, reason: Reason | None) -> None:
         """A fault seen by another watchdog (the loop's, say), in force until None; it must not lead to `active`."""
-        self.imposed = None if reason is Reason.FOLLOWING else reason
+        self.imposed = None if reason is FOLLOWING else reason
 
     @property
     def measures_effort(self) -> bool:
@@ -213,13 +220,13 @@ class Safety:
         """The state machine's step."""
         if self.latched:
             return
-        wanted = reason.state
-        if wanted is State.ACTIVE and self.may_follow:
-            self.state = State.ACTIVE if self._following >= self._ramp_ticks else State.RAMP_IN
+        if reason is FOLLOWING and self.may_follow:
+            self.state = _MOVING[self._following < self._ramp_ticks]
             self.reason = reason
             self._following += 1
             self._faulty = self._damping = 0
             return
+        wanted = reason.state
         self._following = 0
         self._faulty = self._faulty + 1 if reason.is_fault else 0
         if self.state is State.DAMP and wanted is not State.DAMP and self._damping < self._damp_ticks:
@@ -233,7 +240,12 @@ class Safety:
         self.state, self.reason = wanted, reason
 
 
-_TRUSTED = frozenset({Reason.FOLLOWING, Reason.EFFORT_TOO_HIGH, Reason.NOT_TRACKING})
+# Tuples, because a set of enum members hashes their names, in Python, whenever it is asked.
+_MOVING = (State.ACTIVE, State.RAMP_IN)
+_YIELDING = (State.DAMP, State.ESTOP)
+_LATCHED = (State.STOPPED, State.ESTOP)
+_DAMP = State.DAMP
+_TRUSTED = (FOLLOWING, Reason.EFFORT_TOO_HIGH, Reason.NOT_TRACKING)
 """Verdicts of the watch with which the measured joints are still believed."""
 
 

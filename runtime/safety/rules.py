@@ -47,11 +47,11 @@ def rules(safety: Safety, contract: Contract) -> list[Rule]:
 
 
 def report(safety: Safety, contract: Contract) -> str:
-    """Two lines for the start-up report: the rules that are on, and those that are off with the reason."""
+    """For the start-up report: the rules that are on, those that are off with the reason, and what they run in."""
     every = rules(safety, contract)
     on = "; ".join(f"{rule.name} {rule.detail}" for rule in every if rule.on)
     off = "; ".join(f"{rule.name}: {rule.detail}" for rule in every if not rule.on) or "none"
-    return f"safety     {on}\nsafety off {off}"
+    return f"safety     {on}\nsafety off {off}\nsafety in  {safety.engine}"
 
 
 def _rule(name: str, setting: object, detail: str, field: str) -> Rule:

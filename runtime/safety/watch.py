@@ -15,7 +15,8 @@ _EFFORT_ROUNDING = 1e-6
 class ReadingWatch:
     """Judges each tick's readings, with a memory of the ticks before.
 
-    Time runs in seconds of the driver's clock. Nothing here moves the robot.
+    Time runs in seconds of the driver's clock. Nothing here moves the robot. `runtime.safety.compiled` has a faster
+    one, which is compared with this one.
     """
 
     def __init__(self, contract: Contract, config: SafetyConfig) -> None:
@@ -40,8 +41,12 @@ class ReadingWatch:
         self._same_target: list[float] = []
         self._frozen = False
         self._effort_count = 0
-        self.measures_effort = False
+        self._measures_effort = False
+
+    @property
+    def measures_effort(self) -> bool:
         """Whether any reading had efforts."""
+        return self._measures_effort
 
     def check(self, readings: Readings, now_s: float, target: Float64, *, started: bool, yielding: bool) -> Reason:
         """`FOLLOWING` when the readings can be trusted and show nothing wrong; `target` is where the joints were sent.
@@ -58,9 +63,8 @@ class ReadingWatch:
         if readings.time_s < self._newest_s:
             return Reason.READING_OUT_OF_ORDER
         fresh, self._newest_s = readings.time_s > self._newest_s, readings.time_s
-        # A sum is finite when all of its terms are; one that overflows is not to be believed either.
         values = readings.vector.tolist()
-        if not math.isfinite(sum(values)):
+        if not all(map(math.isfinite, values)):
             return Reason.READING_NOT_FINITE
         position = values[: len(self._low)]
         for low, q, high in zip(self._low, position, self._high, strict=True):
@@ -100,9 +104,9 @@ class ReadingWatch:
         if self._config.effort_share is None:
             return Reason.FOLLOWING
         effort = readings.joint_effort.tolist()
-        if not math.isfinite(sum(effort)):
-            return Reason.READING_NOT_FINITE if self.measures_effort else Reason.FOLLOWING
-        self.measures_effort = True
+        if not all(map(math.isfinite, effort)):
+            return Reason.READING_NOT_FINITE if self._measures_effort else Reason.FOLLOWING
+        self._measures_effort = True
         for torque, most in zip(effort, self._effort_max, strict=True):
             if not -most <= torque <= most:
                 self._effort_count += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import mujoco
 import pytest
 
 from runtime.policy import Policy
+from runtime.safety.compiled import library
 from sim2real.contract import Contract
 from sim2real.task import Task, load_task
 from tests.runtime.small_policy import write_policy
@@ -45,3 +47,12 @@ def data(model: mujoco.MjModel) -> mujoco.MjData:
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
     return data
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine without a C compiler."""
+    monkeypatch.setenv("CC", "/nonexistent/cc")
+    library.load.cache_clear()
+    yield
+    library.load.cache_clear()

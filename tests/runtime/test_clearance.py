@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from runtime.kernel.build import find_compiler
 from runtime.kernel.onnx_file import Unsupported
-from runtime.safety import SafetyConfig, clearance
-from runtime.safety.clearance import make_first_look
+from runtime.safety import SafetyConfig
+from runtime.safety.compiled import clearance
+from runtime.safety.compiled.clearance import make_first_look
 from runtime.safety.geometry import Geometry, find_model
 from runtime.status import Reason
 from sim2real.kinematics import Addresses
@@ -65,9 +66,9 @@ def test_commands_are_the_same_with_and_without_the_first_look(share: list[float
     guard = Geometry(MODEL, CONTRACT, SafetyConfig(self_collision_m=margin))
     posture = (LOW + np.array(share) * (HIGH - LOW)).tolist()
     home = [joint.home_rad for joint in CONTRACT.robot.joints]
-    assert guard._first_look is not None
-    cleared, reason = guard._first_look([posture]), guard.blocks([posture], home)
-    guard._first_look = None
+    assert guard.look is not None
+    cleared, reason = guard.look([posture]), guard.blocks([posture], home)
+    guard.look = None
     assert guard.blocks([posture], home) is reason
     assert reason is Reason.FOLLOWING or not cleared
 
@@ -98,7 +99,7 @@ def test_a_path_is_clear_when_all_of_it_is() -> None:
     guard = Geometry(MODEL, CONTRACT, SafetyConfig())
     home = [joint.home_rad for joint in CONTRACT.robot.joints]
     folded = [0.0, 1.6, 0.0, -3.0, 0.0, 0.6, 0.0]
-    look = guard._first_look
+    look = guard.look
     assert look is not None
     for clear in ([home], [home, home]):
         assert look(clear)
@@ -114,9 +115,8 @@ def test_kinematics_that_differ_from_mujocos_are_not_used(monkeypatch: pytest.Mo
         make_first_look(model, addresses, pairs, kept_m=0.0, workspace=None)
 
 
-def test_without_a_compiler_mujoco_judges_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_mujoco_judges_alone(no_compiler: None) -> None:
     assert MODEL is not None
-    monkeypatch.setenv("CC", "/nonexistent/cc")
     guard = Geometry(MODEL, CONTRACT, SafetyConfig())
     home = [joint.home_rad for joint in CONTRACT.robot.joints]
     assert "no C compiler" in guard.first_look

@@ -72,10 +72,12 @@ def test_every_rule_that_is_off_says_why(contract: Contract) -> None:
 def test_start_up_report(contract: Contract) -> None:
     config = SafetyConfig()
     guard = guard_for(find_model(contract), contract, config)
-    on, off = report(Safety(contract, config, guard=guard), contract).splitlines()
+    safety = Safety(contract, config, guard=guard)
+    on, off, engine = report(safety, contract).splitlines()
     assert "self-collision 5 mm, 35 pairs of geoms" in on
     assert "workspace (-0.05, -0.8, -0.25) to (1, 0.8, 1) m" in on
     assert off == "safety off damp to estop: damp_to_estop_s is not set"
+    assert engine == f"safety in  {safety.engine}"
 
 
 def test_schema_and_rules_are_printed(policy_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A first look at a path, compiled: is the robot certainly inside its box and clear of itself?
+"""A first look at a path: is the robot certainly inside its box and clear of itself?
 
 MuJoCo's own answer takes longer than the policy and the rest of the safety layer together. So capsules that enclose the
 geoms are placed by `clearance.c` in a microsecond, and only a path that they do not clear goes to MuJoCo, which alone
@@ -8,20 +8,15 @@ may refuse. What the look clears, MuJoCo allows: commands are the same with it a
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from importlib import resources
 from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.kernel.build import compile_library, load_library
 from runtime.kernel.onnx_file import Unsupported
+from runtime.safety.compiled.library import LONGEST_PATH, load
 from sim2real.kinematics import Addresses
-
-FirstLook = Callable[[list[list[float]]], bool]
-"""Whether all postures of a path, `[J]` rad each, are certainly allowed."""
 
 _SPARE_M = 1e-6
 """Further away than asked for, so that rounding cannot clear what MuJoCo would refuse."""
@@ -29,7 +24,6 @@ _AGREEMENT_M = 1e-9
 _CHECKED_POSTURES = 64
 _MOST = 128
 """Frames and capsules; as in clearance.c."""
-_LONGEST_PATH = 64
 _FIXED, _HINGE, _SLIDE = range(3)
 _POSE = np.dtype([("position", "f8", 3), ("rotation", "f8", 9)])
 _FRAME = np.dtype(
@@ -70,38 +64,33 @@ def make_first_look(
     robot["tool_frame"], robot["tool"] = body_frame[addresses.body], model.site_pos[addresses.site]
     robot["low"], robot["high"] = workspace or (-np.inf, np.inf)
     robot["kept"], robot["spare"] = kept_m, _SPARE_M
-    library = _library()
-    arrays = [robot, frames, capsules, table]
-    _require_agreement(library, arrays, model, addresses, geoms)
-    return _look(library, arrays, len(addresses.qpos))
-
-
-def _library() -> ctypes.PyDLL:
-    source = resources.files("runtime.safety").joinpath("clearance.c").read_text()
-    library = load_library(compile_library(source))
-    library.shoal_clear.argtypes = (ctypes.c_void_p,) * 5 + (ctypes.c_int64,)
-    library.shoal_clear.restype = ctypes.c_int
-    library.shoal_points.argtypes, library.shoal_points.restype = (ctypes.c_void_p,) * 5, None
-    return library
-
-
-def _look(library: ctypes.PyDLL, arrays: list[NDArray[Any]], joints: int) -> FirstLook:
-    clear, tables = library.shoal_clear, [ctypes.c_void_p(array.ctypes.data) for array in arrays]
-    postures = (ctypes.c_double * (_LONGEST_PATH * joints))()
-    address = ctypes.c_void_p(ctypes.addressof(postures))
-
-    # The compiled code knows addresses only, so whoever holds the function must hold the memory too.
-    def look(path: list[list[float]], _memory: object = arrays) -> bool:
-        count = len(path)
-        if count > _LONGEST_PATH:
-            return False
-        start = 0
-        for posture in path:
-            postures[start : start + joints] = posture  # type: ignore[assignment]
-            start += joints
-        return bool(clear(*tables, address, count))
-
+    look = FirstLook([robot, frames, capsules, table])
+    _require_agreement(look, model, addresses, geoms)
     return look
+
+
+class FirstLook:
+    """Whether all postures of a path are certainly allowed."""
+
+    def __init__(self, arrays: list[NDArray[Any]]) -> None:
+        # The compiled code knows addresses only, so whoever holds one must hold the memory too.
+        self._arrays = arrays
+        self._tables = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+        self.address = ctypes.c_void_p(ctypes.addressof(self._tables))
+        """Of the structure `look` in clearance.c."""
+        self._joints = int(arrays[0]["joints"])
+        self._postures = (ctypes.c_double * (LONGEST_PATH * self._joints))()
+        self._clear = load().shoal_clear
+
+    def __call__(self, path: list[list[float]]) -> bool:
+        """`path` holds positions `[J]` rad."""
+        joints, start = self._joints, 0
+        if len(path) > LONGEST_PATH:
+            return False
+        for posture in path:
+            self._postures[start : start + joints] = posture  # type: ignore[assignment]
+            start += joints
+        return bool(self._clear(self.address, self._postures, len(path)))
 
 
 def _frames(model: mujoco.MjModel, addresses: Addresses) -> tuple[NDArray[Any], dict[int, int]]:
@@ -166,17 +155,15 @@ def _rotation(quaternion: Any) -> NDArray[np.float64]:
     return matrix.reshape(3, 3)
 
 
-def _require_agreement(
-    library: ctypes.PyDLL, arrays: list[NDArray[Any]], model: mujoco.MjModel, addresses: Addresses, geoms: list[int]
-) -> None:
-    robot, frames, capsules, _ = arrays
+def _require_agreement(look: FirstLook, model: mujoco.MjModel, addresses: Addresses, geoms: list[int]) -> None:
+    points_of = load().shoal_points
     data, points = mujoco.MjData(model), np.zeros((1 + 2 * len(geoms), 3))
     rng = np.random.default_rng(0)
     for _ in range(_CHECKED_POSTURES):
         joints = model.qpos0[addresses.qpos] + rng.uniform(-3, 3, len(addresses.qpos))
         data.qpos[addresses.qpos] = joints
         mujoco.mj_kinematics(model, data)
-        library.shoal_points(*(array.ctypes.data for array in (robot, frames, capsules, joints, points)))
+        points_of(look.address, joints.ctypes.data, points.ctypes.data)
         wanted = [data.site_xpos[addresses.site]]
         for geom in geoms:
             half = data.geom_xmat[geom].reshape(3, 3) @ _enclosing(model, geom)[0]

@@ -17,6 +17,7 @@ typedef struct {
   int64_t joints, frames, capsules, pairs, tool_frame;
   double tool[3], low[3], high[3], kept, spare;
 } robot;
+typedef struct { const robot *robot; const frame *frames; const capsule *capsules; const pair *pairs; } look;
 
 static double dot(const double *a, const double *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
@@ -112,20 +113,21 @@ static int apart(const robot *r, const capsule *capsules, const pair *pairs, con
 }
 
 /* Whether all of `count` postures [count][joints] are certainly allowed. */
-int shoal_clear(const robot *r, const frame *frames, const capsule *capsules, const pair *pairs, const double *postures,
-                int64_t count) {
+int shoal_clear(const look *l, const double *postures, int64_t count) {
   pose world[MOST_FRAMES];
   for (int64_t i = 0; i < count; i++) {
-    place(frames, r->frames, postures + i * r->joints, world);
-    if (!inside(r, world) || !apart(r, capsules, pairs, world)) return 0;
+    place(l->frames, l->robot->frames, postures + i * l->robot->joints, world);
+    if (!inside(l->robot, world) || !apart(l->robot, l->capsules, l->pairs, world)) return 0;
   }
   return 1;
 }
 
 /* The tool and the capsules' ends in the world, [1 + 2 capsules][3], for the comparison with MuJoCo. */
-void shoal_points(const robot *r, const frame *frames, const capsule *capsules, const double *joints, double *out) {
+void shoal_points(const look *l, const double *joints, double *out) {
+  const robot *r = l->robot;
+  const capsule *capsules = l->capsules;
   pose world[MOST_FRAMES];
-  place(frames, r->frames, joints, world);
+  place(l->frames, r->frames, joints, world);
   transform(world + r->tool_frame, r->tool, out);
   for (int64_t i = 0; i < r->capsules; i++) {
     double centre[3], half[3];
