@@ -21,7 +21,7 @@ class ServeOptions:
     """auto is a C kernel compiled from the file where that is possible, and ONNX Runtime elsewhere; both are compared
     at every start."""
     robot: str = "mujoco"
-    """mujoco, franka, or MODULE:FACTORY of your own driver."""
+    """mujoco, randomised, wire, franka, or MODULE:FACTORY of your own driver."""
     host: str = ""
     """Network address of a real robot."""
     recover_reflexes: bool = False
@@ -30,6 +30,13 @@ class ServeOptions:
     """Simulate this MJCF instead of the one that ships with Shoal; it must compile to the contract's digest."""
     speed: float = 1.0
     """Simulated seconds per second; 0 is as fast as possible."""
+    randomisation: str = ""
+    """With --robot randomised: a preset (mild, hard) or a YAML file from which the simulated robot is drawn, with its
+    payload, friction, delays and noise."""
+    robot_seed: int = 0
+    """With --robot randomised: another number draws another robot."""
+    task: str = ""
+    """With --robot randomised: the task's YAML, where the policy's task does not ship with Shoal."""
     goals: Path | None = None
     """YAML list of goals to visit first, one after the other."""
     exit_after_goals: bool = False

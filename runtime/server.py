@@ -77,10 +77,13 @@ def serve(options: ServeOptions) -> Summary:
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     policy = Policy(options.model, engine=options.engine)
     robot_options = DriverOptions(
-        options.mjcf, options.speed, options.host, options.recover_reflexes, video=options.video, viewer=options.viewer
-    )
+        options.mjcf, options.speed, options.host, options.recover_reflexes, video=options.video, viewer=options.viewer,
+        task=options.task, randomisation=options.randomisation, seed=options.robot_seed,
+    )  # fmt: skip
     if (options.video is not None or options.viewer) and options.robot != "mujoco":
         raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")
+    if options.randomisation and options.robot != "randomised":
+        raise ShoalError(f"--randomisation draws a robot for the driver randomised only, not for {options.robot}.")
     driver = open_driver(options.robot, policy.contract, robot_options)
     with ExitStack() as stack:
         stack.callback(driver.close)

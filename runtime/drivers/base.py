@@ -23,6 +23,7 @@ from sim2real.errors import ContractMismatch, ShoalError
 
 DRIVERS = {
     "mujoco": "runtime.drivers.mujoco:MujocoDriver",
+    "randomised": "runtime.drivers.randomised:RandomisedDriver",
     "wire": "runtime.drivers.wire:WireDriver",
     "franka": "runtime.drivers.franka:FrankaDriver",
 }
@@ -44,6 +45,12 @@ class DriverOptions:
     """Film the robot into this MP4 file (the driver `mujoco`)."""
     viewer: bool = False
     """Show the robot in a window (the driver `mujoco`)."""
+    task: str = ""
+    """Of the simulation, a name or a YAML file; the contract's if not given (the driver `randomised`)."""
+    randomisation: str = ""
+    """Preset or YAML file from which the robot is drawn (the driver `randomised`)."""
+    seed: int = 0
+    """Which of its robots (the driver `randomised`)."""
 
 
 class Driver(Protocol):

@@ -7,7 +7,6 @@ can. Within a period the servo targets move linearly, one increment per physics 
 
 from __future__ import annotations
 
-import time
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import mujoco
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
+from runtime.drivers.pace import Pace
 from runtime.drivers.video import Video
 from runtime.drivers.viewer import Viewer
 from runtime.goals import ResolvedGoal
@@ -25,15 +25,13 @@ from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.model import DIGEST_FIELDS, compiled_digest, load_mjcf
 
 _GOAL_BODY = "goal"
-_MAX_CATCH_UP_PERIODS = 25
 
 
 class MujocoDriver:
     """See `runtime.drivers.base.Driver`. Starts at the contract's home."""
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
-        if not options.speed >= 0:
-            raise ShoalError(f"--speed must be 0 (as fast as possible) or positive, got {options.speed:g}.")
+        self._pace = Pace(options.speed, contract.timing.control_dt_s)
         path = options.mjcf or shipped_mjcf(contract.robot.name)
         self.model = load_mjcf(path)
         require_same_model(self.model, contract, path)
@@ -45,14 +43,10 @@ class MujocoDriver:
         self.data.qpos[self._robot.addresses.qpos] = home
         self.data.ctrl[self._robot.actuators] = home
         self.joint_names = contract.joint_names
-        self.owns_clock = options.speed == 0
-        self.period_s = contract.timing.control_dt_s / (options.speed or 1.0)
-        pace = "as fast as possible" if self.owns_clock else f"{options.speed:g} x real time"
-        self.description = f"mujoco {mujoco.__version__}, {path.name}, {pace}"
+        self.owns_clock, self.period_s = self._pace.owns_clock, self._pace.period_s
+        self.description = f"mujoco {mujoco.__version__}, {path.name}, {self._pace.description}"
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
         self._goal_mocap = _mocap_of(self.model, _GOAL_BODY)
-        self._started_s: float | None = None
-        self._periods = 0
         self._viewer = Viewer(mjcf=path, model=self.model, wait=self.owns_clock) if options.viewer else None
         self._video: Video | None = None
         if options.video is not None:
@@ -62,7 +56,7 @@ class MujocoDriver:
 
     def read(self, out: Readings) -> None:
         """Advance to the present, then measure."""
-        for _ in range(self._due_periods()):
+        for _ in range(self._pace.due_periods()):
             self._advance_period()
         self._robot.read(self.data, out)
         self._robot.read_effort(self.data, out)
@@ -90,18 +84,6 @@ class MujocoDriver:
         for onlooker in (self._viewer, self._video):
             if onlooker is not None:
                 onlooker.close()
-
-    def _due_periods(self) -> int:
-        if self._started_s is None:
-            self._started_s = time.perf_counter()
-            return 0
-        if self.owns_clock:
-            return 1
-        elapsed = round((time.perf_counter() - self._started_s) / self.period_s)
-        due = max(1, elapsed - self._periods)
-        self._periods += due
-        # After a suspended process there is no use in simulating the whole pause.
-        return min(due, _MAX_CATCH_UP_PERIODS)
 
     def _advance_period(self) -> None:
         actuator = self._robot.actuators

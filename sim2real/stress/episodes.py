@@ -16,7 +16,7 @@ from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError
-from sim2real.evaluation import episode_errors
+from sim2real.evaluation import EpisodeErrors, episode_errors
 from sim2real.goal_pool import GoalPool, sample_goal_pool
 from sim2real.interface import goal_vector, observe
 from sim2real.onnx_policy import OnnxPolicy
@@ -46,10 +46,10 @@ class Stand:
         if first + count > self.episodes:
             raise ShoalError(f"stress: {first + count} episodes were asked for, but only {self.episodes} are planned.")
         draws = sample(setting, self.task, count=count, seed=self._seed + first)
-        return self.successes_of(draws, first=first)
+        return self.errors_of(draws, first=first).coarse
 
-    def successes_of(self, draws: Draws, *, first: int = 0) -> np.ndarray:
-        """The same on given robots, one for each episode."""
+    def errors_of(self, draws: Draws, *, first: int = 0) -> EpisodeErrors:
+        """Episodes from `first` on, on given robots, one for each."""
         count = draws.num_robots
         env = NativeEnvironment(
             self.task, num_envs=count, seed=self._seed + first, pool=self._pool, draws=draws, keep_robots=True
@@ -57,7 +57,7 @@ class Stand:
         rows = slice(first, first + count)
         starts, (position, orientation) = self._pool.joint_position[rows], self._goals(first, count)
         env.place(np.arange(count), starts, position, orientation)
-        return episode_errors(self.task.contract, fly(env, OnnxPolicy(self.model, batch=count))).coarse
+        return episode_errors(self.task.contract, fly(env, OnnxPolicy(self.model, batch=count)))
 
     def _goals(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         rows = slice(self.episodes + first, self.episodes + first + count)

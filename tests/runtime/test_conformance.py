@@ -180,7 +180,7 @@ def test_blocking_read_is_named(contract: Contract) -> None:
     driver.owns_clock = False
     driver.period_s = 0.002
     driver.after_read = lambda out: time.sleep(0.003)
-    driver._due_periods = lambda: 1  # type: ignore[method-assign]
+    driver._pace.due_periods = lambda: 1  # type: ignore[method-assign]
     findings = check(driver, contract, move_rad=0)
     assert "set owns_clock" in findings[-1].problem
     assert not [finding for finding in findings if "moves alone" in finding.promise]
