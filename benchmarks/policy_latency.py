@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from export.actor import convert_network, unrolled_actor
-from runtime.ort import bind, make_session
+from runtime.ort import bound_run, make_session
 from sim2real.contract import Contract
 from sim2real.interface import goal_size, observation_size, policy_inputs
 from sim2real.policy_file import COMMAND_OUTPUT, input_sizes
@@ -84,18 +84,18 @@ class Call:
         self.inputs = {
             name: rng.normal(size=(1, size)).astype(np.float32) for name, size in input_sizes(contract).items()
         }
-        self.session = make_session(path)
+        session = make_session(path)
         sizes = {
             node.name: len(contract.robot.joints) if node.name == COMMAND_OUTPUT else 1
-            for node in self.session.get_outputs()
+            for node in session.get_outputs()
         }
         self.output = {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}
-        self._binding = bind(self.session, self.inputs, self.output)
+        self._run = bound_run(session, self.inputs, self.output)
 
     def __call__(self) -> float:
         """Microseconds of one inference."""
         started = time.perf_counter_ns()
-        self.session.run_with_iobinding(self._binding)
+        self._run()
         return (time.perf_counter_ns() - started) / 1e3
 
 

@@ -19,6 +19,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -123,20 +124,14 @@ def make_row(name: str, path: Path) -> tuple[Callable[[], object], Callable[[], 
 
 def bound_session(path: Path) -> Callable[[], object]:
     """A graph in the runtime's session, arrays of zeros bound to it."""
-    from runtime.ort import bind, make_session
+    from runtime.ort import bound_run, make_session
 
     session = make_session(path)
     inputs, outputs = (
         {node.name: np.zeros((1, node.shape[1]), np.float32) for node in nodes}
         for nodes in (session.get_inputs(), session.get_outputs())
     )
-    binding = bind(session, inputs, outputs)
-    memory = inputs, outputs
-
-    def run(kept: object = memory) -> None:
-        session.run_with_iobinding(binding)
-
-    return run
+    return bound_run(session, inputs, outputs)
 
 
 def default_session(path: Path) -> Callable[[], object]:
@@ -228,7 +223,10 @@ def main() -> None:
         tasks = [name for _ in range(count) for name in random.sample([*found], len(found))]
         for name in track(tasks, "measuring", console=Console(stderr=True)):
             path = paths.get(name, arguments.policy)
-            found[name].append(pool.submit(measure, name, path, samples).result())
+            try:
+                found[name].append(pool.submit(measure, name, path, samples).result())
+            except BrokenProcessPool:
+                raise SystemExit(f"error: the process that measured {name!r} died.") from None
     noise = [part["noise"] for part in found.pop("noise")]
     rows = {name: median_of(rounds) for name, rounds in found.items()}
     console = Console()

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime.direct import Direct
-from runtime.drivers.base import DriverOptions, open_driver
+from runtime.drivers.base import open_chosen
 from runtime.drivers.mujoco import require_same_model, shipped_mjcf
 from runtime.policy import Policy
 from sim2real.contract import Contract
@@ -34,9 +34,7 @@ def check(options: Check) -> int:
     model = load_mjcf(path)
     require_same_model(model, contract, path)
     model.opt.timestep = contract.timing.physics_dt_s
-    driver = open_driver(
-        options.robot, contract, DriverOptions(mjcf=options.mjcf, speed=options.speed, host=options.host)
-    )
+    driver = open_chosen(options, contract)
     try:
         return check_robot(
             Direct(driver, contract), contract, model,

@@ -11,23 +11,16 @@ Engine = Literal["auto", "onnxruntime", "kernel"]
 had and ONNX Runtime elsewhere. See `runtime.kernel`."""
 
 
-@dataclass(frozen=True)
-class ServeOptions:
-    """Drive a robot with a policy file and take goal poses from clients."""
+@dataclass(frozen=True, kw_only=True)
+class RobotOptions:
+    """Which robot."""
 
-    model: Path
-    """The policy file, written by export-onnx."""
-    engine: Engine = "auto"
-    """auto is a C kernel compiled from the file where that is possible, and ONNX Runtime elsewhere; both are compared
-    at every start."""
     robot: str = "mujoco"
     """mujoco, randomised, wire, franka, or MODULE:FACTORY of your own driver."""
     host: str = ""
     """Network address of a real robot."""
-    recover_reflexes: bool = False
-    """Go on by itself after a real robot stopped itself in a reflex, a collision say."""
     mjcf: Path | None = None
-    """Simulate this MJCF instead of the one that ships with Shoal; it must compile to the contract's digest."""
+    """Another MJCF than the one that ships with Shoal; it must compile to the contract's digest."""
     speed: float = 1.0
     """Simulated seconds per second; 0 is as fast as possible."""
     randomisation: str = ""
@@ -37,6 +30,19 @@ class ServeOptions:
     """With --robot randomised: another number draws another robot."""
     task: str = ""
     """With --robot randomised: the task's YAML, where the policy's task does not ship with Shoal."""
+
+
+@dataclass(frozen=True)
+class ServeOptions(RobotOptions):
+    """Drive a robot with a policy file and take goal poses from clients."""
+
+    model: Path
+    """The policy file, written by export-onnx."""
+    engine: Engine = "auto"
+    """auto is a C kernel compiled from the file where that is possible, and ONNX Runtime elsewhere; both are compared
+    at every start."""
+    recover_reflexes: bool = False
+    """Go on by itself after a real robot stopped itself in a reflex, a collision say."""
     goals: Path | None = None
     """YAML list of goals to visit first, one after the other."""
     exit_after_goals: bool = False

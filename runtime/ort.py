@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +76,17 @@ def named_damage(path: Path) -> Iterator[None]:
         raise ShoalError(f"policy: {path} is damaged: {first_line(error)}; export the student again.") from error
 
 
-def bind(session: Any, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]) -> Any:
-    """An IO binding to arrays `[1, size]`, by name; the arrays must outlive it.
-
-    `session.run_with_iobinding(binding)` then reads and writes them in place.
-    """
+def bound_run(session: Any, inputs: Mapping[str, Float32], outputs: Mapping[str, Float32]) -> Callable[[], None]:
+    """One inference that reads and writes arrays `[1, size]`, by name, in place. It keeps the arrays alive."""
     binding = session.io_binding()
     for name, array in inputs.items():
         binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
     for name, array in outputs.items():
         binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-    return binding
+    run = partial(session.run_with_iobinding, binding)
+    # The binding knows addresses only, so whoever holds the function must hold the memory too.
+    vars(run)["memory"] = inputs, outputs
+    return run
 
 
 def version() -> str:

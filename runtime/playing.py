@@ -13,7 +13,7 @@ import numpy as np
 from rich.progress import track
 
 from runtime.direct import Direct
-from runtime.drivers.base import DriverOptions, open_driver
+from runtime.drivers.base import open_chosen
 from runtime.policy import Policy
 from runtime.recording.writer import Recorder, require_writable
 from runtime.status import Reason, State
@@ -38,9 +38,7 @@ def play(options: Play) -> int:
     trajectory = read_trajectory(options.trajectory, contract)
     require_playable(trajectory)
     require_writable(options.record)
-    driver = open_driver(
-        options.robot, contract, DriverOptions(mjcf=options.mjcf, speed=options.speed, host=options.host)
-    )
+    driver = open_chosen(options, contract)
     facts = {"trajectory": str(options.trajectory), "driver": driver.description}
     recorder = Recorder(options.record, contract, facts)
     try:

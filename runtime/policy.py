@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runtime.options import Engine
-from runtime.ort import Float32, bind, make_session, named_damage, version
+from runtime.ort import Float32, bound_run, make_session, named_damage, version
 from sim2real.errors import ShoalError, first_line
 from sim2real.policy_file import (
     COMMAND_OUTPUT,
@@ -59,7 +58,7 @@ class Policy:
             self.contract, self.certificate = read_metadata(properties, path=str(self.path))
             self._check_graph()
         inputs, outputs = _side_by_side(self._input_sizes), _side_by_side(self._output_sizes)
-        self.run: Callable[[], None] = partial(self._session.run_with_iobinding, bind(self._session, inputs, outputs))
+        self.run: Callable[[], None] = bound_run(self._session, inputs, outputs)
         """One inference from `inputs` to `command` and `reachability`, in place."""
         self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items() if name != HISTORY_INPUT}
         """Readings and goal, `[size]`, writable; names and units as in the contract."""

@@ -17,7 +17,7 @@ from runtime import ort, realtime
 from runtime.access import read_token
 from runtime.address import Address, default_address
 from runtime.core import Core
-from runtime.drivers.base import Driver, DriverOptions, open_driver
+from runtime.drivers.base import Driver, open_chosen
 from runtime.exchange import ServerExchange
 from runtime.goal_queue import GoalQueue, Tracked
 from runtime.goals import as_pose, load_goals, validate_goal
@@ -76,15 +76,15 @@ def serve(options: ServeOptions) -> Summary:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     policy = Policy(options.model, engine=options.engine)
-    robot_options = DriverOptions(
-        options.mjcf, options.speed, options.host, options.recover_reflexes, video=options.video, viewer=options.viewer,
-        task=options.task, randomisation=options.randomisation, seed=options.robot_seed,
-    )  # fmt: skip
     if (options.video is not None or options.viewer) and options.robot != "mujoco":
         raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")
-    if options.randomisation and options.robot != "randomised":
-        raise ShoalError(f"--randomisation draws a robot for the driver randomised only, not for {options.robot}.")
-    driver = open_driver(options.robot, policy.contract, robot_options)
+    driver = open_chosen(
+        options,
+        policy.contract,
+        recover_reflexes=options.recover_reflexes,
+        video=options.video,
+        viewer=options.viewer,
+    )
     with ExitStack() as stack:
         stack.callback(driver.close)
         core = _core(options, policy, driver)

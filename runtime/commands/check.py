@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.options import RobotOptions
+
 
 @dataclass(frozen=True)
-class Check:
+class Check(RobotOptions):
     """Wiggle every joint of a robot slightly and compare order, sign, scale and latency with the model."""
 
     model: Path
     """The policy file whose contract the robot is held to; the policy itself does not run."""
-    robot: str = "mujoco"
-    """mujoco, franka, or MODULE:FACTORY of your own driver."""
-    host: str = ""
-    """Network address of a real robot."""
-    mjcf: Path | None = None
-    """The robot's MJCF, where it does not ship with Shoal."""
-    speed: float = 1.0
-    """Simulated seconds per second; 0 is as fast as possible (simulated robots)."""
     amplitude_rad: float = 0.03
     """How far each joint is moved."""
     latency_max_s: float = 0.1

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.options import RobotOptions
+
 
 @dataclass(frozen=True)
-class Play:
+class Play(RobotOptions):
     """Play a trajectory of joint targets on a robot, and record it: what identification wants to see."""
 
     trajectory: Path
@@ -16,14 +18,6 @@ class Play:
     """A policy file for this robot, for its contract; the policy itself does not run."""
     record: Path
     """MCAP file for sim2real identify, gap and latency."""
-    robot: str = "mujoco"
-    """mujoco, franka, or MODULE:FACTORY of your own driver."""
-    host: str = ""
-    """Network address of a real robot."""
-    mjcf: Path | None = None
-    """Another MJCF than the one that ships with Shoal (simulated robots)."""
-    speed: float = 1.0
-    """Simulated seconds per second; 0 is as fast as possible (simulated robots)."""
 
     def run(self) -> int:
         """Exit status 0 when it went to the end."""

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.goals import ResolvedGoal
+from runtime.options import RobotOptions
 from runtime.safety import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
@@ -133,3 +134,14 @@ def open_driver(name: str, contract: Contract, options: DriverOptions) -> Driver
             f"robot: no driver {name!r} ({error}); use {', '.join(DRIVERS)}, or MODULE:FACTORY of your own."
         ) from error
     return cast(Callable[[Contract, DriverOptions], Driver], factory)(contract, options)
+
+
+def open_chosen(options: RobotOptions, contract: Contract, **more: Any) -> Driver:
+    """The driver that a command line asks for; `more` are fields of `DriverOptions`. Raises `ShoalError`."""
+    if options.randomisation and options.robot != "randomised":
+        raise ShoalError(f"--randomisation draws a robot for the driver randomised only, not for {options.robot}.")
+    chosen = DriverOptions(
+        mjcf=options.mjcf, speed=options.speed, host=options.host, task=options.task,
+        randomisation=options.randomisation, seed=options.robot_seed, **more,
+    )  # fmt: skip
+    return open_driver(options.robot, contract, chosen)

@@ -26,7 +26,7 @@ INLINE float exponential(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  union { int bits; float number; } power = {((int)n + 127) << 23};
+  union { int bits; float number; } power = {(int)((unsigned)((int)n + 127) << 23)};
   return p * power.number;
 }
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from runtime.kernel import Unsupported, make_kernel, require_agreement
 from runtime.kernel.build import compile_library, find_compiler, load_library
 from runtime.kernel.onnx_file import read_graph
-from runtime.ort import Float32, bind, make_session
+from runtime.ort import Float32, bound_run, make_session
 from runtime.policy import Policy
 from sim2real.errors import ShoalError
 
@@ -50,11 +50,10 @@ def difference(content: bytes, sizes: dict[str, int], out: int, path: Path) -> f
     rng = np.random.default_rng(1)
     inputs: dict[str, Float32] = {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}
     outputs: dict[str, Float32] = {"y": np.zeros((1, out), np.float32)}
-    session = make_session(path)
-    binding = bind(session, inputs, outputs)
+    reference = bound_run(make_session(path), inputs, outputs)
     samples = {name: rng.normal(size=(4, size)).astype(np.float32) for name, size in sizes.items()}
     kernel = make_kernel(content, inputs, outputs)
-    return require_agreement(kernel, lambda: session.run_with_iobinding(binding), inputs, outputs, samples)
+    return require_agreement(kernel, reference, inputs, outputs, samples)
 
 
 @needs_compiler

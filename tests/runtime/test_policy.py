@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +133,16 @@ def test_wrong_input_type_is_refused(tmp_path: Path, contract: Contract) -> None
 def test_the_callers_floating_point_mode_is_left_alone(policy: Policy) -> None:
     policy.run()
     assert np.float64(sys.float_info.min) / 4 > 0
+
+
+def test_whoever_holds_run_holds_its_memory(policy_path: Path) -> None:
+    """A binding knows addresses only: without its arrays an inference writes into memory that others own by now."""
+    policy = Policy(policy_path)
+    vector, run = weakref.ref(policy.command.base), policy.run
+    del policy
+    gc.collect()
+    assert vector() is not None
+    run()
+    del run
+    gc.collect()
+    assert vector() is None
