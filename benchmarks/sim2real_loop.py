@@ -1,6 +1,6 @@
 """Does closing the loop pay? Policies trained without randomisation, with folklore's ranges, and with identified ones.
 
-    python -m benchmarks.sim2real_loop [--seeds 3] [--quick] [--json PATH] [--plot PATH]
+    python -m benchmarks.sim2real_loop [--seeds 3] [--updates 12000] [--quick] [--json PATH] [--plot PATH]
 
 A hidden robot stands in for a real one: MuJoCo's FR3 with a payload, friction, servo gains, encoder biases, delay,
 jitter and noise that its model doesn't know, another one for each seed. One minute of an exciting trajectory is played
@@ -116,6 +116,8 @@ class Arguments:
     """Train with and without what a log tells, and judge on the robot that made it."""
 
     seeds: int = 3
+    updates: int = FRANKA.teacher["updates"]
+    """Of each teacher; cells of different numbers belong in different folders."""
     folder: Path = Path("runs/sim2real_loop")
     quick: bool = False
     """One seed of a two-joint arm that is hardly trained, without folklore: shows that it works, not what is better."""
@@ -301,23 +303,30 @@ def draw(rows: list[dict[str, Any]], lines: list[dict[str, Any]], path: Path) ->
     axis.set(
         ylabel="success", ylim=(0, 1.08), xlim=(-0.5, len(conditions) - 0.4), title="trained with which randomisation?"
     )
-    axis.legend(loc="lower right", fontsize=8)
+    axis.legend(loc="upper left", bbox_to_anchor=(0.0, 0.75), fontsize=8)
     axis.grid(axis="y", alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
+def setting_of(arguments: Arguments) -> Setting:
+    """What is trained."""
+    if arguments.quick:
+        return PLANAR
+    return dataclasses.replace(FRANKA, teacher=FRANKA.teacher | {"updates": arguments.updates})
+
+
 def run_all(arguments: Arguments) -> list[dict[str, Any]]:
     """Every cell."""
-    if arguments.seeds < 1:
-        raise ShoalError(f"--seeds: must be at least 1, got {arguments.seeds}.")
+    if min(arguments.seeds, arguments.updates) < 1:
+        raise ShoalError(f"--seeds and --updates must be at least 1, got {arguments.seeds} and {arguments.updates}.")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if arguments.quick else arguments.folder
         # All cells have the same programs; only what they are fed differs.
         jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))  # type: ignore[no-untyped-call]
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
-        loop = Loop(PLANAR if arguments.quick else FRANKA, folder)
+        loop = Loop(setting_of(arguments), folder)
         cells = list(loop.cells(1 if arguments.quick else arguments.seeds))
         return [loop.result(*cell) for cell in track(cells, "cells", console=Console(stderr=True))]
 
@@ -347,7 +356,7 @@ def main() -> None:
         )  # fmt: skip
     Console(width=130).print(table)
     if arguments.json:
-        setting = dataclasses.asdict(PLANAR if arguments.quick else FRANKA)
+        setting = dataclasses.asdict(setting_of(arguments))
         report = {"machine": machine(), "setting": setting | {"task": Path(setting["task"]).stem}, "rows": rows}
         write_text(arguments.json, json.dumps(report | {"summary": lines}, indent=1) + "\n")
     if arguments.plot:
