@@ -19,6 +19,7 @@ own kinematics, not from them.
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import time
 from typing import Any
@@ -92,7 +93,9 @@ class FrankaDriver:
         own = np.asarray(self._robot.joint_velocity_limit.get(), np.float64).reshape(_JOINTS)
         contracted = np.array([joint.velocity_max_rad_s for joint in contract.robot.joints])
         self._velocity_max = np.minimum(contracted, _OF_LIMIT * own)
-        self._robot_time, self._measured_s, self._recovered_s = -1.0, 0.0, time.monotonic()
+        self._robot_time, self._measured_s = -1.0, 0.0
+        # The motion that takes control runs out when the first command is long in coming: then try at once.
+        self._recovered_s = -math.inf
         self._velocity = np.zeros(_JOINTS)
         self._reference = Reference(contract, self._position())
         self._move()
