@@ -98,13 +98,15 @@ def test_identified_ranges_hold_what_the_log_tells(tmp_path: Path) -> None:
 def test_summary_and_picture(tmp_path: Path) -> None:
     rows = [
         {"seed": seed, "condition": condition, "episodes": 100, "reached": reached, "success": reached / 100,
-         "success_on_model": 1.0}
+         "success_fine": reached / 200, "median_error_mm": 10.0 * seed, "success_on_model": 1.0}
         for condition, pair in zip(CONDITIONS, ((40, 60), (70, 80), (95, 97)), strict=True)
         for seed, reached in enumerate(pair)
     ]  # fmt: skip
     lines = summarise(rows)
     assert [line["success"] for line in lines] == pytest.approx([0.5, 0.75, 0.96])
     assert lines[0]["success_ci95"] == pytest.approx(12.706 * 0.1414214 / np.sqrt(2), rel=1e-3)
+    assert [line["success_fine"] for line in lines] == pytest.approx([0.25, 0.375, 0.48])
+    assert lines[0]["median_error_mm"] == 5.0
     low, high = lines[2]["episodes_interval"]
     assert low < 0.96 < high
     draw(rows, lines, tmp_path / "loop.png")
