@@ -18,16 +18,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runtime.client import Client
     from runtime.controller import Controller
-    from runtime.goals import GoalJoints, GoalPlanar, GoalPose, GoalRefused
+    from runtime.goals import GoalJoints, GoalObject, GoalPlanar, GoalPose, GoalRefused
     from runtime.policy import Policy
     from runtime.status import GoalStatus
 
-__all__ = ["Client", "Controller", "GoalJoints", "GoalPlanar", "GoalPose", "GoalRefused", "GoalStatus", "Policy"]
+__all__ = [
+    "Client",
+    "Controller",
+    "GoalJoints",
+    "GoalObject",
+    "GoalPlanar",
+    "GoalPose",
+    "GoalRefused",
+    "GoalStatus",
+    "Policy",
+]
 
 _HOME = {
     "Client": "runtime.client",
     "Controller": "runtime.controller",
     "GoalJoints": "runtime.goals",
+    "GoalObject": "runtime.goals",
     "GoalPlanar": "runtime.goals",
     "GoalPose": "runtime.goals",
     "GoalRefused": "runtime.goals",

@@ -104,7 +104,26 @@ class GoalPlanar(GoalOptions):
     frame: str = "world"
 
 
-AnyGoal = GoalPose | GoalJoints | GoalPlanar
+class GoalObject(GoalOptions):
+    """Put the tool before an object whose place is known, from a camera say: `standoff_m` short of it in the direction
+    `approach`, in the contract's default orientation. To come closer, send it again with less.
+    """
+
+    object_position: Vector3
+    """m."""
+    standoff_m: Annotated[float, Field(ge=0)] = 0.1
+    approach: Vector3 = (0.0, 0.0, -1.0)
+    """Of any length but zero; from above if not given."""
+    frame: str = "world"
+
+    @model_validator(mode="after")
+    def _some_direction(self) -> Self:
+        if not math.hypot(*self.approach) > _MIN_NORM:
+            raise ValueError("approach must not be zero")
+        return self
+
+
+AnyGoal = GoalPose | GoalJoints | GoalPlanar | GoalObject
 _Goal = TypeVar("_Goal", bound=GoalOptions)
 
 
@@ -172,7 +191,17 @@ def as_pose(contract: Contract, goal: AnyGoal, kinematics: ForwardKinematics) ->
     """Any goal as the tool pose that it means; raises `GoalRefused` when this contract cannot have it."""
     if isinstance(goal, GoalJoints):
         return pose_of_joints(contract, goal, kinematics)
+    if isinstance(goal, GoalObject):
+        return pose_of_object(goal)
     return pose_of_plane(contract, goal) if isinstance(goal, GoalPlanar) else goal
+
+
+def pose_of_object(goal: GoalObject) -> GoalPose:
+    """The same goal as a tool pose."""
+    back = goal.standoff_m / math.hypot(*goal.approach)
+    (x, y, z), (a, b, c) = goal.object_position, goal.approach
+    options = goal.model_dump(include=set(GoalOptions.model_fields))
+    return GoalPose(position=(x - back * a, y - back * b, z - back * c), frame=goal.frame, **options)
 
 
 def pose_of_plane(contract: Contract, goal: GoalPlanar) -> GoalPose:
@@ -217,14 +246,18 @@ def parse_any_goal(data: Any) -> AnyGoal:
     fields = data if isinstance(data, dict) else {}
     if "joints" in fields:
         return _parse(GoalJoints, data)
-    return _parse(GoalPlanar, data) if "planar" in fields else _parse(GoalPose, data)
+    if "planar" in fields:
+        return _parse(GoalPlanar, data)
+    return _parse(GoalObject, data) if "object_position" in fields else _parse(GoalPose, data)
 
 
 def load_goals(path: Path) -> list[AnyGoal]:
     """Goals from a YAML file: a list of mappings with the fields of a goal; raises `ShoalError`."""
     data = read_yaml(path, what="goals")
     if not isinstance(data, list) or not data:
-        raise ShoalError(f"goals: {path} must hold a list of goals, each with a position, joints or planar.")
+        raise ShoalError(
+            f"goals: {path} must hold a list of goals, each with a position, joints, planar or object_position."
+        )
     goals = []
     for index, item in enumerate(data):
         try:

@@ -55,7 +55,7 @@ class RequestMessage(Message):
 
 
 class GoalRequest(RequestMessage):
-    """Go there. `goal` has the fields of `GoalPose`, `GoalJoints` or `GoalPlanar`; its problems are `refused`."""
+    """Go there. `goal` has the fields of a kind of goal in `runtime.goals`; its problems are `refused`."""
 
     type: Literal["goal"] = "goal"
     goal: dict[str, Any]

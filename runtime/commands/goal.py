@@ -10,7 +10,7 @@ from runtime.commands.connection import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class Goal(Connection):
-    """Send a goal to a running server: a tool pose, or a place on the table or joint positions that stand for one."""
+    """Send a goal to a running server: a tool pose, or joints, a place on the table or an object that stand for one."""
 
     position: tuple[float, float, float] | None = None
     """m, in the policy's goal frame."""
@@ -24,6 +24,12 @@ class Goal(Connection):
     """x and y in m and yaw in rad from the default orientation, instead of --position."""
     height_m: float | None = None
     """z with --planar; the middle of the goal box if not given."""
+    object_position: tuple[float, float, float] | None = None
+    """Where an object is, m: the tool goes before it. Instead of --position."""
+    standoff_m: float | None = None
+    """How far before it; 0.1 if not given."""
+    approach: tuple[float, float, float] | None = None
+    """Direction in which the tool comes to it; from above if not given."""
     position_tolerance_m: float | None = None
     """When it counts as reached; the contract's coarse tolerance if not given."""
     angle_tolerance_deg: float | None = None
@@ -53,6 +59,9 @@ class Goal(Connection):
             "joints": self.joints or None,
             "planar": self.planar,
             "height_m": self.height_m,
+            "object_position": self.object_position,
+            "standoff_m": self.standoff_m,
+            "approach": self.approach,
             "position_tolerance_m": self.position_tolerance_m,
             "angle_tolerance_deg": self.angle_tolerance_deg,
             "timeout_s": self.timeout_s,

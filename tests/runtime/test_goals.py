@@ -7,11 +7,12 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from runtime.goals import (
+    GoalObject,
     GoalPlanar,
     GoalPose,
     GoalRefused,
@@ -93,6 +94,33 @@ def test_planar_goal_is_refused_outside_the_box_and_by_a_position_policy() -> No
         validate_goal(CONTRACT, as_pose(CONTRACT, GoalPlanar(planar=(0.5, 0, 0), height_m=3), no_kinematics), NOW)
     with pytest.raises(GoalRefused, match=r"goal\.planar was given, but this policy reaches positions only"):
         as_pose(load_task("franka_reach").contract, GoalPlanar(planar=(0.5, 0, 0)), no_kinematics)
+
+
+@given(
+    place=st.tuples(*[st.floats(-1, 1)] * 3), standoff=st.floats(0, 0.5), approach=st.tuples(*[st.floats(-3, 3)] * 3)
+)
+def test_object_goal_stands_before_the_object(place: Vector3, standoff: float, approach: Vector3) -> None:
+    assume(math.hypot(*approach) > 0.01)
+    fields = {"object_position": place, "standoff_m": standoff, "approach": approach, "speed": 0.5, "id": "cup"}
+    goal = as_pose(CONTRACT, parse_any_goal(fields), no_kinematics)
+    ahead = np.subtract(place, goal.position)
+    np.testing.assert_allclose(np.linalg.norm(ahead), standoff, atol=1e-9)
+    np.testing.assert_allclose(np.cross(ahead, approach), 0, atol=1e-9)
+    assert np.dot(ahead, approach) >= -1e-9
+    assert (goal.speed, goal.id, goal.quaternion()) == (0.5, "cup", None)
+
+
+def test_object_goal_is_from_above_in_the_default_orientation_and_has_a_direction() -> None:
+    for task in ("franka_pose", "franka_reach"):
+        contract = load_task(task).contract
+        goal = as_pose(contract, GoalObject(object_position=(0.5, 0.1, 0.2)), no_kinematics)
+        resolved = validate_goal(contract, goal, NOW)
+        assert resolved.position == pytest.approx((0.5, 0.1, 0.3))
+        assert resolved.orientation_wxyz == contract.goal.default_orientation_wxyz
+    with pytest.raises(GoalRefused, match="approach must not be zero"):
+        parse_any_goal({"object_position": [0.5, 0, 0.2], "approach": [0, 0, 0]})
+    with pytest.raises(GoalRefused, match=r"goal\.standoff_m"):
+        parse_any_goal({"object_position": [0.5, 0, 0.2], "standoff_m": -0.1})
 
 
 def no_kinematics(joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
