@@ -29,7 +29,7 @@ def environment(devices: int) -> dict[str, str]:
     # XLA gives up a collective after 40 s, which a starved machine may need.
     patience = "--xla_cpu_collective_call_terminate_timeout_seconds=200"
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices} {patience}"
-    # A collective holds a thread of XLA's pool until all devices have come to it, and two that are under way at once can
+    # A collective holds a thread of XLA's pool until all devices have come to it, and two under way at once can
     # take all of a pool that has no more threads than devices: nothing moves then, for good.
     return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "NPROC": "32"}
 
