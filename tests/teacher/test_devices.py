@@ -22,7 +22,8 @@ from teacher.run_folder import RunFolder
 from tests.teacher.tiny import tiny_config
 
 PROGRAM = Path(__file__).with_name("sharded_updates.py")
-TOLERANCE = {"rtol": 2e-3, "atol": 2e-5}
+# Adam makes whole steps of gradients that are next to nothing, so other orders of summation show in a few biases.
+TOLERANCE = {"rtol": 2e-3, "atol": 5e-4}
 
 
 def environment(devices: int) -> dict[str, str]:
@@ -31,7 +32,9 @@ def environment(devices: int) -> dict[str, str]:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices} {patience}"
     # A collective holds a thread of XLA's pool until all devices have come to it, and two under way at once can
     # take all of a pool that has no more threads than devices: nothing moves then, for good.
-    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "NPROC": "32"}
+    # One device keeps its pool, whose size decides in which order sums are taken.
+    pool = {"NPROC": str(2 * devices)} if devices > 1 else {}
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | pool
 
 
 def updates(output: Path, *, devices: int) -> dict[str, np.ndarray]:
