@@ -28,7 +28,7 @@ from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, require_same_interface
 from sim2real.errors import ShoalError
 from sim2real.goal_pool import GoalPool, sample_goal_pool
-from sim2real.interface import goal_vector, pose_errors
+from sim2real.interface import achieved, goal_vector, pose_errors
 from sim2real.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
 from sim2real.task import Task, load_task
 
@@ -84,7 +84,7 @@ def run_sequences(task: Task, targets: Targets, *, arms: int, goals: int, timeou
     """Send `goals` goals to each of `arms` arms that start at home."""
     contract = task.contract
     pool = sample_goal_pool(task, size=arms * goals, seed=seed)
-    position, orientation = (column.reshape(arms, goals, -1) for column in pool[1:])
+    position, orientation = (column.reshape(arms, goals, -1) for column in (pool.goal_position, pool.tool_orientation))
     env = _at_home(task, arms, pool)
     rows, hold = np.arange(arms), max(1, round(contract.goal.hold_s / contract.timing.control_dt_s))
     limit = round(timeout_s / contract.timing.control_dt_s)
@@ -108,15 +108,16 @@ def run_sequences(task: Task, targets: Targets, *, arms: int, goals: int, timeou
 def _at_home(task: Task, arms: int, pool: GoalPool) -> NativeEnvironment:
     env = NativeEnvironment(task, num_envs=arms, seed=0, pool=pool)
     home = np.array([joint.home_rad for joint in task.contract.robot.joints], np.float32)
-    env.place(np.arange(arms), np.tile(home, (arms, 1)), pool.tool_position[:arms], pool.tool_orientation[:arms])
+    start = np.concatenate([np.tile(home, (arms, 1)), pool.object_position[:arms, :2]], axis=1)
+    env.place(np.arange(arms), start, pool.goal_position[:arms], pool.tool_orientation[:arms])
     return env
 
 
 def _within(
     contract: Contract, readings: dict[str, np.ndarray], position: np.ndarray, orientation: np.ndarray
 ) -> np.ndarray:
-    achieved = goal_vector(np, contract, readings["end_effector_position"], readings["end_effector_orientation"])
-    distance, angle = pose_errors(contract, achieved, goal_vector(np, contract, position, orientation))
+    goals = goal_vector(np, contract, position, orientation)
+    distance, angle = pose_errors(contract, achieved(np, contract, readings), goals)
     goal = contract.goal
     return np.asarray((distance <= goal.coarse_position_m) & (angle <= goal.coarse_angle_deg))
 

@@ -29,7 +29,7 @@ from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError
 from sim2real.evaluation import EpisodeErrors, Score, episode_errors, score
 from sim2real.goal_pool import sample_goal_pool
-from sim2real.interface import goal_vector, observe
+from sim2real.interface import achieved, goal_vector, observe
 from sim2real.policy_file import (
     COMMAND_OUTPUT,
     GOAL_ORIENTATION,
@@ -57,8 +57,8 @@ def held_out_environment(task: Task, episodes: int, seed: int) -> NativeEnvironm
     """Arms at the start of their first episode, no start or goal twice; equal seeds give equal ones."""
     pool = sample_goal_pool(task, size=2 * episodes, seed=seed)
     env = NativeEnvironment(task, num_envs=episodes, seed=seed, pool=pool)
-    starts, (position, orientation) = pool.joint_position[:episodes], (column[episodes:] for column in pool[1:])
-    env.place(np.arange(episodes), starts, position, orientation)
+    goals = pool.goal_position[episodes:], pool.tool_orientation[episodes:]
+    env.place(np.arange(episodes), pool.start[:episodes], *goals)
     return env
 
 
@@ -113,11 +113,9 @@ def run_episode(env: NativeEnvironment, infer: Callable[[dict[str, np.ndarray]],
         named = readings | {GOAL_POSITION: position, GOAL_ORIENTATION: orientation}
         target = infer({name: named[name] for name in input_sizes(contract)})
         last = env.advance(target)
-        achieved = goal_vector(
-            np, contract, readings["end_effector_position"], readings["end_effector_orientation"]
-        ).astype(np.float32)
+        done = achieved(np, contract, readings).astype(np.float32)
         action = (target - readings["joint_position_target"]) / scale
-        row = (observe(np, contract, readings).astype(np.float32), achieved, goal, action, last)
+        row = (observe(np, contract, readings).astype(np.float32), done, goal, action, last)
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     return Rollout(*(np.stack(column) for column in columns))

@@ -67,7 +67,7 @@ def make_goals(task: Task, kind: str, count: int, rng: np.random.Generator) -> G
     match kind:
         case "reachable":
             pool = sample_goal_pool(task, size=count, seed=int(rng.integers(2**31)))
-            return Goals(pool.tool_position, pool.tool_orientation)
+            return Goals(pool.goal_position, pool.tool_orientation)
         case "unreachable":
             return Goals(*wild_goals(np, contract, rng.random((count, 3)), rng.normal(size=(count, 4))))
         case "blocked":
@@ -123,7 +123,7 @@ def outcomes(policy: Policy, task: Task, goals: Goals, seed: int) -> tuple[np.nd
     count = len(goals.position)
     starts = sample_goal_pool(task, size=count, seed=seed)
     env = NativeEnvironment(task, num_envs=count, seed=seed, pool=starts)
-    env.place(np.arange(count), starts.joint_position, *goals)
+    env.place(np.arange(count), starts.start, *goals)
     estimates: list[np.ndarray] = []
 
     def infer(inputs: dict[str, np.ndarray]) -> np.ndarray:

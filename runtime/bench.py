@@ -115,13 +115,14 @@ class BenchDriver:
         self.period_s = period_s or contract.timing.control_dt_s
         self.description = "none"
         self.written_ns = 0
-        self.last = Readings(len(contract.robot.joints))
+        self.last = Readings.of(contract)
         """What was read last."""
         self._control_dt_s = contract.timing.control_dt_s
         self._time_s = 0.0
-        self._now = Readings(len(contract.robot.joints))
+        self._now = Readings.of(contract)
         self._now.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
         self._now.end_effector_orientation[0] = 1.0
+        self._now.object_position.fill(0.0)
         self._robot = None if model is None else MujocoRobot(model, contract)
         self._data = None if model is None else mujoco.MjData(model)
         self._place()

@@ -40,6 +40,7 @@ from runtime.protocol import (
     HelloRequest,
     LeaseReply,
     LeaseRequest,
+    ObjectReport,
     Refused,
     ReleaseRequest,
     Reply,
@@ -55,6 +56,7 @@ from runtime.protocol import (
 )
 from runtime.snapshot import Snapshot
 from runtime.status import GoalStatus, Reason
+from sim2real.contract import Vector3
 from sim2real.errors import ShoalError
 
 _Kind = TypeVar("_Kind")
@@ -144,6 +146,16 @@ class Client:
             if found[-1].final or time.monotonic() > deadline:
                 return found[-1]
             time.sleep(_POLL_S)
+
+    def report_object(
+        self, position: Vector3, *, stamp: float | None = None, source: str = "tracker", frame: str = "world"
+    ) -> None:
+        """Say where the object is, m; as often as it is seen, at least every `object_stale_s` of the safety settings.
+
+        `stamp` is when it was seen, seconds of Unix time. Raises `GoalRefused` where no object is looked for, or
+        another source reports already.
+        """
+        self._command(ObjectReport(position=position, stamp=stamp, source=source, frame=frame))
 
     def acquire_lease(self, name: str = "client", *, duration_s: float = 5.0) -> None:
         """Become the only client that may command; every call from now on renews it. It runs out `duration_s` after the

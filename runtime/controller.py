@@ -59,7 +59,7 @@ class Controller:
         loaded = policy if isinstance(policy, Policy) else Policy(policy, engine=engine)
         self._core = Core(loaded, safety=safety, stale_after_periods=stale_after_periods)
         joints = len(loaded.contract.robot.joints)
-        self._readings = Readings(joints)
+        self._readings = Readings.of(loaded.contract)
         self._previous, self._new, self._between = np.zeros(joints), np.zeros(joints), np.zeros(joints)
         self._fallback_model = model
         self._robot: MujocoRobot | None = None
@@ -149,7 +149,7 @@ class Controller:
     def _tick(self, robot: MujocoRobot, data: mujoco.MjData, *, tick_s: float) -> None:
         self._tick_s = tick_s
         robot.read(data, self._readings)
-        robot.read_effort(data, self._readings)
+        robot.read_simulated(data, self._readings)
         np.copyto(self._previous, self._new)
         started_before = self._commanding
         self._commanding = self._core.step(self._readings, data.time, self._new)

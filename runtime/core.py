@@ -76,6 +76,7 @@ class Core:
             GOAL_ORIENTATION: self._goal_orientation,
         }
         self._pose_goals = self.contract.goal.space == "pose"
+        self._object_goals = self.contract.goal.object_body is not None
         # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
         self._hold_s = self.contract.goal.hold_s - 0.5 * self.contract.timing.control_dt_s
 
@@ -252,7 +253,8 @@ class Core:
     def _track(self, readings: Readings, now_s: float) -> None:
         goal = self.goal
         assert goal is not None
-        self.distance_m = math.dist(readings.end_effector_position.tolist(), goal.position)
+        brought = readings.object_position if self._object_goals else readings.end_effector_position
+        self.distance_m = math.dist(brought.tolist(), goal.position)
         self.angle_deg = 0.0
         if self._pose_goals:
             self.angle_deg = angle_between_deg(readings.end_effector_orientation.tolist(), goal.orientation_wxyz)

@@ -23,7 +23,7 @@ class Direct:
         self._driver = driver
         self._servo = driver if isinstance(driver, ServoDriver) else None
         self._order = JointOrder(contract.joint_names, driver.joint_names)
-        self._measured, self._command = Readings(joints), np.zeros(joints)
+        self._measured, self._command = Readings.of(contract), np.zeros(joints)
         self._deadline_s = time.perf_counter()
 
     def read(self) -> Sample:
@@ -33,8 +33,8 @@ class Direct:
         position, velocity = np.zeros((2, joints))
         self._order.to_policy(measured.joint_position, position)
         self._order.to_policy(measured.joint_velocity, velocity)
-        tool = measured.end_effector_position.copy(), measured.end_effector_orientation.copy()
-        return Sample(self._driver.now_s(), measured.time_s, position, velocity, *tool)
+        rest = (measured.end_effector_position, measured.end_effector_orientation, measured.object_position)
+        return Sample(self._driver.now_s(), measured.time_s, position, velocity, *(values.copy() for values in rest))
 
     def write(self, target: np.ndarray) -> None:
         """Joint targets `[J]` rad, policy order, for the coming control period."""

@@ -57,7 +57,7 @@ async def run(config: GatewayConfig) -> None:
 
 def _watch(config: GatewayConfig) -> tuple[Watch, Any]:
     """The telemetry's readers, and the server of the metrics if there is one."""
-    ring = Ring(config.telemetry, len(config.contract.joint_names))
+    ring = Ring.of(config.contract, config.telemetry)
     recorder = metrics = server = None
     if config.record is not None:
         from runtime.recording.writer import Recorder

@@ -20,6 +20,7 @@ from sim2real.files import read_yaml
 
 _FUTURE_S = 1.0
 _MIN_NORM = 1e-3
+_STANDOFF_M, _FROM_ABOVE = 0.1, (0.0, 0.0, -1.0)
 
 
 class GoalRefused(ShoalError):
@@ -48,7 +49,7 @@ class GoalOptions(BaseModel):
 
 
 class GoalPose(GoalOptions):
-    """Put the tool here. The orientation is normalised."""
+    """Put the tool here, or the object where the policy moves one. The orientation is normalised."""
 
     position: Vector3
     """m."""
@@ -105,20 +106,24 @@ class GoalPlanar(GoalOptions):
 
 
 class GoalObject(GoalOptions):
-    """Put the tool before an object whose place is known, from a camera say: `standoff_m` short of it in the direction
-    `approach`, in the contract's default orientation. To come closer, send it again with less.
+    """A goal about an object.
+
+    To a policy that moves an object: bring it to `object_position`. To one that moves the tool: the object is there,
+    a camera says so; put the tool `standoff_m` short of it in the direction `approach`, in the contract's default
+    orientation. To come closer, send it again with less.
     """
 
     object_position: Vector3
     """m."""
-    standoff_m: Annotated[float, Field(ge=0)] = 0.1
-    approach: Vector3 = (0.0, 0.0, -1.0)
+    standoff_m: Annotated[float, Field(ge=0)] | None = None
+    """0.1 m if not given."""
+    approach: Vector3 | None = None
     """Of any length but zero; from above if not given."""
     frame: str = "world"
 
     @model_validator(mode="after")
     def _some_direction(self) -> Self:
-        if not math.hypot(*self.approach) > _MIN_NORM:
+        if self.approach is not None and not math.hypot(*self.approach) > _MIN_NORM:
             raise ValueError("approach must not be zero")
         return self
 
@@ -192,15 +197,23 @@ def as_pose(contract: Contract, goal: AnyGoal, kinematics: ForwardKinematics) ->
     if isinstance(goal, GoalJoints):
         return pose_of_joints(contract, goal, kinematics)
     if isinstance(goal, GoalObject):
-        return pose_of_object(goal)
+        return pose_of_object(contract, goal)
     return pose_of_plane(contract, goal) if isinstance(goal, GoalPlanar) else goal
 
 
-def pose_of_object(goal: GoalObject) -> GoalPose:
-    """The same goal as a tool pose."""
-    back = goal.standoff_m / math.hypot(*goal.approach)
-    (x, y, z), (a, b, c) = goal.object_position, goal.approach
+def pose_of_object(contract: Contract, goal: GoalObject) -> GoalPose:
+    """The same goal as a place of the object, or as a tool pose before it. Raises `GoalRefused`."""
     options = goal.model_dump(include=set(GoalOptions.model_fields))
+    if contract.goal.object_body is not None:
+        if goal.standoff_m is not None or goal.approach is not None:
+            raise GoalRefused(
+                f"goal.standoff_m or goal.approach was given, but this policy brings {contract.goal.object_body!r} "
+                "itself to object_position; leave them out."
+            )
+        return GoalPose(position=goal.object_position, frame=goal.frame, **options)
+    approach = goal.approach or _FROM_ABOVE
+    back = (_STANDOFF_M if goal.standoff_m is None else goal.standoff_m) / math.hypot(*approach)
+    (x, y, z), (a, b, c) = goal.object_position, approach
     return GoalPose(position=(x - back * a, y - back * b, z - back * c), frame=goal.frame, **options)
 
 

@@ -35,7 +35,7 @@ class ToolPose:
         model = load_mjcf(path)
         require_same_model(model, self._contract, path)
         robot, data = MujocoRobot(model, self._contract), mujoco.MjData(model)
-        readings = Readings(len(self._contract.joint_names))
+        readings = Readings.of(self._contract)
 
         def compute(joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
             data.qpos[robot.addresses.qpos] = joint_position

@@ -21,9 +21,10 @@ from runtime.core import Core
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.latency import Histogram
 from runtime.rehearsal import Rehearsal
-from runtime.safety import Readings
+from runtime.safety import Readings, is_finite
 from runtime.status import Reason
 from runtime.telemetry import Telemetry
+from runtime.tracker import Tracker
 
 _WAKE_NS = 60_000
 _COLD_FACTOR = 3
@@ -78,6 +79,7 @@ class LoopStatistics:
 class Loop:
     """Owns the driver's rhythm.
 
+    Where the driver does not know where the contract's object is, `tracker` is asked.
     `spin_s` is busy waiting before each deadline, useful only with SCHED_FIFO. After `overruns_in_a_row` of the core's
     safety settings the robot holds, until as many ticks in a row were on time.
     """
@@ -91,18 +93,20 @@ class Loop:
         spin_s: float = 0.0,
         warm: bool = True,
         telemetry: Telemetry | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         joints = len(core.contract.robot.joints)
         self.statistics = LoopStatistics()
         self._driver, self._core, self._exchange = driver, core, exchange
         self._order = JointOrder(core.contract.joint_names, driver.joint_names)
-        self._readings, self._command = Readings(joints), np.zeros(joints)
+        self._readings, self._command = Readings.of(core.contract), np.zeros(joints)
         # In driver order; most drivers' is the policy's.
-        self._measured = self._readings if self._order.same else Readings(joints)
+        self._measured = self._readings if self._order.same else Readings.of(core.contract)
         self._command_driver_order = self._command if self._order.same else np.zeros(joints)
         self._period_ns = round(driver.period_s * 1e9)
         self.spin_s = spin_s
-        self._telemetry = telemetry
+        self._telemetry, self._tracker = telemetry, tracker
+        self._driver_sees_object: bool | None = None
         self._rehearsal = Rehearsal(core, self._readings)
         lead_ns = warm_lead_ns(self._rehearsal) if warm else 0
         # Where a tick fills much of the period, there is no time for a second one.
@@ -160,13 +164,21 @@ class Loop:
     def _read(self) -> None:
         measured, readings = self._measured, self._readings
         self._driver.read(measured)
-        if self._order.same:
-            return
+        if not self._order.same:
+            self._reorder(measured, readings)
+        if self._tracker is not None and readings.object_position.size:
+            if self._driver_sees_object is None:
+                self._driver_sees_object = is_finite(readings.object_position)
+            if not self._driver_sees_object:
+                self._tracker.fill(readings.object_position)
+
+    def _reorder(self, measured: Readings, readings: Readings) -> None:
         self._order.to_policy(measured.joint_position, readings.joint_position)
         self._order.to_policy(measured.joint_velocity, readings.joint_velocity)
         self._order.to_policy(measured.joint_effort, readings.joint_effort)
         np.copyto(readings.end_effector_position, measured.end_effector_position)
         np.copyto(readings.end_effector_orientation, measured.end_effector_orientation)
+        np.copyto(readings.object_position, measured.object_position)
         readings.time_s = measured.time_s
 
     def _next_deadline(self, deadline_ns: int) -> int:

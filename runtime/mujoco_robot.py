@@ -52,9 +52,13 @@ class MujocoRobot:
         np.copyto(out.end_effector_orientation, self._quaternion)
         out.time_s = data.time
 
-    def read_effort(self, data: mujoco.MjData, out: Readings) -> None:
-        """What the actuators did in the last physics step, policy order; apart, since only a simulated robot has it."""
+    def read_simulated(self, data: mujoco.MjData, out: Readings) -> None:
+        """What `data` only knows where it simulates the robot: what the actuators did in the last physics step, policy
+        order, and where the object is. After `read`.
+        """
         np.take(data.qfrc_actuator, self.addresses.dof, out=out.joint_effort, mode="clip")
+        if self.addresses.object is not None:
+            np.copyto(out.object_position, data.xpos[self.addresses.object.body])
 
 
 def require_robot(model: mujoco.MjModel, contract: Contract) -> None:

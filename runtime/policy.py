@@ -37,6 +37,7 @@ _KNOWN_READINGS = (
     "joint_velocity",
     "end_effector_position",
     "end_effector_orientation",
+    "object_position",
     "joint_position_target",
 )
 _WARM_UP_RUNS = 50

@@ -7,6 +7,7 @@ version, and a request may carry `lease`.
     {"v":2,"type":"cancel"}                                    ->  accepted | refused
     {"v":2,"type":"goals"}                                     ->  goals
     {"v":2,"type":"subscribe"}                                 ->  goals, goals, ... one at every change
+    {"v":2,"type":"object","position":[0.5,0.1,0.04]}          ->  accepted | refused
     {"v":2,"type":"status"}                                    ->  status
     {"v":2,"type":"telemetry"}                                 ->  telemetry
     {"v":2,"type":"describe"}                                  ->  description
@@ -28,7 +29,7 @@ from runtime.goals import first_problem
 from runtime.progress import GoalProgress
 from runtime.snapshot import Snapshot
 from runtime.status import GoalStatus
-from sim2real.contract import Contract
+from sim2real.contract import Contract, Vector3
 from sim2real.errors import ShoalError
 
 PROTOCOL_VERSION = 2
@@ -78,6 +79,19 @@ class SubscribeRequest(RequestMessage):
     """Be told at every change; the connection then takes no further requests."""
 
     type: Literal["subscribe"] = "subscribe"
+
+
+class ObjectReport(RequestMessage):
+    """Where a tracker sees the object that goals are about; see `runtime.tracker`."""
+
+    type: Literal["object"] = "object"
+    position: Vector3
+    """m."""
+    stamp: float | None = None
+    """When it was seen, seconds of Unix time; now if not given."""
+    source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@-]{1,32}$")] = "tracker"
+    """One source at a time is listened to."""
+    frame: str = "world"
 
 
 class StatusRequest(RequestMessage):
@@ -206,8 +220,8 @@ class ErrorReply(Message):
 
 
 Request = Annotated[
-    GoalRequest | CancelRequest | GoalsRequest | SubscribeRequest | StatusRequest | TelemetryRequest | DescribeRequest
-    | StopRequest | EstopRequest | ReleaseRequest | LeaseRequest | HelloRequest,
+    GoalRequest | CancelRequest | GoalsRequest | SubscribeRequest | ObjectReport | StatusRequest | TelemetryRequest
+    | DescribeRequest | StopRequest | EstopRequest | ReleaseRequest | LeaseRequest | HelloRequest,
     Field(discriminator="type"),
 ]  # fmt: skip
 Reply = Annotated[

@@ -29,9 +29,10 @@ class Rehearsal:
         contract = core.contract
         self._real, self._seen = core, readings
         self._core = Core(core.policy, safety=core.safety.config, guard=core.safety.guard)
-        self._readings = Readings(len(contract.robot.joints))
+        self._readings = Readings.of(contract)
         self._readings.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
         self._readings.end_effector_orientation[0] = 1.0
+        self._readings.object_position.fill(0.0)
         self._command = np.zeros(len(contract.robot.joints))
         self._period_s = contract.timing.control_dt_s
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2

@@ -25,6 +25,7 @@ from runtime.protocol import (
     LeaseReply,
     LeaseRequest,
     Message,
+    ObjectReport,
     Refused,
     ReleaseRequest,
     Request,
@@ -38,6 +39,7 @@ from runtime.protocol import (
 )
 from runtime.shared_memory import MAX_GOALS, SharedSlots
 from runtime.status import GoalStatus, Reason, State, known
+from runtime.tracker import Reports
 from runtime.watch import Watch
 from runtime.wishes import find_goal, remove_goals, write_goal
 from sim2real.contract import Contract
@@ -64,6 +66,7 @@ class Gateway:
         slots.wishes.read()
         self._wishes: np.void = slots.wishes.value[0]
         self._authority = Authority(self._wishes)
+        self._reports = Reports(contract, slots.object)
         self.changes = 0
         """Counts the changes of goals that this gateway has seen; see `look`."""
 
@@ -80,6 +83,8 @@ class Gateway:
                 return Accepted(number=self._publish(mark="estop"))
             case LeaseRequest():
                 return self._lease(request)
+            case ObjectReport():
+                return self._reports.take(request, int(self._wishes["number"]))
             case StatusRequest():
                 authority = self._authority
                 return StatusReply(

@@ -35,6 +35,7 @@ from runtime.shared_memory import MAX_GOALS, SharedSlots
 from runtime.status import known
 from runtime.supervisor import DisplayKind, GatewaySupervisor, Watching
 from runtime.telemetry import Ring, Telemetry
+from runtime.tracker import Tracker
 from runtime.wishes import write_goal
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -105,7 +106,8 @@ def serve(options: ServeOptions) -> Summary:
         queue = GoalQueue(core, stall_after_s=_stall_after_s(options, policy.contract))
         exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
         telemetry = Telemetry(watching.ring, core)
-        loop = Loop(driver, core, WatchedExchange(exchange, sources), telemetry=telemetry)
+        tracker = Tracker(slots.object, core.safety.config.object_stale_s)
+        loop = Loop(driver, core, WatchedExchange(exchange, sources), telemetry=telemetry, tracker=tracker)
         ending = _Ending(options, driver, exchange)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, ending.on_signal))
@@ -200,7 +202,7 @@ def _watching(options: ServeOptions, core: Core, driver: Driver) -> Watching:
         "driver": driver.description,
         "reachability_gate": str(options.reachability_gate),
     }
-    ring = Ring.create(len(policy.contract.joint_names))
+    ring = Ring.of(policy.contract)
     return Watching(ring, options.record, facts, options.metrics, page)
 
 

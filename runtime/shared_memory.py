@@ -1,4 +1,5 @@
-"""Shared memory between gateway and control loop: wishes one way, status and the goals' records the other.
+"""Shared memory between gateway and control loop: wishes and the object's place one way, status and the goals' records
+the other.
 
 Each slot has one writer and one reader and always holds the latest record. Layout of a slot:
 
@@ -65,6 +66,12 @@ WISHES_DTYPE = np.dtype(
 )
 """Gateway to loop. `number` counts the requests; `estop` and `release` are the numbers of the latest such requests;
 a goal that is no longer here is cancelled; `stop` stays 1; `lease_expires_ns` is monotonic, 0 without a lease."""
+
+OBJECT_DTYPE = np.dtype(
+    [("source", "S32"), ("seen_ns", np.int64), ("received_ns", np.int64), ("position", np.float64, 3)]
+)
+"""Gateway to loop: where a tracker saw the object, m, in the contract's goal frame; times are monotonic, 0 before there
+was anything."""
 
 STATUS_DTYPE = np.dtype(
     [
@@ -163,6 +170,7 @@ class SharedSlots:
         self.wishes = Slot(self._map, offsets[0], WISHES_DTYPE)
         self.status = Slot(self._map, offsets[1], STATUS_DTYPE)
         self.goals = Slot(self._map, offsets[2], GOALS_DTYPE)
+        self.object = Slot(self._map, offsets[3], OBJECT_DTYPE)
 
     @classmethod
     def create(cls) -> SharedSlots:
@@ -192,7 +200,7 @@ class SharedSlots:
 def _layout() -> tuple[list[int], int]:
     """Offsets of the slots, and the size of it all; the heartbeat comes first."""
     offsets, end = [], _ALIGNMENT
-    for dtype in (WISHES_DTYPE, STATUS_DTYPE, GOALS_DTYPE):
+    for dtype in (WISHES_DTYPE, STATUS_DTYPE, GOALS_DTYPE, OBJECT_DTYPE):
         offsets.append(end)
         end += -(-(RECORD_OFFSET + dtype.itemsize) // _ALIGNMENT) * _ALIGNMENT
     return offsets, end

@@ -47,6 +47,8 @@ class Snapshot(BaseModel):
     end_effector_position: Numbers = ()
     """Measured, m."""
     end_effector_orientation_wxyz: Numbers = ()
+    object_position: Numbers = ()
+    """m, of the object that goals are about; empty where they are about the tool."""
     goal_position: Numbers = ()
     """m; empty without a goal."""
     goal_orientation_wxyz: Numbers = ()

@@ -70,6 +70,7 @@ class Reason(IntEnum):
     OVERRUNS = 18
     GOAL_STALLED = 19
     LEASE_LOST = 20
+    OBJECT_UNKNOWN = 21
 
     @property
     def sentence(self) -> str:
@@ -111,6 +112,7 @@ _SENTENCES = {
     Reason.GOAL_EXPIRED: "the goal's timeout has passed",
     Reason.GOAL_NOT_FINITE: "the goal holds a number that is not finite",
     Reason.READING_NOT_FINITE: "a reading is not finite",
+    Reason.OBJECT_UNKNOWN: "nothing tells where the object is; is its tracker running?",
     Reason.READING_OUT_OF_RANGE: "a joint was measured far outside its limits",
     Reason.READING_STALE: "the readings are too old",
     Reason.COMMAND_NOT_FINITE: "the policy's command is not finite",

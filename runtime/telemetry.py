@@ -18,6 +18,8 @@ import numpy as np
 from runtime.core import Core
 from runtime.goals import ResolvedGoal
 from runtime.safety import Float64, Readings
+from runtime.safety.readings import readings_size
+from sim2real.contract import Contract
 
 CAPACITY = 8192
 """Records: five minutes at 25 Hz, eight seconds at 1 kHz."""
@@ -37,7 +39,7 @@ class Kind(IntEnum):
     IMPOSE = 7
 
 
-def record_dtype(joints: int) -> np.dtype[np.void]:
+def record_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]:
     """One record; fields of a goal are filled in for `Kind.GOAL`, those of a tick for `Kind.TICK`, `reason` also
     for `Kind.IMPOSE` (0: lifted).
     """
@@ -56,7 +58,7 @@ def record_dtype(joints: int) -> np.dtype[np.void]:
             ("speed", np.float64),
             ("tick", np.uint64),
             ("measured_s", np.float64),
-            ("readings", np.float64, 2 * joints + 7),
+            ("readings", np.float64, readings_size(joints, with_object=with_object)),
             ("joint_effort", np.float64, joints),
             ("command", np.float64, joints),
             ("commanding", np.uint8),
@@ -79,14 +81,14 @@ def record_dtype(joints: int) -> np.dtype[np.void]:
 class Ring:
     """The shared memory; one process pushes, another drains."""
 
-    def __init__(self, descriptor: int, joints: int) -> None:
+    def __init__(self, descriptor: int, joints: int, *, with_object: bool = False) -> None:
         self.descriptor = descriptor
-        dtype = record_dtype(joints)
+        dtype = record_dtype(joints, with_object=with_object)
         self.record = np.zeros(1, dtype)
         """The writer's own copy, filled in before `push`."""
         self.lost = 0
         """Records that this reader never saw."""
-        self._map = mmap.mmap(descriptor, ring_bytes(joints))
+        self._map = mmap.mmap(descriptor, ring_bytes(dtype))
         self._written = np.frombuffer(self._map, np.uint64, 1, 0)
         self._sequence = np.frombuffer(self._map, np.uint64, CAPACITY, _HEADER_BYTES)
         start = _HEADER_BYTES + 8 * CAPACITY
@@ -97,15 +99,23 @@ class Ring:
         self._read = int(self._taken[0])
 
     @classmethod
-    def create(cls, joints: int) -> Ring:
+    def create(cls, joints: int, *, with_object: bool = False) -> Ring:
         """New zeroed memory; hand `descriptor` to the other process."""
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("shoal-telemetry")
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, ring_bytes(joints))
-        return cls(descriptor, joints)
+        os.ftruncate(descriptor, ring_bytes(record_dtype(joints, with_object=with_object)))
+        return cls(descriptor, joints, with_object=with_object)
+
+    @classmethod
+    def of(cls, contract: Contract, descriptor: int | None = None) -> Ring:
+        """For a contract's readings: new memory, or that behind `descriptor`."""
+        joints, with_object = len(contract.joint_names), contract.goal.object_body is not None
+        if descriptor is None:
+            return cls.create(joints, with_object=with_object)
+        return cls(descriptor, joints, with_object=with_object)
 
     def push(self) -> None:
         """Publish `record`."""
@@ -139,9 +149,9 @@ class Ring:
         os.close(self.descriptor)
 
 
-def ring_bytes(joints: int) -> int:
+def ring_bytes(dtype: np.dtype[np.void]) -> int:
     """Size of the shared memory."""
-    return _HEADER_BYTES + CAPACITY * (8 + record_dtype(joints).itemsize)
+    return _HEADER_BYTES + CAPACITY * (8 + dtype.itemsize)
 
 
 class Telemetry:

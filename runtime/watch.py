@@ -98,7 +98,8 @@ class Watch:
                 "joint_effort": efforts if any(effort is not None for effort in efforts) else (),
                 "joint_position_target": _numbers(record["command"]) if record["commanding"] else (),
                 "end_effector_position": _numbers(readings[2 * joints : 2 * joints + 3]),
-                "end_effector_orientation_wxyz": _numbers(readings[2 * joints + 3 :]),
+                "end_effector_orientation_wxyz": _numbers(readings[2 * joints + 3 : 2 * joints + 7]),
+                "object_position": _numbers(readings[2 * joints + 7 :]),
                 "goal_position": _numbers(goal[0]) if goal else (),
                 "goal_orientation_wxyz": _numbers(goal[1]) if goal else (),
             }

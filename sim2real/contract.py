@@ -18,7 +18,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from sim2real.errors import ContractMismatch
 
@@ -92,7 +92,7 @@ class Reading(Frozen):
     size: Annotated[int, Field(ge=1)]
     unit: str
     frame: str
-    source: Literal["encoder", "forward_kinematics", "last_command", "estimator"]
+    source: Literal["encoder", "forward_kinematics", "last_command", "tracker", "estimator"]
     """Where a real robot gets it; simulation-only quantities cannot be named here."""
     noise_std: NonNegative = 0.0
 
@@ -130,13 +130,25 @@ class Goal(Frozen):
     fine_angle_deg: Positive = 8.0
     hold_s: NonNegative = 0.5
     """A goal counts as reached when the tolerance holds for this long."""
+    object_body: str | None = None
+    """Name of the MJCF body that is to be brought to the goal; the tool itself where there is none."""
 
     @model_validator(mode="after")
     def _box(self) -> Self:
         for axis, low, high in zip("xyz", self.position_min_m, self.position_max_m, strict=True):
             if not low < high:
                 raise ValueError(f"goal.position_min_m {axis}={low} must be below position_max_m {axis}={high}")
+        if self.object_body is not None and self.space != "position":
+            raise ValueError("goal.object_body is given, so goal.space must be position: objects are brought to places")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_object(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Contracts about tools read, and hash, as they did before there were any about objects."""
+        fields: dict[str, Any] = handler(self)
+        if self.object_body is None:
+            fields.pop("object_body", None)
+        return fields
 
 
 class Timing(Frozen):
@@ -211,6 +223,8 @@ class Contract(Frozen):
         names = [reading.name for reading in self.readings]
         if len(set(names)) != len(names):
             raise ValueError(f"readings: names must be unique, got {names}")
+        if ("object_position" in names) != (self.goal.object_body is not None):
+            raise ValueError("readings: object_position is needed with goal.object_body, and only then")
         return self
 
     @property

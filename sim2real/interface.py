@@ -61,7 +61,7 @@ def rotation_columns(xp: ModuleType, quaternion_wxyz: Array) -> Array:
 
 
 def goal_vector(xp: ModuleType, contract: Contract, position: Array, orientation_wxyz: Array) -> Array:
-    """The point in goal space that a tool pose is, `[..., 3]` m and `[..., 4]` to `[..., G]`.
+    """The point in goal space that a pose is, `[..., 3]` m and `[..., 4]` to `[..., G]`.
 
     Position goals have G = 3. Pose goals append the rotation's first two columns times
     `goal.orientation_weight_m`, G = 9, so that Euclidean distance weighs metres against rotation.
@@ -72,25 +72,32 @@ def goal_vector(xp: ModuleType, contract: Contract, position: Array, orientation
     return xp.concatenate([position, columns], axis=-1)
 
 
+def achieved(xp: ModuleType, contract: Contract, readings: dict[str, Array]) -> Array:
+    """The goal that is fulfilled right now, `[..., G]`: where the object is, or where the tool is."""
+    if contract.goal.object_body is not None:
+        return readings["object_position"]
+    return goal_vector(xp, contract, readings["end_effector_position"], readings["end_effector_orientation"])
+
+
 def observe(xp: ModuleType, contract: Contract, readings: dict[str, Array]) -> Array:
     """The observation vector, `[..., D]`, from named readings in SI units.
 
     Joint positions are scaled to [-1, 1] over their limits, velocities by their limit, the servo's remaining
-    travel by the action scale, tool position by the reach of the workspace; D = 3 J + 9.
+    travel by the action scale, tool position by the reach of the workspace; D = 3 J + 9. With an object 6 more: its
+    position likewise, and its position as seen from the tool enlarged by 5, since all depends on who is on which side.
     """
-    position = readings["joint_position"]
-    raw = xp.concatenate(
-        [
-            position,
-            readings["joint_velocity"],
-            readings["joint_position_target"] - position,
-            readings["end_effector_position"],
-            rotation_columns(xp, readings["end_effector_orientation"]),
-        ],
-        axis=-1,
-    )
+    position, tool = readings["joint_position"], readings["end_effector_position"]
+    parts = [
+        position,
+        readings["joint_velocity"],
+        readings["joint_position_target"] - position,
+        tool,
+        rotation_columns(xp, readings["end_effector_orientation"]),
+    ]
+    if contract.goal.object_body is not None:
+        parts += [readings["object_position"], readings["object_position"] - tool]
     offset, scale = _observation_scaling(contract)
-    return (raw - offset) * scale
+    return (xp.concatenate(parts, axis=-1) - offset) * scale
 
 
 def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -100,17 +107,19 @@ def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     high = np.array([joint.position_max_rad for joint in joints])
     zeros = np.zeros(len(joints))
     centre, half_width = _workspace(contract)
-    offset = np.concatenate([(low + high) / 2, zeros, zeros, centre, np.zeros(6)])
-    scale = np.concatenate(
-        [
-            2 / (high - low),
-            [1 / joint.velocity_max_rad_s for joint in joints],
-            0.5 / np.array(contract.action.scale_rad),
-            np.full(3, 1 / half_width),
-            np.ones(6),
-        ]
-    )
-    return offset.astype(np.float32), scale.astype(np.float32)
+    length = np.full(3, 1 / half_width)
+    offset = [(low + high) / 2, zeros, zeros, centre, np.zeros(6)]
+    scale = [
+        2 / (high - low),
+        [1 / joint.velocity_max_rad_s for joint in joints],
+        0.5 / np.array(contract.action.scale_rad),
+        length,
+        np.ones(6),
+    ]
+    if contract.goal.object_body is not None:
+        offset += [centre, np.zeros(3)]
+        scale += [length, _ERROR_GAIN * length]
+    return np.concatenate(offset).astype(np.float32), np.concatenate(scale).astype(np.float32)
 
 
 def joint_position(contract: Contract, observation: Array) -> Array:
@@ -140,11 +149,12 @@ def goal_features(xp: ModuleType, contract: Contract, goal: Array) -> Array:
 
 def policy_inputs(xp: ModuleType, contract: Contract, observation: Array, goal: Array) -> Array:
     """What actor and student read, `[..., D + 2 G]`: observation, goal features, and the difference between
-    goal and tool enlarged by 5, so that the last centimetre is not lost among larger numbers.
+    goal and tool (or object) enlarged by 5, so that the last centimetre is not lost among larger numbers.
     """
     features = goal_features(xp, contract, goal)
-    tool = observation[..., -9:]
-    return xp.concatenate([observation, features, _ERROR_GAIN * (features - tool[..., : features.shape[-1]])], axis=-1)
+    start = 3 * len(contract.robot.joints) + (0 if contract.goal.object_body is None else 9)
+    now = observation[..., start : start + features.shape[-1]]
+    return xp.concatenate([observation, features, _ERROR_GAIN * (features - now)], axis=-1)
 
 
 def command(xp: ModuleType, contract: Contract, action: Array, readings: dict[str, Array]) -> Array:
@@ -167,7 +177,7 @@ def command(xp: ModuleType, contract: Contract, action: Array, readings: dict[st
 
 def observation_size(contract: Contract) -> int:
     """D of `observe`."""
-    return 3 * len(contract.robot.joints) + 9
+    return 3 * len(contract.robot.joints) + (9 if contract.goal.object_body is None else 15)
 
 
 def goal_size(contract: Contract) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.objects import ObjectAddresses
 
 
 def quaternion_product(xp: ModuleType, left: Any, right: Any) -> Any:
@@ -45,6 +46,8 @@ class Addresses:
     """The body that carries the tool's site."""
     site_quaternion: np.ndarray
     """`[4]` wxyz, the site's orientation in its body."""
+    object: ObjectAddresses | None = None
+    """Of the thing that goals are about, where that is not the tool."""
 
     @classmethod
     def of(cls, model: mujoco.MjModel, contract: Contract) -> Self:
@@ -59,7 +62,19 @@ class Addresses:
             site=site,
             body=int(model.site_bodyid[site]),
             site_quaternion=np.array(model.site_quat[site]),
+            object=None if contract.goal.object_body is None else ObjectAddresses.of(model, contract.goal.object_body),
         )
+
+    @property
+    def start(self) -> np.ndarray:
+        """`[S]`, into qpos, of what a start says: joints, then the object's x and y."""
+        return self.qpos if self.object is None else np.concatenate([self.qpos, self.object.qpos])
+
+    @property
+    def start_zero(self) -> np.ndarray:
+        """`[S]`, what to subtract from a start to get its qpos."""
+        zeros = np.zeros(len(self.qpos))
+        return zeros if self.object is None else np.concatenate([zeros, self.object.origin])
 
     def tool_orientation(self, xp: ModuleType, xquat: Any) -> Any:
         """Tool orientation, wxyz, from body orientations `[..., nbody, 4]`."""

@@ -49,6 +49,8 @@ class Sample:
     """`[3]` m."""
     end_effector_orientation: np.ndarray
     """`[4]` wxyz."""
+    object_position: np.ndarray
+    """`[3]` m, of the object that goals are about; `[0]` where they are about the tool."""
 
 
 class Robot(Protocol):

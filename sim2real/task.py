@@ -22,11 +22,13 @@ from sim2real.errors import ShoalError, first_problem
 from sim2real.files import read_yaml
 from sim2real.measurability import require_measurable, require_tool_from_joints
 from sim2real.model import compiled_digest, load_mjcf
+from sim2real.objects import ObjectAddresses
 from sim2real.randomisation.config import Randomisation
 
 ReadingName = Literal[
-    "joint_position", "joint_velocity", "joint_position_target", "end_effector_position", "end_effector_orientation"
-]
+    "joint_position", "joint_velocity", "joint_position_target", "end_effector_position", "end_effector_orientation",
+    "object_position",
+]  # fmt: skip
 
 
 class RobotConfig(Frozen):
@@ -59,6 +61,7 @@ class GoalConfig(Frozen):
     position_min_m: Vector3
     position_max_m: Vector3
     orientation_weight_m: Annotated[float, Field(ge=0)] = 0.0
+    object_body: str | None = None
 
     @model_validator(mode="after")
     def _pose_weighs_rotation(self) -> Self:
@@ -67,10 +70,23 @@ class GoalConfig(Frozen):
         return self
 
 
+class ObjectReset(Frozen):
+    """Starts of tasks with an object."""
+
+    tool_min_m: Vector3
+    tool_max_m: Vector3
+    """The box in which the tool starts; the goal box is the object's."""
+    near_tool_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the starts in which the object lies no farther than `near_tool_m` from the tool, so that an untrained
+    arm touches it now and then; elsewhere in the goal box otherwise."""
+    near_tool_m: Positive = 0.15
+
+
 class ResetConfig(Frozen):
     """Starts and goals: uniform joint positions around home."""
 
     half_range_rad: list[Positive]
+    object: ObjectReset | None = None
 
 
 class TaskConfig(Frozen):
@@ -96,7 +112,12 @@ class TaskConfig(Frozen):
         for field, values in (("robot.velocity_max_rad_s", limits), ("reset.half_range_rad", ranges)):
             if len(values) != joints:
                 raise ValueError(f"{field} has {len(values)} entries for {joints} joints")
-        missing = [name for name in get_args(ReadingName) if name not in self.readings]
+        if (self.goal.object_body is None) != (self.reset.object is None):
+            raise ValueError(
+                "goal.object_body and reset.object go together: give both, or neither for goals of the tool"
+            )
+        needed = [name for name in get_args(ReadingName) if name != "object_position" or self.goal.object_body]
+        missing = [name for name in needed if name not in self.readings]
         if missing:
             raise ValueError(f"readings: the observation also needs {', '.join(missing)}")
         for name in self.estimators:
@@ -186,6 +207,8 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
         ) from error
     site = model.site(config.robot.end_effector_site).id
     require_tool_from_joints(config.robot.joints, config.estimators, model, site)
+    if config.goal.object_body is not None:
+        ObjectAddresses.of(model, config.goal.object_body)
     timing = config.timing
     return Contract(
         task=config.name,
@@ -280,5 +303,8 @@ def _reading(name: ReadingName, joints: int, config: TaskConfig) -> Reading:
         "joint_position_target": Reading(name=name, size=joints, unit="rad", frame="joint", source="last_command"),
         "end_effector_position": Reading(name=name, size=3, unit="m", frame=tool, source="forward_kinematics"),
         "end_effector_orientation": Reading(name=name, size=4, unit="wxyz", frame=tool, source="forward_kinematics"),
+        "object_position": Reading(
+            name=name, size=3, unit="m", frame=f"world->{config.goal.object_body}", source="tracker"
+        ),
     }[name]
     return reading.model_copy(update={"source": "estimator"}) if name in config.estimators else reading

@@ -87,7 +87,7 @@ class RememberingEnvironment:
 
     def __init__(self, env: Environment, steps: int, *, true_too: bool = False) -> None:
         self.env, self.steps, self._true_too = env, steps, true_too
-        self.contract, self.num_envs = env.contract, env.num_envs
+        self.contract, self.num_envs, self.pool = env.contract, env.num_envs, env.pool
         self._wrapped: dict[int, tuple[ApplyPolicy, ApplyPolicy]] = {}
         self._forget()
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from teacher.losses import Contrast
 from teacher.networks import BlockDesign, ComputeDtype, num_blocks
@@ -79,6 +80,10 @@ class LearnerConfig(Config):
     """Weight in the actor's loss of moving joints away from home; by default 0.1 for position goals and 0.05 for pose
     goals. Without it one goal after another turns an arm with free joints through its null space, always the same
     way, until joints stand at their limits (docs/teacher.md)."""
+    moving_goal_share: Share | None = None
+    """Share of the batch whose hindsight goal lies more than a centimetre from what was achieved at its step; by
+    default 0.75 where goals are about an object and 0 otherwise. Objects rest most of the time, so that otherwise the
+    critic learns where the object is and hardly ever what moves it (docs/teacher.md)."""
     random_goal_share: Share = 0.0
     """Share of the actor's goals taken from other trajectories of the batch instead of its own future."""
     polyak: Share = 0.0
@@ -109,6 +114,9 @@ class TeacherConfig(Config):
     wide_start_share: Share = 0.3
     """Share of the starts that lie anywhere in the joint ranges, so that the arm also learns to come back from the
     postures in which a missed goal can leave it."""
+    wander_share: Share | None = None
+    """Share of the training environments that wander between postures of the goal pool instead of following the policy;
+    by default 0.5 where goals are about an object and 0 otherwise (docs/teacher.md)."""
     resample: bool = True
     """New start and goal in every episode; without it every environment repeats its first ones, as the published code
     does."""
@@ -129,6 +137,12 @@ class TeacherConfig(Config):
     keep_checkpoints: Count = 2
     network: NetworkConfig = NetworkConfig()
     learner: LearnerConfig = LearnerConfig()
+
+    def wander_share_for(self, contract: Contract) -> float:
+        """`wander_share`, or its default for this contract."""
+        if self.wander_share is not None:
+            return self.wander_share
+        return 0.0 if contract.goal.object_body is None else 0.5
 
     @model_validator(mode="after")
     def _rollout_fits_into_the_replay(self) -> TeacherConfig:

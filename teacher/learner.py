@@ -25,6 +25,7 @@ Metrics = dict[str, jax.Array]
 
 _DEFAULT_COSTS = {"position": (0.2, 0.1), "pose": (0.0, 0.05)}
 """Action penalty and posture weight by goal space."""
+_MOVING_SHARE = 0.75
 
 
 class Networks(NamedTuple):
@@ -94,6 +95,8 @@ class Learner:
         penalty, posture = _DEFAULT_COSTS[contract.goal.space]
         self._action_penalty = penalty if config.action_penalty is None else config.action_penalty
         self._posture_weight = posture if config.posture_weight is None else config.posture_weight
+        share = 0.0 if contract.goal.object_body is None else _MOVING_SHARE
+        self._moving_share = share if config.moving_goal_share is None else config.moving_goal_share
         self._optimizers = (
             _optimizer(config.actor_learning_rate, config, total_updates),
             _optimizer(config.critic_learning_rate, config, total_updates),
@@ -133,7 +136,9 @@ class Learner:
         """One batch, each device's part from its own environments."""
         strata = 1 if self._devices is None else self._devices.size
         size, gamma = self.config.batch_size, self.config.gamma
-        batch: replay.Batch = replay.sample(buffer, key, batch_size=size, gamma=gamma, strata=strata)
+        batch: replay.Batch = replay.sample(
+            buffer, key, batch_size=size, gamma=gamma, strata=strata, moving_share=self._moving_share
+        )
         return batch
 
     def _keep(self, tree: Any, *, everywhere: bool) -> Any:

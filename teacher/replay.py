@@ -23,6 +23,9 @@ from sim2real.backends.base import Rollout
 
 _OPEN = -1
 """`end` of a step whose episode has not ended yet."""
+_TRIES = 16
+_MOVED = 0.01
+"""In goal space, m."""
 
 
 class Replay(NamedTuple):
@@ -91,20 +94,26 @@ def _episode_ends(last: jax.Array, times: jax.Array) -> jax.Array:
     return jax.lax.scan(back, start, (last, times), reverse=True)[1]
 
 
-def sample(buffer: Replay, key: jax.Array, *, batch_size: int, gamma: float, strata: int = 1) -> Batch:
+def sample(
+    buffer: Replay, key: jax.Array, *, batch_size: int, gamma: float, strata: int = 1, moving_share: float = 0.0
+) -> Batch:
     """B steps with hindsight goals, the offset k >= 1 with probability proportional to gamma^k.
+
+    Of `moving_share` of them, sixteen are drawn and the first is kept whose goal lies apart from what was achieved at
+    its step: an object rests most of the time, and steps in which nothing happens teach where it is, not what moves it.
 
     With S `strata`, environments and batch are cut into S equal runs, and each run of the batch is drawn from its own
     run of environments, so that a device that holds one needs nothing from the others. Every environment must hold
     three steps or more, and episodes two or more.
     """
     capacity, num_envs = buffer.end.shape
-    shape, local = (strata, batch_size // strata), num_envs // strata
+    rows, tries, local = batch_size // strata, _TRIES if moving_share > 0 else 1, num_envs // strata
+    shape = (strata, rows * tries)
     env_key, time_key, offset_key = jax.random.split(key, 3)
     env = jax.random.randint(env_key, shape, 0, local)
 
-    def take(ring: jax.Array, row: jax.Array) -> jax.Array:
-        """`[C, N, ...]` at rows and environments `[S, B / S]`, to `[S, B / S, ...]`."""
+    def take(ring: jax.Array, row: jax.Array, env: jax.Array) -> jax.Array:
+        """`[C, N, ...]` at rows and environments `[S, M]`, to `[S, M, ...]`."""
         parts = ring.reshape(capacity, strata, local, *ring.shape[2:])
         pick: Callable[..., jax.Array] = jax.vmap(lambda part, row, env: part[row, env], in_axes=(1, 0, 0))
         return pick(parts, row % capacity, env)
@@ -112,12 +121,19 @@ def sample(buffer: Replay, key: jax.Array, *, batch_size: int, gamma: float, str
     oldest = jnp.maximum(buffer.head - capacity, 0)
     # The newest step has no future and the oldest may be needed as the step before, see below.
     time = jax.random.randint(time_key, shape, oldest + 1, buffer.head - 1)
-    known = take(buffer.end, time)
+    known = take(buffer.end, time, env)
     end = jnp.where(known == _OPEN, buffer.head - 1, known)
     # The last step of an episode has no future of its own: take the step before it.
     time = jnp.where(end <= time, time - 1, time)
     offset = truncated_geometric(offset_key, jnp.maximum(end - time, 1), gamma=gamma)
-    columns = take(buffer.observation, time), take(buffer.action, time), take(buffer.achieved, time + offset)
+    if tries > 1:
+        way = take(buffer.achieved, time + offset, env) - take(buffer.achieved, time, env)
+        moves = jnp.linalg.norm(way, axis=-1).reshape(strata, rows, tries) > _MOVED
+        chosen = jnp.where(jnp.arange(rows) < round(moving_share * rows), jnp.argmax(moves, axis=-1), 0)
+        index = jnp.arange(rows) * tries + chosen
+        env, time, offset = (jnp.take_along_axis(values, index, axis=1) for values in (env, time, offset))
+    rings = ((buffer.observation, time), (buffer.action, time), (buffer.achieved, time + offset))
+    columns = [take(ring, row, env) for ring, row in rings]
     return Batch(*(column.reshape(batch_size, -1) for column in columns))
 
 

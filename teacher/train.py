@@ -31,8 +31,8 @@ from teacher.checkpoint import Checkpoints, to_host
 from teacher.config import TeacherConfig
 from teacher.devices import make_devices, require_divisible, require_memory
 from teacher.diagnostics import all_finite, diagnose
+from teacher.exploration import Collector
 from teacher.learner import Learner, LearnerState, Networks
-from teacher.losses import sample_tanh_gaussian
 from teacher.networks import count_parameters
 from teacher.plots import plot_curves
 from teacher.progress import TrainingProgress
@@ -41,16 +41,6 @@ from teacher.video import write_video
 
 _PROCESS_SEED_STRIDE = 7919
 """Between the seeds of the processes of one run, so that their environments differ."""
-
-
-def exploring(networks: Networks) -> Any:
-    """The stochastic policy that collects, as `apply(params, observation, goal, key) -> action`."""
-
-    def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
-        mean, log_std, _ = networks.act(params, observation, goal)
-        return sample_tanh_gaussian(key, mean, log_std)[0]
-
-    return apply
 
 
 def greedy(networks: Networks) -> Any:
@@ -120,7 +110,9 @@ class Trainer:
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
         self.replay = self.devices.place(replay.create(**sizes), axis=1)
         self.round = 0
-        self._collect, self._greedy = exploring(self.learner.networks), greedy(self.learner.networks)
+        networks = self.learner.networks
+        self._collector = Collector(self.env, networks, wander_share=config.wander_share_for(self.contract))
+        self._greedy = greedy(networks)
         self._insert = jax.jit(replay.insert, donate_argnums=0)
         self._diagnose = jax.jit(self._diagnosis)
         self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
@@ -217,7 +209,7 @@ class Trainer:
         if jax.process_count() > 1:
             key = jax.random.fold_in(key, jax.process_index())
         actor = self.devices.local(self.state.actor)
-        rollout = self.env.rollout(self._collect, actor, key, self.config.rollout_steps)
+        rollout = self._collector.rollout(actor, key, self.config.rollout_steps)
         if self.devices.size > 1:
             rollout = self.devices.join(rollout, axis=1)
         self.replay = self._insert(self.replay, rollout)

@@ -106,7 +106,7 @@ class Recording:
 
 def goals_from_pool(pool: GoalPool, count: int) -> list[GoalPose]:
     """The first `count` tool poses of a pool as goal messages."""
-    pairs = zip(pool.tool_position[:count].tolist(), pool.tool_orientation[:count].tolist(), strict=True)
+    pairs = zip(pool.goal_position[:count].tolist(), pool.tool_orientation[:count].tolist(), strict=True)
     return [GoalPose(position=tuple(position), orientation_wxyz=tuple(wxyz)) for position, wxyz in pairs]
 
 

@@ -92,8 +92,9 @@ class FaultyDriver:
 
     def newest(self) -> Readings:
         """The robot's readings of this moment, without letting time pass."""
-        kept = Readings(len(self.joint_names))
-        MujocoRobot(self._inner.model, self._contract).read(self._inner.data, kept)
+        kept, robot = Readings.of(self._contract), MujocoRobot(self._inner.model, self._contract)
+        robot.read(self._inner.data, kept)
+        robot.read_simulated(self._inner.data, kept)
         return kept
 
     def write(self, command: Float64) -> None:
@@ -187,7 +188,7 @@ class Rig:
 
 def copied(readings: Readings) -> Readings:
     """A copy that no later reading changes."""
-    kept = Readings(len(readings.joint_position))
+    kept = Readings(len(readings.joint_position), with_object=readings.object_position.size > 0)
     copy_readings(readings, kept)
     return kept
 

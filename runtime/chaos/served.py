@@ -83,7 +83,7 @@ def _disk_full(rig: Rig) -> None:
     if not full.exists():
         rig.problems.append("this system has no /dev/full to stand for a full disk")
         return
-    ring = Ring.create(len(rig.contract.joint_names))
+    ring = Ring.of(rig.contract)
     rig.loop = Loop(rig.driver, rig.core, NoExchange(), telemetry=Telemetry(ring, rig.core))
     recorder = Recorder(full, rig.contract, {})
     for _ in range(20):

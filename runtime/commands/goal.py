@@ -25,7 +25,7 @@ class Goal(Connection):
     height_m: float | None = None
     """z with --planar; the middle of the goal box if not given."""
     object_position: tuple[float, float, float] | None = None
-    """Where an object is, m: the tool goes before it. Instead of --position."""
+    """Where an object is, m: the tool goes before it; or where it should be, for policies that move one."""
     standoff_m: float | None = None
     """How far before it; 0.1 if not given."""
     approach: tuple[float, float, float] | None = None

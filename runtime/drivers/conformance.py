@@ -99,7 +99,7 @@ class _Bench:
         self.driver, self.names = driver, contract.joint_names
         self.joints = len(self.names)
         self.order = JointOrder(contract.joint_names, driver.joint_names)
-        self.readings = Readings(self.joints)
+        self.readings = Readings.of(contract)
         self.readings.vector[:] = np.nan
         self.position, self.velocity = np.zeros(self.joints), np.zeros(self.joints)
         self.start = np.zeros(self.joints)
@@ -178,7 +178,8 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
         clock.append(driver.now_s())
         ages.append(clock[-1] - out.time_s)
     limit = 3 * contract.timing.control_dt_s
-    names = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation")
+    names = ["joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation"]
+    names += ["object_position"] if out.object_position.size else []
     replaced = [name for name in names if not np.shares_memory(getattr(out, name), out.vector)]
     unknown = [name for name in names if not np.isfinite(getattr(out, name)).all()]
     norm = float(np.linalg.norm(out.end_effector_orientation))
@@ -220,7 +221,7 @@ def _check_tool(bench: _Bench, contract: Contract, mjcf: Path | None) -> list[Fi
         model = load_mjcf(mjcf or shipped_mjcf(contract.robot.name))
     except ShoalError as error:
         return [Finding(f"{promise} (not checked: {error})")]
-    robot, data, wanted = MujocoRobot(model, contract), mujoco.MjData(model), Readings(bench.joints)
+    robot, data, wanted = MujocoRobot(model, contract), mujoco.MjData(model), Readings.of(contract)
     data.qpos[robot.addresses.qpos] = bench.position
     robot.read(data, wanted)
     out, frame = bench.readings, contract.robot.end_effector_frame

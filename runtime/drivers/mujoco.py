@@ -59,7 +59,7 @@ class MujocoDriver:
         for _ in range(self._pace.due_periods()):
             self._advance_period()
         self._robot.read(self.data, out)
-        self._robot.read_effort(self.data, out)
+        self._robot.read_simulated(self.data, out)
         for onlooker in (self._viewer, self._video):
             if onlooker is not None:
                 onlooker.add(self.data)

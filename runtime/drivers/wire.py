@@ -4,8 +4,10 @@ The simulation says who it is in one line of JSON, then sends its state after ev
 targets. Messages have a fixed layout, little-endian; J is the number of joints:
 
     state     magic padding time_s joint_position[J] joint_velocity[J] end_effector_position[3]
-              end_effector_orientation[4] joint_effort[J]
+              end_effector_orientation[4] (object_position[3]) joint_effort[J]
     command   magic padding target[J] goal_position[3] goal_orientation[4]        (the goal is a marker, NaN for none)
+
+where the object's position is there for contracts with an object only.
 
 It behaves as a robot over a network does. Nothing here waits while the simulation runs: `read` takes the newest state
 that has arrived, which grows old when the connection is lost, so that the loop holds. A new connection is tried twice a
@@ -32,8 +34,8 @@ from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
 VERSION = 1
-MEASURED = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation", "joint_effort")
-"""Fields of `Readings` that a state holds."""
+HEAD = ("magic", "padding", "time_s")
+"""Fields of a state that are no fields of `Readings`; all others are."""
 STATE_MAGIC, COMMAND_MAGIC = 0x54534853, 0x4D434853
 """`SHST` and `SHCM` in memory."""
 _MAX_HELLO_BYTES = 16 * 1024
@@ -78,7 +80,7 @@ class SimulationHello(BaseModel):
                 )
 
 
-def state_dtype(joints: int) -> np.dtype[np.void]:
+def state_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]:
     """Simulation to driver."""
     return np.dtype(
         [
@@ -89,9 +91,15 @@ def state_dtype(joints: int) -> np.dtype[np.void]:
             ("joint_velocity", "<f8", joints),
             ("end_effector_position", "<f8", 3),
             ("end_effector_orientation", "<f8", 4),
+            *([("object_position", "<f8", 3)] if with_object else []),
             ("joint_effort", "<f8", joints),
         ]
     )
+
+
+def measured_names(state: np.dtype[np.void]) -> tuple[str, ...]:
+    """Fields of `Readings` that a state holds."""
+    return tuple(name for name in state.names or () if name not in HEAD)
 
 
 def command_dtype(joints: int) -> np.dtype[np.void]:
@@ -138,6 +146,8 @@ class WireDriver:
             raise ShoalError("--host: give the simulation's address, for example --host 127.0.0.1:7400.")
         self._contract, self._address = contract, simulation_address(options.host)
         joints = len(contract.joint_names)
+        self._state_dtype = state_dtype(joints, with_object=contract.goal.object_body is not None)
+        self._measured = measured_names(self._state_dtype)
         self._command = np.zeros(1, command_dtype(joints))
         self._command["magic"] = COMMAND_MAGIC
         self._command["goal_position"] = self._command["goal_orientation"] = math.nan
@@ -162,7 +172,7 @@ class WireDriver:
             self._reconnect()
         self._receive()
         state = self._states.newest[0]
-        for name in MEASURED:
+        for name in self._measured:
             np.copyto(getattr(out, name), state[name])
         out.time_s = self._arrived_s * self._hello.speed
 
@@ -235,7 +245,7 @@ class WireDriver:
             line, _, rest = line.partition(b"\n")
             hello = _parse_hello(line)
             hello.require(self._contract)
-            states = Records(state_dtype(len(hello.joint_names)), STATE_MAGIC)
+            states = Records(self._state_dtype, STATE_MAGIC)
             while not states.take(rest):
                 rest = _receive_before(connection, deadline)
         except ValueError as error:

@@ -73,7 +73,7 @@ def core_of(recording: Recording, policy: Policy) -> Core:
 
 def _replay(recording: Recording, core: Core) -> Replay:
     result, joints = Replay(), len(core.contract.joint_names)
-    readings, out, previous = Readings(joints), np.zeros(joints), 0
+    readings, out, previous = Readings.of(core.contract), np.zeros(joints), 0
     for topic, message in recording.messages:
         if topic == "/event":
             _apply(core, message)
@@ -97,7 +97,7 @@ def _replay(recording: Recording, core: Core) -> Replay:
 
 def _fill(readings: Readings, message: dict[str, Any]) -> None:
     names = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation")
-    for name in names:
+    for name in (*names, *(["object_position"] if readings.object_position.size else [])):
         getattr(readings, name)[:] = [number(x) for x in message[name]]
     readings.joint_effort[:] = [number(x) for x in message["joint_effort"]]
     readings.time_s = number(message["measured_s"])

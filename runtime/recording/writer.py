@@ -91,14 +91,15 @@ class Recorder:
         wall_ns, joints = int(record["wall_ns"]), self._joints
         readings, command = record["readings"].tolist(), record["command"].tolist()
         position, velocity = readings[:joints], readings[joints : 2 * joints]
-        tool, orientation = readings[2 * joints : 2 * joints + 3], readings[2 * joints + 3 :]
+        tool, orientation = readings[2 * joints : 2 * joints + 3], readings[2 * joints + 3 : 2 * joints + 7]
         state, reason = State(int(record["state"])).label, Reason(int(record["reason"]))
         message = {
             "timestamp": stamp(wall_ns), "tick": int(record["tick"]), "now_s": float(record["now_s"]),
             "measured_s": float(record["measured_s"]), "goal_number": int(record["goal_number"]),
             "joint_position": position, "joint_velocity": velocity, "joint_effort": record["joint_effort"].tolist(),
             "end_effector_position": tool,
-            "end_effector_orientation": orientation, "command": command, "commanding": bool(record["commanding"]),
+            "end_effector_orientation": orientation, "object_position": readings[2 * joints + 7 :],
+            "command": command, "commanding": bool(record["commanding"]),
             "state": state, "reason": reason.name.lower(), "reached": bool(record["reached"]),
             "within_tolerance": bool(record["within_tolerance"]), "distance_m": float(record["distance_m"]),
             "angle_deg": float(record["angle_deg"]), "reachability": float(record["reachability"]),

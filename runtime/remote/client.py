@@ -28,23 +28,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from runtime.address import default_address
-from runtime.remote.layout import HEADER, MAGIC, RESET, VERSION, Hello, Kind, memory_of, reply_dtype, request_dtype
+from runtime.remote.layout import (
+    HEADER,
+    MAGIC,
+    RESET,
+    VERSION,
+    Hello,
+    Kind,
+    input_names,
+    memory_of,
+    reply_dtype,
+    request_dtype,
+)  # fmt: skip
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 _MAX_HELLO_BYTES = 64 * 1024
 _MAX_REPLY_BYTES = 4096
 EXTRA = ("time_s", "age_s", "reset")
-INPUTS = (
-    "joint_position",
-    "joint_velocity",
-    "end_effector_position",
-    "end_effector_orientation",
-    "joint_effort",
-    "goal_position",
-    "goal_orientation",
-)
-_OPTIONAL = INPUTS[4:]
+INPUTS = input_names(request_dtype(1))
+"""What policies without an object read."""
+_OPTIONAL = ("joint_effort", "goal_position", "goal_orientation")
+_UNKNOWN_AT_FIRST = (*_OPTIONAL, "object_position")
 
 
 def default_socket() -> Path:
@@ -76,16 +81,18 @@ class RemotePolicy:
                 raise
         joints = len(self.hello.joint_names)
         self._contract = bytes.fromhex(self.hello.contract_sha256)[:8]
-        request, self._reply = np.zeros(1, request_dtype(joints)), np.zeros(1, reply_dtype(joints))
+        request, self._reply = np.zeros(1, self.hello.request_dtype()), np.zeros(1, reply_dtype(joints))
         self._request_bytes, self._reply_bytes = memory_of(request), memory_of(self._reply)
         self._received = bytearray(_MAX_REPLY_BYTES)
         self._times = (request["time_s"], request["age_s"])
-        self.inputs: dict[str, NDArray[np.float64]] = {name: request[name][0] for name in INPUTS}
+        self.inputs: dict[str, NDArray[np.float64]] = {name: request[name][0] for name in input_names(request.dtype)}
         """Everything that a request holds, writable; joint arrays in the order of `hello.joint_names`.
 
-        What may be left out is NaN at first: no effort measured, no goal, the contract's default orientation."""
-        for name in _OPTIONAL:
-            self.inputs[name].fill(math.nan)
+        What may be left out is NaN at first: no effort measured, no goal, the contract's default orientation. So is
+        an object's position, without which nothing is commanded."""
+        for name in _UNKNOWN_AT_FIRST:
+            if name in self.inputs:
+                self.inputs[name].fill(math.nan)
         self.command: NDArray[np.float64] = self._reply["command"][0]
         """`[J]` rad, after `run`."""
         self._sequence = 0

@@ -6,10 +6,12 @@ request and is answered by one reply. All fields lie on multiples of their size 
 bytes wide after its first eight, so a plain C struct has the same layout.
 
     request   magic version flags contract sequence time_s age_s joint_position[J] joint_velocity[J]
-              end_effector_position[3] end_effector_orientation[4] joint_effort[J]
+              end_effector_position[3] end_effector_orientation[4] (object_position[3]) joint_effort[J]
               goal_position[3] goal_orientation[4]
     reply     magic version kind contract sequence server_s command[J] reachability distance_m angle_deg
               state reason commanding reached repeated
+
+where the object's position is there for policies with an object only, as `Hello.object_body` tells.
 
 `contract` is the first eight bytes of the contract's SHA-256, as they stand: a client that was built for another
 policy is answered by an error. So is everything else that cannot be served: `kind` is then `Kind.ERROR`, and one
@@ -52,7 +54,7 @@ _HEADER_FIELDS: list[tuple[Any, ...]] = [("magic", "<u4"), ("version", "<u2")]
 _IDENTITY: list[tuple[Any, ...]] = [("contract", "V8"), ("sequence", "<u8")]
 
 
-def request_dtype(joints: int) -> np.dtype[np.void]:
+def request_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]:
     """One request."""
     return np.dtype(
         [
@@ -65,11 +67,18 @@ def request_dtype(joints: int) -> np.dtype[np.void]:
             ("joint_velocity", "<f8", joints),
             ("end_effector_position", "<f8", 3),
             ("end_effector_orientation", "<f8", 4),
+            *([("object_position", "<f8", 3)] if with_object else []),
             ("joint_effort", "<f8", joints),
             ("goal_position", "<f8", 3),
             ("goal_orientation", "<f8", 4),
         ]
     )
+
+
+def input_names(request: np.dtype[np.void]) -> tuple[str, ...]:
+    """Fields of a request that a policy or a safety rule reads."""
+    names = request.names or ()
+    return names[names.index("age_s") + 1 :]
 
 
 def reply_dtype(joints: int) -> np.dtype[np.void]:
@@ -130,6 +139,8 @@ class Hello(BaseModel):
     joint_names: tuple[str, ...]
     goal_space: Literal["position", "pose"]
     goal_frame: str
+    object_body: str | None = None
+    """What is to be brought to the goal; the tool itself where there is none."""
     control_dt_s: float
     """One request each; see `runtime.remote.session` for what asking more often does."""
     states: tuple[str, ...]
@@ -151,10 +162,11 @@ class Hello(BaseModel):
             joint_names=contract.joint_names,
             goal_space=contract.goal.space,
             goal_frame=contract.goal.frame,
+            object_body=contract.goal.object_body,
             control_dt_s=contract.timing.control_dt_s,
             states=tuple(state.label for state in State),
             reasons=tuple(reason.sentence for reason in Reason),
-            request=_describe(request_dtype(joints), contract),
+            request=_describe(request_dtype(joints, with_object=contract.goal.object_body is not None), contract),
             reply=_describe(reply_dtype(joints), contract),
         )
 
@@ -170,14 +182,17 @@ class Hello(BaseModel):
                 f"policy server: it speaks version {hello.version} of the protocol, this side {VERSION}; "
                 "install the same version of Shoal on both."
             )
-        joints = len(hello.joint_names)
         for name, mine, theirs in (
-            ("request", request_dtype(joints), hello.request),
-            ("reply", reply_dtype(joints), hello.reply),
+            ("request", hello.request_dtype(), hello.request),
+            ("reply", reply_dtype(len(hello.joint_names)), hello.reply),
         ):
             if [(field.name, field.offset) for field in theirs.fields] != _offsets(mine):
                 raise ShoalError(f"policy server: its {name} has another layout than version {VERSION} has.")
         return hello
+
+    def request_dtype(self) -> np.dtype[np.void]:
+        """One request to this server."""
+        return request_dtype(len(self.joint_names), with_object=self.object_body is not None)
 
     def require(self, contract: Contract) -> None:
         """Raise `ContractMismatch` unless the served policy has exactly this contract."""
@@ -195,13 +210,14 @@ _UNITS = {
     "joint_velocity": ("rad/s", "measured, in the order of joint_names"),
     "end_effector_position": ("m", "measured tool"),
     "end_effector_orientation": ("wxyz", "measured tool, unit quaternion"),
+    "object_position": ("m", "of the object, from a tracker"),
     "joint_effort": ("Nm", "measured; NaN when it is not, which leaves the effort rule off"),
     "goal_position": ("m", "NaN for no goal"),
     "goal_orientation": ("wxyz", "NaN for the contract's default; ignored by policies that reach positions"),
     "server_s": ("s", "from reading the request to writing the reply"),
     "command": ("rad", "joint position targets, to be approached linearly within control_dt_s"),
     "reachability": ("probability", "of reaching the goal within a training episode; NaN when unknown"),
-    "distance_m": ("m", "tool to goal; NaN without a goal"),
+    "distance_m": ("m", "tool, or object, to goal; NaN without a goal"),
     "angle_deg": ("deg", "tool to goal orientation; NaN without a goal"),
     "state": ("", "index into states"),
     "reason": ("", "index into reasons"),
@@ -213,7 +229,9 @@ _UNITS = {
     "contract": ("", "first eight bytes of contract_sha256"),
     "sequence": ("", "chosen by the client, repeated in the reply"),
 }
-_FRAMED = ("end_effector_position", "end_effector_orientation", "goal_position", "goal_orientation")
+_FRAMED = (
+    "end_effector_position", "end_effector_orientation", "object_position", "goal_position", "goal_orientation",
+)  # fmt: skip
 
 
 def _describe(dtype: np.dtype[np.void], contract: Contract) -> MessageLayout:

@@ -40,16 +40,17 @@ class Session:
         self.core = Core(policy, safety=safety, guard=guard)
         self.contract = policy.contract
         joints = len(self.contract.joint_names)
-        self.request_record = np.zeros(1, request_dtype(joints))
+        with_object = self.contract.goal.object_body is not None
+        self.request_record = np.zeros(1, request_dtype(joints, with_object=with_object))
         self.reply_record = np.zeros(1, reply_dtype(joints))
         self.request: dict[str, NDArray[Any]] = _views(self.request_record)
         """Fields of the request, writable: `[size]` each."""
         self.reply: dict[str, NDArray[Any]] = _views(self.reply_record)
         """Fields of the reply, written by `answer`."""
-        self._readings = Readings(joints)
-        # The four readings lie side by side in a request, in the order of `Readings.vector`.
+        self._readings = Readings.of(self.contract)
+        # The readings lie side by side in a request, in the order of `Readings.vector`.
         start = self.request_record.dtype.fields["joint_position"][1]  # type: ignore[index]
-        self._measured = np.frombuffer(self.request_record, np.float64, 2 * joints + 7, start)
+        self._measured = np.frombuffer(self.request_record, np.float64, self._readings.vector.size, start)
         self._command, self._effort = self.reply["command"], self.request["joint_effort"]
         self.rehearse = Rehearsal(self.core, self._readings)
         """Call it shortly before `answer`, and `answer` finds warm caches."""

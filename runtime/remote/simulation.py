@@ -24,11 +24,11 @@ from runtime.commands.simulate import Simulate
 from runtime.drivers.mujoco import require_same_model, shipped_mjcf
 from runtime.drivers.wire import (
     COMMAND_MAGIC,
-    MEASURED,
     STATE_MAGIC,
     Records,
     SimulationHello,
     command_dtype,
+    measured_names,
     simulation_address,
     state_dtype,
 )
@@ -56,10 +56,11 @@ class Simulation:
         self.data.ctrl[self._robot.actuators] = home
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
         self._step = self._substeps
-        self._readings = Readings(len(home))
-        self.state = np.zeros(1, state_dtype(len(home)))
+        self._readings = Readings.of(contract)
+        self.state = np.zeros(1, state_dtype(len(home), with_object=contract.goal.object_body is not None))
         """What is sent after every step."""
         self.state["magic"] = STATE_MAGIC
+        self._measured = measured_names(self.state.dtype)
         body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, _GOAL_BODY)
         self._goal_mocap = int(model.body_mocapid[body]) if body >= 0 else -1
         self.measure()
@@ -75,8 +76,9 @@ class Simulation:
     def measure(self) -> None:
         """Bring `state` up to date."""
         self._robot.read(self.data, self._readings)
+        self._robot.read_simulated(self.data, self._readings)
         state = self.state[0]
-        for name in MEASURED:
+        for name in self._measured:
             state[name] = getattr(self._readings, name)
         self.state["time_s"] = self.data.time
 

@@ -24,8 +24,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from runtime.remote.client import INPUTS, answer_of, fill_inputs, number
-from runtime.remote.layout import Hello
+from runtime.remote.client import answer_of, fill_inputs, number
+from runtime.remote.layout import Hello, input_names
 from runtime.remote.messagepack import pack, unpack
 from runtime.remote.server import MAX_CLIENTS, Peer
 from runtime.remote.session import Session
@@ -41,7 +41,7 @@ class WebsocketPeer:
     def __init__(self, connection: socket.socket, session: Session, token: str) -> None:
         self.connection, self.session, self._token = connection, session, token
         self._hello = Hello.of(session.contract)
-        self._inputs = {name: session.request[name] for name in INPUTS}
+        self._inputs = {name: session.request[name] for name in input_names(session.request_record.dtype)}
         # A browser always names an origin: no page that someone opens on this machine may talk to the robot.
         self._protocol = ServerProtocol(origins=[None], max_size=MAX_MESSAGE_BYTES)
         self._message = bytearray()
@@ -156,7 +156,7 @@ def metadata(hello: Hello) -> dict[str, Any]:
     fields = {field.name: field for field in hello.request.fields}
     facts["observation"] = {
         name: {"shape": list(fields[name].shape), "unit": fields[name].unit, "meaning": fields[name].meaning}
-        for name in INPUTS
+        for name in input_names(hello.request_dtype())
     }
     facts["actions"] = {"shape": [1, len(hello.joint_names)], "unit": "rad", "meaning": "joint position targets"}
     return facts

@@ -35,6 +35,8 @@ class SafetyConfig(Frozen):
 
     stale_after_periods: Positive = 3.0
     """Control periods after which readings are too old."""
+    object_stale_s: Positive = 0.5
+    """After this time without a report of a tracker nobody knows where the object is."""
     frozen_after_periods: Annotated[int, Field(ge=2)] | None = 5
     """Fresh stamps with bit for bit the same joint readings for this many control periods, while the target moved by
     `frozen_travel_rad` or more, are not believed."""

@@ -33,6 +33,7 @@ def rules(safety: Safety, contract: Contract) -> list[Rule]:
         _rule("tracking", config.tracking_max_rad, f"{config.tracking_max_rad} rad", "tracking_max_rad"),
         _rule("ramp-in", config.ramp_in_s or None, f"{config.ramp_in_s:g} s", "ramp_in_s"),
         Rule("stale readings", True, f"{1e3 * safety.stale_after_s:g} ms"),
+        *([] if contract.goal.object_body is None else [Rule("lost object", True, f"{config.object_stale_s:g} s")]),
         _rule(
             "frozen readings", config.frozen_after_periods, f"{config.frozen_after_periods} periods",
             "frozen_after_periods",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from runtime.safety.config import SafetyConfig
-from runtime.safety.readings import Float64, Readings
+from runtime.safety.readings import Float64, Readings, readings_size
 from runtime.status import Reason
 from sim2real.contract import Contract
 
@@ -28,6 +28,7 @@ class ReadingWatch:
         self._effort_max = [
             math.inf if share is None else share * joint.effort_max_nm * (1 + _EFFORT_ROUNDING) for joint in joints
         ]
+        self._own_readings = readings_size(len(joints), with_object=False)
         self._effort_ticks = math.ceil(config.effort_for_s / period - 1e-9)
         self.stale_after_s = config.stale_after_periods * period
         self._frozen_after = config.frozen_after_periods
@@ -65,7 +66,8 @@ class ReadingWatch:
         fresh, self._newest_s = readings.time_s > self._newest_s, readings.time_s
         values = readings.vector.tolist()
         if not all(map(math.isfinite, values)):
-            return Reason.READING_NOT_FINITE
+            own = values[: self._own_readings]
+            return Reason.OBJECT_UNKNOWN if all(map(math.isfinite, own)) else Reason.READING_NOT_FINITE
         position = values[: len(self._low)]
         for low, q, high in zip(self._low, position, self._high, strict=True):
             if not low <= q <= high:

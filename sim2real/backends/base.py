@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from sim2real.contract import Contract
+from sim2real.goal_pool import GoalPool
 
 Array = Any
 """NumPy on the native backend, JAX on mjx."""
@@ -25,7 +26,7 @@ class Rollout(NamedTuple):
     observation: Array
     """`[T, N, D]`."""
     achieved: Array
-    """`[T, N, G]`, the goal vector of the tool's own pose."""
+    """`[T, N, G]`, the goal that is fulfilled: the tool's own pose, or where the object is."""
     goal: Array
     """`[T, N, G]`, the commanded goal."""
     action: Array
@@ -39,6 +40,7 @@ class Environment(Protocol):
 
     contract: Contract
     num_envs: int
+    pool: GoalPool
 
     def reset(self) -> None:
         """Start a new episode in every environment, with new starts and goals."""
@@ -50,7 +52,7 @@ class Environment(Protocol):
         """The present readings of every arm without noise, bias and delay, by name, `[N, size]`."""
 
     def goals(self) -> tuple[np.ndarray, np.ndarray]:
-        """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+        """The commanded positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
 
     def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
         """Give environments `ids` `[n]` other goals, `[n, 3]` m and `[n, 4]` wxyz, in the middle of their episodes."""

@@ -19,7 +19,7 @@ from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.mjx_disturbances import MjxDisturbances
 from sim2real.errors import ShoalError
 from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
-from sim2real.interface import command, goal_vector, observe
+from sim2real.interface import achieved, command, goal_vector, observe
 from sim2real.kinematics import Addresses
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
@@ -76,7 +76,7 @@ class MjxEnvironment:
         self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
-        self._device_pool = jax.tree.map(jnp.asarray, self.pool)
+        self._pool_goals = jnp.asarray(self.pool.goal_position), jnp.asarray(self.pool.tool_orientation)
         self._resample = resample
         self._starts = jnp.asarray(mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed))
         model = self.robots.dynamics.model if self.robots else task.model
@@ -111,7 +111,9 @@ class MjxEnvironment:
         return fresh
 
     def place(self, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
-        """Begin an episode in every environment from given starts `[N, J]` rad to goals `[N, 3]`, `[N, 4]`."""
+        """Begin an episode in every environment from given starts `[N, S]`, as of `GoalPool.start`, to goals `[N, 3]`
+        and `[N, 4]`.
+        """
         everywhere = jnp.ones(self.num_envs, bool)
         self._state = self._jit_begin(
             self._state, everywhere, everywhere, *(jnp.asarray(x, jnp.float32) for x in (start, position, orientation))
@@ -124,13 +126,13 @@ class MjxEnvironment:
     def _restart(self, state: _State, done: jax.Array, fresh: jax.Array) -> _State:
         """New goals where `done`, `[N]` bool, and new starts where `fresh` as well."""
         key, start_key, goal_key, wild_key = jax.random.split(state.key, 4)
-        size, shape = self._device_pool.joint_position.shape[0], (self.num_envs,)
+        size, shape = len(self._pool_goals[0]), (self.num_envs,)
         index = jnp.arange(self.num_envs)
         begin, goal = index % size, (index + self.num_envs) % size
         if self._resample:
             begin, goal = (jax.random.randint(key, shape, 0, size) for key in (start_key, goal_key))
         start = self._starts[begin]
-        position, orientation = self._device_pool.tool_position[goal], self._device_pool.tool_orientation[goal]
+        position, orientation = (values[goal] for values in self._pool_goals)
         if self._wild_goal_share > 0:
             choice_key, uniform_key, normal_key = jax.random.split(wild_key, 3)
             draws = jax.random.uniform(uniform_key, (*shape, 3)), jax.random.normal(normal_key, (*shape, 4))
@@ -148,16 +150,17 @@ class MjxEnvironment:
         position: jax.Array,
         orientation: jax.Array,
     ) -> _State:
-        at_start = self._data.replace(qpos=self._data.qpos.at[:, self._addresses.qpos].set(start))
+        qpos, joints = start - self._addresses.start_zero.astype(np.float32), start[:, : len(self._addresses.qpos)]
+        at_start = self._data.replace(qpos=self._data.qpos.at[:, self._addresses.start].set(qpos))
 
         def choose(where: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
             return jnp.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         fields = {name: choose(moved, getattr(at_start, name), getattr(state.data, name)) for name in _KEPT}
         data = jax.vmap(mjx.kinematics, in_axes=(None, 0))(self._model, state.data.replace(**fields))
-        disturbed, target = state.disturbed, start
+        disturbed, target = state.disturbed, joints
         if self._disturbances is not None:
-            disturbed, target = self._disturbances.begin(state.disturbed, moved, start)
+            disturbed, target = self._disturbances.begin(state.disturbed, moved, joints)
         return _State(
             data,
             choose(moved, target, state.target),
@@ -175,7 +178,8 @@ class MjxEnvironment:
 
     def _true_readings(self, state: _State) -> dict[str, jax.Array]:
         a, data = self._addresses, state.data
-        return {
+        thing = {} if a.object is None else {"object_position": data.xpos[:, a.object.body]}
+        return thing | {
             "joint_position": data.qpos[:, a.qpos],
             "joint_velocity": data.qvel[:, a.dof],
             "joint_position_target": state.target,
@@ -192,7 +196,7 @@ class MjxEnvironment:
         return {name: np.asarray(value) for name, value in self._true_readings(self._state).items()}
 
     def goals(self) -> tuple[np.ndarray, np.ndarray]:
-        """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+        """The commanded positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
         return np.asarray(self._state.goal_position), np.asarray(self._state.goal_orientation)
 
     def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
@@ -237,16 +241,14 @@ class MjxEnvironment:
         def one(state: _State, index: jax.Array) -> tuple[_State, Rollout]:
             truth, readings = self._true_readings(state), self._readings(state)
             observation = observe(jnp, self.contract, readings)
-            achieved = goal_vector(
-                jnp, self.contract, truth["end_effector_position"], truth["end_effector_orientation"]
-            )
+            done = achieved(jnp, self.contract, truth)
             goal = goal_vector(jnp, self.contract, state.goal_position, state.goal_orientation)
             action = apply(params, observation, goal, jax.random.fold_in(key, index))
             state = self._advance(state, command(jnp, self.contract, action, readings))
             last = state.step >= self.contract.timing.episode_steps
             # Kinematics of restarted arms costs as much as keeping it for all; lax.cond skips the common case.
             state = jax.lax.cond(last.any(), lambda s: self._restart(s, last, self._draw_fresh(s)), lambda s: s, state)
-            return state, Rollout(observation, achieved, goal, action, last)
+            return state, Rollout(observation, done, goal, action, last)
 
         return jax.lax.scan(one, state, jnp.arange(steps))
 

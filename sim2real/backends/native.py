@@ -19,7 +19,7 @@ from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.native_disturbances import NativeDisturbances
 from sim2real.backends.native_drive import NativeDrive, require_own_servos, without_servos
 from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
-from sim2real.interface import command, goal_vector, observe
+from sim2real.interface import achieved, command, goal_vector, observe
 from sim2real.kinematics import Addresses
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
@@ -57,6 +57,7 @@ class NativeEnvironment:
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._resample = resample
+        self._pool_goals = self.pool.goal_position
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         model = self.robots.dynamics.model if self.robots else task.model
         self._addresses = Addresses.of(model, self.contract)
@@ -66,6 +67,7 @@ class NativeEnvironment:
         self._batch = mujoco.batch.Batch(model, nsim=num_envs, nthread=threads)
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._site, self._xquat = self._batch.bind("site_xpos"), self._batch.bind("xquat")
+        self._xpos = self._batch.bind("xpos")
         self._rng = np.random.default_rng(seed)
         self._jitted: dict[int, Any] = {}
         joints = len(self.contract.robot.joints)
@@ -88,7 +90,7 @@ class NativeEnvironment:
         if self._resample:
             starts = self._rng.integers(len(self._starts), size=len(ids))
             goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
-        position, orientation = self.pool.tool_position[goals], self.pool.tool_orientation[goals]
+        position, orientation = self._pool_goals[goals], self.pool.tool_orientation[goals]
         if self._wild_goal_share > 0:
             wild = self._rng.random(len(ids)) < self._wild_goal_share
             draws = self._rng.random((len(ids), 3)), self._rng.normal(size=(len(ids), 4))
@@ -101,18 +103,21 @@ class NativeEnvironment:
         self.place(ids[fresh], self._starts[starts[fresh]], position[fresh], orientation[fresh])
 
     def place(self, ids: np.ndarray, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
-        """Begin episodes in environments `ids` from given starts `[n, J]` rad to given goals `[n, 3]`, `[n, 4]`."""
+        """Begin episodes in environments `ids` from given starts `[n, S]`, as of `GoalPool.start`, to given goals
+        `[n, 3]` and `[n, 4]`.
+        """
         if not len(ids):
             return
         self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        self._qpos[np.ix_(ids, self._addresses.qpos)] = start
-        self._target[ids] = start
+        self._qpos[np.ix_(ids, self._addresses.start)] = start - self._addresses.start_zero
+        joints = start[:, : len(self._addresses.qpos)]
+        self._target[ids] = joints
         self._goal_position[ids], self._goal_orientation[ids] = position, orientation
         self._step[ids] = 0
         if self._drive is not None:
             self._drive.begin(ids)
         if self._disturbed is not None:
-            self._target[ids] = self._disturbed.begin(ids, start)
+            self._target[ids] = self._disturbed.begin(ids, joints)
         self._batch.forward(ids, stage=int(mujoco.mjtStage.mjSTAGE_POS))
 
     def readings(self) -> dict[str, np.ndarray]:
@@ -123,7 +128,8 @@ class NativeEnvironment:
     def true_readings(self) -> dict[str, np.ndarray]:
         """The same without noise, bias and delay."""
         a = self._addresses
-        return {
+        thing = {} if a.object is None else {"object_position": self._xpos[:, a.object.body].astype(np.float32)}
+        return thing | {
             "joint_position": self._qpos[:, a.qpos].astype(np.float32),
             "joint_velocity": self._qvel[:, a.dof].astype(np.float32),
             "joint_position_target": self._target,
@@ -132,7 +138,7 @@ class NativeEnvironment:
         }
 
     def goals(self) -> tuple[np.ndarray, np.ndarray]:
-        """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+        """The commanded positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
         return self._goal_position, self._goal_orientation
 
     def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
@@ -170,11 +176,11 @@ class NativeEnvironment:
             truth = self.true_readings()
             readings = truth if self._disturbed is None else truth | self._disturbed.sense()
             observation = observe(np, self.contract, readings).astype(np.float32)
-            achieved = goal_vector(np, self.contract, truth["end_effector_position"], truth["end_effector_orientation"])
+            done = achieved(np, self.contract, truth)
             goal = goal_vector(np, self.contract, self._goal_position, self._goal_orientation)
             action = np.asarray(act(observation, goal))
             last = self.advance(command(np, self.contract, action, readings))
-            row = (observation, achieved.astype(np.float32), goal.astype(np.float32), action, last)
+            row = (observation, done.astype(np.float32), goal.astype(np.float32), action, last)
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
             if last.any():

@@ -46,7 +46,7 @@ def check(
     out.print(f"[bold]{contract.task}[/bold]  {task.mjcf_path.name} compiles, contract {contract.digest[:16]}")
     out.print(joint_table(contract))
     pool = sample_goal_pool(task, size=min(samples, 500), seed=seed)
-    low, high = pool.tool_position.min(axis=0), pool.tool_position.max(axis=0)
+    low, high = pool.goal_position.min(axis=0), pool.goal_position.max(axis=0)
     out.print(f"goals reach from {_metres(low)} to {_metres(high)}")
     collides, outside = _random_poses(task, samples, seed)
     out.print(
@@ -101,7 +101,9 @@ def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     idle = [model.actuator(i).name for i in range(model.nu) if i not in driven]
     if idle:
         notes.append(f"actuators that no policy commands stay at control 0: {', '.join(idle)}.")
-    free = [model.joint(i).name for i in range(model.njnt) if model.joint(i).name not in contract.joint_names]
+    thing = set() if contract.goal.object_body is None else {model.body(contract.goal.object_body).id}
+    others = [i for i in range(model.njnt) if int(model.jnt_bodyid[i]) not in thing]
+    free = [model.joint(i).name for i in others if model.joint(i).name not in contract.joint_names]
     if free:
         notes.append(
             f"joints outside the task move as physics lets them, and no reading shows them: {', '.join(free)}."

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 
 from sim2real.contract import Contract
+from sim2real.errors import ShoalError
 from sim2real.kinematics import Addresses
 from sim2real.logs import Log, LoggedGoal
 from sim2real.onnx_policy import OnnxPolicy
@@ -56,6 +57,11 @@ def run_policy(
     Before the first goal the robot holds where it stands.
     """
     contract, period = policy.contract, policy.contract.timing.control_dt_s
+    if contract.goal.object_body is not None:
+        raise ShoalError(
+            f"gap: the policy of {contract.task} moves {contract.goal.object_body!r}, and bodies here have no object; "
+            "compare the arm alone (an open-loop gap needs no goals)."
+        )
     ticks = round(duration_s / period)
     position, velocity = body.readings()
     target = position.copy()

@@ -37,7 +37,7 @@ def random_goals(task: Task, count: int, *, seed: int) -> list[LoggedGoal]:
     return [
         LoggedGoal(
             time_s=timing.control_dt_s + number * timing.episode_s,
-            position=tuple(pool.tool_position[number].tolist()),
+            position=tuple(pool.goal_position[number].tolist()),
             orientation_wxyz=tuple(pool.tool_orientation[number].tolist()),
             position_tolerance_m=goal.coarse_position_m,
             angle_tolerance_deg=goal.coarse_angle_deg,

@@ -18,7 +18,7 @@ from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError
 from sim2real.evaluation import EpisodeErrors, episode_errors
 from sim2real.goal_pool import GoalPool, sample_goal_pool
-from sim2real.interface import goal_vector, observe
+from sim2real.interface import achieved, goal_vector, observe
 from sim2real.onnx_policy import OnnxPolicy
 from sim2real.randomisation.config import Randomisation
 from sim2real.randomisation.sampling import Draws, sample
@@ -55,14 +55,14 @@ class Stand:
             self.task, num_envs=count, seed=self._seed + first, pool=self._pool, draws=draws, keep_robots=True
         )
         rows = slice(first, first + count)
-        starts, (position, orientation) = self._pool.joint_position[rows], self._goals(first, count)
+        starts, (position, orientation) = self._pool.start[rows], self._goals(first, count)
         env.place(np.arange(count), starts, position, orientation)
         return episode_errors(self.task.contract, fly(env, OnnxPolicy(self.model, batch=count)))
 
     def _goals(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         rows = slice(self.episodes + first, self.episodes + first + count)
         pool: GoalPool = self._pool
-        return pool.tool_position[rows], pool.tool_orientation[rows]
+        return pool.goal_position[rows], pool.tool_orientation[rows]
 
 
 def fly(env: NativeEnvironment, policy: OnnxPolicy) -> Rollout:
@@ -78,8 +78,8 @@ def fly(env: NativeEnvironment, policy: OnnxPolicy) -> Rollout:
         target, _ = policy(readings, position, orientation)
         action = (target - readings["joint_position_target"]) / scale
         last = env.advance(target)
-        achieved = goal_vector(np, contract, truth["end_effector_position"], truth["end_effector_orientation"])
-        row = (observe(np, contract, readings).astype(np.float32), achieved.astype(np.float32), goal, action, last)
+        done = achieved(np, contract, truth).astype(np.float32)
+        row = (observe(np, contract, readings).astype(np.float32), done, goal, action, last)
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     return Rollout(*(np.stack(column) for column in columns))

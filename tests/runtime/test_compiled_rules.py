@@ -102,16 +102,19 @@ def test_verdicts_are_the_same(
 
 
 @needs_compiler
-def test_the_check_at_load_meets_every_verdict() -> None:
+@pytest.mark.parametrize("contract", [CONTRACT, load_task("franka_push").contract], ids=["tool", "object"])
+def test_the_check_at_load_meets_every_verdict(contract: Contract) -> None:
     config = SafetyConfig()
-    watch = ReadingWatch(CONTRACT, config)
+    watch = ReadingWatch(contract, config)
     found = {
         watch.check(readings, now_s, target, started=started, yielding=yielding)
         for readings, now_s, target, started, yielding in compiled_watch._check_ticks(
-            CONTRACT, config, watch.stale_after_s
+            contract, config, watch.stale_after_s
         )
     }
-    assert found == set(compiled_watch._REASONS)
+    impossible = {Reason.OBJECT_UNKNOWN} if contract.goal.object_body is None else set()
+    assert found == set(compiled_watch._REASONS) - impossible
+    compiled_watch.require_agreement(contract, config)
 
 
 @needs_compiler

@@ -277,7 +277,7 @@ def test_speed_shortens_every_step_and_keeps_its_direction(policy: Policy, speed
 
 
 def test_replay_follows_speeds_gates_interruptions_and_stops_bit_for_bit(policy: Policy, tmp_path: Path) -> None:
-    ring = Ring.create(len(policy.contract.joint_names))
+    ring = Ring.of(policy.contract)
     bench = Bench(policy, gate=0.4)
     bench.loop = Loop(bench.driver, bench.core, bench, telemetry=Telemetry(ring, bench.core))
     bench.add(FAR, speed=0.3)

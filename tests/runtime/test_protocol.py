@@ -72,7 +72,7 @@ def test_messages_survive_the_wire() -> None:
 
 
 def gateway_of(contract: Contract, slots: SharedSlots) -> Gateway:
-    return Gateway(contract, slots, Watch(Ring.create(len(contract.joint_names)), contract))
+    return Gateway(contract, slots, Watch(Ring.of(contract), contract))
 
 
 def test_gateway_publishes_goals_and_numbers_them(contract: Contract) -> None:

@@ -28,7 +28,7 @@ def record(path: Path, log: Log) -> Path:
     for tick in range(len(log)):
         sample = Sample(
             log.time_s[tick], log.measured_s[tick], log.joint_position[tick], log.joint_velocity[tick],
-            log.end_effector_position[tick], log.end_effector_orientation[tick],
+            log.end_effector_position[tick], log.end_effector_orientation[tick], np.zeros(0),
         )  # fmt: skip
         recorder.write(tick_record(log.contract, tick + 1, sample, log.command[tick], 50_000))
     recorder.close()

@@ -4,10 +4,10 @@
 #include <stdint.h>
 
 /* As _REASONS in watch.py. */
-enum { FOLLOWING, STALE, JUMPED, OUT_OF_ORDER, NOT_A_NUMBER, OUT_OF_RANGE, FROZEN, EFFORT, NOT_TRACKING };
+enum { FOLLOWING, STALE, JUMPED, OUT_OF_ORDER, NOT_A_NUMBER, OUT_OF_RANGE, FROZEN, EFFORT, NOT_TRACKING, NO_OBJECT };
 
 typedef struct {
-  int64_t joints, readings;
+  int64_t joints, readings, own_readings;
   const double *low, *high, *effort_max;
   double *same, *same_target;
   const double *values, *effort, *target;
@@ -71,7 +71,8 @@ int shoal_check(watch *w, double now, double time, int started, int yielding) {
   if (time < w->newest) return OUT_OF_ORDER;
   int fresh = time > w->newest;
   w->newest = time;
-  if (!all_finite(values, w->readings)) return NOT_A_NUMBER;
+  if (!all_finite(values, w->own_readings)) return NOT_A_NUMBER;
+  if (!all_finite(values, w->readings)) return NO_OBJECT;
   for (int64_t i = 0; i < w->joints; i++)
     if (!(w->low[i] <= values[i] && values[i] <= w->high[i])) return OUT_OF_RANGE;
   if (w->judges_frozen && started && fresh && is_frozen(w, values, target, yielding)) return FROZEN;

@@ -19,11 +19,11 @@ from sim2real.contract import Contract
 _REASONS = (
     Reason.FOLLOWING, Reason.READING_STALE, Reason.CLOCK_JUMPED, Reason.READING_OUT_OF_ORDER,
     Reason.READING_NOT_FINITE, Reason.READING_OUT_OF_RANGE, Reason.READING_FROZEN, Reason.EFFORT_TOO_HIGH,
-    Reason.NOT_TRACKING,
+    Reason.NOT_TRACKING, Reason.OBJECT_UNKNOWN,
 )  # fmt: skip
 """As in watch.c."""
 _WATCH = np.dtype(
-    [(name, "i8") for name in ("joints", "readings")]
+    [(name, "i8") for name in ("joints", "readings", "own_readings")]
     + [(name, "u8") for name in ("low", "high", "effort_max", "same", "same_target", "values", "effort", "target")]
     + [(name, "i8") for name in ("judges_jumps", "judges_frozen", "judges_effort", "judges_tracking")]
     + [(name, "f8") for name in ("stale_after", "largest_jump", "frozen_travel", "tracking_max")]
@@ -49,7 +49,8 @@ class CompiledWatch(ReadingWatch):
         record = self._record
         for name, array in self._arrays.items():
             record[name] = array.ctypes.data
-        record["joints"], record["readings"] = joints, Readings(joints).vector.size
+        record["joints"], record["readings"] = joints, Readings.of(contract).vector.size
+        record["own_readings"] = self._own_readings
         for flag, number, value in (
             ("judges_jumps", "largest_jump", config.clock_jump_s),
             ("judges_frozen", "frozen_after", config.frozen_after_periods),
@@ -104,7 +105,7 @@ def _check_ticks(
     rng, joints = np.random.default_rng(0), contract.robot.joints
     home, period = np.array([joint.home_rad for joint in joints]), contract.timing.control_dt_s
     most = np.array([joint.effort_max_nm for joint in joints])
-    readings, target, now_s = Readings(len(joints)), home.copy(), 0.0
+    readings, target, now_s = Readings.of(contract), home.copy(), 0.0
     for number in range(_CHECKED_TICKS):
         if number % _TICKS_ALIKE == 0:
             shares = rng.choice([0.0, 0.0, 0.05, 0.95], 8)
