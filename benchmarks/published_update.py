@@ -73,7 +73,7 @@ class PublishedUpdate:
         episode = jnp.cumsum(last, axis=0) - last
         index = jnp.arange(steps)
         ahead = index[None, :] - index[:, None]
-        weight = jnp.where(ahead > 0, self.learner.config.gamma ** ahead.astype(jnp.float32), 0.0)
+        weight = jnp.where(ahead > 0, self.learner.settings.gamma ** ahead.astype(jnp.float32), 0.0)
 
         def one(achieved: jax.Array, episode: jax.Array, key: jax.Array) -> jax.Array:
             table = weight * (episode[None, :] == episode[:, None]) + jnp.eye(steps) * 1e-5
@@ -129,8 +129,10 @@ class PublishedUpdate:
         goal = self._embed(critic["psi"], goal_features(jnp, learner.contract, batch.goal))
         reached = -jnp.sqrt(jnp.sum((embedding - goal) ** 2, axis=-1) + learner.config.energy_epsilon)
         greedy = jnp.tanh(mean)
-        cost = learner._action_penalty * jnp.sum(greedy**2, axis=-1)
-        cost += learner._posture_weight * jnp.sum(greedy * from_home(learner.contract, batch.observation), axis=-1)
+        cost = learner.settings.action_penalty * jnp.sum(greedy**2, axis=-1)
+        cost += learner.settings.posture_weight * jnp.sum(
+            greedy * from_home(learner.contract, batch.observation), axis=-1
+        )
         return jnp.mean(jnp.exp(log_alpha) * log_density - reached + cost), log_density
 
     def _alpha_loss(self, log_alpha: jax.Array, log_density: jax.Array, actions: int) -> jax.Array:

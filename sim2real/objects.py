@@ -23,6 +23,8 @@ class ObjectAddresses:
     """`[2]`, into qpos, of its motion along x and y."""
     origin: np.ndarray
     """`[2]` m, where it is in the world when those are zero."""
+    height: int | None
+    """Into qpos, of its motion along z; None where it only slides."""
 
     @classmethod
     def of(cls, model: mujoco.MjModel, name: str) -> Self:
@@ -37,13 +39,19 @@ class ObjectAddresses:
             free = [j for j in joints if model.jnt_type[j] == mujoco.mjtJoint.mjJNT_FREE]
             if free:
                 start = int(model.jnt_qposadr[free[0]])
-                return cls(body, np.array([start, start + 1]), np.zeros(2))
+                return cls(body, np.array([start, start + 1]), np.zeros(2), start + 2)
             slides = [_slide_along(model, joints, axis) for axis in np.eye(3)[:2]]
             if all(slide is not None for slide in slides) and np.allclose(model.body_quat[body], [1, 0, 0, 0]):
-                return cls(body, model.jnt_qposadr[slides].copy(), model.body_pos[body, :2].copy())
+                return cls(body, model.jnt_qposadr[slides].copy(), model.body_pos[body, :2].copy(), None)
         raise ShoalError(
             f"goal.object_body: body {name!r} must hang on the world by a free joint, or by slide joints along x and y."
         )
+
+    def put(self, qpos: np.ndarray, position: np.ndarray) -> None:
+        """Write into `qpos` `[nq]` what puts the object at `[3]` m."""
+        qpos[self.qpos] = position[:2] - self.origin
+        if self.height is not None:
+            qpos[self.height] = position[2]
 
 
 def _slide_along(model: mujoco.MjModel, joints: range, axis: np.ndarray) -> int | None:

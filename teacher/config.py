@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from teacher.losses import Contrast
 from teacher.networks import BlockDesign, ComputeDtype, num_blocks
@@ -60,9 +59,10 @@ class LearnerConfig(Config):
     max_gradient_norm: Rate = 10.0
     max_loss: Rate = 1e6
     """A critic's or actor's mean loss beyond this size stops the run: it has diverged."""
-    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Discount; hindsight goals lie 1 / (1 - gamma) steps ahead on average. The paper's 0.99 suits long walks;
-    arms that reach within a second learn several times faster with 0.9 (docs/teacher.md)."""
+    gamma: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Discount; hindsight goals lie 1 / (1 - gamma) steps ahead on average. The paper's 0.99 suits long walks; arms
+    that reach within a second learn several times faster with 0.9, the default for goals of the tool. Going round an
+    object and pushing it takes longer: 0.97 for goals of an object (docs/teacher.md)."""
     contrast: Contrast = "symmetric"
     logsumexp_penalty: Annotated[float, Field(ge=0)] = 0.1
     energy_epsilon: Annotated[float, Field(ge=0)] = 1e-6
@@ -73,12 +73,13 @@ class LearnerConfig(Config):
     initial_log_alpha: float = -2.0
     target_entropy_per_action: float = -0.5
     action_penalty: Annotated[float, Field(ge=0)] | None = None
-    """Cost of the squared mean action in the actor's loss; by default 0.2 for position goals and 0 for pose goals.
+    """Cost of the squared mean action in the actor's loss; by default 0.2 for position goals, 0 for pose goals and 0.05
+    for goals of an object.
     Goals that leave joints free need it, or the arm drifts through its null space once it is there, which a short
     horizon never sees; goals that leave none free learn more slowly with it (docs/teacher.md)."""
     posture_weight: Annotated[float, Field(ge=0)] | None = None
-    """Weight in the actor's loss of moving joints away from home; by default 0.1 for position goals and 0.05 for pose
-    goals. Without it one goal after another turns an arm with free joints through its null space, always the same
+    """Weight in the actor's loss of moving joints away from home; by default 0.1 for position goals and 0.05 for
+    others. Without it one goal after another turns an arm with free joints through its null space, always the same
     way, until joints stand at their limits (docs/teacher.md)."""
     moving_goal_share: Share | None = None
     """Share of the batch whose hindsight goal lies more than a centimetre from what was achieved at its step; by
@@ -137,12 +138,6 @@ class TeacherConfig(Config):
     keep_checkpoints: Count = 2
     network: NetworkConfig = NetworkConfig()
     learner: LearnerConfig = LearnerConfig()
-
-    def wander_share_for(self, contract: Contract) -> float:
-        """`wander_share`, or its default for this contract."""
-        if self.wander_share is not None:
-            return self.wander_share
-        return 0.0 if contract.goal.object_body is None else 0.5
 
     @model_validator(mode="after")
     def _rollout_fits_into_the_replay(self) -> TeacherConfig:

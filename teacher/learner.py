@@ -16,16 +16,13 @@ from sim2real.contract import Contract
 from sim2real.interface import from_home, goal_features, goal_size, observation_size, policy_inputs
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
+from teacher.defaults import settings_for
 from teacher.devices import Devices
 from teacher.losses import categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
 from teacher.networks import Actor, Encoder, Trunk, apply
 
 Params = Any
 Metrics = dict[str, jax.Array]
-
-_DEFAULT_COSTS = {"position": (0.2, 0.1), "pose": (0.0, 0.05)}
-"""Action penalty and posture weight by goal space."""
-_MOVING_SHARE = 0.75
 
 
 class Networks(NamedTuple):
@@ -92,11 +89,7 @@ class Learner:
     ) -> None:
         self.contract, self.config, self._devices = contract, config, devices
         self.networks = make_networks(contract, network)
-        penalty, posture = _DEFAULT_COSTS[contract.goal.space]
-        self._action_penalty = penalty if config.action_penalty is None else config.action_penalty
-        self._posture_weight = posture if config.posture_weight is None else config.posture_weight
-        share = 0.0 if contract.goal.object_body is None else _MOVING_SHARE
-        self._moving_share = share if config.moving_goal_share is None else config.moving_goal_share
+        self.settings = settings_for(contract, config)
         self._optimizers = (
             _optimizer(config.actor_learning_rate, config, total_updates),
             _optimizer(config.critic_learning_rate, config, total_updates),
@@ -135,9 +128,9 @@ class Learner:
     def sample(self, buffer: replay.Replay, key: jax.Array) -> replay.Batch:
         """One batch, each device's part from its own environments."""
         strata = 1 if self._devices is None else self._devices.size
-        size, gamma = self.config.batch_size, self.config.gamma
+        size, gamma, moving = self.config.batch_size, self.settings.gamma, self.settings.moving_goal_share
         batch: replay.Batch = replay.sample(
-            buffer, key, batch_size=size, gamma=gamma, strata=strata, moving_share=self._moving_share
+            buffer, key, batch_size=size, gamma=gamma, strata=strata, moving_share=moving
         )
         return batch
 
@@ -217,7 +210,7 @@ class Learner:
         greedy = jnp.tanh(mean)
         effort = jnp.sum(greedy**2, axis=-1)
         leaving_home = jnp.sum(greedy * from_home(self.contract, batch.observation), axis=-1)
-        cost = self._action_penalty * effort + self._posture_weight * leaving_home
+        cost = self.settings.action_penalty * effort + self.settings.posture_weight * leaving_home
         loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + cost)
         target_entropy = config.target_entropy_per_action * action.shape[-1]
         alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))

@@ -29,6 +29,7 @@ from sim2real.task import Task, load_task
 from teacher import replay
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.config import TeacherConfig
+from teacher.defaults import settings_for
 from teacher.devices import make_devices, require_divisible, require_memory
 from teacher.diagnostics import all_finite, diagnose
 from teacher.exploration import Collector
@@ -110,8 +111,8 @@ class Trainer:
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
         self.replay = self.devices.place(replay.create(**sizes), axis=1)
         self.round = 0
-        networks = self.learner.networks
-        self._collector = Collector(self.env, networks, wander_share=config.wander_share_for(self.contract))
+        networks, settings = self.learner.networks, settings_for(self.contract, config, config.learner)
+        self._collector = Collector(self.env, networks, wander_share=settings.wander_share)
         self._greedy = greedy(networks)
         self._insert = jax.jit(replay.insert, donate_argnums=0)
         self._diagnose = jax.jit(self._diagnosis)

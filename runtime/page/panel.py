@@ -48,9 +48,10 @@ class Panel:
             self._send = gui.add_button("Send this goal", color="green", icon="send")
             self._hold = gui.add_button("Hold: forget the goal", icon="hand-stop")
             self._home = gui.add_button("Go home", icon="home", visible=turns)
-            self._fetch = gui.add_button("Bring the gizmo to the tool", icon="focus-centered")
+            brought = "tool" if page.contract.goal.object_body is None else "object"
+            self._fetch = gui.add_button(f"Bring the gizmo to the {brought}", icon="focus-centered")
             low, high = page.contract.goal.position_min_m, page.contract.goal.position_max_m
-            self._position = gui.add_vector3("Position, m", page.scene.tool[0], min=low, max=high, step=0.005)
+            self._position = gui.add_vector3("Position, m", page.scene.brought[0], min=low, max=high, step=0.005)
             self._rpy = gui.add_vector3("Roll pitch yaw, deg", (0.0, 0.0, 0.0), step=0.5, visible=turns)
         with gui.add_folder("Last half minute"):
             self._charts = Charts(gui, turns=turns)
@@ -60,7 +61,7 @@ class Panel:
         self._send.on_click(lambda event: self.send())
         self._hold.on_click(lambda event: self._ask_with_control("Hold", lambda client: client.cancel_goal()))
         self._home.on_click(lambda event: self._go_home())
-        self._fetch.on_click(lambda event: self._place(page.scene.tool))
+        self._fetch.on_click(lambda event: self._place(page.scene.brought))
         self._position.on_update(lambda event: self._typed(event))
         self._rpy.on_update(lambda event: self._typed(event))
 
@@ -128,7 +129,7 @@ class Panel:
         with self._page.lock:
             self._goal.visible = wanted
             if wanted and self._gizmo is None:
-                self._gizmo = Gizmo(self.client, self._page.contract, self._page.scene.tool)
+                self._gizmo = Gizmo(self.client, self._page.contract, self._page.scene.brought)
                 self._gizmo.handle.on_update(lambda event: self._show_pose())
                 self._show_pose()
             elif not wanted and self._gizmo is not None:

@@ -36,6 +36,7 @@ class RobotScene:
         self._robot, self._data = MujocoRobot(model, contract), mujoco.MjData(model)
         home = [joint.home_rad for joint in contract.robot.joints]
         self._data.qpos[self._robot.addresses.qpos] = home
+        self._thing = self._robot.addresses.object
         self._drawn: tuple[Any, ...] = ()
         _, mjviser = require_viser()
         self._scene = mjviser.ViserMujocoScene(server, model, num_envs=1)
@@ -57,7 +58,8 @@ class RobotScene:
             "/goal", show_axes=turns, axes_length=0.09, axes_radius=0.003, origin_radius=0.001, visible=False
         )
         server.scene.add_icosphere("/goal/ball", radius=0.015, color=_GOAL_COLOUR)
-        self.tool: Pose = self._update_tool()
+        self.brought: Pose = self._where_it_is()
+        """Of what is brought to goals: the tool, or the object."""
         self._draw()
 
     def aim(self, camera: Any) -> None:
@@ -73,11 +75,15 @@ class RobotScene:
 
     def update(self, snapshot: Snapshot) -> None:
         """Move robot and goal marker to where they are; draws only what changed."""
-        wanted = (snapshot.joint_position, snapshot.goal_position, snapshot.goal_orientation_wxyz)
+        wanted = (
+            snapshot.joint_position, snapshot.object_position, snapshot.goal_position, snapshot.goal_orientation_wxyz,
+        )  # fmt: skip
         if wanted == self._drawn or not snapshot.joint_position or None in snapshot.joint_position:
             return
         self._drawn = wanted
         self._data.qpos[self._robot.addresses.qpos] = snapshot.joint_position
+        if self._thing is not None and snapshot.object_position and None not in snapshot.object_position:
+            self._thing.put(self._data.qpos, np.array(snapshot.object_position, np.float64))
         self._goal.visible = bool(snapshot.goal_position)
         if snapshot.goal_position:
             self._goal.position, self._goal.wxyz = snapshot.goal_position, snapshot.goal_orientation_wxyz
@@ -85,10 +91,12 @@ class RobotScene:
 
     def _draw(self) -> None:
         mujoco.mj_kinematics(self._robot.model, self._data)
-        self.tool = self._update_tool()
+        self.brought = self._where_it_is()
         self._scene.update_from_mjdata(self._data)
 
-    def _update_tool(self) -> Pose:
+    def _where_it_is(self) -> Pose:
+        if self._thing is not None:
+            return as_pose(self._data.xpos[self._thing.body], self._data.xquat[self._thing.body])
         site = self._robot.addresses.site
         quaternion = np.zeros(4)
         mujoco.mju_mat2Quat(quaternion, self._data.site_xmat[site])
@@ -96,7 +104,7 @@ class RobotScene:
 
 
 class Gizmo:
-    """What one browser drags to say where the tool should go; kept inside the workspace."""
+    """What one browser drags to say where the tool, or the object, should go; kept inside the workspace."""
 
     def __init__(self, client: Any, contract: Contract, start: Pose) -> None:
         goal = contract.goal

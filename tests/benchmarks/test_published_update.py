@@ -55,4 +55,4 @@ def test_relabelled_goals_come_later_in_the_same_episode_with_geometric_offsets(
     assert (goal[inner] > now[inner]).all()
     assert (goal // 50 == now // 50).all()
     early = now % 50 < 5
-    assert (goal - now)[early].mean() == pytest.approx(1 / (1 - LEARNER.gamma), rel=0.1)
+    assert (goal - now)[early].mean() == pytest.approx(1 / (1 - 0.9), rel=0.1)

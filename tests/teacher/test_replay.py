@@ -129,3 +129,38 @@ def test_hindsight_offsets_in_a_long_episode_follow_gamma() -> None:
     offsets = (goal_time - time)[time == 5]
     expected = probabilities(14, GAMMA)
     np.testing.assert_allclose(np.bincount(offsets, minlength=15)[1:] / offsets.size, expected, atol=0.03)
+
+
+def resting(last: np.ndarray, moves_at: int) -> replay.Replay:
+    """A buffer as of `fill` whose achieved place is 0 until `moves_at` steps and 1 m afterwards."""
+    buffer = fill(last)
+    time = np.arange(CAPACITY)[:, None, None]
+    achieved = np.broadcast_to(time >= moves_at, buffer.achieved.shape).astype(np.float32)
+    return buffer._replace(achieved=jnp.asarray(achieved))
+
+
+def test_a_share_of_the_goals_lies_elsewhere_than_what_was_achieved() -> None:
+    last = np.zeros((CAPACITY - 3, ENVS), bool)
+    last[-1] = True
+    buffer, rows = resting(last, moves_at=10), 2000
+    moving = jax.jit(replay.sample, static_argnames=("batch_size", "gamma", "moving_share"))
+    shares = {}
+    for share in (0.0, 0.6):
+        batch = moving(buffer, jax.random.key(5), batch_size=rows, gamma=GAMMA, moving_share=share)
+        env, time = np.asarray(batch.observation, int).T
+        moved = (np.asarray(batch.goal)[:, 0] == 1) & (time < 10)
+        shares[share] = moved.mean()
+        assert set(env) == set(range(ENVS))
+        # The step, its action and its goal are still of one and the same episode and moment.
+        np.testing.assert_array_equal(batch.observation, batch.action)
+        assert (time < len(last) - 1).all()
+    by_chance = shares[0.0]
+    assert by_chance < 0.35
+    assert shares[0.6] == pytest.approx(0.6 + 0.4 * by_chance, abs=0.06)
+
+
+def test_where_nothing_moves_goals_are_drawn_all_the_same() -> None:
+    last = np.zeros((CAPACITY - 3, ENVS), bool)
+    last[-1] = True
+    batch = replay.sample(resting(last, moves_at=10_000), jax.random.key(0), batch_size=64, gamma=GAMMA, moving_share=1)
+    assert not np.asarray(batch.goal).any()
