@@ -84,8 +84,8 @@ class Reason(IntEnum):
 
     @property
     def is_fault(self) -> bool:
-        """Readings or policy do not work. A goal that ran out, a forbidden way and late ticks are no such fault: there
-        the arm had better stay where it is.
+        """Readings or policy do not work. A goal that ran out, a lost object, a forbidden way and late ticks are no such
+        fault: there the arm had better stay where it is.
         """
         return self.state in (State.HOLD, State.DAMP) and self not in _NO_FAULTS
 
@@ -104,7 +104,9 @@ _STATES = {
     Reason.EFFORT_TOO_HIGH: State.DAMP,
     Reason.NOT_TRACKING: State.DAMP,
 }
-_NO_FAULTS = frozenset({Reason.GOAL_EXPIRED, Reason.TOOL_OUTSIDE, Reason.SELF_COLLISION, Reason.OVERRUNS})
+_NO_FAULTS = frozenset(
+    {Reason.GOAL_EXPIRED, Reason.OBJECT_UNKNOWN, Reason.TOOL_OUTSIDE, Reason.SELF_COLLISION, Reason.OVERRUNS}
+)
 _SENTENCES = {
     Reason.FOLLOWING: "following the goal",
     Reason.NO_GOAL: "no goal was given yet",

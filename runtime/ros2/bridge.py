@@ -1,10 +1,12 @@
 """A client of `runtime serve` on one side, a ROS 2 node's topics on the other.
 
-    goal_pose          in    geometry_msgs/PoseStamped          go there
+    goal_pose          in    geometry_msgs/PoseStamped          go there, or bring the object there
+    object_pose        in    geometry_msgs/PoseStamped          where a tracker sees the object
     joint_states       out   sensor_msgs/JointState             measured joints
     joint_trajectory   out   trajectory_msgs/JointTrajectory    the targets sent to the robot, one point
     tool_pose          out   geometry_msgs/PoseStamped          measured tool
-    goal_status        out   std_msgs/String                    JSON: the status, and why the last goal was refused
+    goal_status        out   std_msgs/String                    JSON: the status, and why the last goal, or the last
+                                                                sighting of the object, was refused
 
 The server may be started later and may be restarted: the bridge says so and goes on. It never waits for a subscriber.
 """
@@ -24,7 +26,7 @@ from runtime.client import Client
 from runtime.commands.ros2 import Ros2
 from runtime.goals import GoalRefused
 from runtime.ros2 import messages as ros
-from runtime.ros2.convert import goal_of, joint_state_of, tool_pose_of, trajectory_of
+from runtime.ros2.convert import goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
 from runtime.ros2.domain import LATCHED, Participant
 from runtime.snapshot import Snapshot
 from runtime.status import GoalStatus
@@ -58,6 +60,7 @@ class Bridge:
         prefix = f"{options.namespace.strip('/')}/" if options.namespace.strip("/") else ""
         self._arrival = _Arrival()
         self._goals = participant.reader(f"{prefix}goal_pose", ros.PoseStamped, self._arrival)
+        self._objects = participant.reader(f"{prefix}object_pose", ros.PoseStamped, self._arrival)
         self._joint_states = participant.writer(f"{prefix}joint_states", ros.JointState)
         self._trajectories = participant.writer(f"{prefix}joint_trajectory", ros.JointTrajectory)
         self._tool_poses = participant.writer(f"{prefix}tool_pose", ros.PoseStamped)
@@ -85,10 +88,10 @@ class Bridge:
             self._contract = self._client.describe().contract
             self._frame = self._options.frame or self._contract.goal.frame
             self._period_s = self._contract.timing.control_dt_s
-        # A publisher that leaves is reported as a sample without data.
-        goals = [sample for sample in self._goals.take(16) if isinstance(sample, ros.PoseStamped)]
-        if goals:
-            self._forward(goals[-1], self._contract)
+        if (seen := _newest(self._objects)) is not None:
+            self._report(seen, self._contract)
+        if (goal := _newest(self._goals)) is not None:
+            self._forward(goal, self._contract)
         self._publish(self._client.telemetry())
 
     def close(self) -> None:
@@ -111,6 +114,13 @@ class Bridge:
         except GoalRefused as error:
             self._refusal = str(error)
 
+    def _report(self, message: ros.PoseStamped, contract: Contract) -> None:
+        try:
+            position, stamp = sighting_of(message, frame=self._frame, stamped=self._options.max_age_s > 0)
+            self._client.report_object(position, stamp=stamp, source="ros2", frame=contract.goal.frame)
+        except GoalRefused as error:
+            self._refusal = str(error)
+
     def _publish(self, snapshot: Snapshot) -> None:
         self._statuses.write(ros.String(data=self._status_text(snapshot.status)))
         if snapshot.tick == self._tick or not snapshot.joint_position:
@@ -129,6 +139,12 @@ class Bridge:
         if sentence != self._said:
             self._said = sentence
             print(f"ros2: {sentence}", file=sys.stderr, flush=True)
+
+
+def _newest(reader: DataReader[ros.PoseStamped]) -> ros.PoseStamped | None:
+    # A publisher that leaves is reported as a sample without data.
+    samples = [sample for sample in reader.take(16) if isinstance(sample, ros.PoseStamped)]
+    return samples[-1] if samples else None
 
 
 def run(options: Ros2) -> None:

@@ -7,7 +7,7 @@ import math
 from runtime.goals import GoalPose, GoalRefused, parse_goal
 from runtime.ros2 import messages as ros
 from runtime.snapshot import Numbers, Snapshot
-from sim2real.contract import Contract
+from sim2real.contract import Contract, Vector3
 
 _NANOSECONDS = 1_000_000_000
 
@@ -20,12 +20,8 @@ def goal_of(
     `frame` is the ROS name of the contract's goal frame; no other is taken, because nothing here knows transforms.
     A stamp of zero means now; a stamp more than `max_age_s` before `now` (Unix time) is refused, 0 takes any.
     """
-    if message.header.frame_id != frame:
-        raise GoalRefused(
-            f"header.frame_id is {message.header.frame_id!r}, but goals are taken in {frame!r}; transform the pose, or "
-            "say with --frame what your tree calls that frame."
-        )
-    stamp = message.header.stamp.sec + message.header.stamp.nanosec / _NANOSECONDS
+    _require_frame(message, frame)
+    stamp = _stamp(message)
     if stamp and max_age_s and now - stamp > max_age_s:
         raise GoalRefused(
             f"header.stamp is {now - stamp:.3g} s old, more than --max-age-s {max_age_s:g}; set the clocks right, or "
@@ -43,6 +39,27 @@ def goal_of(
     goal = parse_goal({name: value for name, value in fields.items() if value is not None})
     assert isinstance(goal, GoalPose)
     return goal
+
+
+def sighting_of(message: ros.PoseStamped, *, frame: str, stamped: bool) -> tuple[Vector3, float | None]:
+    """Where a tracker sees the object, m, and when, in Unix time (None for now); raises `GoalRefused`."""
+    _require_frame(message, frame)
+    at, stamp = message.pose.position, _stamp(message)
+    if not all(map(math.isfinite, (at.x, at.y, at.z))):
+        raise GoalRefused(f"pose.position ({at.x}, {at.y}, {at.z}) of the object is not finite.")
+    return (at.x, at.y, at.z), stamp if stamp and stamped else None
+
+
+def _require_frame(message: ros.PoseStamped, frame: str) -> None:
+    if message.header.frame_id != frame:
+        raise GoalRefused(
+            f"header.frame_id is {message.header.frame_id!r}, but goals are taken in {frame!r}; transform the pose, or "
+            "say with --frame what your tree calls that frame."
+        )
+
+
+def _stamp(message: ros.PoseStamped) -> float:
+    return message.header.stamp.sec + message.header.stamp.nanosec / _NANOSECONDS
 
 
 def joint_state_of(snapshot: Snapshot, frame: str) -> ros.JointState:

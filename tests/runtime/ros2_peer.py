@@ -4,6 +4,10 @@ python -m tests.runtime.ros2_peer NAMESPACE FRAME STAMP WANTED X Y Z
 
 STAMP is in seconds from now, empty for a stamp of zero. Ends when the goal is reached, or, if WANTED is not empty,
 refused in these words.
+
+python -m tests.runtime.ros2_peer NAMESPACE FRAME object WANTED X Y Z
+
+says thirty times a second that the object is there, and ends when the status' reason is WANTED.
 """
 
 import json
@@ -134,6 +138,9 @@ def main() -> None:
     statuses = reader("goal_status", Text, ROS_DEFAULT)
     goals = DataWriter(participant, Topic(participant, f"rt/{prefix}/goal_pose", StampedPlace), qos=ROS_DEFAULT)
     deadline = time.monotonic() + 60
+    if stamp == "object":
+        watch_object(participant, prefix, frame, wanted, Xyz(x, y, z), statuses, deadline)
+        return
     while not goals.get_matched_subscriptions() and time.monotonic() < deadline:
         time.sleep(0.01)
     sec, nanosec = divmod(time.time_ns() + int(stamp) * 1_000_000_000, 1_000_000_000) if stamp else (0, 0)
@@ -158,6 +165,26 @@ def main() -> None:
             break
         time.sleep(0.005)
     print(json.dumps(seen))
+
+
+def watch_object(
+    participant: DomainParticipant,
+    prefix: str,
+    frame: str,
+    wanted: str,
+    place: Xyz,
+    statuses: DataReader,
+    deadline: float,
+) -> None:
+    objects = DataWriter(participant, Topic(participant, f"rt/{prefix}/object_pose", StampedPlace), qos=ROS_DEFAULT)
+    status: dict = {}
+    while time.monotonic() < deadline and status.get("reason") != wanted and wanted not in status.get("refused", ""):
+        sec, nanosec = divmod(time.time_ns(), 1_000_000_000)
+        objects.write(StampedPlace(Head(Stamp(sec, nanosec), frame), Place(place, Xyzw(0.0, 0.0, 0.0, 1.0))))
+        for sample in statuses.take(10):
+            status = json.loads(sample.data)
+        time.sleep(0.03)
+    print(json.dumps(status))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sim2real.contract import Contract
+from sim2real.kinematics import Addresses
 from sim2real.policy_file import (
     CERTIFICATE_KEY,
     COMMAND_OUTPUT,
@@ -31,11 +32,11 @@ def steering_gains(contract: Contract) -> np.ndarray:
     """`[3, J]`: joint motion per metre between goal and tool, by the transposed Jacobian at home."""
     task = load_task(contract.task)
     data = mujoco.MjData(task.model)
-    mujoco.mj_resetDataKeyframe(task.model, data, task.model.key("home").id)
+    mujoco.mj_resetDataKeyframe(task.model, data, task.model.key(task.config.robot.home_keyframe).id)
     mujoco.mj_forward(task.model, data)
     jacobian = np.zeros((3, task.model.nv))
     mujoco.mj_jacSite(task.model, data, jacobian, None, task.model.site("tool").id)
-    return jacobian.astype(np.float32)
+    return jacobian[:, Addresses.of(task.model, contract).dof].astype(np.float32)
 
 
 def build_model(contract: Contract) -> onnx.ModelProto:

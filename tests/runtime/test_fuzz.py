@@ -32,6 +32,7 @@ GOAL = {"position": [0.5, 0.1, 0.4], "orientation_wxyz": [0, 1, 0, 0], "timeout_
 MESSAGES = [
     {"v": PROTOCOL_VERSION, "type": "goal", "goal": GOAL},
     {"v": PROTOCOL_VERSION, "type": "status"},
+    {"v": PROTOCOL_VERSION, "type": "object", "position": [0.5, 0.1, 0.04], "stamp": 3.5, "source": "camera"},
     {"v": PROTOCOL_VERSION, "type": "cancel"},
     {"v": PROTOCOL_VERSION, "type": "accepted", "number": 1},
 ]

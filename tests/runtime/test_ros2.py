@@ -18,14 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
-from runtime.goals import GoalRefused
+from runtime.goals import GoalObject, GoalRefused
 from runtime.ros2 import messages as ros
-from runtime.ros2.convert import goal_of, joint_state_of, tool_pose_of, trajectory_of
+from runtime.ros2.convert import goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
 from runtime.ros2.domain import LOOPBACK_CONFIG, domain_id, is_open, mangled
 from runtime.snapshot import Latency, Snapshot
-from runtime.status import GoalStatus
+from runtime.status import GoalStatus, Reason
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.task import load_task
+from tests.runtime.small_policy import write_policy
 from tests.runtime.test_server import Server
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
@@ -143,6 +145,15 @@ def test_a_pose_that_must_not_be_followed(contract: Contract, message: ros.PoseS
         converted(message, contract)
 
 
+def test_a_pose_becomes_a_sighting() -> None:
+    assert sighting_of(pose(stamp_s=NOW), frame="world", stamped=True) == ((0.5, 0.1, 0.4), pytest.approx(NOW))
+    assert sighting_of(pose(), frame="world", stamped=True)[1] is None
+    assert sighting_of(pose(stamp_s=NOW), frame="world", stamped=False)[1] is None
+    for message, sentence in ((pose("map"), "frame_id is 'map'"), (pose(x=float("inf")), "is not finite")):
+        with pytest.raises(GoalRefused, match=sentence):
+            sighting_of(message, frame="world", stamped=True)
+
+
 def test_snapshots_become_messages() -> None:
     latency = Latency(count=0, p50_us=0, p99_us=0, p999_us=0, max_us=0)
     snapshot = Snapshot(
@@ -175,7 +186,7 @@ def test_snapshots_become_messages() -> None:
 class Bridged:
     """A served simulation and a bridge, each in a process of its own, in a DDS domain of their own."""
 
-    def __init__(self, policy: Path, folder: Path) -> None:
+    def __init__(self, policy: Path, folder: Path, *arguments: str) -> None:
         self.environment = os.environ | {"ROS_DOMAIN_ID": str(random.randrange(100, 200))}
         for name in ("CYCLONEDDS_URI", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
             self.environment.pop(name, None)
@@ -190,7 +201,7 @@ class Bridged:
         )
         assert self.bridge.stderr is not None
         self.said = self.bridge.stderr.readline()
-        self.server = Server(policy, folder, "--speed", "4", "--quiet")
+        self.server = Server(policy, folder, "--speed", "4", "--quiet", *arguments)
         while "connected" not in self.said:
             self.said += self.bridge.stderr.readline() or "the bridge ended, it was never connected"
 
@@ -240,3 +251,19 @@ def test_a_goal_from_another_process_is_reached_and_seen(bridged: Bridged, contr
     assert "is `runtime serve` running?" in said
     assert "ros2: connected" in said
     assert bridged.bridge.returncode == 0
+
+
+def test_a_tracker_on_a_topic_tells_where_the_object_is(tmp_path: Path) -> None:
+    contract = load_task("franka_push").contract
+    policy = write_policy(tmp_path / "push.onnx", contract)
+    bridged = Bridged(policy, tmp_path, "--robot", "tests.runtime.blind:BlindDriver")
+    try:
+        with bridged.server.client() as client:
+            client.send_goal(GoalObject(object_position=(0.45, 0.1, 0.04)))
+            assert client.status().state == "hold"
+            status = bridged.peer("world", "object", Reason.FOLLOWING.sentence, 0.5, 0.0, 0.04)
+            assert status["state"] in ("ramp-in", "active")
+            assert status["distance_m"] == pytest.approx(np.hypot(0.05, 0.1))
+            assert "frame_id is 'map'" in bridged.peer("map", "object", "frame_id is 'map'", 0.5, 0.0, 0.04)["refused"]
+    finally:
+        bridged.end()
