@@ -29,6 +29,7 @@ from student.run import Student
 MAX_ERROR = 1e-5
 _GOLDEN = 8
 _ENVS = 64
+_AROUND_OBJECTS_M = 0.3
 Inputs = dict[str, np.ndarray]
 
 
@@ -135,14 +136,17 @@ def extreme_inputs(contract: Contract, count: int, seed: int) -> Inputs:
     speed = np.array([joint.velocity_max_rad_s for joint in joints])
     box = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
     margin = 0.2 * (box[1] - box[0])
+    # The box of an object's goals is no box of the tool, which also moves above and around it.
+    around = margin if contract.goal.object_body is None else margin + _AROUND_OBJECTS_M
     position = _spread(rng, low, high, count)
     target = position + contract.action.window_rad * rng.uniform(-2, 2, position.shape)
     drawn = {
         "joint_position": position,
         "joint_velocity": _spread(rng, -1.2 * speed, 1.2 * speed, count),
         "joint_position_target": np.clip(target, low, high),
-        "end_effector_position": _spread(rng, box[0] - margin, box[1] + margin, count),
+        "end_effector_position": _spread(rng, box[0] - around, box[1] + around, count),
         "end_effector_orientation": _quaternions(rng, count),
+        "object_position": _spread(rng, box[0] - margin, box[1] + margin, count),
         GOAL_POSITION: _spread(rng, box[0], box[1], count),
         GOAL_ORIENTATION: _quaternions(rng, count),
     }

@@ -84,8 +84,8 @@ class Reason(IntEnum):
 
     @property
     def is_fault(self) -> bool:
-        """Readings or policy do not work. A goal that ran out, a lost object, a forbidden way and late ticks are no such
-        fault: there the arm had better stay where it is.
+        """Readings or policy do not work. A goal that ran out, a lost object, a forbidden way and late ticks are no
+        such fault: there the arm had better stay where it is.
         """
         return self.state in (State.HOLD, State.DAMP) and self not in _NO_FAULTS
 

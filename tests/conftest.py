@@ -50,6 +50,12 @@ def reach_contract() -> Contract:
     return load_task("franka_reach").contract
 
 
+@pytest.fixture(scope="session")
+def push_contract() -> Contract:
+    """The contract of the shipped task whose goals are places of an object."""
+    return load_task("franka_push").contract
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _small_goal_pools() -> Iterator[None]:
     """Environments made by tests draw from a few hundred starts and goals, which takes milliseconds."""

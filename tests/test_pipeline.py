@@ -86,3 +86,14 @@ def test_student_exports_again_to_the_same_graph(folder: Path, tmp_path: Path) -
     command("export-onnx", "--student", folder / "student", "-o", tmp_path / "again.onnx")
     first, again = (onnx.load(str(path)) for path in (folder / "student" / "student.onnx", tmp_path / "again.onnx"))
     assert first.graph == again.graph
+
+
+def test_goals_about_an_object_go_the_same_way(tmp_path: Path) -> None:
+    planar = Path(__file__).parents[1] / "benchmarks" / "tasks" / "planar_push.yaml"
+    printed = command("train-teacher", "--run", tmp_path / "teacher", *TEACHER, "--task", str(planar))
+    assert "success coarse" in printed
+    command("distill", "--teacher", tmp_path / "teacher", "--run", tmp_path / "student", *STUDENT)
+    file = tmp_path / "student" / "student.onnx"
+    names = [value.name for value in onnx.load(file).graph.input]
+    assert "object_position" in names
+    assert "puck" in command("runtime", "inspect", str(file))

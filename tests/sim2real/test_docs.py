@@ -12,7 +12,7 @@ from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, Frozen, Timing
 from sim2real.goal_pool import sample_goal_pool
 from sim2real.interface import observation_size
-from sim2real.task import ActionConfig, GoalConfig, ResetConfig, RobotConfig, Task, TaskConfig, load_task
+from sim2real.task import ActionConfig, GoalConfig, ObjectReset, ResetConfig, RobotConfig, Task, TaskConfig, load_task
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -58,6 +58,7 @@ def test_every_field_of_a_task_is_documented() -> None:
     }
     names = set(TaskConfig.model_fields) - set(parts)
     names |= {f"{part}.{field}" for part, config in parts.items() for field in config.model_fields}
+    names |= set(ObjectReset.model_fields)
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 

@@ -17,9 +17,9 @@ from tests.sim2real.strategies import contracts
 BATCH = 64
 
 
-@pytest.fixture(params=["pose_contract", "reach_contract"])
+@pytest.fixture(params=["pose_contract", "reach_contract", "push_contract"])
 def contract(request: pytest.FixtureRequest) -> Contract:
-    """Both goal spaces."""
+    """Both goal spaces, and goals of an object."""
     found: Contract = request.getfixturevalue(request.param)
     return found
 
@@ -45,6 +45,8 @@ def random_readings(contract: Contract, seed: int) -> dict[str, np.ndarray]:
         "end_effector_position": rng.uniform(-0.8, 0.8, (BATCH, 3)),
         "end_effector_orientation": unit_quaternions(rng, BATCH),
     }
+    if contract.goal.object_body is not None:
+        values["object_position"] = rng.uniform(-0.8, 0.8, (BATCH, 3))
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
@@ -108,7 +110,7 @@ def test_observation_has_the_stated_scale(pose_contract: Contract) -> None:
 def test_the_difference_to_the_goal_vanishes_at_the_goal(contract: Contract) -> None:
     readings = random_readings(contract, seed=5)
     observation = interface.observe(np, contract, readings)
-    goal = interface.goal_vector(np, contract, readings["end_effector_position"], readings["end_effector_orientation"])
+    goal = interface.achieved(np, contract, readings)
     size = interface.goal_size(contract)
     np.testing.assert_allclose(interface.policy_inputs(np, contract, observation, goal)[:, -size:], 0, atol=2e-5)
 
