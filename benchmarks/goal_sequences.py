@@ -29,6 +29,7 @@ from sim2real.contract import Contract, require_same_interface
 from sim2real.errors import ShoalError
 from sim2real.goal_pool import GoalPool, sample_goal_pool
 from sim2real.interface import achieved, goal_vector, pose_errors
+from sim2real.kinematics import Addresses
 from sim2real.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
 from sim2real.task import Task, load_task
 
@@ -108,8 +109,8 @@ def run_sequences(task: Task, targets: Targets, *, arms: int, goals: int, timeou
 def _at_home(task: Task, arms: int, pool: GoalPool) -> NativeEnvironment:
     env = NativeEnvironment(task, num_envs=arms, seed=0, pool=pool)
     home = np.array([joint.home_rad for joint in task.contract.robot.joints], np.float32)
-    start = np.concatenate([np.tile(home, (arms, 1)), pool.object_position[:arms, :2]], axis=1)
-    env.place(np.arange(arms), start, pool.goal_position[:arms], pool.tool_orientation[:arms])
+    start = Addresses.of(task.model, task.contract).start_at(task.model, home)
+    env.place(np.arange(arms), np.tile(start, (arms, 1)), pool.goal_position[:arms], pool.tool_orientation[:arms])
     return env
 
 

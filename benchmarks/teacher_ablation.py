@@ -1,6 +1,8 @@
 """Which settings of the teacher matter: short runs that differ from a base in one setting each.
 
     python -m benchmarks.teacher_ablation [--quick] [--json PATH] [--seeds 2] [--updates 4500]
+    python -m benchmarks.teacher_ablation --task benchmarks/tasks/planar_push.yaml --num-envs 256 --updates 9000 \
+        --cases base "no wandering" "hindsight goals as they are drawn" "gamma 0.9"
 
 Prints success on held-out goals after the same number of updates, mean over seeds, and the time of an update
 in the same run. Finished runs are kept in `--folder` and not repeated.
@@ -29,12 +31,15 @@ from teacher.train import Trainer
 _SHOWN = ("success_coarse", "success_fine", "position_error_m", "angle_error_deg", "update_ms")
 _BASE = NetworkConfig(actor_depth=4, critic_depth=4)
 _CASES: dict[str, dict[str, dict[str, Any]]] = {
-    "base (gamma 0.9)": {},
+    "base": {},
     "critic before actor": {"learner": {"update_order": "critic_first"}},
     "no energy epsilon (paper)": {"learner": {"energy_epsilon": 0.0}},
     "starts and goals never resampled (paper)": {"run": {"resample": False, "continue_share": 0.0}},
     "bfloat16 blocks": {"network": {"compute_dtype": "bfloat16"}},
     "depth 16": {"network": {"actor_depth": 16, "critic_depth": 16}},
+    "no wandering": {"run": {"wander_share": 0.0}},
+    "hindsight goals as they are drawn": {"learner": {"moving_goal_share": 0.0}},
+    "gamma 0.9": {"learner": {"gamma": 0.9}},
     "gamma 0.8": {"learner": {"gamma": 0.8}},
     "gamma 0.95": {"learner": {"gamma": 0.95}},
     "gamma 0.99 (paper)": {"learner": {"gamma": 0.99}},
@@ -59,6 +64,8 @@ class Arguments:
 
     task: str = "franka_pose"
     updates: int = 4500
+    num_envs: int = 64
+    """Robots that collect, 100 steps each before every 300 updates."""
     seeds: int = 2
     cases: tuple[str, ...] = ()
     """Only these; all by default."""
@@ -72,7 +79,8 @@ class Arguments:
 def run_case(name: str, arguments: Arguments, *, updates: int, seed: int) -> dict[str, float]:
     """Train one case from scratch, or read what an earlier call left; a run that broke down says so."""
     changes = _CASES[name]
-    folder = RunFolder(arguments.folder / f"{name.replace(' ', '_')}_{updates}_{seed}")
+    run = f"{Path(arguments.task).stem}_{name.replace(' ', '_')}_{arguments.num_envs}_{updates}_{seed}"
+    folder = RunFolder(arguments.folder / run)
     summary = folder.path / "summary.json"
     if not summary.is_file():
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -80,6 +88,7 @@ def run_case(name: str, arguments: Arguments, *, updates: int, seed: int) -> dic
             task=arguments.task,
             backend="native",
             seed=seed,
+            num_envs=arguments.num_envs,
             updates=updates,
             eval_every_rounds=10_000,
             checkpoint_every_rounds=10_000,
@@ -121,7 +130,19 @@ def main() -> None:
         )
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "updates": updates, "rows": rows}, indent=2) + "\n")
+        arguments.json.write_text(
+            json.dumps(
+                {
+                    "machine": machine(),
+                    "task": arguments.task,
+                    "num_envs": arguments.num_envs,
+                    "updates": updates,
+                    "rows": rows,
+                },
+                indent=2,
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

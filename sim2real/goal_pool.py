@@ -103,7 +103,7 @@ def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_box: bool, size
     a joint's limits are put on the limit.
     """
     model, contract = task.model, task.contract
-    box_low, box_high = _tool_box(task)
+    box_low, box_high = tool_box(task)
     limits, addresses = _joint_range(contract), Addresses.of(model, contract)
     data, rng = mujoco.MjData(model), np.random.default_rng(seed)
     put_object = _object_placer(task, addresses, rng)
@@ -139,7 +139,8 @@ def _arm_touches(model: mujoco.MjModel, data: mujoco.MjData, thing: ObjectAddres
     return thing is None or bool((bodies != [0, thing.body]).any())
 
 
-def _tool_box(task: Task) -> tuple[np.ndarray, np.ndarray]:
+def tool_box(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner, `[3]` m each, of where the tool may be at a start."""
     goal, thing = task.contract.goal, task.config.reset.object
     corners = (goal.position_min_m, goal.position_max_m) if thing is None else (thing.tool_min_m, thing.tool_max_m)
     return np.array(corners[0]), np.array(corners[1])

@@ -76,6 +76,12 @@ class Addresses:
         zeros = np.zeros(len(self.qpos))
         return zeros if self.object is None else np.concatenate([zeros, self.object.origin])
 
+    def start_at(self, model: mujoco.MjModel, joint_position: np.ndarray) -> np.ndarray:
+        """The start `[S]` with these joints, `[J]` rad, and the object where the MJCF has it."""
+        if self.object is None:
+            return np.asarray(joint_position)
+        return np.concatenate([joint_position, model.qpos0[self.object.qpos] + self.object.origin])
+
     def tool_orientation(self, xp: ModuleType, xquat: Any) -> Any:
         """Tool orientation, wxyz, from body orientations `[..., nbody, 4]`."""
         return quaternion_product(xp, xquat[..., self.body, :], self.site_quaternion)

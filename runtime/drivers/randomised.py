@@ -19,6 +19,7 @@ from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, require_same_interface
 from sim2real.errors import ShoalError
 from sim2real.goal_pool import sample_goal_pool
+from sim2real.kinematics import Addresses
 from sim2real.randomisation.config import load_randomisation
 from sim2real.randomisation.sampling import Draws, sample
 from sim2real.task import load_task
@@ -44,8 +45,9 @@ class RandomisedDriver:
             task, num_envs=1, seed=options.seed, pool=sample_goal_pool(task, size=1, seed=0), draws=draws,
             keep_robots=True, threads=1,
         )  # fmt: skip
-        self._home = np.array([[joint.home_rad for joint in contract.robot.joints]])
-        self._environment.place(_ONE, self._home, np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
+        home = np.array([joint.home_rad for joint in contract.robot.joints])
+        start = Addresses.of(task.model, contract).start_at(task.model, home)
+        self._environment.place(_ONE, start[None], np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
         self._target = np.array(self._environment.readings()["joint_position_target"])
         self._control_dt_s, self._periods = contract.timing.control_dt_s, 0
         self.joint_names = contract.joint_names

@@ -12,7 +12,7 @@ import numpy as np
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import sample_goal_pool
+from sim2real.goal_pool import sample_goal_pool, tool_box
 from sim2real.kinematics import Addresses
 from sim2real.task import Task, load_task
 
@@ -51,7 +51,7 @@ def check(
     collides, outside = _random_poses(task, samples, seed)
     out.print(
         f"of {samples} joint positions over the full limits, {collides:.0%} touch themselves or the floor "
-        f"and {outside:.0%} have the tool outside the goal box"
+        f"and {outside:.0%} have the tool outside the box in which it starts"
     )
     for note in _notes(contract, compiled):
         out.print(f"note: {note}")
@@ -77,12 +77,12 @@ def _refuse_delays(model: mujoco.MjModel) -> None:
 
 
 def _random_poses(task: Task, samples: int, seed: int) -> tuple[float, float]:
-    """Shares of joint positions, uniform over the limits, that collide and whose tool leaves the goal box."""
+    """Shares of joint positions, uniform over the limits, that collide and whose tool leaves the box of the starts."""
     model, contract = task.model, task.contract
     addresses, data, rng = Addresses.of(model, contract), mujoco.MjData(model), np.random.default_rng(seed)
     low = np.array([joint.position_min_rad for joint in contract.robot.joints])
     high = np.array([joint.position_max_rad for joint in contract.robot.joints])
-    box = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
+    box = tool_box(task)
     collides = outside = 0
     for _ in range(samples):
         data.qpos[addresses.qpos] = rng.uniform(low, high)

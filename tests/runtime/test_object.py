@@ -16,7 +16,8 @@ import pytest
 from runtime.client import Client
 from runtime.controller import Controller
 from runtime.core import Core
-from runtime.drivers.base import DriverOptions
+from runtime.drivers.base import DriverOptions, open_driver
+from runtime.drivers.conformance import assert_conforms
 from runtime.drivers.mujoco import MujocoDriver
 from runtime.goals import GoalObject, GoalPose, GoalRefused, as_pose, parse_any_goal, validate_goal
 from runtime.kinematics import ToolPose
@@ -243,8 +244,6 @@ def test_a_remote_policy_is_told_with_the_readings(policy: Policy, contract: Con
 
 
 def test_a_simulation_over_the_wire_sends_the_object(task: Task, tmp_path: Path) -> None:
-    from runtime.drivers.base import open_driver
-
     running = Running(task, tmp_path / "s")
     try:
         driver = open_driver(WIRE, task.contract, DriverOptions(host=str(tmp_path / "s")))
@@ -280,3 +279,11 @@ def test_a_served_robot_follows_what_a_camera_says(
     finally:
         output = server.end(signal.SIGTERM)
     assert "lost object" in output
+
+
+def test_a_randomised_robot_has_the_object_where_its_model_has_it(contract: Contract) -> None:
+    options = DriverOptions(speed=0, randomisation="mild", seed=1)
+    driver, readings = open_driver("randomised", contract, options), Readings.of(contract)
+    driver.read(readings)
+    np.testing.assert_allclose(readings.object_position, (0.5, 0.0, 0.04), atol=1e-6)
+    assert_conforms(driver, contract)
