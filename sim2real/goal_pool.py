@@ -158,8 +158,9 @@ def _object_placer(
     def put(data: mujoco.MjData, tool: np.ndarray) -> np.ndarray:
         position = rng.uniform(low, high)
         if rng.random() < reset.near_tool_share:
-            near = reset.near_tool_m * math.sqrt(rng.random()) * np.exp(1j * rng.uniform(0, 2 * math.pi))
-            position = np.clip(tool[:2] + np.array([near.real, near.imag]), low, high)
+            distance, angle = reset.near_tool_m * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
+            near = tool[:2] + distance * np.array([math.cos(angle), math.sin(angle)])
+            position = near if (near >= low).all() and (near <= high).all() else position
         data.qpos[where.qpos] = position - where.origin
         mujoco.mj_kinematics(task.model, data)
         return np.array(data.xpos[where.body])

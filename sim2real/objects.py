@@ -42,7 +42,8 @@ class ObjectAddresses:
                 return cls(body, np.array([start, start + 1]), np.zeros(2), start + 2)
             slides = [_slide_along(model, joints, axis) for axis in np.eye(3)[:2]]
             if all(slide is not None for slide in slides) and np.allclose(model.body_quat[body], [1, 0, 0, 0]):
-                return cls(body, model.jnt_qposadr[slides].copy(), model.body_pos[body, :2].copy(), None)
+                qpos = model.jnt_qposadr[slides].copy()
+                return cls(body, qpos, model.body_pos[body, :2] - model.qpos0[qpos], None)
         raise ShoalError(
             f"goal.object_body: body {name!r} must hang on the world by a free joint, or by slide joints along x and y."
         )

@@ -78,7 +78,7 @@ class ObjectReset(Frozen):
     """The box in which the tool starts; the goal box is the object's."""
     near_tool_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the starts in which the object lies no farther than `near_tool_m` from the tool, so that an untrained
-    arm touches it now and then; elsewhere in the goal box otherwise."""
+    arm touches it now and then; otherwise anywhere in the goal box."""
     near_tool_m: Positive = 0.15
 
 

@@ -21,7 +21,7 @@ from sim2real.task import Task
 _AZIMUTH, _ELEVATION = np.radians(-50.0), np.radians(22.0)
 _PANEL_PX, _SMOOTHING = 200, 2
 """Side of one arm's panel; drawn larger by the second number and scaled down, which smooths edges."""
-_ROBOT, _TOOL, _MOVING, _THERE = "#5b6770", "black", "#d95f02", "#1b9e77"
+_ROBOT, _TOOL, _MOVING, _THERE, _OBJECT = "#5b6770", "black", "#d95f02", "#1b9e77", "#3b6fb6"
 _EVERY = 2
 """Control steps per frame."""
 
@@ -29,7 +29,8 @@ _EVERY = 2
 def write_video(task: Task, rollout: Rollout, path: Path, *, episodes: int = 4) -> None:
     """Draw the first `episodes` environments of a rollout of one whole episode, in real time; replaces `path` at once.
 
-    The goal is a ring as large as the coarse position tolerance, green while the tool is within the coarse tolerances.
+    The goal is a ring as large as the coarse position tolerance, green while the tool, or the object (a blue disc), is
+    within the coarse tolerances.
     """
     contract = task.contract
     achieved, goal, observation = (
@@ -39,7 +40,11 @@ def write_video(task: Task, rollout: Rollout, path: Path, *, episodes: int = 4) 
     there = (position <= contract.goal.coarse_position_m) & (angle <= contract.goal.coarse_angle_deg)
     robot = _project(_segments(task, joint_position(contract, observation)))
     camera = _Camera(robot, _project(goal[..., :3]), contract.goal.coarse_position_m)
-    frames = [camera.frame(robot[i], _project(goal[i, :, :3]), there[i]) for i in range(len(robot))]
+    things = None if contract.goal.object_body is None else _project(achieved)
+    frames = [
+        camera.frame(robot[i], _project(goal[i, :, :3]), there[i], None if things is None else things[i])
+        for i in range(len(robot))
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     duration_ms = round(1e3 * _EVERY * contract.timing.control_dt_s)
@@ -57,8 +62,12 @@ class _Camera:
         self._scale = self._side_px / float((high - low).max())
         self._centre, self._ring_px = (low + high) / 2, ring_m * self._scale
 
-    def frame(self, robot: np.ndarray, goal: np.ndarray, there: np.ndarray) -> Image.Image:
-        """Robots `[E, S, 2, 2]`, goals `[E, 2]` and whether they are reached `[E]`, drawn side by side."""
+    def frame(
+        self, robot: np.ndarray, goal: np.ndarray, there: np.ndarray, things: np.ndarray | None = None
+    ) -> Image.Image:
+        """Robots `[E, S, 2, 2]`, goals `[E, 2]`, whether they are reached `[E]`, and objects `[E, 2]` if there are any,
+        drawn side by side.
+        """
         image = Image.new("RGB", (len(robot) * self._side_px, self._side_px), "white")
         draw, thick = ImageDraw.Draw(image), round(0.022 * self._side_px)
         for panel, (links, target, reached) in enumerate(zip(robot, goal, there, strict=True)):
@@ -68,6 +77,8 @@ class _Camera:
             draw.circle(self._pixel(panel, links[-1, 1]), 0.7 * thick, _TOOL)
             colour = _THERE if reached else _MOVING
             draw.circle(self._pixel(panel, target), self._ring_px, outline=colour, width=thick // 2)
+            if things is not None:
+                draw.circle(self._pixel(panel, things[panel]), 0.6 * self._ring_px, _OBJECT)
         return image.resize((image.width // _SMOOTHING, image.height // _SMOOTHING), Image.Resampling.LANCZOS)
 
     def _pixel(self, panel: int, point: np.ndarray) -> tuple[float, float]:
@@ -81,7 +92,8 @@ def _segments(task: Task, joints: np.ndarray) -> np.ndarray:
     """
     model, addresses = task.model, Addresses.of(task.model, task.contract)
     data = mujoco.MjData(model)
-    bodies = [body for body in range(1, model.nbody) if model.body_mocapid[body] < 0]
+    thing = -1 if addresses.object is None else addresses.object.body
+    bodies = [body for body in range(1, model.nbody) if model.body_mocapid[body] < 0 and body != thing]
     out = np.zeros((*joints.shape[:2], len(bodies) + 1, 2, 3))
     for frame, episode in np.ndindex(*joints.shape[:2]):
         data.qpos[addresses.qpos] = joints[frame, episode]

@@ -18,12 +18,18 @@ from runtime.drivers.franka import Reference
 from runtime.goals import GoalPose, validate_goal
 from runtime.loop import Loop
 from runtime.policy import Policy
+from runtime.safety import Readings
+from runtime.shared_memory import SharedSlots
 from runtime.status import State
+from runtime.tracker import Tracker
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.task import Task, load_task
+from tests.runtime.virtual_puck import VirtualPuck
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "franka_reach.onnx"
+PUSH = ROOT / "models" / "franka_push.onnx"
 
 
 class Server:
@@ -83,6 +89,44 @@ def test_shipped_student_reaches_goals_over_libfrankas_protocol(server: Server) 
             assert core.distance_m < 0.02
     finally:
         driver.close()
+
+
+class Camera(OneGoal):
+    """Also reports, before every tick but the first, where a virtual puck is that the measured arm pushes."""
+
+    def __init__(self, position: tuple[float, float, float], task: Task, slots: SharedSlots) -> None:
+        super().__init__(position)
+        self._puck, self._slots, self._readings = VirtualPuck(task), slots, Readings.of(task.contract)
+        self.seen: list[tuple[float, float, float]] = []
+
+    def before_tick(self, core: Core, driver: Driver) -> None:
+        if self.ticks:
+            driver.read(self._readings)
+            self._report(self._puck.follow(self._readings.joint_position))
+        super().before_tick(core, driver)
+
+    def _report(self, place: tuple[float, float, float]) -> None:
+        self.seen.append(place)
+        record = self._slots.object.value[0]
+        record["position"], record["seen_ns"] = place, time.monotonic_ns()
+        self._slots.object.write()
+
+
+@pytest.mark.timeout(180)
+def test_shipped_student_pushes_a_puck_that_a_camera_sees(server: Server) -> None:
+    policy, task = Policy(PUSH), load_task("franka_push")
+    driver = open_driver("franka", policy.contract, DriverOptions(host=server.host))
+    slots = SharedSlots.create()
+    camera, core = Camera((0.5, 0.12, 0.04), task, SharedSlots(slots.descriptor)), Core(policy)
+    loop = Loop(driver, core, camera, tracker=Tracker(slots.object, 0.5))
+    deadline = time.monotonic() + 60
+    try:
+        loop.run(lambda: core.reached or time.monotonic() > deadline)
+    finally:
+        driver.close()
+    assert camera.states[0] is State.HOLD
+    assert np.linalg.norm(np.subtract(camera.seen[-1], camera.seen[0])) > 0.05
+    assert core.reached, (core.distance_m, camera.seen[-1])
 
 
 def test_lost_connection_holds_and_comes_back(server: Server, capfd: pytest.CaptureFixture[str]) -> None:

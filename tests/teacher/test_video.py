@@ -8,15 +8,15 @@ from PIL import Image
 
 from sim2real.backends import make_environment
 from sim2real.backends.base import Rollout
-from sim2real.task import load_task
+from sim2real.task import Task, load_task
 from teacher.video import write_video
 
 TASK = load_task("franka_reach")
 
 
-def still(*, reached: bool) -> Rollout:
-    """One episode in which nothing moves, with the tool at its goal or a metre away from it."""
-    env = make_environment(TASK, "native", num_envs=2, seed=3)
+def still(*, reached: bool, task: Task = TASK) -> Rollout:
+    """One episode in which nothing moves, with the tool or the object at its goal or a metre away from it."""
+    env = make_environment(task, "native", num_envs=2, seed=3)
     env.reset()
     seen = env.rollout(lambda params, observation, goal, key: np.zeros((2, 7), np.float32), None, jax.random.key(0), 20)
     return seen._replace(goal=seen.achieved if reached else seen.achieved + 1.0)
@@ -49,3 +49,11 @@ def test_reached_goals_look_different(tmp_path: Path) -> None:
         write_video(TASK, still(reached=reached), tmp_path / "x.gif")
         nearest = min(np.abs(np.subtract(colour, green)).max() for colour in colours(tmp_path / "x.gif"))
         assert (nearest < 12) == reached
+
+
+def test_objects_are_drawn(tmp_path: Path) -> None:
+    blue, push = (59, 111, 182), load_task("franka_push")
+    for task in (push, TASK):
+        write_video(task, still(reached=False, task=task), tmp_path / "x.gif")
+        nearest = min(np.abs(np.subtract(colour, blue)).max() for colour in colours(tmp_path / "x.gif"))
+        assert (nearest < 12) == (task is push)
