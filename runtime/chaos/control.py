@@ -13,9 +13,11 @@ from runtime.chaos.rig import Rig
 from runtime.chaos.scenario import FOLLOWS, Scenario
 from runtime.safety import Float64, SafetyConfig
 from runtime.status import Reason, State
+from sim2real.contract import Contract
 
 _HOLD = frozenset({State.HOLD})
 _ESTOP = frozenset({State.ESTOP})
+_WIDER_M = 0.3
 _FAST = 4.0
 """Speed of the simulation in paced scenarios: a 25 Hz policy then ticks every 10 ms."""
 
@@ -62,7 +64,7 @@ def control_scenarios() -> Iterator[Scenario]:
     )  # fmt: skip
     yield Scenario(
         "workspace", "the policy leads the tool out of the box", "hold before it is outside; followed again when it "
-        "leads back", FOLLOWS, _HOLD, _out_of_the_box,
+        "leads back", FOLLOWS, _HOLD, _out_of_the_box, _with_a_box,
     )  # fmt: skip
     yield Scenario(
         "emergency stop", "an emergency stop in the middle of a motion",
@@ -165,6 +167,14 @@ def _flapping(rig: Rig, count: int) -> Float64:
 
 def _into_itself(rig: Rig) -> None:
     _towards(rig, Reason.SELF_COLLISION, "no posture in which this robot touches itself was found")
+
+
+def _with_a_box(contract: Contract) -> SafetyConfig:
+    """The default box, also where there is none by default."""
+    if (box := SafetyConfig().workspace(contract)) is None:
+        (a, b, c), (d, e, f), wider = contract.goal.position_min_m, contract.goal.position_max_m, _WIDER_M
+        box = (a - wider, b - wider, c - wider), (d + wider, e + wider, f + wider)
+    return SafetyConfig(workspace_min_m=box[0], workspace_max_m=box[1])
 
 
 def _out_of_the_box(rig: Rig) -> None:

@@ -11,6 +11,7 @@ from runtime.chaos.rig import Rig
 from runtime.policy import Policy
 from runtime.safety import SafetyConfig
 from runtime.status import State
+from sim2real.contract import Contract
 
 _BEFORE = 12
 """Ticks of motion before the fault."""
@@ -32,12 +33,18 @@ class Scenario:
     """States that must have been seen while it lasted."""
     run: Callable[[Rig], None] | None = None
     """Injects the fault into a moving robot, in this process."""
-    config: SafetyConfig | None = None
+    config: SafetyConfig | Callable[[Contract], SafetyConfig] | None = None
     speed: float = 0.0
     """Of the simulation; 0 ticks without waiting."""
     run_served: Callable[[Path, Path], tuple[State, list[str]]] | None = None
     """Instead of `run`: real processes, with the policy file and a scratch folder; the state at the end, and what was
     wrong."""
+    about_object: bool = False
+    """Only for policies that move an object."""
+
+    def concerns(self, contract: Contract) -> bool:
+        """Whether policies of this contract can meet it."""
+        return contract.goal.object_body is not None or not self.about_object
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ def run_scenario(scenario: Scenario, policy: Policy) -> Outcome:
             state, problems = scenario.run_served(policy.path, Path(folder))
         return _judged(scenario, state, None, problems, frozenset(State))
     assert scenario.run is not None
-    rig = Rig(policy, config=scenario.config, speed=scenario.speed)
+    config = scenario.config(policy.contract) if callable(scenario.config) else scenario.config
+    rig = Rig(policy, config=config, speed=scenario.speed)
     rig.move()
     rig.tick(_BEFORE)
     rig.require(rig.state in FOLLOWS, f"the robot did not move before the fault: {rig.core.safety.reason.sentence}")

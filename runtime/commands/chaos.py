@@ -48,16 +48,22 @@ class Chaos:
         from runtime.policy import Policy
         from sim2real.errors import ShoalError
 
-        chosen = [s for s in all_scenarios(processes=not self.quick) if self.only is None or self.only in s.name]
+        policy = Policy(self.model)
+        scenarios = all_scenarios(processes=not self.quick)
+        every = [s for s in scenarios if s.concerns(policy.contract)]
+        chosen = [s for s in every if self.only is None or self.only in s.name]
         if not chosen:
-            names = ", ".join(s.name for s in all_scenarios())
+            names = ", ".join(s.name for s in every)
             raise ShoalError(f"--only: no scenario has {self.only!r} in its name; there are {names}.")
         # Two columns of sentences need room, also in a log.
-        console, policy = Console(width=max(Console().width, 150)), Policy(self.model)
+        console = Console(width=max(Console().width, 150))
         outcomes = [run_scenario(s, policy) for s in track(chosen, "faults", console=console, transient=True)]
         console.print(outcome_table(outcomes))
         failed = sum(not outcome.passed for outcome in outcomes)
         console.print(f"{len(outcomes) - failed} of {len(outcomes)} responses as they must be")
+        if len(every) < len(scenarios):
+            names = ", ".join(s.name for s in scenarios if s not in every)
+            console.print(f"left out, since this policy moves no object: {names}")
         return outcomes
 
     def _write(self, content: object) -> None:

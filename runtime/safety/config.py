@@ -58,7 +58,8 @@ class SafetyConfig(Frozen):
     """Box that the tool must not leave, world frame."""
     workspace_max_m: Vector3 | None = None
     workspace_margin_m: NonNegative | None = 0.3
-    """Without a box: the contract's goal box, this much wider on every side."""
+    """Without a box: the contract's goal box, this much wider on every side. Not for policies that move an object:
+    their goal box says where the object may be, and the tool goes around it and above."""
     self_collision_m: NonNegative | None = 0.005
     """Smallest distance between the robot's own links (those pairs that its MJCF lets collide)."""
 
@@ -96,7 +97,7 @@ class SafetyConfig(Frozen):
         """Lower and upper corner of the tool's box, m; None when the rule is off."""
         if self.workspace_min_m is not None and self.workspace_max_m is not None:
             return self.workspace_min_m, self.workspace_max_m
-        if self.workspace_margin_m is None:
+        if self.workspace_margin_m is None or contract.goal.object_body is not None:
             return None
         margin, goal = self.workspace_margin_m, contract.goal
         low, high = goal.position_min_m, goal.position_max_m

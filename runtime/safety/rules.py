@@ -61,6 +61,9 @@ def _rule(name: str, setting: object, detail: str, field: str) -> Rule:
 
 def _workspace(safety: Safety, contract: Contract) -> Rule:
     box = safety.config.workspace(contract)
+    if box is None and contract.goal.object_body is not None:
+        why = "the goal box is the object's, not the tool's; set workspace_min_m and workspace_max_m"
+        return Rule("workspace", False, why)
     if box is None:
         return Rule("workspace", False, "workspace_margin_m is not set")
     if safety.guard is None:

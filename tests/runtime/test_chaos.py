@@ -26,9 +26,23 @@ def shipped() -> Policy:
     return Policy(SHIPPED)
 
 
+@pytest.fixture(scope="module")
+def pushing() -> Policy:
+    return Policy(ROOT / "models" / "franka_push.onnx")
+
+
 @pytest.mark.parametrize("scenario", all_scenarios(processes=False), ids=lambda scenario: scenario.name)
-def test_fault_gets_its_response_and_commands_keep_their_bounds(scenario: Scenario, shipped: Policy) -> None:
-    outcome = run_scenario(scenario, shipped)
+def test_fault_gets_its_response_and_commands_keep_their_bounds(
+    scenario: Scenario, shipped: Policy, pushing: Policy
+) -> None:
+    policy = shipped if scenario.concerns(shipped.contract) else pushing
+    outcome = run_scenario(scenario, policy)
+    assert outcome.passed, outcome.problems
+
+
+def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Policy) -> None:
+    workspace = next(scenario for scenario in all_scenarios(processes=False) if scenario.name == "workspace")
+    outcome = run_scenario(workspace, pushing)
     assert outcome.passed, outcome.problems
 
 

@@ -30,7 +30,8 @@ from runtime.remote.client import RemotePolicy
 from runtime.remote.server import PacketListener, PolicyServer
 from runtime.remote.session import Session
 from runtime.requests import Gateway
-from runtime.safety import Readings, SafetyConfig
+from runtime.safety import Readings, Safety, SafetyConfig
+from runtime.safety.rules import rules
 from runtime.shared_memory import SharedSlots
 from runtime.status import Reason, State
 from runtime.telemetry import Ring, Telemetry
@@ -287,3 +288,12 @@ def test_a_randomised_robot_has_the_object_where_its_model_has_it(contract: Cont
     driver.read(readings)
     np.testing.assert_allclose(readings.object_position, (0.5, 0.0, 0.04), atol=1e-6)
     assert_conforms(driver, contract)
+
+
+def test_the_goal_box_of_an_object_does_not_bound_the_tool(contract: Contract) -> None:
+    assert SafetyConfig().workspace(contract) is None
+    given = SafetyConfig(workspace_min_m=(0.0, -0.8, 0.0), workspace_max_m=(1.0, 0.8, 1.0))
+    assert given.workspace(contract) == ((0.0, -0.8, 0.0), (1.0, 0.8, 1.0))
+    rule = next(rule for rule in rules(Safety(contract, SafetyConfig()), contract) if rule.name == "workspace")
+    assert not rule.on
+    assert "set workspace_min_m and workspace_max_m" in rule.detail
