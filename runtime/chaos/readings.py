@@ -170,7 +170,8 @@ def reading_scenarios() -> Iterator[Scenario]:
         yield passing(f"NaN {plain}", f"NaN in {field}", "hold", overwritten(field, math.nan))
     yield passing(
         "object lost", "nothing tells where the object is (policies that move one)",
-        "hold, as long as it takes; a ramp-in with the next sighting", overwritten("object_position", math.nan), 80, about_object=True,
+        "hold, as long as it takes; a ramp-in with the next sighting",
+        overwritten("object_position", math.nan), 80, about_object=True,
     )  # fmt: skip
     yield passing("infinite", "an infinite joint velocity", "hold", overwritten("joint_velocity", math.inf))
     yield passing("out of range", "a joint measured more than `out_of_range_rad` outside its limits", "hold",

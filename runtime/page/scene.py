@@ -20,6 +20,8 @@ Pose = tuple[Vector3, Quaternion]
 
 _GOAL_BODY = "goal"
 _HIDDEN_GROUP = 5
+_ABOVE_A_TABLE = np.array([0.0, 0.0, 0.8])
+"""What is looked at, m."""
 _GOAL_COLOUR = (242, 115, 25)
 _BOX_COLOUR = (148, 163, 184)
 _FLOOR_COLOUR = (214, 221, 230)
@@ -51,6 +53,8 @@ class RobotScene:
             "/floor", infinite_grid=True, cell_size=0.1, section_size=0.5, cell_color=_FLOOR_COLOUR,
             section_color=_FLOOR_COLOUR, fade_distance=5.0, fade_strength=2.0, fade_from="origin",
         )  # fmt: skip
+        if contract.goal.object_body is not None:  # the box lies flat on a table, and the robot stands above it
+            high = np.maximum(high, low + _ABOVE_A_TABLE)
         self._middle = (low + high) / 2 * np.array([0.7, 1.0, 0.75])
         self._size_m = float(np.linalg.norm(high - low))
         turns = contract.goal.space == "pose"
