@@ -12,7 +12,7 @@ import pytest
 from benchmarks.onnx_evaluation import evaluate_onnx
 from runtime import Policy
 from sim2real.contract import require_same_interface
-from sim2real.task import load_task
+from sim2real.task import load_task, task_names
 
 _ROOT = Path(__file__).parent.parent
 _README = (_ROOT / "README.md").read_text()
@@ -46,9 +46,10 @@ def test_shipped_policies_fit_todays_tasks_and_reach_their_goals(path: Path) -> 
     task = load_task(policy.contract.task)
     require_same_interface(policy.contract, task.contract, left_name=path.name, right_name="the task today")
     score, _, _ = evaluate_onnx(path, 64, 123)
-    assert score.success_coarse >= 0.95
-    assert score.success_fine >= 0.9
+    coarse, fine = (0.95, 0.9) if task.contract.goal.object_body is None else (0.88, 0.8)
+    assert score.success_coarse >= coarse
+    assert score.success_fine >= fine
 
 
-def test_both_tasks_have_a_shipped_policy() -> None:
-    assert {path.stem for path in _MODELS} == {"franka_pose", "franka_reach"}
+def test_every_shipped_task_has_a_shipped_policy() -> None:
+    assert {path.stem for path in _MODELS} == set(task_names())
