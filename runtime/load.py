@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Ends by itself when whoever started it is gone, however that happened.
+# Ends by itself when whoever started it is gone, however that happened. An ordinary process, whatever its parent is:
+# libfranka makes the thread that connects a real-time one, and children inherit that.
 _HOG = """
 import os, sys, numpy
 parent, core = int(sys.argv[1]), int(sys.argv[2])
+if hasattr(os, "sched_setscheduler"):
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 if core >= 0:
     os.sched_setaffinity(0, {core})
 matrix = numpy.ones((600, 600), numpy.float32)
