@@ -105,7 +105,8 @@ class Loop:
         self._command_driver_order = self._command if self._order.same else np.zeros(joints)
         self._period_ns = round(driver.period_s * 1e9)
         self.spin_s = spin_s
-        self._telemetry, self._tracker = telemetry, tracker
+        self._telemetry = telemetry
+        self._tracker = tracker if self._readings.object_position.size else None
         self._driver_sees_object: bool | None = None
         self._rehearsal = Rehearsal(core, self._readings)
         lead_ns = warm_lead_ns(self._rehearsal) if warm else 0
@@ -166,7 +167,7 @@ class Loop:
         self._driver.read(measured)
         if not self._order.same:
             self._reorder(measured, readings)
-        if self._tracker is not None and readings.object_position.size:
+        if self._tracker is not None:
             if self._driver_sees_object is None:
                 self._driver_sees_object = is_finite(readings.object_position)
             if not self._driver_sees_object:

@@ -12,12 +12,12 @@ import numpy as np
 from runtime.chaos.rig import Rig
 from runtime.chaos.scenario import FOLLOWS, Scenario
 from runtime.safety import Float64, SafetyConfig
+from runtime.safety.config import box_around_goals
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 
 _HOLD = frozenset({State.HOLD})
 _ESTOP = frozenset({State.ESTOP})
-_WIDER_M = 0.3
 _FAST = 4.0
 """Speed of the simulation in paced scenarios: a 25 Hz policy then ticks every 10 ms."""
 
@@ -170,11 +170,9 @@ def _into_itself(rig: Rig) -> None:
 
 
 def _with_a_box(contract: Contract) -> SafetyConfig:
-    """The default box, also where there is none by default."""
-    if (box := SafetyConfig().workspace(contract)) is None:
-        (a, b, c), (d, e, f), wider = contract.goal.position_min_m, contract.goal.position_max_m, _WIDER_M
-        box = (a - wider, b - wider, c - wider), (d + wider, e + wider, f + wider)
-    return SafetyConfig(workspace_min_m=box[0], workspace_max_m=box[1])
+    """The box that is the default for goals of the tool, also where goals are about an object."""
+    low, high = box_around_goals(contract, SafetyConfig.model_fields["workspace_margin_m"].default)
+    return SafetyConfig(workspace_min_m=low, workspace_max_m=high)
 
 
 def _out_of_the_box(rig: Rig) -> None:

@@ -99,12 +99,7 @@ class SafetyConfig(Frozen):
             return self.workspace_min_m, self.workspace_max_m
         if self.workspace_margin_m is None or contract.goal.object_body is not None:
             return None
-        margin, goal = self.workspace_margin_m, contract.goal
-        low, high = goal.position_min_m, goal.position_max_m
-        return (
-            (low[0] - margin, low[1] - margin, low[2] - margin),
-            (high[0] + margin, high[1] + margin, high[2] + margin),
-        )
+        return box_around_goals(contract, self.workspace_margin_m)
 
     def accelerations_rad_s2(self, contract: Contract) -> tuple[float, ...]:
         """Limit of each joint's target, `[J]`; `ShoalError` when their number is not the contract's."""
@@ -120,6 +115,15 @@ class SafetyConfig(Frozen):
                 f"in the order {list(contract.joint_names)}."
             )
         return given
+
+
+def box_around_goals(contract: Contract, margin_m: float) -> tuple[Vector3, Vector3]:
+    """Lower and upper corner, m, of the contract's goal box made wider by `margin_m` on every side."""
+    low, high = contract.goal.position_min_m, contract.goal.position_max_m
+    return (
+        (low[0] - margin_m, low[1] - margin_m, low[2] - margin_m),
+        (high[0] + margin_m, high[1] + margin_m, high[2] + margin_m),
+    )
 
 
 def load_safety(path: Path) -> SafetyConfig:

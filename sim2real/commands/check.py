@@ -97,12 +97,12 @@ def _random_poses(task: Task, samples: int, seed: int) -> tuple[float, float]:
 def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     """What is allowed but worth a second look."""
     notes = []
-    driven = set(Addresses.of(model, contract).actuator.tolist())
+    addresses = Addresses.of(model, contract)
+    driven, thing = set(addresses.actuator.tolist()), -1 if addresses.object is None else addresses.object.body
     idle = [model.actuator(i).name for i in range(model.nu) if i not in driven]
     if idle:
         notes.append(f"actuators that no policy commands stay at control 0: {', '.join(idle)}.")
-    thing = set() if contract.goal.object_body is None else {model.body(contract.goal.object_body).id}
-    others = [i for i in range(model.njnt) if int(model.jnt_bodyid[i]) not in thing]
+    others = [i for i in range(model.njnt) if model.jnt_bodyid[i] != thing]
     free = [model.joint(i).name for i in others if model.joint(i).name not in contract.joint_names]
     if free:
         notes.append(
