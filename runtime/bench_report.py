@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from runtime.bench import bench
+from runtime.causes import Causes
 from runtime.loop_bench import bench_loop
 from runtime.noise import Noise
 from runtime.options import Engine
@@ -69,6 +70,9 @@ def print_loop_rows(rows: Iterable[dict[str, Any]], *, rate_hz: float, ticks: in
                 table.add_row(row["variant"], *_cells(row))
         console.print(table)
         for row in found:
+            if row.get("missed") and row["missed_by"]:
+                causes = Causes(**row["missed_by"]).line
+                console.print(f"{row['variant']}, {row['missed']} missed: {causes}", highlight=False)
             if "noise" in row:
                 console.print(Noise(**row["noise"]).line, highlight=False)
 

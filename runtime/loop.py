@@ -17,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from runtime.causes import Causes, Watch
 from runtime.core import Core
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.latency import Histogram
@@ -70,6 +71,8 @@ class LoopStatistics:
     """Ticks that ended after the next deadline."""
     missed_periods: int = 0
     """Control periods skipped because of overruns."""
+    missed_by: Causes = field(default_factory=Causes)
+    """The same by cause."""
     servo_skipped: int = 0
     """References between two ticks that came too late to be worth sending."""
     holds: int = 0
@@ -96,7 +99,8 @@ class Loop:
         tracker: Tracker | None = None,
     ) -> None:
         joints = len(core.contract.robot.joints)
-        self.statistics = LoopStatistics()
+        self._watch = Watch()
+        self.statistics = LoopStatistics(missed_by=self._watch.causes)
         self._driver, self._core, self._exchange = driver, core, exchange
         self._order = JointOrder(core.contract.joint_names, driver.joint_names)
         self._readings, self._command = Readings.of(core.contract), np.zeros(joints)
@@ -121,16 +125,17 @@ class Loop:
     def run(self, should_end: Callable[[], bool], *, on_first_tick: Callable[[], None] | None = None) -> None:
         """Tick until `should_end()`; at least one tick."""
         deadline = time.perf_counter_ns()
-        while True:
-            self.tick(deadline)
-            if self.statistics.ticks == 1 and on_first_tick is not None:
-                on_first_tick()
-                deadline = time.perf_counter_ns()
-            if should_end():
-                return
-            if not self._driver.owns_clock:
-                deadline = self._next_deadline(deadline)
-                self._wait(deadline)
+        with self._watch:
+            while True:
+                self.tick(deadline)
+                if self.statistics.ticks == 1 and on_first_tick is not None:
+                    on_first_tick()
+                    deadline = time.perf_counter_ns()
+                if should_end():
+                    return
+                if not self._driver.owns_clock:
+                    deadline = self._next_deadline(deadline)
+                    self._wait(deadline)
 
     def tick(self, deadline_ns: int) -> None:
         """One control period."""
@@ -187,7 +192,7 @@ class Loop:
         late = time.perf_counter_ns() - following
         if late > 0:
             # Skip what is over instead of catching up in a burst.
-            skipped = late // self._period_ns + 1
+            skipped = self._watch.missed(late, self._period_ns)
             self.statistics.overruns += 1
             self.statistics.missed_periods += skipped
             following += skipped * self._period_ns
@@ -208,6 +213,7 @@ class Loop:
             self._core.impose(None)
 
     def _wait(self, deadline_ns: int) -> None:
+        self._watch.begin_wait()
         if self._servo is not None:
             self._drive_servo(self._servo, deadline_ns - self._period_ns)
         spin_from = deadline_ns - round(self.spin_s * 1e9)
@@ -216,7 +222,7 @@ class Loop:
             # may be left waiting behind others.
             self._rehearse(spin_from)
         else:
-            sleep_until(spin_from)
+            self._sleep_until(spin_from)
         wait_until(deadline_ns)
 
     def _rehearse(self, until_ns: int) -> None:
@@ -226,7 +232,7 @@ class Loop:
         rehearsal, and the longer a process keeps running, the more likely the scheduler is to make it wait.
         """
         lead = self._warm_lead_ns
-        sleep_until(until_ns - lead)
+        self._sleep_until(until_ns - lead)
         if time.perf_counter_ns() > until_ns:
             return
         self._rehearsal()
@@ -241,8 +247,12 @@ class Loop:
                 # The next reference is due already: to send both at once would be a jerk.
                 self.statistics.servo_skipped += 1
                 continue
-            sleep_until(moment)
+            self._sleep_until(moment)
             servo.servo(step / servo.servo_steps)
+
+    def _sleep_until(self, moment_ns: int) -> None:
+        self._watch.plan_sleep(moment_ns)
+        sleep_until(moment_ns)
 
 
 def wait_until(moment_ns: int) -> None:

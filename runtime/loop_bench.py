@@ -19,6 +19,7 @@ import numpy as np
 
 from runtime import realtime
 from runtime.bench import BenchDriver, SlotExchange, bench_core
+from runtime.causes import Causes
 from runtime.latency import LatencySummary, summarise
 from runtime.load import competing_load
 from runtime.loop import Loop
@@ -64,6 +65,8 @@ class LoopResult:
     """Competing processes."""
     ticks: int
     missed: int
+    missed_by: Causes | None
+    """By cause; None for the bare loop, which has no deadlines."""
     lateness: LatencySummary
     """Waking after the deadline; for the bare loop, how much longer than a period it took from tick to tick."""
     jitter: LatencySummary
@@ -112,19 +115,20 @@ def _run(variant: Variant, path: Path, rate_hz: float, ticks: int, load: int, en
     exchange = SlotExchange(policy.contract)
     exchange.send_goal()
     loop = Loop(driver, core, exchange, spin_s=realtime.SPIN_S if variant.spin else 0.0, warm=variant.rehearse)
-    started = time.perf_counter()
+    causes = None
     if variant.pacing == "absolute":
         loop.run(lambda: loop.statistics.ticks >= ticks)
+        missed, causes = loop.statistics.missed_periods, loop.statistics.missed_by
         lateness = loop.statistics.lateness.summary()
     else:
+        started = time.perf_counter()
         while loop.statistics.ticks < ticks:
             loop.tick(time.perf_counter_ns())
             time.sleep(driver.period_s)
+        missed = max(round((time.perf_counter() - started) * rate_hz) - ticks, 0)
         lateness = summarise(np.maximum(np.diff(driver.written) - round(1e9 / rate_hz), 0))
-    periods = round((time.perf_counter() - started) * rate_hz)
     jitter = summarise(np.abs(np.diff(driver.written) - round(1e9 / rate_hz)))
-    missed = max(periods - ticks, 0)
-    return asdict(LoopResult(variant.name, load, ticks, missed, lateness, jitter, tuple(map(str, measures))))
+    return asdict(LoopResult(variant.name, load, ticks, missed, causes, lateness, jitter, tuple(map(str, measures))))
 
 
 class _TimedDriver(BenchDriver):

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from runtime import ort, realtime
 from runtime.access import read_token
 from runtime.address import Address, default_address
+from runtime.causes import Causes
 from runtime.core import Core
 from runtime.drivers.base import Driver, open_chosen
 from runtime.exchange import ServerExchange
@@ -249,6 +251,7 @@ def _summary(options: ServeOptions, policy: Policy, loop: Loop, core: Core, exch
         "ticks": statistics.ticks,
         "overruns": statistics.overruns,
         "missed_periods": statistics.missed_periods,
+        "missed_by": asdict(statistics.missed_by),
         "lateness": statistics.lateness.summary(),
         "step": statistics.step.summary(),
         "tick": statistics.tick.summary(),
@@ -280,7 +283,9 @@ def _print_summary(summary: Summary) -> None:
                 f"{name:<10} p50 {part['p50_us']:.0f}  p99 {part['p99_us']:.0f}  p99.9 {part['p999_us']:.0f}  "
                 f"max {part['max_us']:.0f} us"
             )
-    print(f"missed     {summary['missed_periods']} periods in {summary['overruns']} overruns", flush=True)
+    why = Causes(**summary["missed_by"]).line
+    missed = f"missed     {summary['missed_periods']} periods in {summary['overruns']} overruns"
+    print(f"{missed}: {why}" if why else missed, flush=True)
     for goal in summary["goals"]:
         outcome = "reached" if goal["reached"] else f"NOT reached, {goal['state']},"
         duration = "" if goal["time_s"] is None else f" after {goal['time_s']:.2f} s"
