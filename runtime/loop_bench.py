@@ -22,7 +22,7 @@ from runtime.bench import BenchDriver, SlotExchange, bench_core
 from runtime.causes import Causes
 from runtime.latency import LatencySummary, summarise
 from runtime.load import competing_load
-from runtime.loop import Loop
+from runtime.loop import Loop, wait_until
 from runtime.noise import noise_floor
 from runtime.options import Engine
 from runtime.policy import Policy
@@ -42,6 +42,8 @@ class Variant:
     realtime: realtime.RealtimeOptions
     spin: bool = False
     rehearse: bool = True
+    work_s: float = 0.0
+    """Busy waiting after every command, as if the tick did more."""
 
 
 # Names in the order of `MATRIX`, each with everything of the line before it.
@@ -111,7 +113,7 @@ def _run(variant: Variant, path: Path, rate_hz: float, ticks: int, load: int, en
     policy = Policy(path, engine=engine)
     # Late ticks are what is counted here; to hold because of them would make the others cheaper.
     core = bench_core(policy, SafetyConfig(overruns_in_a_row=None))
-    driver = _TimedDriver(policy.contract, 1 / rate_hz, ticks)
+    driver = _TimedDriver(policy.contract, 1 / rate_hz, ticks, variant.work_s)
     exchange = SlotExchange(policy.contract)
     exchange.send_goal()
     loop = Loop(driver, core, exchange, spin_s=realtime.SPIN_S if variant.spin else 0.0, warm=variant.rehearse)
@@ -132,14 +134,16 @@ def _run(variant: Variant, path: Path, rate_hz: float, ticks: int, load: int, en
 
 
 class _TimedDriver(BenchDriver):
-    """Notes when every command came, ns."""
+    """Notes when every command came, ns, and works on for `work_s`."""
 
-    def __init__(self, contract: Contract, period_s: float, ticks: int) -> None:
+    def __init__(self, contract: Contract, period_s: float, ticks: int, work_s: float) -> None:
         super().__init__(contract, find_model(contract), period_s=period_s)
         self.written = np.zeros(ticks, np.int64)
+        self._work_ns = round(work_s * 1e9)
         self._count = 0
 
     def write(self, command: Float64) -> None:
         super().write(command)
         self.written[self._count] = self.written_ns
         self._count += 1
+        wait_until(time.perf_counter_ns() + self._work_ns)
