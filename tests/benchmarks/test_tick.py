@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.loop import comparisons
+from benchmarks.loop_slice import variants
 from benchmarks.tick import _BARE, make_row, median_of, ratios
 from benchmarks.tick_peers import example_input, make_peer, numpy_peer, read_network
 from runtime.kernel.build import find_compiler
@@ -70,3 +71,18 @@ def test_misses_are_compared_under_load() -> None:
     rows = [{"variant": "bare sleep", "load": load, "missed": 100 * load} for load in (0, 2)]
     rows += [{"variant": "+ unprivileged", "load": load, "missed": 5 * load} for load in (0, 2)]
     assert comparisons(rows) == {"unprivileged / bare, misses under load": 0.05}
+    rows.append(
+        {"variant": "+ SCHED_FIFO", "load": 2, "missed": 9, "missed_by": {"machine": 6}, "ticks": 24_000},
+    )
+    found = comparisons(rows)
+    assert found["+ SCHED_FIFO, misses under load per 8,000 ticks"] == 3
+    assert found["+ SCHED_FIFO, of them while the processor was there"] == 1
+
+
+def test_slices_differ_in_nothing_else() -> None:
+    compared = list(variants((0.1, 0.7), (0.0, 200.0)))
+    assert [(variant.realtime.slice_s, variant.work_s) for variant in compared] == [
+        (pytest.approx(slice_s), pytest.approx(work_s)) for work_s in (0.0, 200e-6) for slice_s in (0.1e-3, 0.7e-3)
+    ]
+    assert len({variant.name for variant in compared}) == 4
+    assert all(variant.realtime.fifo_priority is None for variant in compared)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import time
 import tracemalloc
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_late_ticks_are_skipped_and_never_made_up_for(policy: Policy) -> None:
     statistics = loop.statistics
     assert statistics.overruns >= 1
     assert statistics.missed_periods >= 3
-    assert exchange.missed == statistics.missed_periods
+    assert exchange.missed == statistics.missed_periods == sum(asdict(statistics.missed_by).values())
     # 20 ticks and the skipped periods all fit on one grid: 19 gaps after the first tick.
     assert took >= (19 + statistics.missed_periods) * driver.period_s - 1e-3
     assert statistics.lateness.summary()["count"] == 20
@@ -299,3 +300,12 @@ def test_noise_floor_is_a_share_of_the_time() -> None:
     assert 0 <= noise.lost_share < 1
     assert noise.p50_us <= noise.p99_us <= noise.max_us
     assert "noise floor" in noise.line
+
+
+def test_noise_floor_rests_before_linux_makes_real_time_processes_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("runtime.noise._BURST_S", 0.004)
+    monkeypatch.setattr(time, "sleep", rests.append)
+    noise_floor(0.02)
+    assert len(rests) >= 4
+    assert min(rests) > 0.05, "the share that the system reserves for others, of a second"

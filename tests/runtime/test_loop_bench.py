@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,18 @@ def test_a_loop_is_measured(policy_path: Path, variant: Variant) -> None:
     row = loop_bench._run(variant, policy_path, 200, 40, 0, "onnxruntime")
     assert row["variant"] == variant.name
     assert row["missed"] >= 0
+    if variant is ABSOLUTE:
+        assert sum(row["missed_by"].values()) == row["missed"]
+    else:
+        assert row["missed_by"] is None
     assert row["jitter"]["count"] == 39
     assert row["lateness"]["count"] == (40 if variant is ABSOLUTE else 39)
     assert row["lateness"]["max_us"] >= row["lateness"]["p50_us"] >= 0
+
+
+def test_added_work_takes_its_time(policy_path: Path) -> None:
+    row = loop_bench._run(replace(ABSOLUTE, work_s=0.011), policy_path, 200, 10, 0, "onnxruntime")
+    assert row["missed"] >= 2 * 9, "each tick is two periods and more"
 
 
 def test_fifo_that_is_not_permitted_is_said(policy_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
