@@ -55,12 +55,12 @@ def main() -> None:
     ticks, rounds = (500, 1) if arguments.quick else (arguments.ticks, arguments.rounds)
     compared = tuple(variants(slices, arguments.works_us))
     missed: dict[str, list[int]] = {variant.name: [] for variant in compared}
-    for _ in track(range(rounds), "rounds"):
-        for row in bench_loop(
-            arguments.policy, rate_hz=arguments.rate_hz, ticks=ticks, load=(True,), variants=compared
-        ):
-            if "noise" not in row:
-                missed[row["variant"]].append(row["missed"] - row["missed_by"]["machine"])
+    measured = bench_loop(
+        arguments.policy, rate_hz=arguments.rate_hz, ticks=ticks, load=(True,), variants=compared * rounds
+    )
+    for row in track(measured, "measuring", total=1 + len(compared) * rounds):
+        if "noise" not in row:
+            missed[row["variant"]].append(row["missed"] - row["missed_by"]["machine"])
     table = Table("work added, slice", "median", "worst", title=f"periods missed of {ticks}, {rounds} rounds")
     for name, counts in missed.items():
         table.add_row(name, f"{median(counts):g}", str(max(counts)))

@@ -100,11 +100,10 @@ class Watch:
             self._before = _Counters.of_this_thread(self._file)
             self._began_ns = time.perf_counter_ns()
 
-    def plan_sleep(self, moment_ns: int) -> None:
-        """The thread is about to sleep until `time.perf_counter_ns()` says so."""
-        remaining = moment_ns - time.perf_counter_ns()
-        if remaining > 0:
-            self._asleep_ns += remaining
+    def slept(self, planned_ns: int) -> None:
+        """The thread slept, and wanted to for so long; 0 is no sleep."""
+        if planned_ns:
+            self._asleep_ns += planned_ns
             self._sleeps += 1
 
     def missed(self, late_ns: int, period_ns: int) -> int:

@@ -222,7 +222,7 @@ class Loop:
             # may be left waiting behind others.
             self._rehearse(spin_from)
         else:
-            self._sleep_until(spin_from)
+            self._watch.slept(sleep_until(spin_from))
         wait_until(deadline_ns)
 
     def _rehearse(self, until_ns: int) -> None:
@@ -232,7 +232,7 @@ class Loop:
         rehearsal, and the longer a process keeps running, the more likely the scheduler is to make it wait.
         """
         lead = self._warm_lead_ns
-        self._sleep_until(until_ns - lead)
+        self._watch.slept(sleep_until(until_ns - lead))
         if time.perf_counter_ns() > until_ns:
             return
         self._rehearsal()
@@ -247,12 +247,8 @@ class Loop:
                 # The next reference is due already: to send both at once would be a jerk.
                 self.statistics.servo_skipped += 1
                 continue
-            self._sleep_until(moment)
+            self._watch.slept(sleep_until(moment))
             servo.servo(step / servo.servo_steps)
-
-    def _sleep_until(self, moment_ns: int) -> None:
-        self._watch.plan_sleep(moment_ns)
-        sleep_until(moment_ns)
 
 
 def wait_until(moment_ns: int) -> None:
@@ -261,8 +257,9 @@ def wait_until(moment_ns: int) -> None:
         pass
 
 
-def sleep_until(moment_ns: int) -> None:
-    """Until `time.perf_counter_ns()` says so; at once when that is over."""
-    remaining = moment_ns - time.perf_counter_ns()
-    if remaining > 0:
+def sleep_until(moment_ns: int) -> int:
+    """Until `time.perf_counter_ns()` says so; gives how long that was to be, 0 when the moment was over, in ns."""
+    remaining = max(moment_ns - time.perf_counter_ns(), 0)
+    if remaining:
         time.sleep(remaining / 1e9)
+    return remaining

@@ -55,7 +55,8 @@ def noise_floor(seconds: float) -> Noise:
                 count += 1
             last = now
         took_ns += last - started
-        time.sleep(_REST_S)
+        if took_ns < wanted_ns:
+            time.sleep(_REST_S)
     found = gaps[:count] / 1e3 if count else np.zeros(1)
     took_s = took_ns / 1e9
     p50, p99 = (float(value) for value in np.percentile(found, [50, 99]))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +14,8 @@ from hypothesis import strategies as st
 
 from runtime import causes as causes_module
 from runtime.causes import Causes, Watch, periods_over
+from runtime.load import competing_load
+from runtime.loop import wait_until
 
 MS = 10**6
 PERIOD = 30 * MS
@@ -37,9 +37,7 @@ def blame(between: Callable[[Watch], None]) -> Causes:
 
 
 def work(seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
+    wait_until(time.perf_counter_ns() + round(seconds * 1e9))
 
 
 def handles() -> int:
@@ -64,8 +62,8 @@ def test_every_missed_period_has_one_cause(late: int, absent: int, waited: int, 
 @counted
 def test_a_sleep_that_ends_late_is_the_machines() -> None:
     def oversleep(watch: Watch) -> None:
-        watch.plan_sleep(time.perf_counter_ns() + 5 * MS)
         time.sleep(0.035)
+        watch.slept(5 * MS)
 
     assert blame(oversleep) == Causes(machine=1)
 
@@ -73,8 +71,8 @@ def test_a_sleep_that_ends_late_is_the_machines() -> None:
 @counted
 def test_a_sleep_as_planned_excuses_nothing() -> None:
     def sleep_and_block(watch: Watch) -> None:
-        watch.plan_sleep(time.perf_counter_ns() + 20 * MS)
         time.sleep(0.02)
+        watch.slept(20 * MS)
         time.sleep(0.03)
 
     assert blame(sleep_and_block) == Causes(own=1)
@@ -90,11 +88,8 @@ def test_waiting_behind_another_process_is_the_others() -> None:
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     try:
-        with subprocess.Popen([sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=-1) as hog:
-            assert hog.stdout is not None
-            hog.stdout.readline()
+        with competing_load():
             causes = blame(lambda watch: work(0.3))
-            hog.kill()
     finally:
         os.sched_setaffinity(0, cores)
     assert causes == Causes(others=1)
@@ -102,7 +97,7 @@ def test_waiting_behind_another_process_is_the_others() -> None:
 
 def test_what_the_system_does_not_count_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(causes_module, "_SCHEDSTAT", "/nowhere/schedstat")
-    causes = blame(lambda watch: watch.plan_sleep(0))
+    causes = blame(lambda watch: watch.slept(0))
     assert causes == Causes(unknown=1)
     assert causes.line == "1 from unknown causes"
 
