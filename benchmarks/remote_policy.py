@@ -4,7 +4,7 @@
 
 One client process, one server process per row, the same policy behind each, the default scheduler on both sides. *hot*
 is back to back; *paced* is 100 times a second at absolute deadlines, where caches have cooled down and the core has
-slept. Rows take turns, in an order that changes from round to round; the median over the rounds counts.
+slept. *unix rehearsed* waits between two requests as our client can, the other rows by time.sleep. Rows take turns, in an order that changes from round to round; the median over the rounds counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.machine import machine
 from benchmarks.remote_peers import CHUNK_BYTES, SERVICE, served_session
@@ -46,6 +46,11 @@ _ENCODER_NOISE_RAD = 1e-6
 """Readings that never change would be taken for those of a broken encoder, and the policy would not be run."""
 
 
+def sleep_until(moment_s: float) -> None:
+    """As most loops wait."""
+    time.sleep(max(0.0, moment_s - time.monotonic()))
+
+
 class Connection(NamedTuple):
     """One row."""
 
@@ -53,12 +58,15 @@ class Connection(NamedTuple):
     """From the client's clock, in s, to the command `[J]` in rad."""
     joint_position: np.ndarray
     """What is sent next, `[J]` rad, writable."""
+    sleep_until: Callable[[float], None] = sleep_until
+    """Until `time.monotonic()` says so."""
 
 
 ROWS = {
     "in process": "no transport: the policy server's session called directly",
     "unix": "runtime policy-server, Unix socket, engine and scheduling like the peers'",
     "unix served": "the same as it starts by default: compiled kernel, real-time measures",
+    "unix rehearsed": "the same with a client that waits by RemotePolicy.sleep_until instead of time.sleep",
     "websocket": "runtime policy-server, websocket",
     "openpi": "websocket and MessagePack on asyncio, as openpi has it",
     "lerobot": "gRPC and pickle, two calls, as LeRobot has it",
@@ -129,7 +137,13 @@ def unix_served(policy: Path, folder: Path) -> Iterator[Connection]:
     yield from _ask_unix(policy, folder / "served.sock")
 
 
-def _ask_unix(policy: Path, path: Path, *arguments: str) -> Iterator[Connection]:
+@contextmanager
+def unix_rehearsed(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Ours with our client's way to wait."""
+    yield from _ask_unix(policy, folder / "rehearsed.sock", rehearsed=True)
+
+
+def _ask_unix(policy: Path, path: Path, *arguments: str, rehearsed: bool = False) -> Iterator[Connection]:
     with _own_server(policy, "--socket", str(path), *arguments), RemotePolicy(path) as remote:
         for name, value in _readings(policy).items():
             remote.inputs[name][:] = value
@@ -138,7 +152,7 @@ def _ask_unix(policy: Path, path: Path, *arguments: str) -> Iterator[Connection]
             remote.run(now_s)
             return remote.command
 
-        yield Connection(ask, remote.inputs["joint_position"])
+        yield Connection(ask, remote.inputs["joint_position"], remote.sleep_until if rehearsed else sleep_until)
         _require_following(remote.answer()["reason"])
 
 
@@ -273,7 +287,19 @@ def _ask_packets(policy: Path, exchange: Callable[[memoryview], bytes]) -> Conne
 CLIENTS = dict(
     zip(
         ROWS,
-        (in_process, unix, unix_served, own_websocket, openpi, lerobot, grpc_once, zmq_ipc, zmq_tcp, zenoh_query),
+        (
+            in_process,
+            unix,
+            unix_served,
+            unix_rehearsed,
+            own_websocket,
+            openpi,
+            lerobot,
+            grpc_once,
+            zmq_ipc,
+            zmq_tcp,
+            zenoh_query,
+        ),
         strict=True,
     )
 )
@@ -293,11 +319,11 @@ class Clock:
 
 def measure(connection: Connection, clock: Clock, count: int, *, paced: bool) -> np.ndarray:
     """Round trips, µs."""
-    times, deadline, position = np.zeros(count), time.perf_counter(), connection.joint_position
+    times, deadline, position = np.zeros(count), time.monotonic(), connection.joint_position
     for index in range(count):
         if paced:
-            deadline = max(deadline + 1 / _RATE_HZ, time.perf_counter())
-            time.sleep(max(0.0, deadline - time.perf_counter()))
+            deadline = max(deadline + 1 / _RATE_HZ, time.monotonic())
+            connection.sleep_until(deadline)
         now_s = clock()
         position[0] += _ENCODER_NOISE_RAD * (1 if index % 2 else -1)
         started = time.perf_counter_ns()
@@ -328,9 +354,25 @@ def main() -> None:
             times[name]["paced"].append(measure(connections[name], clocks[name], count, paced=True))
     rows = [{"row": name, "what": ROWS[name]} | _percentiles(times[name]) for name in names]
     _print(rows, arguments.policy)
+    ratios = comparisons(rows)
+    for name, value in ratios.items():
+        print(f"{value:6.1f}  {name}")
     if arguments.json:
         report = {"machine": machine(), "policy": arguments.policy.name, "rate_hz": _RATE_HZ, "samples": count}
-        arguments.json.write_text(json.dumps(report | {"rounds": rounds, "rows": rows}, indent=1) + "\n")
+        report |= {"rounds": rounds, "rows": rows, "comparisons": ratios}
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def comparisons(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """How many times as long the other stacks' servers take as ours."""
+    found = {row["row"]: row for row in rows}
+    return {
+        f"{peer} / {own}, {kind} p50": found[peer][f"{kind}_p50_us"] / found[own][f"{kind}_p50_us"]
+        for own in ("unix", "unix served", "unix rehearsed")
+        for peer in ("openpi", "lerobot")
+        for kind in ("paced", "hot")
+        if own in found and peer in found
+    }
 
 
 def _percentiles(times: dict[str, list[np.ndarray]]) -> dict[str, float]:
@@ -343,8 +385,9 @@ def _percentiles(times: dict[str, list[np.ndarray]]) -> dict[str, float]:
 
 def _print(rows: list[dict[str, Any]], policy: Path) -> None:
     columns = ("paced_p50_us", "paced_p99_us", "hot_p50_us", "hot_p99_us")
-    heads = [column.replace("_us", ", us").replace("_", " ") for column in columns]
-    table = Table("", *heads, "paced p50 / unix", title=f"readings to command, {policy.name}")
+    heads: list[Any] = [Column("", no_wrap=True)]
+    heads += [column.replace("_us", ", us").replace("_", " ") for column in columns]
+    table = Table(*heads, "paced p50 / unix", title=f"readings to command, {policy.name}")
     reference = next((row["paced_p50_us"] for row in rows if row["row"] == "unix"), float("nan"))
     for row in rows:
         ratio = f"{row['paced_p50_us'] / reference:.1f}"
@@ -352,7 +395,7 @@ def _print(rows: list[dict[str, Any]], policy: Path) -> None:
     console = Console()
     console.print(table)
     for row in rows:
-        console.print(f"{row['row']:<11}{row['what']}", highlight=False)
+        console.print(f"{row['row']:<15}{row['what']}", highlight=False)
 
 
 def _require_command(name: str, connection: Connection, clock: Clock, contract: Contract) -> None:

@@ -14,8 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from runtime.awake import CPU_LATENCY, has_sleep_states, processor_quota
 from runtime.kernel.build import find_compiler
-from runtime.realtime import CPU_LATENCY, kernel_version
+from runtime.realtime import kernel_version
 from sim2real.errors import ShoalError
 
 Level = Literal["ok", "note", "error"]
@@ -90,12 +91,16 @@ def check_realtime(
     rtprio_limit: int,
     memlock_limit: int,
     cpu_latency: bool,
+    sleep_states: bool,
+    quota: str,
     root: bool,
     cores: int,
 ) -> list[Finding]:
     """Which real-time measures the loop may take, and what each is good for.
 
-    Limits are as of getrlimit, -1 unlimited; `cpu_latency` is whether /dev/cpu_dma_latency can be written.
+    Limits are as of getrlimit, -1 unlimited; `cpu_latency` is whether /dev/cpu_dma_latency can be written,
+    `sleep_states` whether the kernel chooses among states of sleep, as it mostly does not on a virtual machine, and
+    `quota` the file that limits this process's share of the processors, if any.
     """
     if not platform.startswith("linux"):
         return [Finding("note", "real time", f"{platform} has no SCHED_FIFO; expect late ticks under load.")]
@@ -120,10 +125,12 @@ def check_realtime(
             f"Put '@realtime - memlock unlimited' into {limits}",
         ),
         (
-            cpu_latency,
+            cpu_latency if sleep_states else not quota,
             "no deep sleep",
             "an idle core answers at once",
-            "Let the group realtime write /dev/cpu_dma_latency (a udev rule)",
+            "Let the group realtime write /dev/cpu_dma_latency (a udev rule)"
+            if sleep_states
+            else f"Idle threads would use up the processor time that {quota} leaves; take the limit away",
         ),
         (
             preempt_rt,
@@ -175,6 +182,8 @@ def examine() -> list[Finding]:
         rtprio_limit=resource.getrlimit(getattr(resource, "RLIMIT_RTPRIO", resource.RLIMIT_NOFILE))[0],
         memlock_limit=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         cpu_latency=os.access(CPU_LATENCY, os.W_OK),
+        sleep_states=has_sleep_states(),
+        quota=processor_quota(),
         root=os.geteuid() == 0,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )

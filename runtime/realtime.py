@@ -4,7 +4,7 @@
     short slice       without SCHED_FIFO: a time slice of 0.7 ms, which makes the scheduler wake this process sooner
                       (EEVDF, Linux 6.12 and later); needs nothing
     timer slack       sleeps end when they should and not up to 50 us later; needs nothing
-    no deep sleep     processors stay ready (/dev/cpu_dma_latency); costs power, needs root
+    no deep sleep     processors stay ready (`runtime.awake`); costs power, needs root except on virtual machines
     locked memory     no page of the process is ever fetched from disk; needs a limit of the system's
     frozen collector  a garbage collection does not walk through what existed at the start
 
@@ -22,7 +22,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
+
+from runtime import awake
 
 _MCL_CURRENT_AND_FUTURE = 3
 _PR_SET_TIMERSLACK = 29
@@ -32,8 +33,6 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274, "armv7l": 380}
 SLICE_S = 0.7e-3
 """Shorter than other processes' 1.4 to 2.8 ms, so that the loop is woken before them; longer than a tick with its
 rehearsal, because a process whose slice is over in the middle of its work waits until others have had theirs."""
-CPU_LATENCY = Path("/dev/cpu_dma_latency")
-"""Whoever holds it open says how long processors may take to wake."""
 SPIN_S = 100e-6
 """Busy waiting before a deadline that SCHED_FIFO makes worth it; without it the waiting itself is preempted."""
 
@@ -63,6 +62,13 @@ UNPRIVILEGED = RealtimeOptions(fifo_priority=None, lock_memory=False, stay_awake
 """What every process may do."""
 
 
+def served_options(*, permitted: bool, priority: int, cpu: int | None) -> RealtimeOptions:
+    """What a server tries; without `permitted` only what needs no permission and no power."""
+    if permitted:
+        return RealtimeOptions(fifo_priority=priority, cpu=cpu)
+    return RealtimeOptions(fifo_priority=None, cpu=cpu, lock_memory=False, stay_awake=False)
+
+
 @dataclass(frozen=True)
 class Measure:
     """What became of one measure."""
@@ -86,11 +92,11 @@ def apply(options: RealtimeOptions) -> list[Measure]:
         measures.append(_attempt(f"slice of {1e3 * slice_s:g} ms", lambda: _slice(slice_s), "needs Linux 6.12"))
     if options.timer_slack:
         measures.append(_attempt("timer slack 1 ns", _no_timer_slack, ""))
-    if options.stay_awake:
-        measures.append(_attempt("no deep sleep", _stay_awake, "needs root"))
     if options.cpu is not None:
         cpu = options.cpu
         measures.append(_attempt(f"pinned to core {cpu}", lambda: _pin(cpu), "no such core"))
+    if options.stay_awake:
+        measures.append(_attempt("no deep sleep", awake.stay_awake, ""))
     if options.lock_memory:
         measures.append(_attempt("memory locked", _lock_memory, "needs memlock in limits.conf"))
     if options.freeze_gc:
@@ -111,8 +117,7 @@ def spin_s(wanted_s: float | None, measures: list[Measure]) -> float:
 def release() -> None:
     """Give the scheduler's priority back, and let processors sleep, for what follows the loop."""
     gc.unfreeze()
-    while _held_files:
-        os.close(_held_files.pop())
+    awake.let_sleep()
     if hasattr(os, "sched_setscheduler"):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
@@ -125,16 +130,13 @@ def kernel_version() -> tuple[int, int]:
     return int(major), int("".join(takewhile(str.isdigit, minor)) or 0)
 
 
-_held_files: list[int] = []
-
-
-def _attempt(name: str, measure: Callable[[], None], hint: str) -> Measure:
+def _attempt(name: str, measure: Callable[[], str | None], hint: str) -> Measure:
     try:
-        measure()
+        note = measure() or ""
     except (OSError, AttributeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return Measure(name, False, f"{reason}; {hint}" if hint else reason)
-    return Measure(name, True)
+    return Measure(name, True, note)
 
 
 def _fifo(priority: int) -> None:
@@ -167,13 +169,6 @@ def _slice(slice_s: float) -> None:
     # Children (the gateway) must not inherit it.
     attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, _RESET_ON_FORK, nice, 0, round(slice_s * 1e9), 0, 0)
     _libc("syscall", ctypes.c_long(number), 0, ctypes.c_char_p(attributes), 0)
-
-
-def _stay_awake() -> None:
-    """The kernel keeps to the latency, 0 µs, for as long as the file is open."""
-    descriptor = os.open(CPU_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
-    os.write(descriptor, struct.pack("=i", 0))
-    _held_files.append(descriptor)
 
 
 def _libc(function: str, *arguments: object) -> None:

@@ -219,11 +219,9 @@ def _page(options: ServeOptions) -> PageConfig | None:
 
 
 def _apply_realtime(options: ServeOptions) -> list[realtime.Measure]:
-    if not options.realtime:
-        wanted = realtime.RealtimeOptions(fifo_priority=None, cpu=options.cpu, lock_memory=False, stay_awake=False)
-    else:
-        wanted = realtime.RealtimeOptions(fifo_priority=options.priority, cpu=options.cpu)
-    measures = realtime.apply(wanted)
+    measures = realtime.apply(
+        realtime.served_options(permitted=options.realtime, priority=options.priority, cpu=options.cpu)
+    )
     print("realtime   " + "; ".join(str(measure) for measure in measures), flush=True)
     return measures
 

@@ -40,6 +40,8 @@ HEADER = struct.Struct("<IHH8sQ")
 """magic, version, flags or kind, contract, sequence."""
 RESET = 1
 """Request flag: begin anew, from the measured joints."""
+REHEARSAL = 2
+"""Request flag: compute an answer and throw it away; the reply is the last one again."""
 MAX_ERROR_BYTES = 500
 
 
@@ -141,6 +143,8 @@ class Hello(BaseModel):
     goal_frame: str
     object_body: str | None = None
     """What is to be brought to the goal; the tool itself where there is none."""
+    rehearses: bool = False
+    """Whether the server knows the flag `REHEARSAL`; to others it would be a request like any other."""
     control_dt_s: float
     """One request each; see `runtime.remote.session` for what asking more often does."""
     states: tuple[str, ...]
@@ -163,6 +167,7 @@ class Hello(BaseModel):
             goal_space=contract.goal.space,
             goal_frame=contract.goal.frame,
             object_body=contract.goal.object_body,
+            rehearses=True,
             control_dt_s=contract.timing.control_dt_s,
             states=tuple(state.label for state in State),
             reasons=tuple(reason.sentence for reason in Reason),
@@ -224,7 +229,7 @@ _UNITS = {
     "commanding": ("", "0 while command must not be sent: no trustworthy readings yet"),
     "reached": ("", "1 once the goal was held within tolerance"),
     "repeated": ("", "1 when the request came too early and the last command was repeated"),
-    "flags": ("", "1: begin anew"),
+    "flags": ("", "1: begin anew; 2: a rehearsal, of which nothing stays"),
     "kind": ("", "1: command, 2: error, one sentence in UTF-8 from byte 24 on"),
     "contract": ("", "first eight bytes of contract_sha256"),
     "sequence": ("", "chosen by the client, repeated in the reply"),

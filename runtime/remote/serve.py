@@ -38,7 +38,8 @@ def serve(options: ServePolicy) -> None:
             f"policy     {options.model.name}: task {contract.task}, contract {contract.digest[:12]}, {policy.engine}"
         )
         print(rules.report(first.core.safety, contract))
-        print("realtime   " + "; ".join(str(measure) for measure in _apply_realtime(options)))
+        wanted = realtime.served_options(permitted=options.realtime, priority=options.priority, cpu=options.cpu)
+        print("realtime   " + "; ".join(str(measure) for measure in realtime.apply(wanted)))
         stack.callback(realtime.release)
         print(f"listening  {', '.join(addresses)}, protocol {VERSION}", flush=True)
         server.run(lambda: bool(ended))
@@ -80,8 +81,3 @@ def _read_token(path: Path) -> str:
     if not token:
         raise ShoalError(f"--token-file: the first line of {path} is empty; write the token there.")
     return token
-
-
-def _apply_realtime(options: ServePolicy) -> list[realtime.Measure]:
-    priority = options.priority if options.realtime else None
-    return realtime.apply(realtime.RealtimeOptions(priority, options.cpu, lock_memory=options.realtime))

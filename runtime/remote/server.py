@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from runtime.remote.layout import HEADER, MAGIC, MAX_ERROR_BYTES, RESET, VERSION, Hello, Kind, memory_of
+from runtime.remote.layout import HEADER, MAGIC, MAX_ERROR_BYTES, REHEARSAL, RESET, VERSION, Hello, Kind, memory_of
 from runtime.remote.session import Session
 from sim2real.errors import ShoalError
 
@@ -84,7 +84,10 @@ class PacketPeer:
                 raise ShoalError(f"request: a packet {found} bytes arrived, this policy takes {self._size}.")
             self._request[:] = self._received[: self._size]
             flags = int(self.session.request["flags"][0])
-            self.session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))
+            if flags & REHEARSAL:
+                self.session.rehearse()
+            else:
+                self.session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))
         except ShoalError as error:
             return self._header(Kind.ERROR, sequence) + str(error).encode()[:MAX_ERROR_BYTES]
         self._reply[: HEADER.size] = self._header(Kind.COMMAND, sequence)

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,6 @@ from numpy.typing import NDArray
 from runtime.core import Core
 from runtime.goals import GoalRefused, parse_goal, validate_goal
 from runtime.policy import Policy
-from runtime.rehearsal import Rehearsal
 from runtime.remote.layout import reply_dtype, request_dtype
 from runtime.safety import Guard, Readings, SafetyConfig
 from sim2real.errors import ShoalError
@@ -52,8 +53,8 @@ class Session:
         start = self.request_record.dtype.fields["joint_position"][1]  # type: ignore[index]
         self._measured = np.frombuffer(self.request_record, np.float64, self._readings.vector.size, start)
         self._command, self._effort = self.reply["command"], self.request["joint_effort"]
-        self.rehearse = Rehearsal(self.core, self._readings)
-        """Call it shortly before `answer`, and `answer` finds warm caches."""
+        self._make_understudy = partial(Session, policy, safety=safety, guard=guard)
+        self._understudy: Session | None = None
         self._period_s = self.contract.timing.control_dt_s
         self._goal_bytes = b""
         self._goal_refusal = ""
@@ -82,6 +83,22 @@ class Session:
             if not self.core.step(self._readings, time_s, self._command):
                 self._command.fill(math.nan)
         self._fill_reply(repeated)
+
+    def rehearse(self) -> None:
+        """Answer what lies in `request` as a session of its own that nothing follows: call it shortly before `answer`,
+        and `answer` finds warm caches.
+
+        It writes the policy's inputs and outputs, which `answer` writes again, and nothing else of this session; a
+        guard, which only judges, is asked as in an answer.
+        """
+        if self._understudy is None:
+            self._understudy = self._make_understudy()
+        understudy = self._understudy
+        np.copyto(understudy.request_record, self.request_record)
+        # From where the joints are, each time: what was rehearsed before is not what they did.
+        understudy.core.safety.start(understudy.request["joint_position"])
+        with suppress(ShoalError):
+            understudy.answer(max(understudy._due_s, 0.0), 0.0, reset=False)
 
     def _take_goal(self, now_s: float) -> None:
         request = self.request

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from runtime.goals import GoalPose, validate_goal
 from runtime.mujoco_robot import MujocoRobot
 from runtime.policy import Policy
 from runtime.remote.client import INPUTS, RemotePolicy
-from runtime.remote.layout import HEADER, MAGIC, VERSION, Hello, Kind, request_dtype
+from runtime.remote.layout import HEADER, MAGIC, REHEARSAL, VERSION, Hello, Kind, request_dtype
 from runtime.remote.server import MAX_CLIENTS, PacketListener, PolicyServer
 from runtime.remote.session import Session
 from runtime.safety import Readings
@@ -88,6 +89,18 @@ def test_commands_are_those_of_the_loop_in_process(
         assert core.distance_m < 0.1
 
 
+def noted_requests(remote: RemotePolicy) -> list[int]:
+    """Flags of every packet that it sends from now on."""
+    flags, ask = [], remote._ask
+
+    def note(flag: int) -> memoryview:
+        flags.append(flag)
+        return ask(flag)
+
+    remote._ask = note  # type: ignore[method-assign]
+    return flags
+
+
 def test_asking_more_often_does_not_move_faster(path: Path, contract: Contract) -> None:
     period = contract.timing.control_dt_s
     with RemotePolicy(path) as remote:
@@ -106,7 +119,9 @@ def test_asking_more_often_does_not_move_faster(path: Path, contract: Contract) 
 
 
 def test_what_is_rehearsed_between_two_answers_changes_neither(policy: Policy, contract: Contract) -> None:
-    answers = []
+    answers, inferences = [], []
+    counted, run = iter(range(1000)), policy.run
+    policy.run = lambda: (next(counted), run())  # type: ignore[assignment,return-value]
     for rehearsed in (False, True):
         session = Session(policy)
         session.request["joint_position"][:] = home(contract)
@@ -117,8 +132,45 @@ def test_what_is_rehearsed_between_two_answers_changes_neither(policy: Policy, c
                 session.rehearse()
             session.answer(tick * contract.timing.control_dt_s, 0.0, reset=False)
             answers.append(session.reply["command"].copy())
+        inferences.append(next(counted))
     np.testing.assert_array_equal(answers[:5], answers[5:])
     assert (answers[4] != answers[0]).any()
+    assert inferences == [5, 5 + 1 + 10]  # the whole of a tick is rehearsed
+
+
+def test_a_client_that_rehearses_wakes_in_time_and_gets_the_same_commands(path: Path, contract: Contract) -> None:
+    period, commands = contract.timing.control_dt_s, []
+    for wait in (None, RemotePolicy.sleep_until):
+        with RemotePolicy(path) as remote:
+            requests = noted_requests(remote)
+            remote.inputs["joint_position"][:] = home(contract)
+            remote.inputs["end_effector_orientation"][0] = 1.0
+            remote.inputs["goal_position"][:] = GOAL
+            for tick in range(5):
+                if wait is not None:
+                    moment = time.monotonic() + 0.02
+                    wait(remote, moment)
+                    assert time.monotonic() >= moment
+                assert remote.run(tick * period)
+                commands.append(remote.command.copy())
+                remote.inputs["joint_position"][0] += 1e-6
+            assert requests == ([0] * 5 if wait is None else [REHEARSAL, REHEARSAL, 0] * 5)
+    np.testing.assert_array_equal(commands[:5], commands[5:])
+    assert (commands[4] != commands[0]).any()
+
+
+def test_nothing_is_rehearsed_without_time_or_with_a_server_that_would_take_it_for_a_request(path: Path) -> None:
+    with RemotePolicy(path) as remote:
+        remote._ask = lambda flags: pytest.fail("asked")  # type: ignore[method-assign]
+        remote.sleep_until(time.monotonic() - 1.0)
+        remote.sleep_until(time.monotonic() + 0.5e-3)
+        assert remote.hello.rehearses
+        older = remote.hello.model_dump(mode="json")
+        del older["rehearses"]
+        remote.hello = Hello.parse(json.dumps(older).encode())
+        moment = time.monotonic() + 0.02
+        remote.sleep_until(moment)
+        assert time.monotonic() >= moment
 
 
 def test_nothing_is_commanded_before_trustworthy_readings_and_held_after(path: Path, contract: Contract) -> None:
@@ -255,6 +307,8 @@ def test_a_server_that_goes_away_and_a_silent_one_are_errors(tmp_path: Path, pol
     server.close()
     with pytest.raises(ShoalError, match="connection is lost"):
         remote.run()
+    with pytest.raises(ShoalError, match="connection is lost"):
+        remote.sleep_until(time.monotonic() + 0.02)
     remote.close()
     assert not (tmp_path / "p").exists()
 
