@@ -3,8 +3,8 @@
     python -m benchmarks.loop [models/franka_pose.onnx] [--quick] [--json PATH]
 
 Each line has everything of the line before it: absolute deadlines with late ticks skipped; what needs no permission
-(a scheduler slice of 0.7 ms, no timer slack, a frozen garbage collector); SCHED_FIFO, locked memory and no deep sleep;
-100 us of spinning before each deadline. A miss is a period without a tick of its own. Load is one process on every core
+(a scheduler slice of 0.7 ms, no timer slack, a frozen garbage collector); processors that do not sleep deeply;
+SCHED_FIFO and locked memory; 100 us of spinning before each deadline. A miss is a period without a tick of its own. Load is one process on every core
 that takes all it can get. The machine's own noise stands below each table.
 """
 

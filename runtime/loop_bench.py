@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -44,17 +44,22 @@ class Variant:
     rehearse: bool = True
     work_s: float = 0.0
     """Busy waiting after every command, as if the tick did more."""
+    needs: str = ""
+    """The measure without which this would be another variant once more."""
 
 
 # Names in the order of `MATRIX`, each with everything of the line before it.
 BARE = Variant("bare sleep", "sleep", realtime.NOTHING, rehearse=False)
 ABSOLUTE = Variant("deadlines", "absolute", realtime.NOTHING)
 UNPRIVILEGED = Variant("+ unprivileged", "absolute", realtime.UNPRIVILEGED)
-FIFO = Variant("+ SCHED_FIFO", "absolute", realtime.RealtimeOptions())
-FIFO_SPIN = Variant("+ 100 us spin", "absolute", realtime.RealtimeOptions(), spin=True)
+AWAKE = Variant(
+    "+ no deep sleep", "absolute", replace(realtime.UNPRIVILEGED, stay_awake=True), needs=realtime.NO_DEEP_SLEEP
+)
+FIFO = Variant("+ SCHED_FIFO", "absolute", realtime.RealtimeOptions(), needs=realtime.FIFO)
+FIFO_SPIN = Variant("+ 100 us spin", "absolute", realtime.RealtimeOptions(), spin=True, needs=realtime.FIFO)
 SERVED = (BARE, UNPRIVILEGED, FIFO_SPIN)
 """The bare loop, and what `runtime serve` does without and with permission for SCHED_FIFO."""
-MATRIX = (BARE, ABSOLUTE, UNPRIVILEGED, FIFO, FIFO_SPIN)
+MATRIX = (BARE, ABSOLUTE, UNPRIVILEGED, AWAKE, FIFO, FIFO_SPIN)
 """One measure after the other."""
 
 
@@ -88,7 +93,7 @@ def bench_loop(
 ) -> Iterator[dict[str, Any]]:
     """For each load: the noise floor as `{"noise": ...}`, then each variant as the fields of `LoopResult`.
 
-    A variant whose SCHED_FIFO is not permitted gives `{"variant": ..., "missing": why}`.
+    A variant that needs a measure which is not permitted gives `{"variant": ..., "missing": why}`.
     """
     if ticks < 1 or not rate_hz > 0:
         raise ShoalError(f"bench: --ticks must be at least 1 and --loop positive, got {ticks} and {rate_hz:g}.")
@@ -108,8 +113,9 @@ def _noise(seconds: float) -> dict[str, float]:
 
 def _run(variant: Variant, path: Path, rate_hz: float, ticks: int, load: int, engine: Engine) -> dict[str, Any]:
     measures = realtime.apply(variant.realtime)
-    if variant.realtime.fifo_priority is not None and not realtime.has_fifo(measures):
-        return {"variant": variant.name, "load": load, "missing": str(measures[0])}
+    lacking = [measure for measure in measures if not measure.on and measure.name.startswith(variant.needs)]
+    if variant.needs and lacking:
+        return {"variant": variant.name, "load": load, "missing": str(lacking[0])}
     policy = Policy(path, engine=engine)
     # Late ticks are what is counted here; to hold because of them would make the others cheaper.
     core = bench_core(policy, SafetyConfig(overruns_in_a_row=None))

@@ -33,6 +33,9 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274, "armv7l": 380}
 SLICE_S = 0.7e-3
 """Shorter than other processes' 1.4 to 2.8 ms, so that the loop is woken before them; longer than a tick with its
 rehearsal, because a process whose slice is over in the middle of its work waits until others have had theirs."""
+FIFO = "SCHED_FIFO"
+NO_DEEP_SLEEP = "no deep sleep"
+"""How the names of these measures begin."""
 SPIN_S = 100e-6
 """Busy waiting before a deadline that SCHED_FIFO makes worth it; without it the waiting itself is preempted."""
 
@@ -86,7 +89,7 @@ def apply(options: RealtimeOptions) -> list[Measure]:
     measures = []
     if options.fifo_priority is not None:
         priority = options.fifo_priority
-        measures.append(_attempt(f"SCHED_FIFO {priority}", lambda: _fifo(priority), "needs rtprio in limits.conf"))
+        measures.append(_attempt(f"{FIFO} {priority}", lambda: _fifo(priority), "needs rtprio in limits.conf"))
     if options.slice_s is not None and not has_fifo(measures):
         slice_s = options.slice_s
         measures.append(_attempt(f"slice of {1e3 * slice_s:g} ms", lambda: _slice(slice_s), "needs Linux 6.12"))
@@ -96,7 +99,7 @@ def apply(options: RealtimeOptions) -> list[Measure]:
         cpu = options.cpu
         measures.append(_attempt(f"pinned to core {cpu}", lambda: _pin(cpu), "no such core"))
     if options.stay_awake:
-        measures.append(_attempt("no deep sleep", awake.stay_awake, ""))
+        measures.append(_attempt(NO_DEEP_SLEEP, awake.stay_awake, ""))
     if options.lock_memory:
         measures.append(_attempt("memory locked", _lock_memory, "needs memlock in limits.conf"))
     if options.freeze_gc:
@@ -106,7 +109,7 @@ def apply(options: RealtimeOptions) -> list[Measure]:
 
 def has_fifo(measures: list[Measure]) -> bool:
     """Whether SCHED_FIFO was granted, and with it busy waiting makes sense."""
-    return any(measure.on and measure.name.startswith("SCHED_FIFO") for measure in measures)
+    return any(measure.on and measure.name.startswith(FIFO) for measure in measures)
 
 
 def spin_s(wanted_s: float | None, measures: list[Measure]) -> float:
