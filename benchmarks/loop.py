@@ -3,9 +3,9 @@
     python -m benchmarks.loop [models/franka_pose.onnx] [--quick] [--json PATH]
 
 Each line has everything of the line before it: absolute deadlines with late ticks skipped; what needs no permission
-(a scheduler slice of 0.7 ms, no timer slack, a frozen garbage collector); processors that do not sleep deeply;
-SCHED_FIFO and locked memory; 100 us of spinning before each deadline. A miss is a period without a tick of its own. Load is one process on every core
-that takes all it can get. The machine's own noise stands below each table.
+(a scheduler slice of 0.7 ms, no timer slack, a frozen garbage collector); SCHED_FIFO and locked memory; processors that
+do not sleep deeply; 100 us of spinning before each deadline. A miss is a period without a tick of its own. Load is one
+process on every core that takes all it can get. The machine's own noise stands below each table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.machine import machine
 from runtime.bench_report import print_loop_rows
-from runtime.loop_bench import BARE, FIFO, FIFO_SPIN, MATRIX, UNPRIVILEGED, bench_loop
+from runtime.loop_bench import AWAKE, BARE, FIFO, FIFO_SPIN, MATRIX, UNPRIVILEGED, bench_loop
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def comparisons(rows: list[dict[str, Any]]) -> dict[str, float]:
     loaded = {row["variant"]: row for row in rows if row["load"] and "missed" in row}
     bare = max(loaded[BARE.name]["missed"], 1)
     found = {"unprivileged / bare, misses under load": loaded[UNPRIVILEGED.name]["missed"] / bare}
-    for variant in (FIFO, FIFO_SPIN):
+    for variant in (FIFO, AWAKE, FIFO_SPIN):
         if variant.name in loaded:
             row = loaded[variant.name]
             missed, share = row["missed"], 8000 / row["ticks"]

@@ -2,11 +2,11 @@
 
     python -m benchmarks.remote_policy [models/franka_pose.onnx] [--quick] [--json PATH]
 
-One client process, one server process per row, the same policy behind each. The client and all servers but *unix
-served* and *unix rehearsed* have the default scheduler. *hot* is back to back; *paced* is 100 times a second at absolute
-deadlines, where caches have cooled down and the core has slept. Between two requests the client of *unix rehearsed*
-waits by RemotePolicy.sleep_until, the others by time.sleep. Rows take turns, in an order that changes from round to
-round; the median over the rounds counts.
+One client process, one server process per row, the same policy behind each. The client and all servers but
+*unix served* and *unix rehearsed* have the default scheduler. *hot* is back to back; *paced* is 100 times a second at
+absolute deadlines, where caches have cooled down and the core has slept. Between two requests the client of *unix
+rehearsed* waits by RemotePolicy.sleep_until, the others by time.sleep. Rows take turns, in an order that changes from
+round to round; the median over the rounds counts.
 """
 
 from __future__ import annotations

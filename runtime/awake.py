@@ -4,7 +4,9 @@ An idle processor sleeps, and takes time to come back. Where the kernel chooses 
 latency that `/dev/cpu_dma_latency` asks for. A virtual machine mostly has no states to choose from: its idle processor
 halts, the host gives the real one to others, and caches and tens to thousands of microseconds are gone until it is
 back. There a thread that does nothing, of the class SCHED_IDLE that gives way to everything, keeps each processor from
-halting. Either costs power; threads are left out where the process has a quota of processor time to lose.
+halting while nothing else does (`awake.c`). That needs permission for SCHED_FIFO, for the threads can make ordinary
+processes late unless somebody minds them. Either costs power; threads are left out where the process has a quota of
+processor time to lose.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 
 _held_files: list[int] = []
+_started_by: list[int] = []
+"""The process that has the threads."""
 
 
 def stay_awake() -> str:
@@ -40,8 +44,10 @@ def let_sleep() -> None:
     """Undo `stay_awake`."""
     while _held_files:
         os.close(_held_files.pop())
-    if _library.cache_info().currsize:
+    # A forked child has the library but none of its threads.
+    if _started_by == [os.getpid()]:
         _library().shoal_let_sleep()
+    _started_by.clear()
 
 
 def has_sleep_states() -> bool:
@@ -98,10 +104,12 @@ def _start_threads() -> str:
     except Unsupported as error:
         raise OSError(errno.ENOTSUP, str(error)) from error
     cores = sorted(os.sched_getaffinity(0))
-    for core in cores:
-        if number := library.shoal_keep_awake(core):
-            library.shoal_let_sleep()
-            raise OSError(number, os.strerror(number))
+    number = library.shoal_stay_awake(len(cores), (ctypes.c_int * len(cores))(*cores))
+    if number == errno.EPERM:
+        raise OSError(number, "idle threads need SCHED_FIFO")
+    if number:
+        raise OSError(number, os.strerror(number))
+    _started_by.append(os.getpid())
     return f"idle threads on {len(cores)} {'core' if len(cores) == 1 else 'cores'}"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,12 +28,12 @@ def idle_threads() -> list[set[int]]:
     return found
 
 
-def none_is_left(seconds: float) -> bool:
-    """Within this time; threads end when everything else lets them."""
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether it becomes true in this time."""
     end = time.monotonic() + seconds
-    while idle_threads() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.01)
-    return not idle_threads()
+    return condition()
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -58,7 +60,24 @@ def test_an_idle_thread_keeps_each_processor_awake_until_told_otherwise(halting:
     assert words == f"idle threads on {len(cores)} core{'s' if len(cores) > 1 else ''}"
     assert sorted(idle_threads(), key=min) == [{core} for core in sorted(cores)]
     awake.let_sleep()
-    assert none_is_left(10.0)
+    assert idle_threads() == []
+
+
+def test_a_thread_rests_while_its_processor_is_busy(halting: Path) -> None:
+    try:
+        awake.stay_awake()
+    except OSError as error:
+        pytest.skip(f"cannot be had on this machine: {error}")
+    core = min(os.sched_getaffinity(0))
+    hog = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile os.getppid() == {os.getpid()}: pass"
+    try:
+        with subprocess.Popen([sys.executable, "-c", hog]) as busy:
+            assert within(5.0, lambda: {core} not in idle_threads())
+            busy.kill()
+        assert within(20.0, lambda: {core} in idle_threads())
+    finally:
+        awake.let_sleep()
+    assert idle_threads() == []
 
 
 def test_no_threads_where_processor_time_is_limited_or_nothing_compiles_them(
