@@ -4,7 +4,7 @@
     short slice       without SCHED_FIFO: a time slice of 0.7 ms, which makes the scheduler wake this process sooner
                       (EEVDF, Linux 6.12 and later); needs nothing
     timer slack       sleeps end when they should and not up to 50 us later; needs nothing
-    no deep sleep     processors stay ready (`runtime.awake`); costs power, needs root except on virtual machines
+    no deep sleep     processors stay ready (`runtime.awake`); costs power; needs root, on virtual machines SCHED_FIFO
     locked memory     no page of the process is ever fetched from disk; needs a limit of the system's
     frozen collector  a garbage collection does not walk through what existed at the start
 
@@ -20,7 +20,7 @@ import platform
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from runtime import awake
@@ -69,7 +69,7 @@ def served_options(*, permitted: bool, priority: int, cpu: int | None) -> Realti
     """What a server tries; without `permitted` only what needs no permission and no power."""
     if permitted:
         return RealtimeOptions(fifo_priority=priority, cpu=cpu)
-    return RealtimeOptions(fifo_priority=None, cpu=cpu, lock_memory=False, stay_awake=False)
+    return replace(UNPRIVILEGED, cpu=cpu)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,6 @@ class Session:
         start = self.request_record.dtype.fields["joint_position"][1]  # type: ignore[index]
         self._measured = np.frombuffer(self.request_record, np.float64, self._readings.vector.size, start)
         self._command, self._effort = self.reply["command"], self.request["joint_effort"]
-        self._make_understudy = partial(Session, policy, safety=safety, guard=guard)
-        self._understudy: Session | None = None
         self._period_s = self.contract.timing.control_dt_s
         self._goal_bytes = b""
         self._goal_refusal = ""
@@ -91,14 +89,17 @@ class Session:
         It writes the policy's inputs and outputs, which `answer` writes again, and nothing else of this session; a
         guard, which only judges, is asked as in an answer.
         """
-        if self._understudy is None:
-            self._understudy = self._make_understudy()
         understudy = self._understudy
         np.copyto(understudy.request_record, self.request_record)
         # From where the joints are, each time: what was rehearsed before is not what they did.
         understudy.core.safety.start(understudy.request["joint_position"])
         with suppress(ShoalError):
             understudy.answer(max(understudy._due_s, 0.0), 0.0, reset=False)
+
+    @cached_property
+    def _understudy(self) -> Session:
+        core = self.core
+        return Session(core.policy, safety=core.safety.config, guard=core.safety.guard)
 
     def _take_goal(self, now_s: float) -> None:
         request = self.request
