@@ -93,21 +93,27 @@ def check_realtime(
     cpu_latency: bool,
     sleep_states: bool,
     quota: str,
+    compiler: str | None,
     root: bool,
     cores: int,
 ) -> list[Finding]:
     """Which real-time measures the loop may take, and what each is good for.
 
     Limits are as of getrlimit, -1 unlimited; `cpu_latency` is whether /dev/cpu_dma_latency can be written,
-    `sleep_states` whether the kernel chooses among states of sleep, as it mostly does not on a virtual machine, and
-    `quota` the file that limits this process's share of the processors, if any.
+    `sleep_states` whether the kernel chooses among states of sleep, as it mostly does not on a virtual machine,
+    `quota` the file that limits this process's share of the processors, if any, and `compiler` the C compiler.
     """
     if not platform.startswith("linux"):
         return [Finding("note", "real time", f"{platform} has no SCHED_FIFO; expect late ticks under load.")]
     limits = "/etc/security/limits.d/shoal.conf"
+    fifo = root or rtprio_limit == -1 or rtprio_limit >= 50
+    if sleep_states:
+        sleeps = "" if cpu_latency else "Let the group realtime write /dev/cpu_dma_latency (a udev rule)"
+    else:
+        sleeps = _idle_threads_lack(fifo=fifo, quota=quota, compiler=compiler)
     permissions = [
         (
-            root or rtprio_limit == -1 or rtprio_limit >= 50,
+            fifo,
             "SCHED_FIFO",
             "the loop runs before every ordinary process, so that load cannot make it late",
             f"Put '@realtime - rtprio 99' into {limits}",
@@ -125,12 +131,10 @@ def check_realtime(
             f"Put '@realtime - memlock unlimited' into {limits}",
         ),
         (
-            cpu_latency if sleep_states else not quota,
+            not sleeps,
             "no deep sleep",
             "an idle core answers at once",
-            "Let the group realtime write /dev/cpu_dma_latency (a udev rule)"
-            if sleep_states
-            else f"Idle threads would use up the processor time that {quota} leaves; take the limit away",
+            sleeps,
         ),
         (
             preempt_rt,
@@ -153,6 +157,15 @@ def check_realtime(
     ]
 
 
+def _idle_threads_lack(*, fifo: bool, quota: str, compiler: str | None) -> str:
+    """What to do before idle threads (`runtime.awake`) can run; empty when nothing is missing."""
+    if quota:
+        return f"Idle threads would use up the processor time that {quota} leaves; take the limit away"
+    if not fifo:
+        return "On this machine it takes idle threads, which need SCHED_FIFO; permit that first"
+    return "" if compiler else "On this machine it takes idle threads, which need a C compiler; install one"
+
+
 def check_compiler(compiler: str | None) -> Finding:
     """Whether policies can be compiled (`runtime serve --engine kernel`)."""
     if compiler is None:
@@ -173,7 +186,8 @@ def examine() -> list[Finding]:
     except (ShoalError, AttributeError) as error:
         # AttributeError: what is left of the folder after one of two wheels was uninstalled.
         findings.append(Finding("error", "onnxruntime", f"cannot be used: {error}"))
-    findings.append(check_compiler(find_compiler()))
+    compiler = find_compiler()
+    findings.append(check_compiler(compiler))
     return findings + check_realtime(
         platform=sys.platform,
         kernel=kernel_version(),
@@ -184,6 +198,7 @@ def examine() -> list[Finding]:
         cpu_latency=os.access(CPU_LATENCY, os.W_OK),
         sleep_states=has_sleep_states(),
         quota=processor_quota(),
+        compiler=compiler,
         root=os.geteuid() == 0,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )

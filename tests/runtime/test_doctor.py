@@ -49,7 +49,8 @@ def test_realtime_permissions() -> None:
     def levels(**changed: object) -> dict[str, str]:
         values = {
             "platform": "linux", "kernel": (6, 1), "preempt_rt": False, "rtprio_limit": 0, "memlock_limit": 8 << 20,
-            "cpu_latency": False, "sleep_states": True, "quota": "", "root": False, "cores": 4,
+            "cpu_latency": False, "sleep_states": True, "quota": "", "compiler": "/usr/bin/cc",
+            "root": False, "cores": 4,
         }  # fmt: skip
         findings = check_realtime(**(values | changed))  # type: ignore[arg-type]
         return {finding.subject: finding.level for finding in findings}
@@ -60,11 +61,34 @@ def test_realtime_permissions() -> None:
     assert levels(rtprio_limit=99)["SCHED_FIFO"] == levels(root=True)["SCHED_FIFO"] == "ok"
     assert levels(memlock_limit=-1)["locked memory"] == levels(root=True)["locked memory"] == "ok"
     assert levels(kernel=(6, 12))["short slice"] == "ok"
-    assert levels(cpu_latency=True)["no deep sleep"] == levels(sleep_states=False)["no deep sleep"] == "ok"
-    assert levels(sleep_states=False, quota="cpu.max")["no deep sleep"] == "note"
+    assert levels(cpu_latency=True)["no deep sleep"] == "ok"
     assert levels(preempt_rt=True)["PREEMPT_RT"] == "ok"
     assert levels(cores=1)["cores"] == "note"
     assert levels(platform="darwin") == {"real time": "note"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "advice"),
+    [
+        ({"rtprio_limit": 0}, "SCHED_FIFO"),
+        ({"rtprio_limit": 49}, "SCHED_FIFO"),
+        ({"compiler": None}, "C compiler"),
+        ({"quota": "/sys/fs/cgroup/cpu.max"}, "/sys/fs/cgroup/cpu.max"),
+        ({"root": True, "rtprio_limit": 0}, None),
+        ({}, None),
+    ],
+)
+def test_without_sleep_states_staying_awake_takes_what_idle_threads_need(
+    changed: dict[str, object], advice: str | None
+) -> None:
+    values = {
+        "platform": "linux", "kernel": (6, 12), "preempt_rt": False, "rtprio_limit": 50, "memlock_limit": -1,
+        "cpu_latency": True, "sleep_states": False, "quota": "", "compiler": "/usr/bin/cc", "root": False, "cores": 2,
+    }  # fmt: skip
+    findings = check_realtime(**(values | changed))  # type: ignore[arg-type]
+    (finding,) = [finding for finding in findings if finding.subject == "no deep sleep"]
+    assert finding.level == ("ok" if advice is None else "note")
+    assert advice is None or advice in finding.sentence
 
 
 def test_compiler() -> None:
