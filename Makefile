@@ -4,8 +4,9 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
+# Compiled here, modules need not be compiled at every start where PYTHONDONTWRITEBYTECODE is set, as containers like to.
 # --inexact keeps what uv.lock does not name, uv itself for one, so the two syncs below do not undo each other.
-SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-300} $(BIN)/uv sync --quiet --frozen --inexact --extra train
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-300} $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --extra train
 
 .PHONY: setup demo test test-slow lint clean
 

@@ -46,7 +46,7 @@ def let_sleep() -> None:
         os.close(_held_files.pop())
     # A forked child has the library but none of its threads.
     if _started_by == [os.getpid()]:
-        _library().shoal_let_sleep()
+        load_threads().shoal_let_sleep()
     _started_by.clear()
 
 
@@ -100,7 +100,7 @@ def _start_threads() -> str:
     if limit := processor_quota():
         raise OSError(errno.EDQUOT, f"idle threads would use up the processor time that {limit} leaves")
     try:
-        library = _library()
+        library = load_threads()
     except Unsupported as error:
         raise OSError(errno.ENOTSUP, str(error)) from error
     cores = sorted(os.sched_getaffinity(0))
@@ -114,5 +114,6 @@ def _start_threads() -> str:
 
 
 @lru_cache(maxsize=1)
-def _library() -> ctypes.PyDLL:
+def load_threads() -> ctypes.PyDLL:
+    """Idle threads and their minder, compiled now or found in the cache. Raises `Unsupported`."""
     return load_library(compile_library((resources.files("runtime") / "awake.c").read_text()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -68,9 +69,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         status = command.run()
+        sys.stdout.flush()
     except ShoalError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
+    except BrokenPipeError:  # The reader, `head` for one, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     raise SystemExit(status)
 
 

@@ -11,8 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from runtime.awake import CPU_LATENCY, has_sleep_states, processor_quota
 from runtime.kernel.build import find_compiler
@@ -175,6 +178,19 @@ def check_compiler(compiler: str | None) -> Finding:
     )
 
 
+def check_bytecode(module: Path) -> Finding:
+    """Python compiles modules at every start that it may not keep compiled; `module` is one that was just imported."""
+    if Path(cache_from_source(str(module))).is_file():
+        return Finding("ok", "bytecode", "modules are kept compiled.")
+    folder = module.parent.parent
+    return Finding(
+        "note",
+        "bytecode",
+        "modules are compiled anew at every start, which makes it half as long again (PYTHONDONTWRITEBYTECODE is set, "
+        f"or {folder} cannot be written); run once: {sys.executable} -m compileall -q {folder}",
+    )
+
+
 def examine() -> list[Finding]:
     """All checks on this machine."""
     findings = [check_distributions(installed())]
@@ -188,6 +204,7 @@ def examine() -> list[Finding]:
         findings.append(Finding("error", "onnxruntime", f"cannot be used: {error}"))
     compiler = find_compiler()
     findings.append(check_compiler(compiler))
+    findings.append(check_bytecode(Path(np.__file__)))
     return findings + check_realtime(
         platform=sys.platform,
         kernel=kernel_version(),

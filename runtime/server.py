@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runtime import ort, realtime
+from runtime import awake, ort, realtime
 from runtime.access import read_token
 from runtime.address import Address, default_address
 from runtime.causes import Causes
@@ -23,6 +23,7 @@ from runtime.drivers.base import Driver, open_chosen
 from runtime.exchange import ServerExchange
 from runtime.goal_queue import GoalQueue, Tracked
 from runtime.goals import as_pose, load_goals, validate_goal
+from runtime.kernel.build import load_ahead
 from runtime.kinematics import ToolPose
 from runtime.loop import Loop
 from runtime.options import ServeOptions
@@ -31,6 +32,7 @@ from runtime.policy import Policy
 from runtime.progress import GoalState
 from runtime.protocol import PROTOCOL_VERSION
 from runtime.safety import SafetyConfig, load_safety, rules
+from runtime.safety.compiled import library
 from runtime.safety.geometry import find_model, guard_for
 from runtime.safety.sources import EstopSources, WatchedExchange
 from runtime.shared_memory import MAX_GOALS, SharedSlots
@@ -78,6 +80,8 @@ def serve(options: ServeOptions) -> Summary:
     """
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
+    # A first start compiles this on one core and the policy on another.
+    load_ahead(library.load, *([] if awake.has_sleep_states() else [awake.load_threads]))
     policy = Policy(options.model, engine=options.engine)
     if (options.video is not None or options.viewer) and options.robot != "mujoco":
         raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")

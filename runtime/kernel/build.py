@@ -14,7 +14,10 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock, Thread
 
 from runtime.kernel.onnx_file import Unsupported
 
@@ -23,6 +26,7 @@ from runtime.kernel.onnx_file import Unsupported
 _FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _COMPILERS = ("cc", "gcc", "clang")
 _COMPILE_S = 60.0
+_being_compiled: dict[Path, Lock] = {}
 
 
 def compile_library(source: str, *, exact: bool = False) -> Path:
@@ -37,9 +41,24 @@ def compile_library(source: str, *, exact: bool = False) -> Path:
     folder = _cache_folder()
     identity = "\0".join((source, _version(compiler), " ".join(flags), _processor()))
     library = folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.so"
-    if not library.is_file():
-        _compile(compiler, flags, source, library)
+    with _being_compiled.setdefault(library, Lock()):
+        if not library.is_file():
+            _compile(compiler, flags, source, library)
     return library
+
+
+def load_ahead(*loads: Callable[[], object]) -> None:
+    """Call functions that compile and load a library on a thread of their own.
+
+    Whoever calls one of them later finds its library compiled or waits for it, and learns himself why there is none.
+    """
+
+    def work() -> None:
+        for load in loads:
+            with suppress(Unsupported):
+                load()
+
+    Thread(target=work, name="compiles").start()
 
 
 def load_library(path: Path) -> ctypes.PyDLL:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,12 @@ def test_goal_arguments_are_checked_before_anything_is_sent(capsys: pytest.Captu
     pose = ("--position", "0.5", "-0.1", "0.4", "--orientation", "0", "1", "0", "0", "--rpy", "0", "0", "0")
     assert run("goal", *pose, "--address", "tcp://127.0.0.1:1") == 2
     assert "not both" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(policy_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "runtime.cli", "inspect", str(policy_path), "--json"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import py_compile
+from pathlib import Path
+
 import pytest
 
 from runtime.doctor import (
+    check_bytecode,
     check_compiler,
     check_distributions,
     check_providers,
@@ -104,3 +108,14 @@ def test_waking_is_measured() -> None:
 
 def test_this_machine_has_no_errors() -> None:
     assert [finding for finding in examine() if finding.level == "error"] == []
+
+
+def test_modules_that_are_not_kept_compiled_are_noted(tmp_path: Path) -> None:
+    module = tmp_path / "package" / "__init__.py"
+    module.parent.mkdir()
+    module.write_text("")
+    finding = check_bytecode(module)
+    assert finding.level == "note"
+    assert f"compileall -q {tmp_path}" in finding.sentence
+    py_compile.compile(str(module))
+    assert check_bytecode(module).level == "ok"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.kernel import Unsupported, make_kernel, require_agreement
-from runtime.kernel.build import compile_library, find_compiler, load_library
+from runtime.kernel import Unsupported, build, make_kernel, require_agreement
+from runtime.kernel.build import compile_library, find_compiler, load_ahead, load_library
 from runtime.kernel.onnx_file import read_graph
 from runtime.ort import Float32, bound_run, make_session
 from runtime.policy import Policy
@@ -210,6 +212,46 @@ def test_compiled_once_and_only_loaded_from_a_private_folder(cache: Path) -> Non
 
 
 @needs_compiler
+@needs_compiler
+def test_a_library_loaded_ahead_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = f"/* {np.random.default_rng().integers(2**60)} */ int shoal_ahead(void) {{ return 7; }}"
+    begun, go_on, compilations = threading.Event(), threading.Event(), []
+    compile_now = build._compile
+
+    def slowly(*arguments: Any) -> None:
+        compilations.append(arguments)
+        begun.set()
+        assert go_on.wait(10)
+        compile_now(*arguments)
+
+    monkeypatch.setattr(build, "_compile", slowly)
+    load_ahead(lambda: compile_library(source))
+    assert begun.wait(10)
+    later = threading.Thread(target=lambda: compile_library(source))
+    later.start()
+    later.join(0.05)
+    assert later.is_alive()  # it waits for the other one instead of compiling too
+    go_on.set()
+    later.join(10)
+    assert load_library(compile_library(source)).shoal_ahead() == 7
+    assert len(compilations) == 1
+
+
+def test_a_library_that_cannot_be_had_ahead_is_missed_only_where_it_is_used(capfd: pytest.CaptureFixture[str]) -> None:
+    tried = threading.Event()
+
+    def load() -> None:
+        tried.set()
+        raise Unsupported("there is none")
+
+    load_ahead(load, load)
+    assert tried.wait(10)
+    for thread in threading.enumerate():
+        if thread.name == "compiles":
+            thread.join(10)
+    assert capfd.readouterr().err == ""
+
+
 def test_damaged_library_is_compiled_again() -> None:
     source = "void shoal_kernel(void **buffers) { (void)buffers; } /* damaged */"
     library = compile_library(source)
