@@ -1,11 +1,7 @@
-"""Channels of a recording, as JSON schemas, so that Foxglove, Rerun and the MCAP tools open it.
+"""Channels of a recording that are read again, as JSON with JSON schemas.
 
-    /tick          shoal.Tick           readings, command, state, timing: all that a replay needs
-    /event         shoal.Event          goals, cancellations, restarts, stops, imposed faults
-    /tool_pose     foxglove.PoseInFrame the measured tool
-    /goal_pose     foxglove.PoseInFrame the goal, when it was given
-    /joint_states  shoal.JointState     names, positions, velocities, commanded positions
-    /log           foxglove.Log         changes of the safety state, in words
+    /tick    shoal.Tick   readings, command, state, timing: all that a replay needs
+    /event   shoal.Event  goals, cancellations, restarts, stops, imposed faults
 
 JSON has no NaN and no infinity: a number that is not known is null, infinity is 1e999.
 """
@@ -19,17 +15,11 @@ from typing import Any
 _NUMBER = {"type": ["number", "null"]}
 _NUMBERS = {"type": "array", "items": _NUMBER}
 _TIME = {"type": "object", "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}}}
-_XYZ = {"type": "object", "properties": dict.fromkeys("xyz", _NUMBER)}
-_XYZW = {"type": "object", "properties": dict.fromkeys("xyzw", _NUMBER)}
 
 
 def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
-
-_POSE = _object(
-    timestamp=_TIME, frame_id={"type": "string"}, pose=_object(position=_XYZ, orientation=_XYZW)
-)  # fmt: skip
 
 CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
     "/tick": (
@@ -53,19 +43,6 @@ CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
             goal_id={"type": "string"}, position=_NUMBERS, orientation_wxyz=_NUMBERS, position_tolerance_m=_NUMBER,
             angle_tolerance_deg=_NUMBER, valid_for_s=_NUMBER, speed=_NUMBER, reason={"type": "string"},
         ),
-    ),
-    "/tool_pose": ("foxglove.PoseInFrame", _POSE),
-    "/goal_pose": ("foxglove.PoseInFrame", _POSE),
-    "/joint_states": (
-        "shoal.JointState",
-        _object(
-            timestamp=_TIME, name={"type": "array", "items": {"type": "string"}}, position=_NUMBERS,
-            velocity=_NUMBERS, command=_NUMBERS,
-        ),
-    ),
-    "/log": (
-        "foxglove.Log",
-        _object(timestamp=_TIME, level={"type": "integer"}, message={"type": "string"}, name={"type": "string"}),
     ),
 }  # fmt: skip
 """Topic to schema name and JSON schema."""
@@ -93,13 +70,3 @@ def _plain(value: Any) -> Any:
 def stamp(wall_ns: int) -> dict[str, int]:
     """Foxglove's time."""
     return {"sec": wall_ns // 1_000_000_000, "nsec": wall_ns % 1_000_000_000}
-
-
-def pose(wall_ns: int, frame: str, position: list[float], wxyz: list[float]) -> dict[str, Any]:
-    """foxglove.PoseInFrame."""
-    w, x, y, z = wxyz
-    px, py, pz = position
-    return {
-        "timestamp": stamp(wall_ns), "frame_id": frame,
-        "pose": {"position": {"x": px, "y": py, "z": pz}, "orientation": {"x": x, "y": y, "z": z, "w": w}},
-    }  # fmt: skip

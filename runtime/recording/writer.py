@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtime.recording.schemas import CHANNELS, encode, pose, stamp
+from runtime.recording.schemas import CHANNELS, encode, stamp
 from runtime.status import Reason, State
 from runtime.telemetry import Kind
 from sim2real.contract import Contract
@@ -17,21 +18,21 @@ from sim2real.errors import ShoalError
 from sim2real.logs import METADATA
 
 _CHUNK_BYTES = 64 * 1024
-_WARNING, _INFO = 3, 2
+_PACKAGES = ("foxglove_schemas_protobuf", "mcap", "mcap_protobuf")
 
 
-def require_mcap() -> Any:
-    """The MCAP writer's module, or one sentence."""
+def require_packages() -> None:
+    """Raises `ShoalError` with one sentence when something is missing that a recording needs."""
     try:
-        import mcap.writer
+        for name in _PACKAGES:
+            import_module(name)
     except ImportError as error:
-        raise ShoalError(f"--record needs the package mcap: pip install 'shoal[log]' ({error}).") from error
-    return mcap.writer
+        raise ShoalError(f"--record needs the packages of shoal[log]: pip install 'shoal[log]' ({error}).") from error
 
 
 def require_writable(path: Path) -> None:
     """Refuse a recording that could not be written, before anything moves."""
-    require_mcap()
+    require_packages()
     if path.exists():
         raise ShoalError(f"--record: {path} exists; recordings are never overwritten, choose another name.")
     try:
@@ -49,14 +50,24 @@ class Recorder:
         # Appending: a restarted gateway must not cut off what its predecessor wrote.
         self._path_in_use = _fresh(path)
         self._file = self._path_in_use.open("wb")
-        self._writer = require_mcap().Writer(self._file, chunk_size=_CHUNK_BYTES)
+        require_packages()
+        from mcap.writer import Writer
+        from mcap_protobuf.schema import register_schema
+
+        from runtime.recording import views
+
+        self._writer: Any = Writer(self._file, chunk_size=_CHUNK_BYTES)
         self._writer.start(profile="", library="shoal")
         self._writer.add_metadata(METADATA, {"contract": contract.canonical_json, **facts})
         self._channels: dict[str, int] = {}
         for topic, (name, schema) in CHANNELS.items():
             schema_id = self._writer.register_schema(name, "jsonschema", json.dumps(schema).encode())
             self._channels[topic] = self._writer.register_channel(topic, "json", schema_id)
-        self._state = ""
+        for topic, message in views.VIEWS.items():
+            schema_id = register_schema(self._writer, message)
+            self._channels[topic] = self._writer.register_channel(topic, "protobuf", schema_id)
+        self._views = views
+        self._said = ""
 
     def write(self, records: np.ndarray) -> None:
         """Append records of a `runtime.telemetry.Ring`; never raises."""
@@ -87,6 +98,11 @@ class Recorder:
     def _add(self, topic: str, wall_ns: int, message: dict[str, Any], sequence: int = 0) -> None:
         self._writer.add_message(self._channels[topic], wall_ns, encode(message), wall_ns, sequence)
 
+    def _show(self, topic: str, wall_ns: int, message: Any) -> None:
+        """A message of `runtime.recording.views`; None is left out."""
+        if message is not None:
+            self._writer.add_message(self._channels[topic], wall_ns, message.SerializeToString(), wall_ns)
+
     def _write_tick(self, record: Any) -> None:
         wall_ns, joints = int(record["wall_ns"]), self._joints
         readings, command = record["readings"].tolist(), record["command"].tolist()
@@ -108,15 +124,23 @@ class Recorder:
             "tick_us": record["tick_ns"] / 1e3,
         }  # fmt: skip
         self._add("/tick", wall_ns, message, message["tick"])
-        names = list(self._contract.joint_names)
-        joint_states = {"name": names, "position": position, "velocity": velocity, "command": command}
-        self._add("/joint_states", wall_ns, {"timestamp": stamp(wall_ns)} | joint_states)
-        self._add("/tool_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, tool, orientation))
-        said = f"{state}: {reason.sentence}"
-        if said != self._state:
-            level = _WARNING if state in ("hold", "damp", "estop") else _INFO
-            self._add("/log", wall_ns, {"timestamp": stamp(wall_ns), "level": level, "message": said, "name": "safety"})
-            self._state = said
+        self._show_tick(wall_ns, message)
+
+    def _show_tick(self, wall_ns: int, tick: dict[str, Any]) -> None:
+        views, frame, names = self._views, self._contract.goal.frame, self._contract.joint_names
+        tool, orientation = tick["end_effector_position"], tick["end_effector_orientation"]
+        self._show("/tool_pose", wall_ns, views.pose(wall_ns, frame, tool, orientation))
+        if tick["object_position"]:
+            self._show("/object_pose", wall_ns, views.pose(wall_ns, frame, tick["object_position"]))
+        measured = {what: tick[f"joint_{what}"] for what in ("position", "velocity", "effort")}
+        self._show("/joint_states", wall_ns, views.joints(wall_ns, names, **measured))
+        if tick["commanding"]:
+            self._show("/joint_commands", wall_ns, views.joints(wall_ns, names, position=tick["command"]))
+        said = f"{tick['state']}: {Reason[tick['reason'].upper()].sentence}"
+        if said != self._said:
+            held = tick["state"] in ("hold", "damp", "estop")
+            self._show("/log", wall_ns, views.said(wall_ns, "warning" if held else "info", said))
+            self._said = said
 
     def _write_event(self, record: Any) -> None:
         wall_ns, kind = int(record["wall_ns"]), Kind(int(record["kind"]))
@@ -129,7 +153,8 @@ class Recorder:
             message |= {"goal_id": bytes(record["goal_id"]).decode(), "position": position, "orientation_wxyz": wxyz}
             names = ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s", "speed")
             message |= {name: float(record[name]) for name in names}
-            self._add("/goal_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, position, wxyz))
+            shown = self._views.pose(wall_ns, self._contract.goal.frame, position, wxyz)
+            self._show("/goal_pose", wall_ns, shown)
         elif kind is Kind.IMPOSE:
             message["reason"] = Reason(int(record["reason"])).name.lower()
         self._add("/event", wall_ns, message)

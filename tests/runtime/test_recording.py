@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from foxglove_schemas_protobuf.Log_pb2 import Log
 from hypothesis import given
 from hypothesis import strategies as st
+from mcap.reader import make_reader
+from mcap_protobuf.decoder import DecoderFactory
 
 from runtime import telemetry
 from runtime.core import Core
@@ -21,6 +27,7 @@ from runtime.loop import Loop
 from runtime.policy import Policy
 from runtime.recording import replay as replaying
 from runtime.recording.schemas import encode
+from runtime.recording.views import VIEWS, pose
 from runtime.recording.writer import Recorder, require_writable
 from runtime.telemetry import Kind, Ring, Telemetry
 from sim2real.errors import ContractMismatch, ShoalError
@@ -58,6 +65,43 @@ def test_replay_names_the_tick_and_the_joint_that_differ(policy: Policy, tmp_pat
     joint, command = policy.contract.joint_names[3], tick["command"][3]
     assert result.first[0].startswith(f"tick {tick['tick']}, following: {joint}: {command!r} recorded, ")
     assert 0 < result.max_difference_rad < 1e-11
+
+
+def test_viewers_get_foxgloves_messages_with_what_is_known(policy: Policy, tmp_path: Path) -> None:
+    record(policy, tmp_path / "log.mcap")
+    ticks = read_recording(tmp_path / "log.mcap").ticks
+    seen: dict[str, list[Any]] = defaultdict(list)
+    with (tmp_path / "log.mcap").open("rb") as file:
+        for schema, channel, _, message in make_reader(
+            file, decoder_factories=[DecoderFactory()]
+        ).iter_decoded_messages(topics=list(VIEWS)):
+            assert schema is not None
+            assert schema.name == VIEWS[channel.topic].DESCRIPTOR.full_name
+            seen[channel.topic].append(message)
+
+    def times(topic: str) -> list[int]:
+        return [message.timestamp.ToNanoseconds() for message in seen[topic]]
+
+    stamps = [10**9 * tick["timestamp"]["sec"] + tick["timestamp"]["nsec"] for tick in ticks]
+    assert times("/joint_states") == times("/tool_pose") == stamps
+    assert times("/joint_commands") == [t for t, tick in zip(stamps, ticks, strict=True) if tick["commanding"]]
+    for tick, states, tool in zip(ticks, seen["/joint_states"], seen["/tool_pose"], strict=True):
+        assert [joint.name for joint in states.joints] == list(policy.contract.joint_names)
+        shown = [joint.position if joint.HasField("position") else None for joint in states.joints]
+        assert shown == tick["joint_position"]  # None in either where a reading was not a number
+        assert tool.frame_id == policy.contract.goal.frame
+        where, turn = tool.pose.position, tool.pose.orientation
+        assert [where.x, where.y, where.z] == tick["end_effector_position"]
+        assert [turn.w, turn.x, turn.y, turn.z] == tick["end_effector_orientation"]
+    assert [goal.pose.position.y for goal in seen["/goal_pose"]] == pytest.approx([0.088, -0.1])
+    warned = [entry.message for entry in seen["/log"] if entry.level == Log.WARNING]
+    assert any(message.startswith("estop: ") for message in warned)
+    assert any(message.startswith("hold: ") for message in warned)
+
+
+def test_a_pose_that_is_not_known_is_left_out() -> None:
+    assert pose(1, "base", (0.1, math.nan, 0.3)) is None
+    assert pose(1, "base", (0.1, 0.2, 0.3)).pose.orientation.w == 1.0
 
 
 def test_gaps_are_counted_and_bridged(policy: Policy, tmp_path: Path) -> None:
