@@ -40,13 +40,19 @@ def stay_awake() -> str:
     return _start_threads()
 
 
+def prepare() -> None:
+    """Compile what `stay_awake` needs compiled on this machine, if anything. Raises `Unsupported` where it cannot."""
+    if not has_sleep_states() and not processor_quota():
+        _library()
+
+
 def let_sleep() -> None:
     """Undo `stay_awake`."""
     while _held_files:
         os.close(_held_files.pop())
     # A forked child has the library but none of its threads.
     if _started_by == [os.getpid()]:
-        load_threads().shoal_let_sleep()
+        _library().shoal_let_sleep()
     _started_by.clear()
 
 
@@ -100,7 +106,7 @@ def _start_threads() -> str:
     if limit := processor_quota():
         raise OSError(errno.EDQUOT, f"idle threads would use up the processor time that {limit} leaves")
     try:
-        library = load_threads()
+        library = _library()
     except Unsupported as error:
         raise OSError(errno.ENOTSUP, str(error)) from error
     cores = sorted(os.sched_getaffinity(0))
@@ -114,6 +120,5 @@ def _start_threads() -> str:
 
 
 @lru_cache(maxsize=1)
-def load_threads() -> ctypes.PyDLL:
-    """Idle threads and their minder, compiled now or found in the cache. Raises `Unsupported`."""
+def _library() -> ctypes.PyDLL:
     return load_library(compile_library((resources.files("runtime") / "awake.c").read_text()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -31,6 +30,7 @@ from runtime.commands.status import Status
 from runtime.commands.stop import Stop
 from runtime.commands.top import Top
 from runtime.commands.verify import Verify
+from sim2real.console import discard_output
 from sim2real.errors import ShoalError
 
 _Command = (
@@ -73,8 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
     except ShoalError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
-    except BrokenPipeError:  # The reader, `head` for one, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        discard_output()
         status = 0
     raise SystemExit(status)
 

@@ -114,50 +114,52 @@ def check_realtime(
         sleeps = "" if cpu_latency else "Let the group realtime write /dev/cpu_dma_latency (a udev rule)"
     else:
         sleeps = _idle_threads_lack(fifo=fifo, quota=quota, compiler=compiler)
-    permissions = [
-        (
-            fifo,
+    return [
+        _permission(
             "SCHED_FIFO",
+            fifo,
             "the loop runs before every ordinary process, so that load cannot make it late",
             f"Put '@realtime - rtprio 99' into {limits}",
         ),
-        (
-            kernel >= (6, 12),
+        _permission(
             "short slice",
+            kernel >= (6, 12),
             "without SCHED_FIFO, the scheduler wakes the loop sooner",
             "It needs Linux 6.12",
         ),
-        (
-            root or memlock_limit == -1 or memlock_limit >= 512 * 2**20,
+        _permission(
             "locked memory",
+            root or memlock_limit == -1 or memlock_limit >= 512 * 2**20,
             "no tick waits for a page from disk",
             f"Put '@realtime - memlock unlimited' into {limits}",
         ),
-        (
-            not sleeps,
-            "no deep sleep",
-            "an idle core answers at once",
-            sleeps,
-        ),
-        (
-            preempt_rt,
+        _permission("no deep sleep", not sleeps, "an idle core answers at once", sleeps),
+        _property(
             "PREEMPT_RT",
+            preempt_rt,
             "the kernel itself can be interrupted, which bounds the longest delay",
             "Take a kernel built with it, or expect rare delays of milliseconds",
         ),
-        (
-            cores > 1,
+        _property(
             "cores",
+            cores > 1,
             f"gateway and loop have a core each ({cores} here)",
             "Take two, or expect a busy gateway to make the loop late",
         ),
     ]
-    return [
-        Finding("ok", name, f"permitted; {gain}." if name not in ("cores", "PREEMPT_RT") else f"{gain}.")
-        if there
-        else Finding("note", name, f"not there; with it, {gain}. {remedy}.")
-        for there, name, gain, remedy in permissions
-    ]
+
+
+def _permission(name: str, permitted: bool, gain: str, remedy: str) -> Finding:
+    if permitted:
+        return Finding("ok", name, f"permitted; {gain}.")
+    return _property(name, False, gain, remedy)
+
+
+def _property(name: str, there: bool, gain: str, remedy: str) -> Finding:
+    """Of the machine, which nobody permits."""
+    if there:
+        return Finding("ok", name, f"{gain}.")
+    return Finding("note", name, f"not there; with it, {gain}. {remedy}.")
 
 
 def _idle_threads_lack(*, fifo: bool, quota: str, compiler: str | None) -> str:

@@ -81,7 +81,7 @@ def serve(options: ServeOptions) -> Summary:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     # A first start compiles this on one core and the policy on another.
-    load_ahead(library.load, *([] if awake.has_sleep_states() else [awake.load_threads]))
+    load_ahead(library.load, *([awake.prepare] if options.realtime else []))
     policy = Policy(options.model, engine=options.engine)
     if (options.video is not None or options.viewer) and options.robot != "mujoco":
         raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")

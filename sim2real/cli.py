@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -28,6 +27,7 @@ from sim2real.commands.identify import excite, identify
 from sim2real.commands.latency import latency
 from sim2real.commands.stress import stress
 from sim2real.commands.tasks import schema, show, tasks
+from sim2real.console import discard_output
 from sim2real.errors import ShoalError
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -52,5 +52,5 @@ def main() -> None:
     except ShoalError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except BrokenPipeError:  # The reader, `head` for one, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        discard_output()

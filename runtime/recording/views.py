@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from foxglove_schemas_protobuf.JointStates_pb2 import JointStates
 from foxglove_schemas_protobuf.Log_pb2 import Log
 from foxglove_schemas_protobuf.PoseInFrame_pb2 import PoseInFrame
+from mcap_protobuf.schema import register_schema
+
+from sim2real.contract import Contract
 
 VIEWS: dict[str, Any] = {
     "/tool_pose": PoseInFrame,
@@ -30,7 +33,47 @@ VIEWS: dict[str, Any] = {
     "/log": Log,
 }
 """Topic to protobuf message."""
-_LEVELS = {"info": Log.INFO, "warning": Log.WARNING}
+_HELD = ("hold", "damp", "estop")
+
+
+class Views:
+    """These channels of one recording."""
+
+    def __init__(self, writer: Any, contract: Contract) -> None:
+        self._writer, self._contract = writer, contract
+        self._channels = {
+            topic: writer.register_channel(topic, "protobuf", register_schema(writer, message))
+            for topic, message in VIEWS.items()
+        }
+        self._said = ""
+
+    def tick(self, wall_ns: int, tick: dict[str, Any], sentence: str) -> None:
+        """A message of `/tick`, and its reason in words."""
+        frame, names = self._contract.goal.frame, self._contract.joint_names
+        tool, orientation = tick["end_effector_position"], tick["end_effector_orientation"]
+        self._add("/tool_pose", wall_ns, pose(wall_ns, frame, tool, orientation))
+        if tick["object_position"]:
+            self._add("/object_pose", wall_ns, pose(wall_ns, frame, tick["object_position"]))
+        measured = {what: tick[f"joint_{what}"] for what in ("position", "velocity", "effort")}
+        self._add("/joint_states", wall_ns, joints(wall_ns, names, **measured))
+        if tick["commanding"]:
+            self._add("/joint_commands", wall_ns, joints(wall_ns, names, position=tick["command"]))
+        said = f"{tick['state']}: {sentence}"
+        if said != self._said:
+            level = Log.WARNING if tick["state"] in _HELD else Log.INFO
+            message = Log(level=level, message=said, name="safety")
+            message.timestamp.FromNanoseconds(wall_ns)
+            self._add("/log", wall_ns, message)
+            self._said = said
+
+    def goal(self, wall_ns: int, position: Sequence[float], wxyz: Sequence[float]) -> None:
+        """A goal as it was given."""
+        self._add("/goal_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, position, wxyz))
+
+    def _add(self, topic: str, wall_ns: int, message: Any) -> None:
+        """None, for what is not known, is left out."""
+        if message is not None:
+            self._writer.add_message(self._channels[topic], wall_ns, message.SerializeToString(), wall_ns)
 
 
 def pose(wall_ns: int, frame: str, position: Sequence[float], wxyz: Sequence[float] = (1.0, 0.0, 0.0, 0.0)) -> Any:
@@ -52,11 +95,4 @@ def joints(wall_ns: int, names: Sequence[str], **quantities: Sequence[float]) ->
     for index, name in enumerate(names):
         known = {what: values[index] for what, values in quantities.items() if math.isfinite(values[index])}
         message.joints.add(name=name, **known)
-    return message
-
-
-def said(wall_ns: int, level: Literal["info", "warning"], text: str) -> Any:
-    """Log, of the safety layer."""
-    message = Log(level=_LEVELS[level], message=text, name="safety")
-    message.timestamp.FromNanoseconds(wall_ns)
     return message

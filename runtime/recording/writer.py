@@ -52,9 +52,8 @@ class Recorder:
         self._file = self._path_in_use.open("wb")
         require_packages()
         from mcap.writer import Writer
-        from mcap_protobuf.schema import register_schema
 
-        from runtime.recording import views
+        from runtime.recording.views import Views
 
         self._writer: Any = Writer(self._file, chunk_size=_CHUNK_BYTES)
         self._writer.start(profile="", library="shoal")
@@ -63,11 +62,7 @@ class Recorder:
         for topic, (name, schema) in CHANNELS.items():
             schema_id = self._writer.register_schema(name, "jsonschema", json.dumps(schema).encode())
             self._channels[topic] = self._writer.register_channel(topic, "json", schema_id)
-        for topic, message in views.VIEWS.items():
-            schema_id = register_schema(self._writer, message)
-            self._channels[topic] = self._writer.register_channel(topic, "protobuf", schema_id)
-        self._views = views
-        self._said = ""
+        self._views = Views(self._writer, contract)
 
     def write(self, records: np.ndarray) -> None:
         """Append records of a `runtime.telemetry.Ring`; never raises."""
@@ -98,11 +93,6 @@ class Recorder:
     def _add(self, topic: str, wall_ns: int, message: dict[str, Any], sequence: int = 0) -> None:
         self._writer.add_message(self._channels[topic], wall_ns, encode(message), wall_ns, sequence)
 
-    def _show(self, topic: str, wall_ns: int, message: Any) -> None:
-        """A message of `runtime.recording.views`; None is left out."""
-        if message is not None:
-            self._writer.add_message(self._channels[topic], wall_ns, message.SerializeToString(), wall_ns)
-
     def _write_tick(self, record: Any) -> None:
         wall_ns, joints = int(record["wall_ns"]), self._joints
         readings, command = record["readings"].tolist(), record["command"].tolist()
@@ -124,23 +114,7 @@ class Recorder:
             "tick_us": record["tick_ns"] / 1e3,
         }  # fmt: skip
         self._add("/tick", wall_ns, message, message["tick"])
-        self._show_tick(wall_ns, message)
-
-    def _show_tick(self, wall_ns: int, tick: dict[str, Any]) -> None:
-        views, frame, names = self._views, self._contract.goal.frame, self._contract.joint_names
-        tool, orientation = tick["end_effector_position"], tick["end_effector_orientation"]
-        self._show("/tool_pose", wall_ns, views.pose(wall_ns, frame, tool, orientation))
-        if tick["object_position"]:
-            self._show("/object_pose", wall_ns, views.pose(wall_ns, frame, tick["object_position"]))
-        measured = {what: tick[f"joint_{what}"] for what in ("position", "velocity", "effort")}
-        self._show("/joint_states", wall_ns, views.joints(wall_ns, names, **measured))
-        if tick["commanding"]:
-            self._show("/joint_commands", wall_ns, views.joints(wall_ns, names, position=tick["command"]))
-        said = f"{tick['state']}: {Reason[tick['reason'].upper()].sentence}"
-        if said != self._said:
-            held = tick["state"] in ("hold", "damp", "estop")
-            self._show("/log", wall_ns, views.said(wall_ns, "warning" if held else "info", said))
-            self._said = said
+        self._views.tick(wall_ns, message, reason.sentence)
 
     def _write_event(self, record: Any) -> None:
         wall_ns, kind = int(record["wall_ns"]), Kind(int(record["kind"]))
@@ -153,8 +127,7 @@ class Recorder:
             message |= {"goal_id": bytes(record["goal_id"]).decode(), "position": position, "orientation_wxyz": wxyz}
             names = ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s", "speed")
             message |= {name: float(record[name]) for name in names}
-            shown = self._views.pose(wall_ns, self._contract.goal.frame, position, wxyz)
-            self._show("/goal_pose", wall_ns, shown)
+            self._views.goal(wall_ns, position, wxyz)
         elif kind is Kind.IMPOSE:
             message["reason"] = Reason(int(record["reason"])).name.lower()
         self._add("/event", wall_ns, message)

@@ -87,7 +87,7 @@ def test_no_threads_where_processor_time_is_limited_or_nothing_compiles_them(
         raise Unsupported("this machine has no C compiler")
 
     with monkeypatch.context() as patched:
-        patched.setattr(awake, "load_threads", refuse)
+        patched.setattr(awake, "_library", refuse)
         with pytest.raises(OSError, match="no C compiler"):
             awake.stay_awake()
     monkeypatch.setattr(awake, "processor_quota", lambda: "/some/cpu.max")

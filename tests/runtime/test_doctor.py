@@ -49,14 +49,15 @@ def test_telemetry() -> None:
     assert check_telemetry(False).level == "error"
 
 
+_PERMITS_NOTHING = {
+    "platform": "linux", "kernel": (6, 1), "preempt_rt": False, "rtprio_limit": 0, "memlock_limit": 8 << 20,
+    "cpu_latency": False, "sleep_states": True, "quota": "", "compiler": "/usr/bin/cc", "root": False, "cores": 4,
+}  # fmt: skip
+
+
 def test_realtime_permissions() -> None:
     def levels(**changed: object) -> dict[str, str]:
-        values = {
-            "platform": "linux", "kernel": (6, 1), "preempt_rt": False, "rtprio_limit": 0, "memlock_limit": 8 << 20,
-            "cpu_latency": False, "sleep_states": True, "quota": "", "compiler": "/usr/bin/cc",
-            "root": False, "cores": 4,
-        }  # fmt: skip
-        findings = check_realtime(**(values | changed))  # type: ignore[arg-type]
+        findings = check_realtime(**(_PERMITS_NOTHING | changed))  # type: ignore[arg-type]
         return {finding.subject: finding.level for finding in findings}
 
     nothing = levels()
@@ -85,11 +86,8 @@ def test_realtime_permissions() -> None:
 def test_without_sleep_states_staying_awake_takes_what_idle_threads_need(
     changed: dict[str, object], advice: str | None
 ) -> None:
-    values = {
-        "platform": "linux", "kernel": (6, 12), "preempt_rt": False, "rtprio_limit": 50, "memlock_limit": -1,
-        "cpu_latency": True, "sleep_states": False, "quota": "", "compiler": "/usr/bin/cc", "root": False, "cores": 2,
-    }  # fmt: skip
-    findings = check_realtime(**(values | changed))  # type: ignore[arg-type]
+    permits = {"rtprio_limit": 50, "cpu_latency": True, "sleep_states": False}
+    findings = check_realtime(**(_PERMITS_NOTHING | permits | changed))  # type: ignore[arg-type]
     (finding,) = [finding for finding in findings if finding.subject == "no deep sleep"]
     assert finding.level == ("ok" if advice is None else "note")
     assert advice is None or advice in finding.sentence

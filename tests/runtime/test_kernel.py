@@ -212,7 +212,6 @@ def test_compiled_once_and_only_loaded_from_a_private_folder(cache: Path) -> Non
 
 
 @needs_compiler
-@needs_compiler
 def test_a_library_loaded_ahead_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     source = f"/* {np.random.default_rng().integers(2**60)} */ int shoal_ahead(void) {{ return 7; }}"
     begun, go_on, compilations = threading.Event(), threading.Event(), []
@@ -252,6 +251,7 @@ def test_a_library_that_cannot_be_had_ahead_is_missed_only_where_it_is_used(capf
     assert capfd.readouterr().err == ""
 
 
+@needs_compiler
 def test_damaged_library_is_compiled_again() -> None:
     source = "void shoal_kernel(void **buffers) { (void)buffers; } /* damaged */"
     library = compile_library(source)
