@@ -31,27 +31,57 @@ from rich.table import Table
 
 from benchmarks.commands import run_script
 from benchmarks.machine import machine
-from benchmarks.onnx_evaluation import HELD_OUT_SEED
+from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED
 from benchmarks.report.recording import goals_from_pool
-from benchmarks.serving import serve_goals
-from runtime.goals import GoalPose
-from runtime.policy import Policy
+from benchmarks.transport.serving import serve_goals
+from runtime.goals.messages import GoalPose
+from runtime.inference.policy import Policy
 from sim2real.errors import ShoalError
 from sim2real.files import write_text
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.task import load_task
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import load_task
 
 TASK = "franka_pose"
 TEACHER_FLAGS = ["--actor-depth", "16", "--critic-depth", "16", "--updates", "12000"]
 STUDENT_FLAGS = ["--rounds", "16", "--eval-every-rounds", "4"]
 QUICK_TEACHER_FLAGS = [
-    "--actor-depth", "4", "--critic-depth", "4", "--width", "32", "--updates", "40", "--updates-per-rollout", "20",
-    "--num-envs", "16", "--prefill-rollouts", "1", "--eval-envs", "16", "--eval-every-rounds", "1",
-]  # fmt: skip
+    "--actor-depth",
+    "4",
+    "--critic-depth",
+    "4",
+    "--width",
+    "32",
+    "--updates",
+    "40",
+    "--updates-per-rollout",
+    "20",
+    "--num-envs",
+    "16",
+    "--prefill-rollouts",
+    "1",
+    "--eval-envs",
+    "16",
+    "--eval-every-rounds",
+    "1",
+]
 QUICK_STUDENT_FLAGS = [
-    "--num-envs", "16", "--rounds", "2", "--updates-per-round", "20", "--reachability-episodes", "32",
-    "--reachability-updates", "20", "--eval-every-rounds", "1", "--eval-envs", "16", "--hidden-width", "32",
-]  # fmt: skip
+    "--num-envs",
+    "16",
+    "--rounds",
+    "2",
+    "--updates-per-round",
+    "20",
+    "--reachability-episodes",
+    "32",
+    "--reachability-updates",
+    "20",
+    "--eval-every-rounds",
+    "1",
+    "--eval-envs",
+    "16",
+    "--hidden-width",
+    "32",
+]
 SERVED_SEED = 9_000_011
 """Of the goals that the server is sent; nothing else draws from it."""
 _MARKER = ".shoal-demo"
@@ -122,7 +152,7 @@ def run(arguments: Arguments) -> dict[str, Any]:
         run_script("distill", *folders, "--output", str(policy), *student_flags)
     episodes = 32 if arguments.quick else 256
     with stages.stage("evaluate", f"teacher, student and file on {episodes} goals that nothing was selected on"):
-        from benchmarks.comparison import compare
+        from benchmarks.policies.comparison import compare
 
         compared = compare(output, policy, episodes=episodes, seed=HELD_OUT_SEED + arguments.seed)
     goals = served_goals(3 if arguments.quick else 25, arguments.seed)

@@ -27,9 +27,9 @@ from jax2onnx import to_onnx
 from export.certificate import make_session, tick_times
 from export.graph import OPSET
 from sim2real.contract import Contract
+from sim2real.contract.interface import command, goal_vector, observe, policy_inputs
+from sim2real.contract.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
 from sim2real.errors import ShoalError
-from sim2real.interface import command, goal_vector, observe, policy_inputs
-from sim2real.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
 from teacher.config import NetworkConfig
 from teacher.networks import apply
 from teacher.train import load_teacher
@@ -73,9 +73,13 @@ def convert_network(contract: Contract, network: Callable[[jax.Array], jax.Array
         return jnp.asarray(command(jnp, contract, action, inputs))
 
     model: onnx.ModelProto = to_onnx(
-        function, inputs=[("batch", size) for size in input_sizes(contract).values()], opset=OPSET, input_names=names,
-        output_names=[COMMAND_OUTPUT], normalization_mode="prefer_native",
-    )  # fmt: skip
+        function,
+        inputs=[("batch", size) for size in input_sizes(contract).values()],
+        opset=OPSET,
+        input_names=names,
+        output_names=[COMMAND_OUTPUT],
+        normalization_mode="prefer_native",
+    )
     return model
 
 

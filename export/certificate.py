@@ -18,10 +18,10 @@ import onnxruntime
 from export.graph import graph_inputs, physical_function
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract
+from sim2real.contract.interface import command, goal_vector, observation_size, observe
+from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, Certificate, input_sizes
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import EVALUATION_SEED_OFFSET
-from sim2real.interface import command, goal_vector, observation_size, observe
-from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, Certificate, input_sizes
+from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from student.history import empty, remember
 from student.policy import greedy
 from student.run import Student

@@ -8,8 +8,14 @@ import jax
 import onnx
 from jax2onnx import to_onnx
 
+from sim2real.contract.policy_file import (
+    COMMAND_OUTPUT,
+    HISTORY_INPUT,
+    HISTORY_OUTPUT,
+    REACHABILITY_OUTPUT,
+    input_sizes,
+)
 from sim2real.errors import ShoalError
-from sim2real.policy_file import COMMAND_OUTPUT, HISTORY_INPUT, HISTORY_OUTPUT, REACHABILITY_OUTPUT, input_sizes
 from student.history import history_size
 from student.policy import physical_policy
 from student.run import Student

@@ -11,7 +11,7 @@ import onnx
 from export.certificate import certify
 from export.graph import convert
 from sim2real.contract import Contract, require_same_interface
-from sim2real.policy_file import CERTIFICATE_KEY, CONTRACT_DIGEST_KEY, CONTRACT_KEY, Certificate
+from sim2real.contract.policy_file import CERTIFICATE_KEY, CONTRACT_DIGEST_KEY, CONTRACT_KEY, Certificate
 from student.run import Student
 
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runtime.client import Client
-    from runtime.controller import Controller
-    from runtime.goals import GoalJoints, GoalObject, GoalPlanar, GoalPose, GoalRefused
-    from runtime.policy import Policy
+    from runtime.control.mujoco_controller import Controller
+    from runtime.goals.messages import GoalJoints, GoalObject, GoalPlanar, GoalPose, GoalRefused
+    from runtime.inference.policy import Policy
+    from runtime.protocol.client import Client
     from runtime.status import GoalStatus
 
 __all__ = [
@@ -35,15 +35,15 @@ __all__ = [
 ]
 
 _HOME = {
-    "Client": "runtime.client",
-    "Controller": "runtime.controller",
-    "GoalJoints": "runtime.goals",
-    "GoalObject": "runtime.goals",
-    "GoalPlanar": "runtime.goals",
-    "GoalPose": "runtime.goals",
-    "GoalRefused": "runtime.goals",
+    "Client": "runtime.protocol.client",
+    "Controller": "runtime.control.mujoco_controller",
+    "GoalJoints": "runtime.goals.messages",
+    "GoalObject": "runtime.goals.messages",
+    "GoalPlanar": "runtime.goals.messages",
+    "GoalPose": "runtime.goals.messages",
+    "GoalRefused": "runtime.goals.messages",
     "GoalStatus": "runtime.status",
-    "Policy": "runtime.policy",
+    "Policy": "runtime.inference.policy",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 Engine = Literal["auto", "onnxruntime", "kernel"]
 """What computes a policy: ONNX Runtime, a C kernel compiled from the policy file, or `auto`, the kernel where it can be
-had and ONNX Runtime elsewhere. See `runtime.kernel`."""
+had and ONNX Runtime elsewhere. See `runtime.inference.kernel`."""
 
 
 @dataclass(frozen=True, kw_only=True)

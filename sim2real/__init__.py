@@ -18,7 +18,7 @@ from sim2real.contract import Contract, differences, require_same_interface
 from sim2real.errors import ContractMismatch, ShoalError
 
 if TYPE_CHECKING:
-    from sim2real.task import Task, load_task, task_names
+    from sim2real.tasks.task import Task, load_task, task_names
 
 __all__ = [
     "Contract",
@@ -36,6 +36,6 @@ def __getattr__(name: str) -> Any:
     # A contract can be read without MuJoCo, so a robot-side tool need not wait for it to load.
     if name not in __all__:
         raise AttributeError(f"module 'sim2real' has no attribute {name!r}")
-    from sim2real import task
+    from sim2real.tasks import task
 
     return getattr(task, name)

@@ -15,11 +15,11 @@ import optax
 
 from sim2real.backends import make_environment, resolve
 from sim2real.backends.base import Environment
+from sim2real.contract.interface import goal_size
 from sim2real.errors import ShoalError
-from sim2real.evaluation import Score
-from sim2real.goal_pool import EVALUATION_SEED_OFFSET
-from sim2real.interface import goal_size
+from sim2real.evaluation.success import Score
 from sim2real.randomisation.config import load_randomisation
+from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from student import dataset
 from student.collect import Collector
 from student.config import DistillConfig
@@ -65,9 +65,11 @@ class Distiller:
         self.optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, self._updates, 0.01))
         shares = {"continue_share": config.continue_share, "wide_start_share": config.wide_start_share}
         self.collector = Collector(
-            teacher, self.apply,
-            self._environment(config.num_envs, config.seed, true_too=config.true_labels, **shares), config,
-        )  # fmt: skip
+            teacher,
+            self.apply,
+            self._environment(config.num_envs, config.seed, true_too=config.true_labels, **shares),
+            config,
+        )
         self.eval_env = evaluation_environment(teacher, config)
         self.round = 0
         self.state = self._init(jax.random.key(config.seed))
@@ -106,9 +108,13 @@ class Distiller:
         self.train()
         student = evaluate(self.eval_env, self.apply, self.state.policy)
         head = fit_reachability(
-            self.contract, self.policy, self.state.policy, self.config, energy=self._energy,
+            self.contract,
+            self.policy,
+            self.state.policy,
+            self.config,
+            energy=self._energy,
             environment=lambda count, seed: self._environment(count, seed, wild_goal_share=self.config.wild_goal_share),
-        )  # fmt: skip
+        )
         self.contract = self.contract.model_copy(update={"reachability": head.calibration})
         self._write(student, head.report, time.monotonic() - started)
         return StudentParams(self.state.policy, head.params), student
@@ -215,9 +221,7 @@ class Distiller:
 
 def evaluation_environment(teacher: Teacher, config: DistillConfig) -> Environment:
     """Held-out goals, and robots that no student of `config` learned on."""
-    return _make_environment(
-        teacher, config, config.eval_envs, config.seed + EVALUATION_SEED_OFFSET, keep_robots=True
-    )  # fmt: skip
+    return _make_environment(teacher, config, config.eval_envs, config.seed + EVALUATION_SEED_OFFSET, keep_robots=True)
 
 
 def _make_environment(
@@ -225,9 +229,13 @@ def _make_environment(
 ) -> Environment:
     randomisation = None if config.randomisation is None else load_randomisation(config.randomisation)
     env = make_environment(
-        teacher.task, resolve(teacher.config.backend), num_envs=num_envs, seed=seed, randomisation=randomisation,
+        teacher.task,
+        resolve(teacher.config.backend),
+        num_envs=num_envs,
+        seed=seed,
+        randomisation=randomisation,
         **settings,
-    )  # fmt: skip
+    )
     return remembering(env, config.student.history_steps, true_too=true_too)
 
 

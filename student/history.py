@@ -25,10 +25,10 @@ import numpy as np
 
 from sim2real.backends.base import ApplyPolicy, Environment, Rollout
 from sim2real.contract import Contract
-from sim2real.interface import observation_size, observe
+from sim2real.contract.interface import observation_size, observe
 
 _GAIN = 5.0
-"""Between neighbouring steps little changes; enlarged as `sim2real.interface.policy_inputs` enlarges the goal error."""
+"""Between neighbouring steps little changes; enlarged as `policy_inputs` enlarges the goal error."""
 
 
 def history_size(contract: Contract, steps: int) -> int:

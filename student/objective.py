@@ -46,10 +46,10 @@ class Objective:
             "relational": lambda: relational_distance(
                 (projected["phi"][rows], projected["psi"][rows]), (labels.phi[rows], labels.psi[rows])
             ),
-            "contrastive": lambda: 0.5 * sum(
-                (contrastive(ours[rows], theirs[rows]) for ours, theirs in pairs), jnp.zeros(())
+            "contrastive": lambda: (
+                0.5 * sum((contrastive(ours[rows], theirs[rows]) for ours, theirs in pairs), jnp.zeros(()))
             ),
-        }  # fmt: skip
+        }
         return {name: terms[name]() for name in self.weights}
 
     def weight(self, name: str, progress: jax.Array) -> jax.Array:

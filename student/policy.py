@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sim2real.contract import Contract
-from sim2real.interface import command, goal_vector, observation_size, observe, policy_inputs
-from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT
+from sim2real.contract.interface import command, goal_vector, observation_size, observe, policy_inputs
+from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT
 from student.config import StudentNetworkConfig
 from student.history import differences, history_size, remember, seen
 from student.network import ReachabilityHead, StudentParams, StudentPolicy

@@ -20,7 +20,7 @@ import optax
 
 from sim2real.backends.base import Environment
 from sim2real.contract import Calibration, Contract
-from sim2real.evaluation import episode_errors
+from sim2real.evaluation.success import episode_errors
 from student.config import DistillConfig
 from student.history import seen
 from student.losses import binary_cross_entropy

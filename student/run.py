@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import yaml
 
 from sim2real.contract import Contract, Frozen
+from sim2real.contract.interface import goal_size
 from sim2real.errors import ShoalError
 from sim2real.files import read_model, read_yaml, write_text
-from sim2real.interface import goal_size
-from sim2real.task import Task, load_task
+from sim2real.tasks.task import Task, load_task
 from student.config import DistillConfig
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import make_policy, student_inputs, student_observation_size

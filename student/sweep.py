@@ -84,9 +84,11 @@ def network_of(size: str) -> StudentNetworkConfig:
             f"--grid: {size!r} is no size; write layers x width, such as 2x64, 2x64-relu, 2x64-relu-plain."
         )
     return StudentNetworkConfig(
-        hidden_layers=int(match[1]), hidden_width=int(match[2]), activation="relu" if match[3] else "swish",
+        hidden_layers=int(match[1]),
+        hidden_width=int(match[2]),
+        activation="relu" if match[3] else "swish",
         layer_norm=not match[4],
-    )  # fmt: skip
+    )
 
 
 def flops(params: Any) -> int:
@@ -110,10 +112,15 @@ def _student(arguments: Arguments, size: str, network: StudentNetworkConfig) -> 
     params = load_student(folder).params.policy
     summary = json.loads((folder / "summary.json").read_text())
     return {
-        "policy": size, "kind": "student", "depth": network.hidden_layers, "width": network.hidden_width,
-        "parameters": count_parameters(params), "flops": flops(params),
-        "success_coarse": summary["student"]["success_coarse"], "success_fine": summary["student"]["success_fine"],
-    }  # fmt: skip
+        "policy": size,
+        "kind": "student",
+        "depth": network.hidden_layers,
+        "width": network.hidden_width,
+        "parameters": count_parameters(params),
+        "flops": flops(params),
+        "success_coarse": summary["student"]["success_coarse"],
+        "success_fine": summary["student"]["success_fine"],
+    }
 
 
 def _teacher(run: Path, config: DistillConfig) -> Row:
@@ -123,11 +130,15 @@ def _teacher(run: Path, config: DistillConfig) -> Row:
     score = evaluate(env, without_history(teacher.contract, greedy(teacher.networks)), teacher.actor)
     network = teacher.config.network
     return {
-        "policy": f"{run.name} {network.actor_depth}x{network.width}", "kind": "teacher",
-        "depth": network.actor_depth, "width": network.width,
-        "parameters": count_parameters(teacher.actor), "flops": teacher_flops(teacher.actor),
-        "success_coarse": score.success_coarse, "success_fine": score.success_fine,
-    }  # fmt: skip
+        "policy": f"{run.name} {network.actor_depth}x{network.width}",
+        "kind": "teacher",
+        "depth": network.actor_depth,
+        "width": network.width,
+        "parameters": count_parameters(teacher.actor),
+        "flops": teacher_flops(teacher.actor),
+        "success_coarse": score.success_coarse,
+        "success_fine": score.success_fine,
+    }
 
 
 def _ticks(runs: list[Path], files: list[Path]) -> list[Row]:
@@ -148,10 +159,11 @@ def _mark_pareto(rows: list[Row]) -> None:
     """`pareto` is true where no other policy is both faster and better at fine success."""
     for row in rows:
         better = (
-            other["tick_us_p50"] <= row["tick_us_p50"] and other["success_fine"] >= row["success_fine"]
+            other["tick_us_p50"] <= row["tick_us_p50"]
+            and other["success_fine"] >= row["success_fine"]
             and (other["tick_us_p50"], other["success_fine"]) != (row["tick_us_p50"], row["success_fine"])
             for other in rows
-        )  # fmt: skip
+        )
         row["pareto"] = not any(better)
 
 
@@ -166,8 +178,9 @@ def draw(rows: list[Row], path: Path) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True, layout="constrained")
     for axis, name, label in (
-        (axes[0], "tick_us_p50", "tick in ONNX Runtime, µs"), (axes[1], "parameters", "parameters")
-    ):  # fmt: skip
+        (axes[0], "tick_us_p50", "tick in ONNX Runtime, µs"),
+        (axes[1], "parameters", "parameters"),
+    ):
         for kind, marker, described in (("student", "o", "student"), ("teacher", "s", "trained directly")):
             some = [row for row in rows if row["kind"] == kind]
             axis.plot([row[name] for row in some], [row["success_fine"] for row in some], marker, label=described)

@@ -37,9 +37,9 @@ def diagnose(learner: Learner, state: LearnerState, batch: replay.Batch, key: ja
     """Scalars for the log, from one batch; names end in what they measure."""
     networks = learner.networks
     critic_gradient, (goal_embedding, _) = jax.grad(learner.critic_loss, has_aux=True)(state.critic, batch)
-    actor_gradient = jax.grad(lambda actor: learner.actor_loss(
-        (actor, state.log_alpha), state.critic, goal_embedding, batch, key
-    )[0])(state.actor)  # fmt: skip
+    actor_gradient = jax.grad(
+        lambda actor: learner.actor_loss((actor, state.log_alpha), state.critic, goal_embedding, batch, key)[0]
+    )(state.actor)
     named = {"actor": actor_gradient, "phi": critic_gradient["phi"], "psi": critic_gradient["psi"]}
     out: dict[str, jax.Array] = {}
     for name, gradient in named.items():

@@ -15,7 +15,7 @@ import numpy as np
 
 from sim2real.backends.base import Environment, Rollout
 from sim2real.contract import Contract
-from sim2real.interface import joint_position
+from sim2real.contract.interface import joint_position
 from teacher.learner import Networks
 from teacher.losses import sample_tanh_gaussian
 

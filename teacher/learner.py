@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from sim2real.contract import Contract
-from sim2real.interface import from_home, goal_features, goal_size, observation_size, policy_inputs
+from sim2real.contract.interface import from_home, goal_features, goal_size, observation_size, policy_inputs
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.defaults import settings_for

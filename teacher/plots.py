@@ -11,12 +11,23 @@ import matplotlib.pyplot as plt
 
 _PANELS = (
     ("success", {"success_coarse": "coarse", "success_fine": "fine", "time_at_goal": "time at goal"}),
-    ("loss", {"critic_loss": "critic", "actor_loss": "actor", "loss": "total", "behaviour": "behaviour",
-              "action": "action", "feature": "features", "embedding": "embeddings",
-              "relational": "energies", "contrastive": "contrastive"}),
+    (
+        "loss",
+        {
+            "critic_loss": "critic",
+            "actor_loss": "actor",
+            "loss": "total",
+            "behaviour": "behaviour",
+            "action": "action",
+            "feature": "features",
+            "embedding": "embeddings",
+            "relational": "energies",
+            "contrastive": "contrastive",
+        },
+    ),
     ("accuracy and entropy", {"categorical_accuracy": "categorical accuracy", "alpha": "alpha"}),
     ("error at the last step", {"position_error_m": "position, m"}),
-)  # fmt: skip
+)
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None:

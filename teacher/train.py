@@ -20,12 +20,12 @@ import numpy as np
 from sim2real.backends import make_environment, resolve
 from sim2real.backends.base import Environment, Rollout
 from sim2real.contract import Contract
+from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
-from sim2real.evaluation import Score, score
-from sim2real.goal_pool import EVALUATION_SEED_OFFSET
-from sim2real.interface import goal_size, observation_size
+from sim2real.evaluation.success import Score, score
 from sim2real.randomisation.config import load_randomisation
-from sim2real.task import Task, load_task
+from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
+from sim2real.tasks.task import Task, load_task
 from teacher import replay
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.config import TeacherConfig

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sim2real.backends.base import Rollout
-from sim2real.interface import joint_position, pose_errors
-from sim2real.kinematics import Addresses
-from sim2real.task import Task
+from sim2real.contract.interface import joint_position, pose_errors
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.task import Task
 
 _AZIMUTH, _ELEVATION = np.radians(-50.0), np.radians(22.0)
 _PANEL_PX, _SMOOTHING = 200, 2

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sim2real.contract import Contract
-from sim2real.task import Task, load_task
+from sim2real.tasks.task import Task, load_task
 
 POOL_SIZE = 512
 

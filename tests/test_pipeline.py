@@ -16,14 +16,51 @@ import pytest
 pytestmark = pytest.mark.timeout(300)
 
 TEACHER = [
-    "--task", "franka_pose", "--backend", "native", "--num-envs", "4", "--rollout-steps", "50",
-    "--updates-per-rollout", "5", "--updates", "10", "--replay-steps", "200", "--eval-envs", "4",
-    "--actor-depth", "4", "--critic-depth", "4", "--width", "16", "--embedding-size", "8", "--batch-size", "16",
-]  # fmt: skip
+    "--task",
+    "franka_pose",
+    "--backend",
+    "native",
+    "--num-envs",
+    "4",
+    "--rollout-steps",
+    "50",
+    "--updates-per-rollout",
+    "5",
+    "--updates",
+    "10",
+    "--replay-steps",
+    "200",
+    "--eval-envs",
+    "4",
+    "--actor-depth",
+    "4",
+    "--critic-depth",
+    "4",
+    "--width",
+    "16",
+    "--embedding-size",
+    "8",
+    "--batch-size",
+    "16",
+]
 STUDENT = [
-    "--num-envs", "8", "--rounds", "2", "--updates-per-round", "20", "--batch-size", "64", "--eval-envs", "8",
-    "--hidden-width", "32", "--reachability-episodes", "8", "--reachability-updates", "20",
-]  # fmt: skip
+    "--num-envs",
+    "8",
+    "--rounds",
+    "2",
+    "--updates-per-round",
+    "20",
+    "--batch-size",
+    "64",
+    "--eval-envs",
+    "8",
+    "--hidden-width",
+    "32",
+    "--reachability-episodes",
+    "8",
+    "--reachability-updates",
+    "20",
+]
 
 
 def command(name: str, *arguments: str | Path) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.onnx_evaluation import evaluate_onnx
+from benchmarks.policies.onnx_evaluation import evaluate_onnx
 from runtime import Policy
 from sim2real.contract import require_same_interface
-from sim2real.task import load_task, task_names
+from sim2real.tasks.task import load_task, task_names
 
 _ROOT = Path(__file__).parent.parent
 _README = (_ROOT / "README.md").read_text()

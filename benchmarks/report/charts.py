@@ -121,8 +121,9 @@ def lines(title: str, curves: Sequence[Line], x: Axis, y: Axis, *, markers: Mapp
         dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
         frame.add(f'<polyline class="line {escape(curve.colour)}" points="{path}"{dash}/>')
         if len(points) < 40:
-            frame.parts += [f'<circle class="dot {escape(curve.colour)}" cx="{a:.1f}" cy="{b:.1f}" r="2.6"/>'
-                            for a, b in points]  # fmt: skip
+            frame.parts += [
+                f'<circle class="dot {escape(curve.colour)}" cx="{a:.1f}" cy="{b:.1f}" r="2.6"/>' for a, b in points
+            ]
     return frame.svg(title)
 
 

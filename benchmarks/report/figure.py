@@ -19,10 +19,10 @@ import tyro
 
 from benchmarks.report.raytrace import Camera, Capsules, render
 from benchmarks.report.recording import Recording, goals_from_pool, record
-from runtime.policy import Policy
+from runtime.inference.policy import Policy
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.task import load_task
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import load_task
 
 _SPACING_M = 0.95
 _AXIS_M = 0.11

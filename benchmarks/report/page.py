@@ -27,7 +27,7 @@ from benchmarks.report.sections import (
     usage_card,
     workspace_card,
 )
-from sim2real.evaluation import EpisodeErrors
+from sim2real.evaluation.success import EpisodeErrors
 from sim2real.files import write_text
 
 _ASSETS = Path(__file__).parent / "assets"

@@ -19,12 +19,12 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from runtime.controller import Controller
-from runtime.goals import GoalPose
+from runtime.control.mujoco_controller import Controller
+from runtime.goals.messages import GoalPose
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import GoalPool
-from sim2real.kinematics import Addresses
-from sim2real.task import Task, load_task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import GoalPool
+from sim2real.tasks.task import Task, load_task
 
 _DWELL_S = 0.4
 _TENTHS_OF_MM = 1e4

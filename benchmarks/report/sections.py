@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report.charts import Axis, Line, bars, cumulative, histogram, legend, lines, scatter
-from sim2real.evaluation import EpisodeErrors
+from sim2real.evaluation.success import EpisodeErrors
 
 Numbers = dict[str, Any]
 _NAMES = {"teacher": "teacher", "student": "student", "onnx": "exported file"}
@@ -20,32 +20,36 @@ def tiles(summary: Numbers) -> str:
     teacher, student, export, runtime = (summary[key] for key in ("teacher", "student", "export", "runtime"))
     tick = runtime["tick_us"]
     ratio = teacher["actor_parameters"] / student["parameters"]
-    return '<div class="tiles">' + "".join(
-        (
-            _tile(
-                "Held-out goals reached",
-                f"{100 * export['success_coarse']:.1f}<small> %</small>",
-                f"teacher {100 * teacher['success_coarse']:.1f} %; within the fine tolerance "
-                f"{100 * export['success_fine']:.1f} %, teacher {100 * teacher['success_fine']:.1f} %",
-            ),
-            _tile(
-                "Fewer parameters",
-                f"{ratio:.0f}<small> &times;</small>" if ratio >= 10 else f"{ratio:.1f}<small> &times;</small>",
-                f"{student['hidden_layers']} hidden layers instead of {teacher['actor_depth']}, "
-                f"{student['parameters']:,} parameters instead of {teacher['actor_parameters']:,}",
-            ),
-            _tile(
-                "Tick, median",
-                f"{tick['p50']:.0f}<small> µs</small>",
-                f"99 % within {tick['p99']:.0f} µs, 99.9 % within {tick['p999']:.0f} µs, served in real time",
-            ),
-            _tile(
-                "New goals reached",
-                f"{runtime['goals_reached']}<small> / {runtime['goals_sent']}</small>",
-                _serving(runtime["median_time_s"]),
-            ),
+    return (
+        '<div class="tiles">'
+        + "".join(
+            (
+                _tile(
+                    "Held-out goals reached",
+                    f"{100 * export['success_coarse']:.1f}<small> %</small>",
+                    f"teacher {100 * teacher['success_coarse']:.1f} %; within the fine tolerance "
+                    f"{100 * export['success_fine']:.1f} %, teacher {100 * teacher['success_fine']:.1f} %",
+                ),
+                _tile(
+                    "Fewer parameters",
+                    f"{ratio:.0f}<small> &times;</small>" if ratio >= 10 else f"{ratio:.1f}<small> &times;</small>",
+                    f"{student['hidden_layers']} hidden layers instead of {teacher['actor_depth']}, "
+                    f"{student['parameters']:,} parameters instead of {teacher['actor_parameters']:,}",
+                ),
+                _tile(
+                    "Tick, median",
+                    f"{tick['p50']:.0f}<small> µs</small>",
+                    f"99 % within {tick['p99']:.0f} µs, 99.9 % within {tick['p999']:.0f} µs, served in real time",
+                ),
+                _tile(
+                    "New goals reached",
+                    f"{runtime['goals_reached']}<small> / {runtime['goals_sent']}</small>",
+                    _serving(runtime["median_time_s"]),
+                ),
+            )
         )
-    ) + "</div>"  # fmt: skip
+        + "</div>"
+    )
 
 
 def evaluation_card(summary: Numbers, errors: dict[str, EpisodeErrors]) -> str:
@@ -75,16 +79,22 @@ def evaluation_card(summary: Numbers, errors: dict[str, EpisodeErrors]) -> str:
         + _score_table(scores)
         + "</div><div><h3>Final distance</h3>"
         + cumulative(
-            "Cumulative share of episodes by final distance", distance, high=80, label="mm",
+            "Cumulative share of episodes by final distance",
+            distance,
+            high=80,
+            label="mm",
             markers={"fine": 1e3 * fine["position_m"], "coarse": 1e3 * coarse["position_m"]},
         )
         + "</div><div><h3>Final angle</h3>"
         + cumulative(
-            "Cumulative share of episodes by final angle", angle, high=32, label="degrees",
+            "Cumulative share of episodes by final angle",
+            angle,
+            high=32,
+            label="degrees",
             markers={"fine": fine["angle_deg"], "coarse": coarse["angle_deg"]},
         )
         + "</div></div>",
-    )  # fmt: skip
+    )
 
 
 def workspace_card(errors: EpisodeErrors, position: np.ndarray) -> str:
@@ -99,12 +109,17 @@ def workspace_card(errors: EpisodeErrors, position: np.ndarray) -> str:
     drawn = [
         f"<div><h3>{name}</h3>"
         + scatter(
-            f"Goals by position, {name.lower()}", position[:, a], position[:, b], outcome,
-            Axis(float(low[a]), float(high[a]), a_label), Axis(float(low[b]), float(high[b]), b_label), notes,
+            f"Goals by position, {name.lower()}",
+            position[:, a],
+            position[:, b],
+            outcome,
+            Axis(float(low[a]), float(high[a]), a_label),
+            Axis(float(low[b]), float(high[b]), b_label),
+            notes,
         )
         + "</div>"
         for name, a, b, a_label, b_label in views
-    ]  # fmt: skip
+    ]
     return _card(
         "Where the goals were",
         "Every held-out goal of the exported file, by how its episode ended. Point at one for its final error.",

@@ -31,7 +31,7 @@ class Bench:
 
     def run(self) -> int:
         """Prints a table."""
-        from runtime.bench_report import print_bench, print_loop_bench
+        from runtime.diagnostics.bench_report import print_bench, print_loop_bench
 
         if self.loop is None:
             print_bench(self.file, samples=self.samples, rate_hz=self.rate_hz, engine=self.engine, as_json=self.json)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runtime.chaos.soak import SoakReport
+    from runtime.diagnostics.chaos.soak import SoakReport
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Chaos:
 
     def run(self) -> int:
         """Exit status 1 when a response or a command was not what it must be."""
-        from runtime.chaos.table import outcome_record
+        from runtime.diagnostics.chaos.table import outcome_record
 
         if self.soak_hours is not None:
             report = _soak(self.model, self.soak_hours)
@@ -43,9 +43,9 @@ class Chaos:
         from rich.console import Console
         from rich.progress import track
 
-        from runtime.chaos.scenario import run_scenario
-        from runtime.chaos.table import all_scenarios, outcome_table
-        from runtime.policy import Policy
+        from runtime.diagnostics.chaos.scenario import run_scenario
+        from runtime.diagnostics.chaos.table import all_scenarios, outcome_table
+        from runtime.inference.policy import Policy
         from sim2real.errors import ShoalError
 
         policy = Policy(self.model)
@@ -77,7 +77,7 @@ class Chaos:
 def _soak(model: Path, hours: float) -> SoakReport:
     from rich.progress import Progress
 
-    from runtime.chaos.soak import soak
+    from runtime.diagnostics.chaos.soak import soak
 
     with Progress(transient=True) as progress:
         task = progress.add_task("soak", total=1.0)

@@ -23,6 +23,6 @@ class Check(RobotOptions):
 
     def run(self) -> int:
         """Exit status 1 when any joint answers in another way than the model."""
-        from runtime.checking import check
+        from runtime.diagnostics.robot_check import check
 
         return check(self)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.client import Client
+    from runtime.protocol.client import Client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Connection:
 
     def client(self) -> Client:
         """Connects at its first request."""
-        from runtime.access import read_token
-        from runtime.client import Client
+        from runtime.protocol.client import Client
+        from runtime.protocol.token import read_token
 
         return Client(self.address, token=read_token(self.token_file) if self.token_file else "")

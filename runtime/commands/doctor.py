@@ -14,7 +14,7 @@ class Doctor:
 
     def run(self) -> int:
         """Exit status 1 when something is wrong."""
-        from runtime.doctor import examine
+        from runtime.diagnostics.doctor import examine
 
         findings = examine()
         for finding in findings:
@@ -24,7 +24,7 @@ class Doctor:
         return int(any(finding.level == "error" for finding in findings))
 
     def _measure(self) -> None:
-        from runtime.wakeup import measure_noise, measure_wakeups
+        from runtime.realtime.wakeup_latency import measure_noise, measure_wakeups
 
         print("waking from a sleep of 1 ms is late by, in us:")
         for name, late in measure_wakeups(self.sleeps):

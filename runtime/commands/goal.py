@@ -50,7 +50,7 @@ class Goal(Connection):
 
     def run(self) -> int:
         """Prints the status after the goal was taken, or the goal's end after the wait."""
-        from runtime.goals import parse_any_goal
+        from runtime.goals.messages import parse_any_goal
 
         given = {
             "position": self.position,

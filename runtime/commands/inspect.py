@@ -18,7 +18,7 @@ class Inspect:
 
     def run(self) -> int:
         """Prints tables."""
-        from runtime.report import print_json, print_tables
+        from runtime.diagnostics.policy_report import print_json, print_tables
 
         (print_json if self.json else print_tables)(self.file)
         return 0

@@ -23,9 +23,9 @@ class Page:
 
     def run(self) -> int:
         """Until Ctrl-C or SIGTERM."""
-        from runtime.address import default_address
         from runtime.page.app import serve_page
         from runtime.page.config import PageConfig
+        from runtime.protocol.address import default_address
 
         ended = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,6 +21,6 @@ class Play(RobotOptions):
 
     def run(self) -> int:
         """Exit status 0 when it went to the end."""
-        from runtime.playing import play
+        from runtime.diagnostics.trajectory_player import play
 
         return play(self)

@@ -35,7 +35,7 @@ class ServePolicy:
 
     def run(self) -> int:
         """Exit status 0 after SIGTERM or SIGINT."""
-        from runtime.remote.serve import serve
+        from runtime.policy_server.serve import serve
 
         serve(self)
         return 0

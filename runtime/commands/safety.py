@@ -36,16 +36,17 @@ def _print_rules(model: Path, settings: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from runtime.policy import Policy
+    from runtime.inference.policy import Policy
+    from runtime.robot.model import find_model
     from runtime.safety import Safety as Layer
     from runtime.safety import SafetyConfig, load_safety
-    from runtime.safety.geometry import find_model, guard_for
+    from runtime.safety.geometry import geometry_checker_for
     from runtime.safety.rules import rules
 
     contract = Policy(model).contract
     config = SafetyConfig() if settings is None else load_safety(settings)
-    guard = guard_for(find_model(contract), contract, config)
+    geometry_checker = geometry_checker_for(find_model(contract), contract, config)
     table = Table("rule", "", "numbers, or why it is off", title=f"safety of {model.name}, task {contract.task}")
-    for rule in rules(Layer(contract, config, guard=guard), contract):
+    for rule in rules(Layer(contract, config, geometry_checker=geometry_checker), contract):
         table.add_row(rule.name, "on" if rule.on else "off", rule.detail)
     Console().print(table)

@@ -16,7 +16,7 @@ class Serve(ServeOptions):
         """Exit status 0 after a clean end, whatever ended it."""
         # Nothing is drawn by OpenGL here, and to load it is a tenth of the start.
         os.environ.setdefault("MUJOCO_GL", "disable")
-        from runtime.server import serve
+        from runtime.server.control_process import serve
 
         serve(self)
         return 0

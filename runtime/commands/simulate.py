@@ -21,7 +21,7 @@ class Simulate:
 
     def run(self) -> int:
         """Exit status 0 after SIGTERM or SIGINT."""
-        from runtime.remote.simulation import simulate
+        from runtime.drivers.wire_simulation import simulate
 
         simulate(self)
         return 0

@@ -17,7 +17,7 @@ class Top(Connection):
 
     def run(self) -> int:
         """Until Ctrl-C."""
-        from runtime.dashboard import show
+        from runtime.monitoring.top import show
 
         with self.client() as client, suppress(KeyboardInterrupt):
             show(client, once=self.once)

@@ -16,7 +16,7 @@ class Verify:
 
     def run(self) -> int:
         """Exit status 2 when anything does not hold."""
-        from runtime.report import verify
+        from runtime.diagnostics.policy_report import verify
 
         for line in verify(self.file):
             print(line)

@@ -16,9 +16,9 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.goals import ResolvedGoal
+from runtime.goals.messages import ResolvedGoal
 from runtime.options import RobotOptions
-from runtime.safety import Float64, Readings
+from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
@@ -141,7 +141,12 @@ def open_chosen(options: RobotOptions, contract: Contract, **more: Any) -> Drive
     if options.randomisation and options.robot != "randomised":
         raise ShoalError(f"--randomisation draws a robot for the driver randomised only, not for {options.robot}.")
     chosen = DriverOptions(
-        mjcf=options.mjcf, speed=options.speed, host=options.host, task=options.task,
-        randomisation=options.randomisation, seed=options.robot_seed, **more,
-    )  # fmt: skip
+        mjcf=options.mjcf,
+        speed=options.speed,
+        host=options.host,
+        task=options.task,
+        randomisation=options.randomisation,
+        seed=options.robot_seed,
+        **more,
+    )
     return open_driver(options.robot, contract, chosen)

@@ -22,15 +22,15 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from runtime.core import angle_between_deg
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
-from runtime.drivers.mujoco import shipped_mjcf
-from runtime.goals import ResolvedGoal
-from runtime.mujoco_robot import MujocoRobot
-from runtime.safety import Float64, Readings
+from runtime.goals.messages import ResolvedGoal
+from runtime.robot.model import shipped_mjcf
+from runtime.robot.mujoco_robot import MujocoRobot
+from runtime.robot.readings import Float64, Readings
+from runtime.robot.rotations import angle_between_deg
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.model import load_mjcf
+from sim2real.robots.model import load_mjcf
 
 _REST_PERIODS = 10
 _MOVE_PERIODS = 10

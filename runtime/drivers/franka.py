@@ -28,13 +28,13 @@ import mujoco
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
-from runtime.drivers.mujoco import require_same_model, shipped_mjcf
-from runtime.goals import ResolvedGoal
-from runtime.mujoco_robot import MujocoRobot
-from runtime.safety import Float64, Readings
+from runtime.goals.messages import ResolvedGoal
+from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.mujoco_robot import MujocoRobot
+from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError, first_line
-from sim2real.model import load_mjcf
+from sim2real.robots.model import load_mjcf
 
 _VALID_MS = 200
 _OF_LIMIT = 0.99

@@ -7,9 +7,6 @@ can. Within a period the servo targets move linearly, one increment per physics 
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
-
 import mujoco
 import numpy as np
 
@@ -17,12 +14,12 @@ from runtime.drivers.base import DriverOptions
 from runtime.drivers.pace import Pace
 from runtime.drivers.video import Video
 from runtime.drivers.viewer import Viewer
-from runtime.goals import ResolvedGoal
-from runtime.mujoco_robot import MujocoRobot, interpolate, require_rate, robot_differences
-from runtime.safety import Float64, Readings
+from runtime.goals.messages import ResolvedGoal
+from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.mujoco_robot import MujocoRobot, interpolate, require_rate
+from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
-from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.model import DIGEST_FIELDS, compiled_digest, load_mjcf
+from sim2real.robots.model import load_mjcf
 
 _GOAL_BODY = "goal"
 
@@ -92,53 +89,6 @@ class MujocoDriver:
             self.data.ctrl[actuator] = self._between
             mujoco.mj_step(self.model, self.data)
         np.copyto(self._previous, self._target)
-
-
-def shipped_mjcf(robot: str) -> Path:
-    """The MJCF of a robot that ships with Shoal; raises `ShoalError` for an unknown name."""
-    folder = Path(str(resources.files("sim2real"))) / "robots"
-    found = sorted((folder / robot).glob("*.xml"))
-    if len(found) != 1:
-        known = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        raise ShoalError(f"robot.name: no MJCF ships for {robot!r} (shipped: {', '.join(known)}); give --mjcf PATH.")
-    return found[0]
-
-
-def require_same_model(model: mujoco.MjModel, contract: Contract, path: Path) -> None:
-    """Raise `ContractMismatch` unless the compiled digest is the contract's, naming what differs."""
-    digest = compiled_digest(model)
-    if digest == contract.robot.mjcf_sha256:
-        return
-    found = [
-        f"{field}: {wanted!r} in the policy, {got!r} in the model"
-        for field, wanted, got in robot_differences(model, contract)
-    ]
-    shown = "; ".join((found or _differences_to_shipped(model, contract))[:6])
-    raise ContractMismatch(
-        f"robot.mjcf_sha256: {contract.robot.mjcf_sha256[:12]} in the policy, {digest[:12]} in {path.name}"
-        f"{': ' + shown if shown else ''}. Serve the MJCF that the policy was trained with."
-    )
-
-
-def _differences_to_shipped(model: mujoco.MjModel, contract: Contract) -> list[str]:
-    """Compiled fields in which `model` differs from the shipped MJCF, if that is the one trained with."""
-    try:
-        shipped = load_mjcf(shipped_mjcf(contract.robot.name))
-    except ShoalError:
-        return []
-    if compiled_digest(shipped) != contract.robot.mjcf_sha256:
-        return []
-    found = []
-    for field in DIGEST_FIELDS:
-        wanted, got = np.asarray(getattr(shipped, field)), np.asarray(getattr(model, field))
-        if wanted.shape != got.shape:
-            found.append(f"{field}: shape {list(wanted.shape)} in the policy, {list(got.shape)} in the model")
-        elif not np.array_equal(wanted, got):
-            where = tuple(int(i) for i in np.argwhere(wanted != got)[0])
-            found.append(
-                f"{field}{list(where)}: {float(wanted[where])!r} in the policy, {float(got[where])!r} in the model"
-            )
-    return found
 
 
 def _mocap_of(model: mujoco.MjModel, body: str) -> int:

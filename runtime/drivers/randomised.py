@@ -13,16 +13,16 @@ import numpy as np
 
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.pace import Pace
-from runtime.goals import ResolvedGoal
-from runtime.safety import Float64, Readings
+from runtime.goals.messages import ResolvedGoal
+from runtime.robot.readings import Float64, Readings
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, require_same_interface
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.kinematics import Addresses
 from sim2real.randomisation.config import load_randomisation
 from sim2real.randomisation.sampling import Draws, sample
-from sim2real.task import load_task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import load_task
 
 _ONE = np.array([0])
 _SHOWN = ("payload_mass_kg", "observation_delay_s", "action_delay_s")
@@ -42,9 +42,14 @@ class RandomisedDriver:
         require_same_interface(contract, task.contract, left_name="the policy", right_name="the task")
         draws = sample(load_randomisation(options.randomisation), task, count=1, seed=options.seed)
         self._environment = NativeEnvironment(
-            task, num_envs=1, seed=options.seed, pool=sample_goal_pool(task, size=1, seed=0), draws=draws,
-            keep_robots=True, threads=1,
-        )  # fmt: skip
+            task,
+            num_envs=1,
+            seed=options.seed,
+            pool=sample_goal_pool(task, size=1, seed=0),
+            draws=draws,
+            keep_robots=True,
+            threads=1,
+        )
         home = np.array([joint.home_rad for joint in contract.robot.joints])
         start = Addresses.of(task.model, contract).start_at(task.model, home)
         self._environment.place(_ONE, start[None], np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))

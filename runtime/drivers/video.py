@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runtime.drivers.frames import Frames, begin, place, received
 from sim2real.errors import ShoalError
-from sim2real.model import load_mjcf
+from sim2real.robots.model import load_mjcf
 
 _BACKENDS = ("egl", "osmesa")
 _TRY = (

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.address import Address
 from runtime.drivers.base import DriverOptions
-from runtime.goals import ResolvedGoal
-from runtime.safety import Float64, Readings
+from runtime.goals.messages import ResolvedGoal
+from runtime.protocol.address import Address
+from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 

@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from runtime.client import Client
-from runtime.protocol import DescriptionReply
-from runtime.snapshot import Snapshot
+from runtime.protocol.client import Client
+from runtime.protocol.messages import DescriptionReply
+from runtime.protocol.snapshot import Snapshot
 from sim2real.errors import ShoalError
 
 T = TypeVar("T")

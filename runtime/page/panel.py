@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.client import Client
-from runtime.goals import GoalJoints, GoalPose, quaternion_of_rpy
+from runtime.goals.messages import GoalJoints, GoalPose
 from runtime.page.charts import Charts
 from runtime.page.scene import Gizmo, Pose
-from runtime.snapshot import Snapshot
+from runtime.protocol.client import Client
+from runtime.protocol.snapshot import Snapshot
+from runtime.robot.rotations import quaternion_of_rpy
 from runtime.status import GoalStatus
 from sim2real.contract import Vector3
 from sim2real.errors import ShoalError
@@ -174,7 +175,7 @@ class Panel:
 
 
 def rpy_deg(quaternion: tuple[float, float, float, float]) -> Vector3:
-    """Roll, pitch and yaw in degrees of a unit quaternion wxyz; the inverse of `runtime.goals.quaternion_of_rpy`."""
+    """Roll, pitch and yaw in degrees of a unit quaternion wxyz; `quaternion_of_rpy` undone."""
     w, x, y, z = quaternion
     roll = math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
     pitch = math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x))))

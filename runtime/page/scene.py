@@ -8,12 +8,12 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from runtime.drivers.mujoco import require_same_model, shipped_mjcf
-from runtime.mujoco_robot import MujocoRobot
 from runtime.page.config import require_viser
-from runtime.snapshot import Snapshot
+from runtime.protocol.snapshot import Snapshot
+from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.mujoco_robot import MujocoRobot
 from sim2real.contract import Contract, Quaternion, Vector3
-from sim2real.model import load_mjcf
+from sim2real.robots.model import load_mjcf
 
 Pose = tuple[Vector3, Quaternion]
 """Position in m and orientation wxyz, in the goal's frame."""
@@ -50,9 +50,16 @@ class RobotScene:
         for name in _floors(model):  # endless and dark; this one fades
             server.scene.remove_by_name(name)
         server.scene.add_grid(
-            "/floor", infinite_grid=True, cell_size=0.1, section_size=0.5, cell_color=_FLOOR_COLOUR,
-            section_color=_FLOOR_COLOUR, fade_distance=5.0, fade_strength=2.0, fade_from="origin",
-        )  # fmt: skip
+            "/floor",
+            infinite_grid=True,
+            cell_size=0.1,
+            section_size=0.5,
+            cell_color=_FLOOR_COLOUR,
+            section_color=_FLOOR_COLOUR,
+            fade_distance=5.0,
+            fade_strength=2.0,
+            fade_from="origin",
+        )
         if contract.goal.object_body is not None:  # the box lies flat on a table, and the robot stands above it
             high = np.maximum(high, low + _ABOVE_A_TABLE)
         self._middle = (low + high) / 2 * np.array([0.7, 1.0, 0.75])
@@ -80,8 +87,11 @@ class RobotScene:
     def update(self, snapshot: Snapshot) -> None:
         """Move robot and goal marker to where they are; draws only what changed."""
         wanted = (
-            snapshot.joint_position, snapshot.object_position, snapshot.goal_position, snapshot.goal_orientation_wxyz,
-        )  # fmt: skip
+            snapshot.joint_position,
+            snapshot.object_position,
+            snapshot.goal_position,
+            snapshot.goal_orientation_wxyz,
+        )
         if wanted == self._drawn or not snapshot.joint_position or None in snapshot.joint_position:
             return
         self._drawn = wanted

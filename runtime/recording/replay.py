@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from runtime.core import Core
-from runtime.goals import ResolvedGoal
-from runtime.policy import Policy
-from runtime.safety import Readings, SafetyConfig
-from runtime.safety.geometry import find_model, guard_for
+from runtime.control.policy_controller import PolicyController
+from runtime.goals.messages import ResolvedGoal
+from runtime.inference.policy import Policy
+from runtime.robot.model import find_model
+from runtime.robot.readings import Readings
+from runtime.safety import SafetyConfig
+from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason, State
 from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError, first_problem
-from sim2real.logs import Recording, number, read_recording
+from sim2real.logs.log import Recording, number, read_recording
 
 _SHOWN = 5
 _STATES = {state.label: state for state in State}
@@ -51,7 +53,7 @@ def replay(path: Path, model: Path) -> Replay:
     return _replay(recording, core_of(recording, policy))
 
 
-def core_of(recording: Recording, policy: Policy) -> Core:
+def core_of(recording: Recording, policy: Policy) -> PolicyController:
     """A core with the safety settings, and the geometry if any, of a recording."""
     facts = recording.facts
     if "safety" not in facts:
@@ -60,18 +62,18 @@ def core_of(recording: Recording, policy: Policy) -> Core:
         config = SafetyConfig.model_validate_json(facts["safety"])
     except ValidationError as error:
         raise ShoalError(f"{recording.path.name}: safety settings: {first_problem(error)}; update Shoal.") from error
-    guard = None
+    geometry_checker = None
     if facts.get("guard") == "on":
-        guard = guard_for(find_model(policy.contract), policy.contract, config)
-        if guard is None:
+        geometry_checker = geometry_checker_for(find_model(policy.contract), policy.contract, config)
+        if geometry_checker is None:
             raise ShoalError(
                 f"{recording.path.name}: was made with the robot's geometry, and no MJCF with the contract's digest "
                 f"{policy.contract.robot.mjcf_sha256[:12]} is at hand."
             )
-    return Core(policy, safety=config, guard=guard)
+    return PolicyController(policy, safety=config, geometry_checker=geometry_checker)
 
 
-def _replay(recording: Recording, core: Core) -> Replay:
+def _replay(recording: Recording, core: PolicyController) -> Replay:
     result, joints = Replay(), len(core.contract.joint_names)
     readings, out, previous = Readings.of(core.contract), np.zeros(joints), 0
     for topic, message in recording.messages:
@@ -103,7 +105,7 @@ def _fill(readings: Readings, message: dict[str, Any]) -> None:
     readings.time_s = number(message["measured_s"])
 
 
-def _apply(core: Core, message: dict[str, Any]) -> None:
+def _apply(core: PolicyController, message: dict[str, Any]) -> None:
     count, now_s = message["goal_number"], number(message["now_s"])
     match message["kind"]:
         case "goal":
@@ -134,14 +136,19 @@ def _apply(core: Core, message: dict[str, Any]) -> None:
             raise ShoalError(f"recording: unknown event {other!r}; update Shoal.")
 
 
-def _take_over(core: Core, message: dict[str, Any]) -> None:
+def _take_over(core: PolicyController, message: dict[str, Any]) -> None:
     if message["commanding"]:
         command = np.array([number(x) for x in message["command"]])
         core.safety.resume(command, _STATES[message["state"]], Reason[message["reason"].upper()])
 
 
 def _note(
-    result: Replay, core: Core, message: dict[str, Any], out: np.ndarray, recorded: np.ndarray, commanding: bool
+    result: Replay,
+    core: PolicyController,
+    message: dict[str, Any],
+    out: np.ndarray,
+    recorded: np.ndarray,
+    commanding: bool,
 ) -> None:
     result.different += 1
     if commanding and message["commanding"]:

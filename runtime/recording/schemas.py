@@ -25,34 +25,62 @@ CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
     "/tick": (
         "shoal.Tick",
         _object(
-            timestamp=_TIME, tick={"type": "integer"}, now_s=_NUMBER, measured_s=_NUMBER,
+            timestamp=_TIME,
+            tick={"type": "integer"},
+            now_s=_NUMBER,
+            measured_s=_NUMBER,
             goal_number={"type": "integer"},
-            joint_position=_NUMBERS, joint_velocity=_NUMBERS, joint_effort=_NUMBERS, end_effector_position=_NUMBERS,
-            end_effector_orientation=_NUMBERS, object_position=_NUMBERS, command=_NUMBERS,
-            commanding={"type": "boolean"}, state={"type": "string"}, reason={"type": "string"},
-            reached={"type": "boolean"}, within_tolerance={"type": "boolean"},
-            distance_m=_NUMBER, angle_deg=_NUMBER, reachability=_NUMBER,
-            clamped={"type": "integer"}, missed_periods={"type": "integer"}, lateness_us=_NUMBER, step_us=_NUMBER,
+            joint_position=_NUMBERS,
+            joint_velocity=_NUMBERS,
+            joint_effort=_NUMBERS,
+            end_effector_position=_NUMBERS,
+            end_effector_orientation=_NUMBERS,
+            object_position=_NUMBERS,
+            command=_NUMBERS,
+            commanding={"type": "boolean"},
+            state={"type": "string"},
+            reason={"type": "string"},
+            reached={"type": "boolean"},
+            within_tolerance={"type": "boolean"},
+            distance_m=_NUMBER,
+            angle_deg=_NUMBER,
+            reachability=_NUMBER,
+            clamped={"type": "integer"},
+            missed_periods={"type": "integer"},
+            lateness_us=_NUMBER,
+            step_us=_NUMBER,
             tick_us=_NUMBER,
         ),
     ),
     "/event": (
         "shoal.Event",
         _object(
-            timestamp=_TIME, kind={"type": "string"}, now_s=_NUMBER, goal_number={"type": "integer"},
-            goal_id={"type": "string"}, position=_NUMBERS, orientation_wxyz=_NUMBERS, position_tolerance_m=_NUMBER,
-            angle_tolerance_deg=_NUMBER, valid_for_s=_NUMBER, speed=_NUMBER, reason={"type": "string"},
+            timestamp=_TIME,
+            kind={"type": "string"},
+            now_s=_NUMBER,
+            goal_number={"type": "integer"},
+            goal_id={"type": "string"},
+            position=_NUMBERS,
+            orientation_wxyz=_NUMBERS,
+            position_tolerance_m=_NUMBER,
+            angle_tolerance_deg=_NUMBER,
+            valid_for_s=_NUMBER,
+            speed=_NUMBER,
+            reason={"type": "string"},
         ),
     ),
-}  # fmt: skip
+}
 """Topic to schema name and JSON schema."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
     """A message as JSON; floats keep every bit."""
-    return json.dumps({name: _plain(value) for name, value in message.items()}, allow_nan=False).replace(
-        '"__inf__"', "1e999"
-    ).replace('"-__inf__"', "-1e999").encode()  # fmt: skip
+    return (
+        json.dumps({name: _plain(value) for name, value in message.items()}, allow_nan=False)
+        .replace('"__inf__"', "1e999")
+        .replace('"-__inf__"', "-1e999")
+        .encode()
+    )
 
 
 def _plain(value: Any) -> Any:

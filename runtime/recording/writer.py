@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from runtime.ipc.telemetry_ring import Kind
 from runtime.recording.schemas import CHANNELS, encode, stamp
 from runtime.status import Reason, State
-from runtime.telemetry import Kind
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.logs import METADATA
+from sim2real.logs.log import METADATA
 
 _CHUNK_BYTES = 64 * 1024
 _PACKAGES = ("foxglove_schemas_protobuf", "mcap", "mcap_protobuf")
@@ -65,7 +65,7 @@ class Recorder:
         self._views = Views(self._writer, contract)
 
     def write(self, records: np.ndarray) -> None:
-        """Append records of a `runtime.telemetry.Ring`; never raises."""
+        """Append records of a `runtime.ipc.telemetry_ring.Ring`; never raises."""
         if self.failed:
             return
         try:
@@ -100,28 +100,43 @@ class Recorder:
         tool, orientation = readings[2 * joints : 2 * joints + 3], readings[2 * joints + 3 : 2 * joints + 7]
         state, reason = State(int(record["state"])).label, Reason(int(record["reason"]))
         message = {
-            "timestamp": stamp(wall_ns), "tick": int(record["tick"]), "now_s": float(record["now_s"]),
-            "measured_s": float(record["measured_s"]), "goal_number": int(record["goal_number"]),
-            "joint_position": position, "joint_velocity": velocity, "joint_effort": record["joint_effort"].tolist(),
+            "timestamp": stamp(wall_ns),
+            "tick": int(record["tick"]),
+            "now_s": float(record["now_s"]),
+            "measured_s": float(record["measured_s"]),
+            "goal_number": int(record["goal_number"]),
+            "joint_position": position,
+            "joint_velocity": velocity,
+            "joint_effort": record["joint_effort"].tolist(),
             "end_effector_position": tool,
-            "end_effector_orientation": orientation, "object_position": readings[2 * joints + 7 :],
-            "command": command, "commanding": bool(record["commanding"]),
-            "state": state, "reason": reason.name.lower(), "reached": bool(record["reached"]),
-            "within_tolerance": bool(record["within_tolerance"]), "distance_m": float(record["distance_m"]),
-            "angle_deg": float(record["angle_deg"]), "reachability": float(record["reachability"]),
-            "clamped": int(record["clamped"]), "missed_periods": int(record["missed_periods"]),
-            "lateness_us": record["lateness_ns"] / 1e3, "step_us": record["step_ns"] / 1e3,
+            "end_effector_orientation": orientation,
+            "object_position": readings[2 * joints + 7 :],
+            "command": command,
+            "commanding": bool(record["commanding"]),
+            "state": state,
+            "reason": reason.name.lower(),
+            "reached": bool(record["reached"]),
+            "within_tolerance": bool(record["within_tolerance"]),
+            "distance_m": float(record["distance_m"]),
+            "angle_deg": float(record["angle_deg"]),
+            "reachability": float(record["reachability"]),
+            "clamped": int(record["clamped"]),
+            "missed_periods": int(record["missed_periods"]),
+            "lateness_us": record["lateness_ns"] / 1e3,
+            "step_us": record["step_ns"] / 1e3,
             "tick_us": record["tick_ns"] / 1e3,
-        }  # fmt: skip
+        }
         self._add("/tick", wall_ns, message, message["tick"])
         self._views.tick(wall_ns, message, reason.sentence)
 
     def _write_event(self, record: Any) -> None:
         wall_ns, kind = int(record["wall_ns"]), Kind(int(record["kind"]))
         message: dict[str, Any] = {
-            "timestamp": stamp(wall_ns), "kind": kind.name.lower(), "now_s": float(record["now_s"]),
+            "timestamp": stamp(wall_ns),
+            "kind": kind.name.lower(),
+            "now_s": float(record["now_s"]),
             "goal_number": int(record["goal_number"]),
-        }  # fmt: skip
+        }
         if kind is Kind.GOAL:
             position, wxyz = record["goal_position"].tolist(), record["goal_orientation_wxyz"].tolist()
             message |= {"goal_id": bytes(record["goal_id"]).decode(), "position": position, "orientation_wxyz": wxyz}

@@ -22,13 +22,13 @@ from collections.abc import Callable
 from cyclonedds.core import Listener
 from cyclonedds.sub import DataReader
 
-from runtime.client import Client
 from runtime.commands.ros2 import Ros2
-from runtime.goals import GoalRefused
+from runtime.goals.messages import GoalRefused
+from runtime.protocol.client import Client
+from runtime.protocol.snapshot import Snapshot
 from runtime.ros2 import messages as ros
 from runtime.ros2.convert import goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
 from runtime.ros2.domain import LATCHED, Participant
-from runtime.snapshot import Snapshot
 from runtime.status import GoalStatus
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError

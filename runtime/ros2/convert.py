@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from runtime.goals import GoalPose, GoalRefused, parse_goal
+from runtime.goals.messages import GoalPose, GoalRefused, parse_goal
+from runtime.protocol.snapshot import Numbers, Snapshot
 from runtime.ros2 import messages as ros
-from runtime.snapshot import Numbers, Snapshot
 from sim2real.contract import Contract, Vector3
 
 _NANOSECONDS = 1_000_000_000

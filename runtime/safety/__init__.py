@@ -1,7 +1,6 @@
 """Limits, watchdogs and the state machine between the policy and the robot; see `docs/safety.md`."""
 
 from runtime.safety.config import SafetyConfig, load_safety
-from runtime.safety.machine import Guard, Safety
-from runtime.safety.readings import Float64, Readings, is_finite
+from runtime.safety.machine import GeometryChecker, Safety
 
-__all__ = ["Float64", "Guard", "Readings", "Safety", "SafetyConfig", "is_finite", "load_safety"]
+__all__ = ["GeometryChecker", "Safety", "SafetyConfig", "load_safety"]

@@ -8,26 +8,23 @@ tool that is already outside, is allowed: the robot can always be driven out.
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.kernel.onnx_file import Unsupported
+from runtime.native.build import Unsupported
 from runtime.safety.compiled.clearance import FirstLook, make_first_look
 from runtime.safety.config import SafetyConfig
 from runtime.status import Reason
 from sim2real.contract import Contract
-from sim2real.errors import ShoalError
-from sim2real.kinematics import Addresses
-from sim2real.model import compiled_digest, load_mjcf
+from sim2real.robots.kinematics import Addresses
 
 _OPENING_M = 1e-9
 
 
 class Geometry:
-    """A `runtime.safety.Guard` for the contract's robot in `model`, which may hold more than the robot.
+    """A `runtime.safety.GeometryChecker` for the contract's robot in `model`, which may hold more than the robot.
 
     Joints that the contract does not name stay at the model's `qpos0`.
     """
@@ -48,10 +45,10 @@ class Geometry:
         self._between = np.zeros((len(first), 3))
         self._from_to = np.zeros(6)
         self.look, self.first_look = self._make_first_look()
-        """See `Guard`; and in words, whether there is one."""
+        """See `GeometryChecker`; and in words, whether there is one."""
 
     def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
-        """See `runtime.safety.Guard`."""
+        """See `runtime.safety.GeometryChecker`."""
         if self.look is not None and self.look(path):
             return Reason.FOLLOWING
         for joints in path:
@@ -150,19 +147,8 @@ def self_pairs(model: mujoco.MjModel, contract: Contract) -> tuple[NDArray[np.in
     return pairs[:, 0], pairs[:, 1]
 
 
-def find_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel | None:
-    """The MJCF with the contract's digest: the one at `path`, else the one that ships; None when none is at hand."""
-    from runtime.drivers.mujoco import shipped_mjcf
-
-    try:
-        model = load_mjcf(path or shipped_mjcf(contract.robot.name))
-    except ShoalError:
-        return None
-    return model if compiled_digest(model) == contract.robot.mjcf_sha256 else None
-
-
-def guard_for(model: mujoco.MjModel | None, contract: Contract, config: SafetyConfig) -> Geometry | None:
-    """The guard, when there is a model and any of its rules is on."""
+def geometry_checker_for(model: mujoco.MjModel | None, contract: Contract, config: SafetyConfig) -> Geometry | None:
+    """The geometry_checker, when there is a model and any of its rules is on."""
     if model is None or (config.workspace(contract) is None and config.self_collision_m is None):
         return None
     return Geometry(model, contract, config)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.safety.readings import Float64
+from runtime.robot.readings import Float64
 
 if TYPE_CHECKING:
     from runtime.safety.compiled.clearance import FirstLook

@@ -22,17 +22,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.robot.readings import Float64, Readings
 from runtime.safety.compiled import make_rules
 from runtime.safety.compiled.clearance import FirstLook
 from runtime.safety.config import SafetyConfig
 from runtime.safety.limits import CORRECTED, NOT_FINITE, TAKEN
-from runtime.safety.readings import Float64, Readings
 from runtime.status import FOLLOWING, Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 
-class Guard(Protocol):
+class GeometryChecker(Protocol):
     """Judges joint positions by the robot's geometry; see `runtime.safety.geometry`."""
 
     pairs: list[tuple[int, int]]
@@ -49,9 +49,11 @@ class Guard(Protocol):
 class Safety:
     """Limits and state of one robot. `target` is the present joint position target, `[J]` rad, once `started`."""
 
-    def __init__(self, contract: Contract, config: SafetyConfig | None = None, *, guard: Guard | None = None) -> None:
+    def __init__(
+        self, contract: Contract, config: SafetyConfig | None = None, *, geometry_checker: GeometryChecker | None = None
+    ) -> None:
         self.config = config or SafetyConfig()
-        self.guard = guard
+        self.geometry_checker = geometry_checker
         self.state, self.reason = State.IDLE, Reason.NO_GOAL
         self._settled = self.reason
         self.started = False
@@ -140,16 +142,16 @@ class Safety:
     def limit(self, command: NDArray[np.floating]) -> Reason:
         """Move `target` towards a command `[J]` rad as far as the rules allow.
 
-        A command that is not finite, or leads where the guard allows nothing, leaves the target to `settle` and returns
-        why.
+        A command that is not finite, or leads where the geometry checker allows nothing, leaves the target to `settle` and
+        returns why.
         """
-        share, guard = self._ramp_share(), self.guard
-        found = self._limits.propose(command, share, None if guard is None else guard.look)
+        share, geometry_checker = self._ramp_share(), self.geometry_checker
+        found = self._limits.propose(command, share, None if geometry_checker is None else geometry_checker.look)
         if found & NOT_FINITE:
             return Reason.COMMAND_NOT_FINITE
         if not found & TAKEN:
-            if guard is not None:
-                reason = guard.blocks(self._limits.path(), self.target.tolist())
+            if geometry_checker is not None:
+                reason = geometry_checker.blocks(self._limits.path(), self.target.tolist())
                 if reason is not FOLLOWING:
                     return reason
             self._limits.accept()
@@ -198,7 +200,7 @@ class Safety:
     @property
     def facts(self) -> dict[str, str]:
         """What a recording must say of this layer, so that its commands can be recomputed."""
-        return {"safety": self.config.model_dump_json(), "guard": "off" if self.guard is None else "on"}
+        return {"safety": self.config.model_dump_json(), "guard": "off" if self.geometry_checker is None else "on"}
 
     @property
     def holds(self) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from runtime.robot.readings import Float64
 from runtime.safety.machine import Safety
-from runtime.safety.readings import Float64
 from sim2real.contract import Contract
 
 
@@ -27,7 +27,9 @@ def rules(safety: Safety, contract: Contract) -> list[Rule]:
         Rule("velocity", True, _range(speeds, "rad/s")),
         Rule("acceleration", True, _range(changes, "rad/s2")),
         _rule(
-            "effort", config.effort_share, f"{config.effort_share} of the contract's limits, if the driver measures it",
+            "effort",
+            config.effort_share,
+            f"{config.effort_share} of the contract's limits, if the driver measures it",
             "effort_share",
         ),
         _rule("tracking", config.tracking_max_rad, f"{config.tracking_max_rad} rad", "tracking_max_rad"),
@@ -35,7 +37,9 @@ def rules(safety: Safety, contract: Contract) -> list[Rule]:
         Rule("stale readings", True, f"{1e3 * safety.stale_after_s:g} ms"),
         *([] if contract.goal.object_body is None else [Rule("lost object", True, f"{config.object_stale_s:g} s")]),
         _rule(
-            "frozen readings", config.frozen_after_periods, f"{config.frozen_after_periods} periods",
+            "frozen readings",
+            config.frozen_after_periods,
+            f"{config.frozen_after_periods} periods",
             "frozen_after_periods",
         ),
         _rule("clock jumps", config.clock_jump_s, f"{config.clock_jump_s} s", "clock_jump_s"),
@@ -44,7 +48,7 @@ def rules(safety: Safety, contract: Contract) -> list[Rule]:
         _self_collision(safety),
         _rule("hold to damp", config.hold_to_damp_s, f"{config.hold_to_damp_s} s", "hold_to_damp_s"),
         _rule("damp to estop", config.damp_to_estop_s, f"{config.damp_to_estop_s} s", "damp_to_estop_s"),
-    ]  # fmt: skip
+    ]
 
 
 def report(safety: Safety, contract: Contract) -> str:
@@ -66,7 +70,7 @@ def _workspace(safety: Safety, contract: Contract) -> Rule:
         return Rule("workspace", False, why)
     if box is None:
         return Rule("workspace", False, "workspace_margin_m is not set")
-    if safety.guard is None:
+    if safety.geometry_checker is None:
         return Rule("workspace", False, _NO_GEOMETRY)
     low, high = ("(" + ", ".join(f"{value:.4g}" for value in corner) + ")" for corner in box)
     return Rule("workspace", True, f"{low} to {high} m")
@@ -76,14 +80,15 @@ def _self_collision(safety: Safety) -> Rule:
     distance = safety.config.self_collision_m
     if distance is None:
         return Rule("self-collision", False, "self_collision_m is not set")
-    if safety.guard is None:
+    if safety.geometry_checker is None:
         return Rule("self-collision", False, _NO_GEOMETRY)
-    if not safety.guard.pairs:
+    checker = safety.geometry_checker
+    if not checker.pairs:
         return Rule("self-collision", False, "the MJCF lets no two links of the robot collide")
     return Rule(
         "self-collision",
         True,
-        f"{1e3 * distance:g} mm, {len(safety.guard.pairs)} pairs of geoms, {safety.guard.first_look}",
+        f"{1e3 * distance:g} mm, {len(checker.pairs)} pairs of geoms, {checker.first_look}",
     )
 
 

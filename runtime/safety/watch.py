@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from runtime.robot.readings import Float64, Readings, readings_size
 from runtime.safety.config import SafetyConfig
-from runtime.safety.readings import Float64, Readings, readings_size
 from runtime.status import Reason
 from sim2real.contract import Contract
 

@@ -76,9 +76,7 @@ class DcMotor:
     current_max_a: Parameter = np.inf
 
     def __post_init__(self) -> None:
-        _require_positive(
-            self, "supply_v", "resistance_ohm", "torque_constant_nm_a", "gear_ratio", "current_max_a"
-        )  # fmt: skip
+        _require_positive(self, "supply_v", "resistance_ohm", "torque_constant_nm_a", "gear_ratio", "current_max_a")
 
     @property
     def stall_effort_nm(self) -> Parameter:

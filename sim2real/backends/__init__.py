@@ -8,7 +8,7 @@ from sim2real.backends.base import Environment
 from sim2real.errors import ShoalError
 from sim2real.randomisation.config import Randomisation
 from sim2real.randomisation.robots import sample_robots
-from sim2real.task import Task
+from sim2real.tasks.task import Task
 
 BackendName = Literal["auto", "native", "mjx"]
 
@@ -38,9 +38,9 @@ def make_environment(
     """An environment of `num_envs` robots on the named backend.
 
     `wild_goal_share` of the goals are drawn without asking whether they can be reached, see
-    `sim2real.goal_pool.wild_goals`. `continue_share` of the episodes after the first begin where the last one ended,
-    as on a robot that is sent one goal after another; `reset` always starts anew. `wide_start_share` of the
-    starts lie anywhere in the joint ranges, see `sim2real.goal_pool.mix_in_wide_starts`. Without `resample` every
+    `sim2real.tasks.goal_pool.wild_goals`. `continue_share` of the episodes after the first begin where the last one
+    ended, as on a robot that is sent one goal after another; `reset` always starts anew. `wide_start_share` of the
+    starts lie anywhere in the joint ranges, see `sim2real.tasks.goal_pool.mix_in_wide_starts`. Without `resample` every
     environment repeats its first start and goal, as the published code of arXiv 2503.14858 does.
 
     `randomisation` makes robots, readings and commands differ from the model; None takes what the task declares. An

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from sim2real.contract import Contract
-from sim2real.goal_pool import GoalPool
+from sim2real.tasks.goal_pool import GoalPool
 
 Array = Any
 """NumPy on the native backend, JAX on mjx."""

@@ -17,13 +17,13 @@ from mujoco import mjx
 from sim2real.backends import xla
 from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.mjx_disturbances import MjxDisturbances
+from sim2real.contract.interface import achieved, command, goal_vector, observe
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
-from sim2real.interface import achieved, command, goal_vector, observe
-from sim2real.kinematics import Addresses
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
-from sim2real.task import Task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
+from sim2real.tasks.task import Task
 
 _POOL_SIZE = 16_384
 _KEPT = ("qpos", "qvel", "qacc_warmstart", "time")

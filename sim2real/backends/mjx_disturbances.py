@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sim2real.kinematics import Addresses
 from sim2real.randomisation.disturbances import Signals
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
+from sim2real.robots.kinematics import Addresses
 
 
 class Disturbed(NamedTuple):

@@ -18,12 +18,12 @@ from sim2real.actuators.models import Drive
 from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.native_disturbances import NativeDisturbances
 from sim2real.backends.native_drive import NativeDrive, require_own_servos, without_servos
-from sim2real.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
-from sim2real.interface import achieved, command, goal_vector, observe
-from sim2real.kinematics import Addresses
+from sim2real.contract.interface import achieved, command, goal_vector, observe
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
-from sim2real.task import Task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
+from sim2real.tasks.task import Task
 
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """`act(observation [N, D], goal [N, G]) -> action [N, J]`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import mujoco.batch
 import numpy as np
 
-from sim2real.kinematics import Addresses
 from sim2real.randomisation.disturbances import Signals
 from sim2real.randomisation.robots import Robots
+from sim2real.robots.kinematics import Addresses
 
 
 class NativeDisturbances:

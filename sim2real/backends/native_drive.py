@@ -10,8 +10,8 @@ import numpy as np
 
 from sim2real.actuators.models import Drive
 from sim2real.errors import ShoalError
-from sim2real.kinematics import Addresses
 from sim2real.randomisation.sampling import Draws
+from sim2real.robots.kinematics import Addresses
 
 _SERVO_TERMS = ("servo_stiffness_scale", "servo_damping_scale", "effort_limit_scale")
 

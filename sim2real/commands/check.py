@@ -12,9 +12,9 @@ import numpy as np
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import sample_goal_pool, tool_box
-from sim2real.kinematics import Addresses
-from sim2real.task import Task, load_task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import sample_goal_pool, tool_box
+from sim2real.tasks.task import Task, load_task
 
 
 def check(

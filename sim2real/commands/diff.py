@@ -8,7 +8,7 @@ import tyro
 
 from sim2real.commands.shared import read_contract
 from sim2real.contract import PER_POLICY, differences
-from sim2real.contract_words import sentences
+from sim2real.contract.words import sentences
 
 Side = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK|FILE")]
 

@@ -11,15 +11,15 @@ from rich.console import Console
 from sim2real.commands.shared import log_of
 from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError
+from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.files import write_text
 from sim2real.gap.closed_loop import NativeBody, run_policy
 from sim2real.gap.open_loop import compare
 from sim2real.gap.report import Gap
 from sim2real.gap.sources import from_franka, from_mjx, from_native, random_goals
-from sim2real.logs import Log
-from sim2real.model import load_mjcf
-from sim2real.onnx_policy import OnnxPolicy
-from sim2real.task import Task, load_task
+from sim2real.logs.log import Log
+from sim2real.robots.model import load_mjcf
+from sim2real.tasks.task import Task, load_task
 
 Against = Literal["native", "mjx", "franka"]
 
@@ -78,9 +78,15 @@ def _policy(path: Path, task: Task) -> OnnxPolicy:
 
 
 def _made(
-    against: Against | None, task: Task, policy: OnnxPolicy | None, path: Path | None, mjcf: Path | None, host: str,
-    count: int, seed: int,
-) -> Log:  # fmt: skip
+    against: Against | None,
+    task: Task,
+    policy: OnnxPolicy | None,
+    path: Path | None,
+    mjcf: Path | None,
+    host: str,
+    count: int,
+    seed: int,
+) -> Log:
     if policy is None or path is None:
         raise ShoalError("gap: --against needs --model, the policy to run there.")
     if count < 1:
@@ -108,6 +114,11 @@ def _closed_loop(measured: Log, stretch: Log, task: Task, policy: OnnxPolicy | N
         return None
     body = NativeBody(task.model, task.contract, stretch.joint_position[0])
     return run_policy(
-        policy, body, task.model, given, float(end - begin) + task.contract.timing.control_dt_s,
-        source="model", begin_s=float(begin),
-    )  # fmt: skip
+        policy,
+        body,
+        task.model,
+        given,
+        float(end - begin) + task.contract.timing.control_dt_s,
+        source="model",
+        begin_s=float(begin),
+    )

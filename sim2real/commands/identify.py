@@ -18,7 +18,7 @@ from sim2real.identification.fit import fit as fit_model
 from sim2real.identification.parameters import DEFAULT_BOUNDS, Bounds, Kind, make_problem, require_sysid
 from sim2real.identification.ranges import condition_number, justified, limits_of_knowledge
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
-from sim2real.task import load_task
+from sim2real.tasks.task import load_task
 
 _USUAL: tuple[Kind, ...] = ("friction_loss", "servo_stiffness", "servo_damping", "payload_mass", "action_delay")
 
@@ -98,9 +98,14 @@ def excite(
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("trying trajectories", total=candidates)
         best = suggest(
-            problem, loaded, duration_s=duration_s, candidates=candidates, seed=seed, noise_std_rad=noise_std_rad,
+            problem,
+            loaded,
+            duration_s=duration_s,
+            candidates=candidates,
+            seed=seed,
+            noise_std_rad=noise_std_rad,
             progress=lambda done, gain: progress.update(bar, completed=done),
-        )  # fmt: skip
+        )
     write_trajectory(best.trajectory, out)
     table = Table(
         "quantity", "expected +-", "unit", "of the bounds", title=f"{duration_s:g} s at {noise_std_rad:g} rad"
@@ -130,11 +135,18 @@ def _table(result: Identified) -> Table:
 def _summary(result: Identified) -> dict[str, Any]:
     estimates = [
         {
-            "name": e.quantity.name, "kind": e.quantity.kind, "unit": e.quantity.unit, "model": e.quantity.nominal,
-            "value": e.value, "low": e.low, "high": e.high, "std": e.std, "bounds": [e.quantity.low, e.quantity.high],
+            "name": e.quantity.name,
+            "kind": e.quantity.kind,
+            "unit": e.quantity.unit,
+            "model": e.quantity.nominal,
+            "value": e.value,
+            "low": e.low,
+            "high": e.high,
+            "std": e.std,
+            "bounds": [e.quantity.low, e.quantity.high],
         }
         for e in result.estimates
-    ]  # fmt: skip
+    ]
     return {
         "task": result.problem.contract.task,
         "contract": result.problem.contract.digest,

@@ -12,9 +12,9 @@ from rich.table import Table
 from sim2real.commands.shared import console, log_of
 from sim2real.errors import ShoalError
 from sim2real.files import write_text
-from sim2real.latency import measure
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
-from sim2real.task import load_task
+from sim2real.tasks.task import load_task
+from sim2real.timing.latency import measure
 
 Logs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="log", metavar="LOG ...")]
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sim2real.contract import Contract, require_same_interface
+from sim2real.contract.policy_file import read_metadata
 from sim2real.errors import ShoalError
-from sim2real.logs import Log, read_log
-from sim2real.onnx_policy import open_session
-from sim2real.policy_file import read_metadata
-from sim2real.task import Task, load_task
+from sim2real.evaluation.onnx_policy import open_session
+from sim2real.logs.log import Log, read_log
+from sim2real.tasks.task import Task, load_task
 
 TaskName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="task", metavar="TASK")]
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sim2real.errors import ShoalError
+from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.files import write_text
-from sim2real.onnx_policy import OnnxPolicy
 from sim2real.pages import pyplot
 from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.stress.config import StressConfig, load_stress
@@ -18,7 +18,7 @@ from sim2real.stress.episodes import Stand
 from sim2real.stress.points import Kept, decide
 from sim2real.stress.report import Stress
 from sim2real.stress.search import find_boundary, map_pair
-from sim2real.task import load_task
+from sim2real.tasks.task import load_task
 
 
 def stress(
@@ -68,9 +68,12 @@ def stress(
 
 def _measure(stand: Stand, asked: StressConfig, trained: Randomisation, points: Path, seed: int) -> Stress:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[episodes]:,} episodes"), TimeElapsedColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[episodes]:,} episodes"),
+        TimeElapsedColumn(),
+    )
     total = len(asked.requirements) + len(asked.sweeps) + len(asked.pairs)
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=total, episodes=0)
@@ -99,6 +102,12 @@ def _measure(stand: Stand, asked: StressConfig, trained: Randomisation, points: 
             maps.append(map_pair(first, second, asked, run))
             end()
     return Stress(
-        stand.model.name, stand.task.contract, asked, trained, tuple(required), tuple(boundaries.values()),
-        tuple(maps), run.episodes,
-    )  # fmt: skip
+        stand.model.name,
+        stand.task.contract,
+        asked,
+        trained,
+        tuple(required),
+        tuple(boundaries.values()),
+        tuple(maps),
+        run.episodes,
+    )

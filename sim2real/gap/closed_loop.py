@@ -11,10 +11,10 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.kinematics import Addresses
-from sim2real.logs import Log, LoggedGoal
-from sim2real.onnx_policy import OnnxPolicy
-from sim2real.openloop import tool_poses
+from sim2real.evaluation.onnx_policy import OnnxPolicy
+from sim2real.logs.log import Log, LoggedGoal
+from sim2real.logs.openloop import tool_poses
+from sim2real.robots.kinematics import Addresses
 
 
 class Body(Protocol):
@@ -49,9 +49,16 @@ class NativeBody:
 
 
 def run_policy(
-    policy: OnnxPolicy, body: Body, kinematics: mujoco.MjModel, goals: Sequence[LoggedGoal], duration_s: float,
-    *, source: str, begin_s: float = 0.0, progress: Callable[[float], None] = lambda share: None,
-) -> Log:  # fmt: skip
+    policy: OnnxPolicy,
+    body: Body,
+    kinematics: mujoco.MjModel,
+    goals: Sequence[LoggedGoal],
+    duration_s: float,
+    *,
+    source: str,
+    begin_s: float = 0.0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Log:
     """The log of a policy that is given `goals` at their times on a simulated robot.
 
     Before the first goal the robot holds where it stands.
@@ -74,9 +81,12 @@ def run_policy(
         previous = target
         if goal is not None:
             readings = {
-                "joint_position": position, "joint_velocity": velocity, "joint_position_target": target,
-                "end_effector_position": tool[0], "end_effector_orientation": turn[0],
-            }  # fmt: skip
+                "joint_position": position,
+                "joint_velocity": velocity,
+                "joint_position_target": target,
+                "end_effector_position": tool[0],
+                "end_effector_orientation": turn[0],
+            }
             batch = {name: value[None] for name, value in readings.items()}
             command, _ = policy(batch, np.array([goal.position]), np.array([goal.orientation_wxyz]))
             target = command[0].astype(np.float64)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from sim2real.lag import Lag, lag_between
-from sim2real.logs import Log
-from sim2real.openloop import simulate, simulate_from, tool_poses
+from sim2real.logs.log import Log
+from sim2real.logs.openloop import simulate, simulate_from, tool_poses
+from sim2real.timing.lag import Lag, lag_between
 
 HORIZONS = (1, 2, 5, 10, 25)
 """Control steps."""

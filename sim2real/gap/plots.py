@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sim2real.gap.open_loop import OpenLoopGap
-from sim2real.logs import Log
+from sim2real.logs.log import Log
 from sim2real.pages import pyplot, svg
 
 _MEASURED, _SIMULATED, _ERROR, _GOAL = "#1f4e79", "#d9822b", "#a61e4d", "#2b8a3e"

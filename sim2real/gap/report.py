@@ -12,7 +12,7 @@ import numpy as np
 from sim2real.gap import plots
 from sim2real.gap.closed_loop import GoalOutcome, outcomes
 from sim2real.gap.open_loop import OpenLoopGap
-from sim2real.logs import Log
+from sim2real.logs.log import Log
 from sim2real.pages import page
 
 
@@ -90,11 +90,14 @@ class Gap:
                 _goal_table(pairs),
             ]
         sections += [
-            "<h2>Open loop: the model on the measured commands</h2>", plots.joint_errors(self.open_loop),
+            "<h2>Open loop: the model on the measured commands</h2>",
+            plots.joint_errors(self.open_loop),
             _signal_table(self.open_loop),
-            "<h2>Steps ahead of measured states</h2>", plots.horizons(self.open_loop),
-            "<h2>Spectrum of joint speeds</h2>", plots.spectra(self.open_loop),
-        ]  # fmt: skip
+            "<h2>Steps ahead of measured states</h2>",
+            plots.horizons(self.open_loop),
+            "<h2>Spectrum of joint speeds</h2>",
+            plots.spectra(self.open_loop),
+        ]
         return page(f"Gap: {self.measured.source}", sections)
 
 

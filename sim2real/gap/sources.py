@@ -18,12 +18,12 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.gap.closed_loop import Body, NativeBody, run_policy
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.kinematics import Addresses
-from sim2real.logs import Log, LoggedGoal, read_log
-from sim2real.onnx_policy import OnnxPolicy
-from sim2real.task import Task
+from sim2real.logs.log import Log, LoggedGoal, read_log
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import Task
 
 Progress = Callable[[float], None]
 _START_S = 60.0
@@ -63,9 +63,19 @@ def from_franka(contract: Contract, policy: Path, goals: list[LoggedGoal], *, ho
     with tempfile.TemporaryDirectory() as folder:
         record, socket = Path(folder) / "run.mcap", Path(folder) / "s"
         server = _runtime(
-            "serve", "--model", str(policy), "--robot", "franka", "--host", host, "--record", str(record),
-            "--socket", str(socket), "--quiet",
-        )  # fmt: skip
+            "serve",
+            "--model",
+            str(policy),
+            "--robot",
+            "franka",
+            "--host",
+            host,
+            "--record",
+            str(record),
+            "--socket",
+            str(socket),
+            "--quiet",
+        )
         try:
             _wait_for(socket, server)
             for goal in goals:
@@ -121,9 +131,13 @@ class _MjxBody(Body):
 
 
 def _closed_loop(
-    task: Task, policy: OnnxPolicy, goals: list[LoggedGoal], body: Body, source: str,
+    task: Task,
+    policy: OnnxPolicy,
+    goals: list[LoggedGoal],
+    body: Body,
+    source: str,
     progress: Progress = lambda _: None,
-) -> Log:  # fmt: skip
+) -> Log:
     duration = task.contract.timing.control_dt_s + len(goals) * task.contract.timing.episode_s
     return run_policy(policy, body, task.model, goals, duration, source=source, progress=progress)
 

@@ -24,9 +24,9 @@ from sim2real.errors import ShoalError
 from sim2real.files import write_text
 from sim2real.identification.fit import Residual
 from sim2real.identification.parameters import Problem
-from sim2real.kinematics import Addresses
-from sim2real.logs import Log
-from sim2real.task import Task
+from sim2real.logs.log import Log
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.task import Task
 
 HARMONICS = 5
 _RAMP_S = 1.0
@@ -54,9 +54,16 @@ class Trajectory:
         time_s, ticks = self.time_s, len(self.command)
         resting = np.tile(self.command[0], (ticks, 1))
         return Log(
-            self.contract, "trajectory", time_s, time_s, resting, np.zeros_like(resting), np.zeros((ticks, 3)),
-            np.zeros((ticks, 4)), self.command,
-        )  # fmt: skip
+            self.contract,
+            "trajectory",
+            time_s,
+            time_s,
+            resting,
+            np.zeros_like(resting),
+            np.zeros((ticks, 3)),
+            np.zeros((ticks, 4)),
+            self.command,
+        )
 
 
 @dataclass(frozen=True)

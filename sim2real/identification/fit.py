@@ -21,8 +21,8 @@ import numpy as np
 from sim2real.errors import ShoalError
 from sim2real.identification import noise
 from sim2real.identification.parameters import Problem, Quantity, require_sysid
-from sim2real.logs import Log
-from sim2real.openloop import simulate
+from sim2real.logs.log import Log
+from sim2real.logs.openloop import simulate
 
 Signal = Literal["joint_position", "joint_velocity"]
 

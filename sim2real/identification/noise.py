@@ -81,9 +81,11 @@ def _fit(series: list[np.ndarray]) -> tuple[np.ndarray, float]:
 def _lagged(x: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     # All orders are compared on the same samples.
     present = x[_MAX_ORDER:]
-    past = np.stack([x[_MAX_ORDER - lag : len(x) - lag] for lag in range(1, order + 1)], axis=1) if order else (
-        np.zeros((len(present), 0))
-    )  # fmt: skip
+    past = (
+        np.stack([x[_MAX_ORDER - lag : len(x) - lag] for lag in range(1, order + 1)], axis=1)
+        if order
+        else (np.zeros((len(present), 0)))
+    )
     return past, present
 
 

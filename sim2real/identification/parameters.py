@@ -16,12 +16,18 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.kinematics import Addresses
+from sim2real.robots.kinematics import Addresses
 
 Kind = Literal[
-    "damping", "friction_loss", "armature", "servo_stiffness", "servo_damping", "joint_offset", "payload_mass",
+    "damping",
+    "friction_loss",
+    "armature",
+    "servo_stiffness",
+    "servo_damping",
+    "joint_offset",
+    "payload_mass",
     "action_delay",
-]  # fmt: skip
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Range = tuple[float, float]
@@ -234,9 +240,13 @@ def _body_parameter(sysid: Any, spec: mujoco.MjSpec, model: mujoco.MjModel, name
     if not any(model.body(i).name == name and model.body_mass[i] > 0 for i in range(model.nbody)):
         raise ShoalError(f"--bodies: the MJCF has no body {name!r} with a mass.")
     return sysid.body_inertia_param(
-        spec, model, name, inertia_type=sysid.InertiaType.Pseudo, mass_bound_mult=np.array([0.3, 3.0]),
+        spec,
+        model,
+        name,
+        inertia_type=sysid.InertiaType.Pseudo,
+        mass_bound_mult=np.array([0.3, 3.0]),
         ipos_bound_off=np.array([-0.1, 0.1]),
-    )  # fmt: skip
+    )
 
 
 _THETA = ("log mass / 2", "log stretch x", "log stretch y", "log stretch z", "shear xy", "shear yz", "shear xz")

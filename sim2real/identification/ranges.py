@@ -21,12 +21,17 @@ _TOGETHER, _LOOSE = 0.95, 0.05
 """Correlation, and deviation in unit coordinates of the looser one, from which two quantities are named together."""
 
 _SCALES = {
-    "damping": "damping_scale", "friction_loss": "friction_loss_scale", "armature": "armature_scale",
-    "servo_stiffness": "servo_stiffness_scale", "servo_damping": "servo_damping_scale",
-}  # fmt: skip
+    "damping": "damping_scale",
+    "friction_loss": "friction_loss_scale",
+    "armature": "armature_scale",
+    "servo_stiffness": "servo_stiffness_scale",
+    "servo_damping": "servo_damping_scale",
+}
 _ABSOLUTE = {
-    "joint_offset": "joint_offset_rad", "payload_mass": "payload_mass_kg", "action_delay": "action_delay_s",
-}  # fmt: skip
+    "joint_offset": "joint_offset_rad",
+    "payload_mass": "payload_mass_kg",
+    "action_delay": "action_delay_s",
+}
 
 
 def justified(result: Identified, base: Randomisation) -> tuple[Randomisation, list[str]]:

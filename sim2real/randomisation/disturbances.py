@@ -20,24 +20,39 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim2real import delay
-from sim2real.kinematics import ToolChain, quaternion_product, rotation_vector_quaternion
 from sim2real.randomisation.noise import normal, uniform
 from sim2real.randomisation.sampling import Draws
-from sim2real.task import Task
+from sim2real.robots.kinematics import ToolChain, quaternion_product, rotation_vector_quaternion
+from sim2real.tasks.task import Task
+from sim2real.timing import delay
 
 Array = Any
 """A NumPy or JAX array; which one follows `xp`."""
 
 _STREAMS = (
-    "position", "velocity", "tool_position", "tool_orientation", "observation_delay", "dropped", "action_delay",
-    "push", "push_direction",
-)  # fmt: skip
+    "position",
+    "velocity",
+    "tool_position",
+    "tool_orientation",
+    "observation_delay",
+    "dropped",
+    "action_delay",
+    "push",
+    "push_direction",
+)
 _SENSED = (
-    "joint_offset_rad", "joint_position_noise_std_rad", "joint_velocity_noise_std_rad_s", "joint_velocity_bias_rad_s",
-    "tool_position_noise_std_m", "tool_position_bias_m", "tool_orientation_noise_std_rad",
-    "tool_orientation_bias_rad", "observation_delay_s", "observation_jitter_s", "dropped_reading_probability",
-)  # fmt: skip
+    "joint_offset_rad",
+    "joint_position_noise_std_rad",
+    "joint_velocity_noise_std_rad_s",
+    "joint_velocity_bias_rad_s",
+    "tool_position_noise_std_m",
+    "tool_position_bias_m",
+    "tool_orientation_noise_std_rad",
+    "tool_orientation_bias_rad",
+    "observation_delay_s",
+    "observation_jitter_s",
+    "dropped_reading_probability",
+)
 """Terms that make readings differ from the truth."""
 
 
@@ -203,9 +218,12 @@ class Disturbances:
         return xp.minimum(steps, self.observation_steps if kind == "observation" else self.action_steps)
 
     def _noise(self, xp: ModuleType, stream: str, std: Array, tick: Array, width: int) -> Array:
-        terms = {"position": "joint_position_noise_std_rad", "velocity": "joint_velocity_noise_std_rad_s",
-                 "tool_position": "tool_position_noise_std_m",
-                 "tool_orientation": "tool_orientation_noise_std_rad"}  # fmt: skip
+        terms = {
+            "position": "joint_position_noise_std_rad",
+            "velocity": "joint_velocity_noise_std_rad_s",
+            "tool_position": "tool_position_noise_std_m",
+            "tool_orientation": "tool_orientation_noise_std_rad",
+        }
         if terms[stream] not in self._active:
             return xp.float32(0)
         return std[:, None] * normal(xp, self._seed, _STREAMS.index(stream), tick, self._envs, width)

@@ -25,9 +25,9 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
-from sim2real.kinematics import Addresses
 from sim2real.randomisation.sampling import Draws, link_ids, require_draws
-from sim2real.task import Task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.task import Task
 
 _GHOST = 1e-6
 """Share of its mass that a link keeps when the rest moves to a body of its own."""

@@ -18,7 +18,7 @@ from sim2real.randomisation.config import Randomisation
 from sim2real.randomisation.disturbances import Disturbances, as_float32
 from sim2real.randomisation.dynamics import Dynamics, make_dynamics
 from sim2real.randomisation.sampling import Draws, sample
-from sim2real.task import Task
+from sim2real.tasks.task import Task
 
 POOL_SIZE = 4096
 """Robots drawn for training, at least as many as environments."""

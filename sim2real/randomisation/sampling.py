@@ -18,7 +18,7 @@ import numpy as np
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.randomisation.config import TERMS, Per, Randomisation
-from sim2real.task import Task
+from sim2real.tasks.task import Task
 
 
 class Draws(NamedTuple):

@@ -15,14 +15,14 @@ import numpy as np
 from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import require_same_interface
+from sim2real.contract.interface import achieved, goal_vector, observe
 from sim2real.errors import ShoalError
-from sim2real.evaluation import EpisodeErrors, episode_errors
-from sim2real.goal_pool import GoalPool, sample_goal_pool
-from sim2real.interface import achieved, goal_vector, observe
-from sim2real.onnx_policy import OnnxPolicy
+from sim2real.evaluation.onnx_policy import OnnxPolicy
+from sim2real.evaluation.success import EpisodeErrors, episode_errors
 from sim2real.randomisation.config import Randomisation
 from sim2real.randomisation.sampling import Draws, sample
-from sim2real.task import Task
+from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
+from sim2real.tasks.task import Task
 
 STRESS_SEED = 9_000_011
 """Far from the seeds of training (from 0 up) and of the evaluations during training (from 1,000,003 up)."""

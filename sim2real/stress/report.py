@@ -66,15 +66,23 @@ class Stress:
             "level": self.config.level,
             "requirements": [
                 {
-                    "name": need.name, "under": need.under.model_dump(mode="json", include=set(need.under.active)),
-                    "threshold": need.success, **_point(point),
+                    "name": need.name,
+                    "under": need.under.model_dump(mode="json", include=set(need.under.active)),
+                    "threshold": need.success,
+                    **_point(point),
                 }
                 for need, point in self.requirements
             ],
             "boundaries": [
                 {
-                    "name": b.sweep.name, "term": b.sweep.term, "unit": unit_of(b.sweep.term), "to": b.sweep.to,
-                    "half_width": b.sweep.signed, "boundary": b.value, "known_above": b.above, "known_below": b.below,
+                    "name": b.sweep.name,
+                    "term": b.sweep.term,
+                    "unit": unit_of(b.sweep.term),
+                    "to": b.sweep.to,
+                    "half_width": b.sweep.signed,
+                    "boundary": b.value,
+                    "known_above": b.above,
+                    "known_below": b.below,
                     "trained": list(plots.trained_range(b, self.trained)),
                     "points": [{"value": value, **_point(point)} for value, point in b.points],
                 }
@@ -82,13 +90,16 @@ class Stress:
             ],
             "maps": [
                 {
-                    "first": heat.first.name, "second": heat.second.name, "first_values": heat.first_values,
-                    "second_values": heat.second_values, "successes": heat.successes.tolist(),
+                    "first": heat.first.name,
+                    "second": heat.second.name,
+                    "first_values": heat.first_values,
+                    "second_values": heat.second_values,
+                    "successes": heat.successes.tolist(),
                     "episodes": heat.episodes,
                 }
                 for heat in self.maps
             ],
-        }  # fmt: skip
+        }
 
     def page(self) -> str:
         """One HTML file, plots inside."""

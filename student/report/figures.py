@@ -44,9 +44,15 @@ def success_by_region(contract: Contract, measured: Measured) -> bytes:
             share = regions(measured.goal_position, errors.fine, (first, second), low, high, _BINS)
             extent = (low[first], high[first], low[second], high[second])
             image = axis.imshow(
-                share.T, origin="lower", extent=extent, vmin=0, vmax=1, cmap="viridis", aspect="auto",
+                share.T,
+                origin="lower",
+                extent=extent,
+                vmin=0,
+                vmax=1,
+                cmap="viridis",
+                aspect="auto",
                 interpolation="nearest",
-            )  # fmt: skip
+            )
             missed = measured.goal_position[~errors.fine]
             axis.plot(missed[:, first], missed[:, second], "x", color="red", ms=5, label="missed")
             axis.set(title=f"{name}: {errors.fine.mean():.1%} fine", xlabel=x_label, ylabel=y_label)

@@ -14,8 +14,8 @@ import numpy as np
 
 from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
-from sim2real.evaluation import EpisodeErrors, episode_errors
-from sim2real.interface import policy_inputs
+from sim2real.contract.interface import policy_inputs
+from sim2real.evaluation.success import EpisodeErrors, episode_errors
 from student.history import remembering, seen
 from student.network import StudentPolicy, layers
 from student.policy import greedy, student_inputs
@@ -59,9 +59,7 @@ def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: i
     present = seen(contract, observed)
     wanted = np.tanh(jax.jit(teacher.networks.act)(teacher.actor, present, goal)[0]).reshape(by_student.action.shape)
     chosen = np.random.default_rng(0).choice(len(observed), min(_STATES, len(observed)), replace=False)
-    deep = streams(
-        teacher.networks.actor, teacher.actor, policy_inputs(jnp, contract, present[chosen], goal[chosen])
-    )  # fmt: skip
+    deep = streams(teacher.networks.actor, teacher.actor, policy_inputs(jnp, contract, present[chosen], goal[chosen]))
     shallow = layers(policy, params, student_inputs(contract, policy.config, observed[chosen], goal[chosen]))
     blocks = sorted({round(float(b)) for b in np.linspace(0, len(deep) - 1, _SHOWN_BLOCKS)})
     similarity = [[linear_cka(layer, deep[block]) for block in blocks] for layer in shallow]

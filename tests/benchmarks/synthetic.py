@@ -9,10 +9,10 @@ import numpy as np
 
 from benchmarks.report.page import Content
 from benchmarks.report.recording import Geometry, Recording, Visit
-from sim2real.evaluation import EpisodeErrors
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.kinematics import Addresses
-from sim2real.task import load_task
+from sim2real.evaluation.success import EpisodeErrors
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import load_task
 
 
 def recording(goals: int, seed: int = 0) -> Recording:
@@ -105,22 +105,44 @@ def content(*, goals: int = 4, episodes: int = 256, task: str = "franka_pose") -
         "teacher": {**scores["teacher"], "parameters": 654_321, "actor_parameters": 96_543, "actor_depth": 16},
         "student": {**scores["student"], "parameters": 34_567, "hidden_layers": 2},
         "export": {
-            **scores["onnx"], "parameters": 34_567, "max_abs_error": 4.8e-07, "samples": 10_000, "nodes": 58,
-            "opset": 21, "bytes": 164_000, "sha256": "fedcba9876543210" * 4, "tick_us_p50": 24.0, "tick_us_p99": 70.0,
+            **scores["onnx"],
+            "parameters": 34_567,
+            "max_abs_error": 4.8e-07,
+            "samples": 10_000,
+            "nodes": 58,
+            "opset": 21,
+            "bytes": 164_000,
+            "sha256": "fedcba9876543210" * 4,
+            "tick_us_p50": 24.0,
+            "tick_us_p99": 70.0,
         },
         "reachability": {
-            "expected_calibration_error": 0.0417, "auroc": 0.9731, "episodes": 257, "reached_share": 0.56,
+            "expected_calibration_error": 0.0417,
+            "auroc": 0.9731,
+            "episodes": 257,
+            "reached_share": 0.56,
         },
         "runtime": {
-            "goals_sent": 25, "goals_reached": 23, "median_time_s": 1.38, "ticks": 1043, "missed_periods": 0,
-            "tick_us": times, "loop_us": {name: 5 * value for name, value in times.items()},
+            "goals_sent": 25,
+            "goals_reached": 23,
+            "median_time_s": 1.38,
+            "ticks": 1043,
+            "missed_periods": 0,
+            "tick_us": times,
+            "loop_us": {name: 5 * value for name, value in times.items()},
         },
         "wall_s": {"train_teacher": 431.2, "distill": 96.4, "evaluate": 14.1, "serve": 49.9, "total": 591.6},
         "machine": {"processor": "test processor", "cores": "2"},
-    }  # fmt: skip
+    }
     curve = [
         {"updates": float(u), "success_coarse": 1 - np.exp(-u / 3000), "success_fine": 1 - np.exp(-u / 7000)}
         for u in range(0, 12_001, 1000)
     ]
-    return Content(summary, curve, curve, by_policy, np.random.default_rng(4).uniform(
-        [0.25, -0.5, 0.05], [0.7, 0.5, 0.7], (episodes, 3)), recording(goals))  # fmt: skip
+    return Content(
+        summary,
+        curve,
+        curve,
+        by_policy,
+        np.random.default_rng(4).uniform([0.25, -0.5, 0.05], [0.7, 0.5, 0.7], (episodes, 3)),
+        recording(goals),
+    )

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import headline
-from benchmarks.control.cases import CASES, SETTINGS, STUDENTS
-from benchmarks.control.plot import SCORES, draw, interval, summarise
-from benchmarks.control.run import Experiment
-from benchmarks.control_experiment import Arguments, _ratios, paired, run_all
+from benchmarks.distillation import headline
+from benchmarks.distillation.cases import CASES, SETTINGS, STUDENTS
+from benchmarks.distillation.control_experiment import Arguments, _ratios, paired, run_all
+from benchmarks.distillation.plot import SCORES, draw, interval, summarise
+from benchmarks.distillation.run import Experiment
 from sim2real.errors import ShoalError
 
 
@@ -43,8 +43,9 @@ def test_students_are_compared_with_the_teacher_of_their_own_seed() -> None:
     np.testing.assert_allclose(paired(ROWS, "success_fine", "g", "c", "planar_reach"), [0.75, 1.0])
     lines = _ratios(ROWS, Arguments(cases=("c", "g")))
     assert [(line["case"], line["other"], line["score"]) for line in lines] == [
-        ("g", "c", "success_coarse"), ("g", "c", "success_fine"),
-    ]  # fmt: skip
+        ("g", "c", "success_coarse"),
+        ("g", "c", "success_fine"),
+    ]
     assert lines[1]["ratio"] == pytest.approx(0.875)
 
 
@@ -90,10 +91,12 @@ def test_pictures_are_drawn_from_results(tmp_path: Path, monkeypatch: pytest.Mon
     lines = summarise(rows)
     draw(rows, lines, tmp_path / "control.png")
     monkeypatch.setattr(headline, "SETTINGS", {"planar_reach": SETTINGS["planar_reach"]})
-    with pytest.raises(ShoalError, match=r"missing; python -m benchmarks.control_experiment"):
+    with pytest.raises(ShoalError, match=r"missing; python -m benchmarks.distillation.control_experiment"):
         headline.points(tmp_path)
     (tmp_path / "control_planar_reach.json").write_text(json.dumps({"summary": lines}))
-    with pytest.raises(ShoalError, match=r"missing; python -m benchmarks.policy_latency .* --students 2x32 --json"):
+    with pytest.raises(
+        ShoalError, match=r"missing; python -m benchmarks.latency.policy_latency .*--students 2x32 --json"
+    ):
         headline.points(tmp_path)
     (tmp_path / "policy_latency_planar_reach.json").write_text(json.dumps({"rows": []}))
     with pytest.raises(ShoalError, match=r"has no teacher 4x16; .* --teachers 4x16 4x64 64x16 --students 2x32"):
@@ -103,8 +106,12 @@ def test_pictures_are_drawn_from_results(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "policy_latency_planar_reach.json").write_text(json.dumps({"rows": timed}))
     points = {point["case"]: point for point in headline.points(tmp_path)}
     assert {case: point["tick_us"] for case, point in points.items()} == {
-        "a": 11.0, "b": 11.0, "w": 12.0, "c": 13.0, "g": 10.0,
-    }  # fmt: skip
+        "a": 11.0,
+        "b": 11.0,
+        "w": 12.0,
+        "c": 13.0,
+        "g": 10.0,
+    }
     headline.draw(list(points.values()), tmp_path / "headline.png")
     for name in ("control.png", "headline.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -6,12 +6,12 @@ import pytest
 
 from benchmarks import demo
 from benchmarks.commands import console_script, run_script
-from benchmarks.onnx_evaluation import HELD_OUT_SEED, evaluate_onnx, held_out_environment
+from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_onnx, held_out_environment
 from benchmarks.report.recording import record
-from runtime.goals import GoalPose
+from runtime.goals.messages import GoalPose
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import EVALUATION_SEED_OFFSET
-from sim2real.task import load_task
+from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
+from sim2real.tasks.task import load_task
 from tests.runtime.small_policy import write_policy
 
 

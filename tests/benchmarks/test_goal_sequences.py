@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.goal_sequences import Sequences, run_sequences
-from sim2real.interface import command
-from sim2real.task import Task, load_task
+from benchmarks.policies.goal_sequences import Sequences, run_sequences
+from sim2real.contract.interface import command
+from sim2real.tasks.task import Task, load_task
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +17,13 @@ def task() -> Task:
 
 def test_an_arm_that_stands_still_misses_every_goal(task: Task) -> None:
     seen = run_sequences(
-        task, lambda readings, position, orientation: readings["joint_position_target"],
-        arms=3, goals=2, timeout_s=0.4, seed=0,
-    )  # fmt: skip
+        task,
+        lambda readings, position, orientation: readings["joint_position_target"],
+        arms=3,
+        goals=2,
+        timeout_s=0.4,
+        seed=0,
+    )
     assert not seen.reached.any()
     assert seen.longest_miss() == 2
     home = [joint.home_rad for joint in task.contract.robot.joints]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks.learning import gpu
 from teacher.run_folder import RunFolder
 
 
@@ -58,7 +58,7 @@ def test_work_stops_at_its_time_and_the_report_says_what_is_missing(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_quick_does_every_piece(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--quick", "--folder", str(tmp_path / "gpu")]
+    command = [sys.executable, "-m", "benchmarks.learning.gpu", "--quick", "--folder", str(tmp_path / "gpu")]
     subprocess.run([*command, "--json", str(tmp_path / "report.json")], check=True)
     found = json.loads((tmp_path / "report.json").read_text())
     scripts = {"compile_time", "teacher_update", "memory", "teacher_throughput"}

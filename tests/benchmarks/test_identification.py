@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.hidden_robot import Truth
-from benchmarks.identification import KINDS, Arguments, _kept, draw_truth, robot_task, true_value
+from benchmarks.sim2real.hidden_robot import Truth
+from benchmarks.sim2real.identification import KINDS, Arguments, _kept, draw_truth, robot_task, true_value
 
 
 def test_truth_is_other_than_the_model_and_reproducible() -> None:

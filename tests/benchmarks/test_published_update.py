@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.published_update import PublishedUpdate, unstack
-from benchmarks.teacher_update import rollout
+from benchmarks.learning.published_update import PublishedUpdate, unstack
+from benchmarks.learning.teacher_update import rollout
 from teacher.learner import Learner
 from teacher.replay import Batch
 from tests.teacher.tiny import LEARNER, NETWORK, contract

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from benchmarks.randomisation_cost import settings
+from benchmarks.sim2real.randomisation_cost import settings
 from sim2real.randomisation.dynamics import make_dynamics
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import sample
-from sim2real.task import load_task
+from sim2real.tasks.task import load_task
 
 
 def test_halves_of_the_hard_preset_are_models_and_signals() -> None:

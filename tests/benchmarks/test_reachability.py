@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.reachability import KINDS, draw, judge, make_goals, measure
-from sim2real.task import load_task
+from benchmarks.policies.reachability import KINDS, draw, judge, make_goals, measure
+from sim2real.tasks.task import load_task
 
 POLICY = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
 
@@ -29,8 +29,10 @@ def test_one_class_has_no_auroc() -> None:
 def test_shipped_policy_tells_reachable_from_unreachable_goals(tmp_path: Path) -> None:
     rows = measure(POLICY, 128, 0)
     assert [(row["goals"], row["ticks"]) for row in rows] == [
-        ("all", "start"), ("all", "all"), *((kind, "start") for kind in KINDS),
-    ]  # fmt: skip
+        ("all", "start"),
+        ("all", "all"),
+        *((kind, "start") for kind in KINDS),
+    ]
     assert rows[1]["states"] == 100 * rows[0]["states"] == 100 * 128
     assert rows[0]["auroc"] > 0.85
     reached = {row["goals"]: row["reached"] for row in rows[2:]}

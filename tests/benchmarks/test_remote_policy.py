@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.remote_policy import CLIENTS, ROWS, Clock, measure
+from benchmarks.transport.remote_policy import CLIENTS, ROWS, Clock, measure
 
 POLICY = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
 

@@ -13,7 +13,7 @@ from benchmarks.report.page import Content, render, write_report
 from benchmarks.report.raytrace import Camera, Capsules, hit_distance
 from benchmarks.report.raytrace import render as raytrace
 from benchmarks.report.recording import Geometry
-from sim2real.task import load_task
+from sim2real.tasks.task import load_task
 from tests.benchmarks.synthetic import content
 
 _VOID = {"meta", "input", "br", "hr", "img", "link"}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.safety import OFF, SETTINGS, goal_lists, measure_goals, measure_times
-from runtime.policy import Policy
+from benchmarks.latency.safety import OFF, SETTINGS, goal_lists, measure_goals, measure_times
+from runtime.inference.policy import Policy
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "franka_pose.onnx"
 

@@ -10,15 +10,15 @@ import mujoco
 import numpy as np
 import pytest
 
-from benchmarks.hidden_robot import Truth, play
-from benchmarks.identification import robot_task
-from benchmarks.sim2real_loop import CONDITIONS, FRANKA, PLANAR, Loop, as_draws, draw, hidden_truth, summarise
+from benchmarks.sim2real.hidden_robot import Truth, play
+from benchmarks.sim2real.identification import robot_task
+from benchmarks.sim2real.sim2real_loop import CONDITIONS, FRANKA, PLANAR, Loop, as_draws, draw, hidden_truth, summarise
 from sim2real.backends.native import NativeEnvironment
-from sim2real.goal_pool import sample_goal_pool
 from sim2real.identification.excitation import fourier, random_coefficients
 from sim2real.identification.parameters import make_problem
 from sim2real.randomisation.config import Randomisation, load_randomisation
-from sim2real.task import Task, load_task
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import Task, load_task
 
 
 def in_the_environment(task: Task, truth: Truth, command: np.ndarray) -> np.ndarray:
@@ -97,11 +97,19 @@ def test_identified_ranges_hold_what_the_log_tells(tmp_path: Path) -> None:
 
 def test_summary_and_picture(tmp_path: Path) -> None:
     rows = [
-        {"seed": seed, "condition": condition, "episodes": 100, "reached": reached, "success": reached / 100,
-         "success_fine": reached / 200, "median_error_mm": 10.0 * seed, "success_on_model": 1.0}
+        {
+            "seed": seed,
+            "condition": condition,
+            "episodes": 100,
+            "reached": reached,
+            "success": reached / 100,
+            "success_fine": reached / 200,
+            "median_error_mm": 10.0 * seed,
+            "success_on_model": 1.0,
+        }
         for condition, pair in zip(CONDITIONS, ((40, 60), (70, 80), (95, 97)), strict=True)
         for seed, reached in enumerate(pair)
-    ]  # fmt: skip
+    ]
     lines = summarise(rows)
     assert [line["success"] for line in lines] == pytest.approx([0.5, 0.75, 0.96])
     assert lines[0]["success_ci95"] == pytest.approx(12.706 * 0.1414214 / np.sqrt(2), rel=1e-3)

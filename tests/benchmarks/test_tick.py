@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.loop import comparisons
-from benchmarks.loop_slice import variants
-from benchmarks.tick import _BARE, make_row, median_of, ratios
-from benchmarks.tick_peers import example_input, make_peer, numpy_peer, read_network
-from runtime.kernel.build import find_compiler
-from runtime.policy import Policy
+from benchmarks.latency.loop import comparisons
+from benchmarks.latency.loop_slice import variants
+from benchmarks.latency.tick import _BARE, make_row, median_of, ratios
+from benchmarks.latency.tick_peers import example_input, make_peer, numpy_peer, read_network
+from runtime.inference.policy import Policy
+from runtime.native.build import find_compiler
+from sim2real.contract.interface import command, goal_vector, observe, policy_inputs
+from sim2real.contract.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION
 from sim2real.errors import ShoalError
-from sim2real.interface import command, goal_vector, observe, policy_inputs
-from sim2real.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION
 
 MODEL = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
 
@@ -26,7 +26,7 @@ def test_the_network_is_the_policys(monkeypatch: pytest.MonkeyPatch) -> None:
     goal = goal_vector(np, policy.contract, inputs[GOAL_POSITION], inputs[GOAL_ORIENTATION])
     x = policy_inputs(np, policy.contract, observe(np, policy.contract, inputs), goal)
     assert x.shape == example_input(network).shape
-    monkeypatch.setattr("benchmarks.tick_peers.example_input", lambda network: x.astype(np.float32))
+    monkeypatch.setattr("benchmarks.latency.tick_peers.example_input", lambda network: x.astype(np.float32))
     action = numpy_peer(network)()[:-1]
     wanted = policy.certificate.golden_outputs[COMMAND_OUTPUT][:1]
     np.testing.assert_allclose(command(np, policy.contract, action[None], inputs), wanted, atol=1e-5)
@@ -41,7 +41,7 @@ def test_peers_agree(name: str) -> None:
 
 
 def test_a_library_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.tick_peers.find_spec", lambda name: None)
+    monkeypatch.setattr("benchmarks.latency.tick_peers.find_spec", lambda name: None)
     with pytest.raises(ShoalError, match="torch is not installed"):
         make_peer("torch", MODEL)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from export.actor import main, unrolled_actor
+from sim2real.contract.interface import goal_size, observation_size, policy_inputs
 from sim2real.errors import ShoalError
-from sim2real.interface import goal_size, observation_size, policy_inputs
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.learner import Learner
 from teacher.train import load_teacher

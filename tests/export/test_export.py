@@ -18,8 +18,7 @@ from export.certificate import extreme_inputs, make_session
 from export.graph import convert, physical_function
 from export.write import export_student
 from sim2real.contract import Contract
-from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.policy_file import (
+from sim2real.contract.policy_file import (
     CERTIFICATE_KEY,
     COMMAND_OUTPUT,
     CONTRACT_DIGEST_KEY,
@@ -28,7 +27,8 @@ from sim2real.policy_file import (
     Certificate,
     input_sizes,
     read_metadata,
-)  # fmt: skip
+)
+from sim2real.errors import ContractMismatch, ShoalError
 from student.run import Student, load_student
 
 SAMPLES = 2000

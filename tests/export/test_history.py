@@ -10,20 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.onnx_evaluation import evaluate_onnx
+from benchmarks.policies.onnx_evaluation import evaluate_onnx
 from export.write import export_student
-from runtime.core import Core
-from runtime.goals import ResolvedGoal
-from runtime.kernel.build import find_compiler
+from runtime.control.policy_controller import PolicyController
+from runtime.goals.messages import ResolvedGoal
+from runtime.inference.policy import Policy
+from runtime.native.build import find_compiler
 from runtime.options import Engine
-from runtime.policy import Policy
 from runtime.recording import replay as replaying
-from runtime.safety import Readings
+from runtime.robot.readings import Readings
+from sim2real.contract.interface import command, goal_size, goal_vector, observe
+from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, HISTORY_OUTPUT, input_sizes
 from sim2real.errors import ShoalError
-from sim2real.interface import command, goal_size, goal_vector, observe
-from sim2real.logs import Recording, read_recording
-from sim2real.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, HISTORY_OUTPUT, input_sizes
-from sim2real.task import Task
+from sim2real.logs.log import Recording, read_recording
+from sim2real.tasks.task import Task
 from student.config import StudentNetworkConfig
 from student.history import empty, remember
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
@@ -57,8 +57,8 @@ def path(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def core_at_home(policy: Policy) -> tuple[Core, Readings]:
-    core, readings = Core(policy), Readings(7)
+def core_at_home(policy: Policy) -> tuple[PolicyController, Readings]:
+    core, readings = PolicyController(policy), Readings(7)
     readings.joint_position[:] = [joint.home_rad for joint in core.contract.robot.joints]
     readings.end_effector_position[:] = 0.4, 0.1, 0.4
     readings.end_effector_orientation[:] = core.contract.goal.default_orientation_wxyz
@@ -80,8 +80,9 @@ def test_runtime_commands_what_the_student_would_over_many_ticks(student: Studen
         assert core.step(readings, 0.04 * tick, out)
         named = {
             name: np.asarray(before if name == "joint_position_target" else getattr(readings, name), np.float32)[None]
-            for name in input_sizes(contract) if not name.startswith("goal")
-        }  # fmt: skip
+            for name in input_sizes(contract)
+            if not name.startswith("goal")
+        }
         observation = observe(np, contract, named)
         goal = goal_vector(np, contract, *(policy.inputs[name][None] for name in (GOAL_POSITION, GOAL_ORIENTATION)))
         action = act(student.params.policy, np.concatenate([observation, past], 1), goal, None)

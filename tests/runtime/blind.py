@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.safety import Readings
+from runtime.robot.readings import Readings
 
 WHERE = "SHOAL_TEST_OBJECT"
 """Environment variable with the file's path."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import mujoco
 import pytest
 
-from runtime.policy import Policy
+from runtime.inference.policy import Policy
 from runtime.safety.compiled import library
 from sim2real.contract import Contract
-from sim2real.task import Task, load_task
+from sim2real.tasks.task import Task, load_task
 from tests.runtime.small_policy import write_policy
 
 

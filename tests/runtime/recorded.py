@@ -6,17 +6,20 @@ import math
 import time
 from pathlib import Path
 
-from runtime.core import Core
+from runtime.control.loop import Loop
+from runtime.control.policy_controller import PolicyController
+from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import Driver, DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals import GoalPose, validate_goal
-from runtime.loop import Loop
-from runtime.policy import Policy
+from runtime.goals.messages import GoalPose, validate_goal
+from runtime.inference.policy import Policy
+from runtime.ipc.telemetry_ring import Ring
 from runtime.recording.writer import Recorder
-from runtime.safety import Readings, SafetyConfig
-from runtime.safety.geometry import find_model, guard_for
+from runtime.robot.model import find_model
+from runtime.robot.readings import Readings
+from runtime.safety import SafetyConfig
+from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason
-from runtime.telemetry import Ring, Telemetry
 
 FACTS = {"safety": SafetyConfig().model_dump_json(), "guard": "on"}
 
@@ -43,7 +46,7 @@ class Script:
     def __init__(self) -> None:
         self.tick = 0
 
-    def before_tick(self, core: Core, driver: Driver) -> None:
+    def before_tick(self, core: PolicyController, driver: Driver) -> None:
         self.tick += 1
         now_s = driver.now_s()
         if self.tick in (3, 50):
@@ -60,16 +63,18 @@ class Script:
         elif self.tick == 95:
             core.impose(Reason.OVERRUNS)
 
-    def after_tick(self, core: Core, missed_periods: int) -> None:
+    def after_tick(self, core: PolicyController, missed_periods: int) -> None:
         pass
 
 
-def guarded(policy: Policy) -> Core:
+def guarded(policy: Policy) -> PolicyController:
     """With the geometry, as it is served."""
-    return Core(policy, guard=guard_for(find_model(policy.contract), policy.contract, SafetyConfig()))
+    return PolicyController(
+        policy, geometry_checker=geometry_checker_for(find_model(policy.contract), policy.contract, SafetyConfig())
+    )
 
 
-def record(policy: Policy, path: Path, *, ticks: int = 100, close: bool = True) -> Core:
+def record(policy: Policy, path: Path, *, ticks: int = 100, close: bool = True) -> PolicyController:
     """Run a faulty simulation through a loop, its telemetry into a file."""
     ring = Ring.create(7)
     core, script = guarded(policy), Script()

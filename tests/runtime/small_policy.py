@@ -12,8 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sim2real.contract import Contract
-from sim2real.kinematics import Addresses
-from sim2real.policy_file import (
+from sim2real.contract.policy_file import (
     CERTIFICATE_KEY,
     COMMAND_OUTPUT,
     CONTRACT_DIGEST_KEY,
@@ -23,7 +22,8 @@ from sim2real.policy_file import (
     Certificate,
     input_sizes,
 )
-from sim2real.task import load_task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.task import load_task
 
 GAIN = 1.5
 
@@ -56,8 +56,8 @@ def build_model(contract: Contract) -> onnx.ModelProto:
     others = [name for name in sizes if name not in (GOAL_POSITION, "end_effector_position", "joint_position_target")]
     nodes = [
         helper.make_node("Sub", [GOAL_POSITION, "end_effector_position"], ["error"]),
-        helper.make_node("MatMul", ["error", "gains"], ["wish"]),
-        helper.make_node("Min", ["wish", "scale"], ["below"]),
+        helper.make_node("MatMul", ["error", "gains"], ["request"]),
+        helper.make_node("Min", ["request", "scale"], ["below"]),
         helper.make_node("Max", ["below", "minus_scale"], ["step"]),
         helper.make_node("Add", ["joint_position_target", "step"], ["moved"]),
         helper.make_node("Max", ["moved", "low"], ["above_low"]),
@@ -86,10 +86,10 @@ def build_model(contract: Contract) -> onnx.ModelProto:
 def expected(contract: Contract, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """What `build_model` answers, in NumPy: `[B, J]` rad."""
     scale = np.array(contract.action.scale_rad, np.float32)
-    wish = (inputs[GOAL_POSITION] - inputs["end_effector_position"]) @ (GAIN * steering_gains(contract))
+    request = (inputs[GOAL_POSITION] - inputs["end_effector_position"]) @ (GAIN * steering_gains(contract))
     low = np.array([joint.position_min_rad for joint in contract.robot.joints], np.float32)
     high = np.array([joint.position_max_rad for joint in contract.robot.joints], np.float32)
-    return np.clip(inputs["joint_position_target"] + np.clip(wish, -scale, scale), low, high)
+    return np.clip(inputs["joint_position_target"] + np.clip(request, -scale, scale), low, high)
 
 
 def random_inputs(contract: Contract, count: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -29,7 +29,8 @@ def test_every_module_imports_without_the_training_side() -> None:
         + """
 import importlib, pkgutil, runtime
 names = [m.name for m in pkgutil.walk_packages(runtime.__path__, "runtime.")]
-names += [f"sim2real.{n}" for n in ("contract", "interface", "policy_file", "task", "model", "kinematics", "errors")]
+names += [f"sim2real.{n}" for n in ("contract", "contract.interface", "contract.policy_file", "errors")]
+names += [f"sim2real.{n}" for n in ("tasks.task", "robots.model", "robots.kinematics")]
 for name in names:
     importlib.import_module(name)
 assert runtime.Controller and runtime.Client and runtime.GoalPose
@@ -57,11 +58,11 @@ class Watcher:
             seen.append(os.environ.get("ORT_DISABLE_TELEMETRY"))
 
 sys.meta_path.insert(0, Watcher())
-import runtime.policy
-print(seen, runtime.policy.make_session.__module__)
+import runtime.inference.policy
+print(seen, runtime.inference.policy.make_session.__module__)
 """
     )
-    assert output.strip() == "['1'] runtime.ort"
+    assert output.strip() == "['1'] runtime.inference.onnx_session"
 
 
 def test_onnxruntime_imported_too_early_is_noticed() -> None:
@@ -70,8 +71,8 @@ def test_onnxruntime_imported_too_early_is_noticed() -> None:
 import os, sys, types
 os.environ.pop("ORT_DISABLE_TELEMETRY", None)
 sys.modules["onnxruntime"] = types.ModuleType("onnxruntime")
-import runtime.ort
-print(runtime.ort.telemetry_prevented())
+import runtime.inference.onnx_session
+print(runtime.inference.onnx_session.telemetry_prevented())
 """
     )
     assert output.strip() == "False"
@@ -79,6 +80,7 @@ print(runtime.ort.telemetry_prevented())
 
 def test_client_commands_load_neither_mujoco_nor_onnxruntime() -> None:
     output = run(
-        "import sys, runtime.cli, runtime.client; print([n for n in ('mujoco', 'onnxruntime') if n in sys.modules])"
+        "import sys, runtime.cli, runtime.protocol.client\n"
+        "print([n for n in ('mujoco', 'onnxruntime') if n in sys.modules])"
     )
     assert output.strip() == "[]"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from sim2real.kinematics import Addresses
-from sim2real.task import Task
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.task import Task
 
 
 class VirtualPuck:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.hidden_robot import Truth, play
-from runtime.playing import tick_record
+from benchmarks.sim2real.hidden_robot import Truth, play
+from runtime.diagnostics.trajectory_player import tick_record
 from runtime.recording.writer import Recorder
 from sim2real.identification.excitation import fourier, random_coefficients
-from sim2real.logs import Log
-from sim2real.robot_check import Sample
-from sim2real.task import Task
+from sim2real.logs.log import Log
+from sim2real.robots.robot_check import Sample
+from sim2real.tasks.task import Task
 
 
 def excited(task: Task, truth: Truth, *, duration_s: float = 8.0, seed: int = 0) -> Log:
@@ -27,9 +27,14 @@ def record(path: Path, log: Log) -> Path:
     recorder = Recorder(path, log.contract, {})
     for tick in range(len(log)):
         sample = Sample(
-            log.time_s[tick], log.measured_s[tick], log.joint_position[tick], log.joint_velocity[tick],
-            log.end_effector_position[tick], log.end_effector_orientation[tick], np.zeros(0),
-        )  # fmt: skip
+            log.time_s[tick],
+            log.measured_s[tick],
+            log.joint_position[tick],
+            log.joint_velocity[tick],
+            log.end_effector_position[tick],
+            log.end_effector_orientation[tick],
+            np.zeros(0),
+        )
         recorder.write(tick_record(log.contract, tick + 1, sample, log.command[tick], 50_000))
     recorder.close()
     return path

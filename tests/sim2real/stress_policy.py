@@ -9,8 +9,8 @@ import onnx.parser
 from onnx import helper
 
 from sim2real.contract import Contract
+from tests.sim2real.contract.test_policy_file import properties_of
 from tests.sim2real.planar_arm import MJCF, write_task
-from tests.sim2real.test_policy_file import properties_of
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 18]>

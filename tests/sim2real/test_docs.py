@@ -10,9 +10,18 @@ import pytest
 
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, Frozen, Timing
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.interface import observation_size
-from sim2real.task import ActionConfig, GoalConfig, ObjectReset, ResetConfig, RobotConfig, Task, TaskConfig, load_task
+from sim2real.contract.interface import observation_size
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import (
+    ActionConfig,
+    GoalConfig,
+    ObjectReset,
+    ResetConfig,
+    RobotConfig,
+    Task,
+    TaskConfig,
+    load_task,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -14,8 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from sim2real.backends.native import NativeEnvironment
+from sim2real.contract.interface import goal_size, observation_size, policy_inputs
 from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.interface import goal_size, observation_size, policy_inputs
 from student import cli
 from student.collect import Collector
 from student.distill import Distiller
@@ -197,9 +197,12 @@ def policy_inputs_size(teacher: Teacher) -> int:
 
 
 def test_command_resumes_only_with_the_same_teacher(
-    student_run: Path, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    student_run: Path,
+    teacher_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     run = shutil.copytree(student_run, tmp_path / "run")
     assert "source.yaml: missing" in refusal(["--run", str(run), "--resume"], monkeypatch, capsys)
     Source(teacher=teacher_run, digest="0" * 64).write(RunFolder(run))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sim2real.backends import make_environment
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract
-from sim2real.interface import goal_size, observation_size, policy_inputs
+from sim2real.contract.interface import goal_size, observation_size, policy_inputs
 from sim2real.randomisation.config import Randomisation
-from sim2real.task import Task
+from sim2real.tasks.task import Task
 from student import history
 from student.config import StudentNetworkConfig
 from student.policy import student_inputs, student_observation_size

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim2real.evaluation import EpisodeErrors
+from sim2real.evaluation.success import EpisodeErrors
 from student.report.measure import Measured, linear_cka, measure, regions
 from student.report.page import render
 from student.run import load_student

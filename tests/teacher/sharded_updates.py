@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from sim2real.backends.base import Rollout
-from sim2real.interface import goal_size, observation_size
+from sim2real.contract.interface import goal_size, observation_size
 from teacher import replay
 from teacher.devices import make_devices, start_distributed
 from teacher.learner import Learner

@@ -76,8 +76,10 @@ def test_two_processes_equal_one(single: dict[str, np.ndarray], tmp_path: Path, 
     processes = []
     for rank in range(2):
         variables = {
-            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(rank),
-        }  # fmt: skip
+            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+            "JAX_NUM_PROCESSES": "2",
+            "JAX_PROCESS_ID": str(rank),
+        }
         command = [sys.executable, str(PROGRAM), str(tmp_path / f"{rank}.npz"), "--distributed"]
         processes.append(subprocess.Popen(command, env=environment(devices) | variables))
     assert [process.wait(240) for process in processes] == [0, 0]

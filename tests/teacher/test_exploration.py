@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sim2real.backends.native import NativeEnvironment
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.interface import joint_position
-from sim2real.task import Task, load_task
+from sim2real.contract.interface import joint_position
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import Task, load_task
 from teacher.config import LearnerConfig, TeacherConfig
 from teacher.defaults import settings_for
 from teacher.exploration import Collector

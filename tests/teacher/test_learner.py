@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sim2real.backends.base import Rollout
-from sim2real.interface import goal_size, observation_size
+from sim2real.contract.interface import goal_size, observation_size
 from teacher import replay
 from teacher.learner import Learner, LearnerState
 from tests.teacher.tiny import LEARNER, NETWORK, contract

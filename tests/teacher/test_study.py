@@ -36,17 +36,26 @@ def result(depth: int, coarse: float, seed: int = 0, **others: Any) -> dict[str,
 def test_cells_of_every_kind() -> None:
     depth = cells(study(seeds=2))
     assert [(c.config.network.actor_depth, c.config.network.critic_depth, c.config.seed) for c in depth] == [
-        (2, 2, 0), (2, 2, 1), (4, 4, 0), (4, 4, 1)
-    ]  # fmt: skip
+        (2, 2, 0),
+        (2, 2, 1),
+        (4, 4, 0),
+        (4, 4, 1),
+    ]
     assert [c.config.network.width for c in cells(study(kind="width", grid=(32, 8)))] == [8, 32]
     batch = cells(study(kind="batch", grid=(16, 32), depths=(2, 4)))
     assert [(c.config.learner.batch_size, c.config.network.critic_depth) for c in batch] == [
-        (16, 2), (16, 4), (32, 2), (32, 4)
-    ]  # fmt: skip
+        (16, 2),
+        (16, 4),
+        (32, 2),
+        (32, 4),
+    ]
     both = cells(study(kind="actor-critic"))
     assert {(c.config.network.actor_depth, c.config.network.critic_depth) for c in both} == {
-        (2, 2), (2, 4), (4, 2), (4, 4)
-    }  # fmt: skip
+        (2, 2),
+        (2, 4),
+        (4, 2),
+        (4, 4),
+    }
     for made in (depth, batch, both):
         assert len({cell.name for cell in made}) == len(made)
         assert all(cell.config.updates == tiny_config().updates for cell in made)

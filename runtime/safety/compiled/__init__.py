@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from runtime.kernel.onnx_file import Unsupported
+from runtime.native.build import Unsupported
+from runtime.robot.readings import Float64
 from runtime.safety.compiled import limits, watch
 from runtime.safety.config import SafetyConfig
 from runtime.safety.limits import Limits
-from runtime.safety.readings import Float64
 from runtime.safety.watch import ReadingWatch
 from sim2real.contract import Contract
 

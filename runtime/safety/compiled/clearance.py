@@ -14,9 +14,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.kernel.onnx_file import Unsupported
+from runtime.native.build import Unsupported
 from runtime.safety.compiled.library import LONGEST_PATH, load
-from sim2real.kinematics import Addresses
+from sim2real.robots.kinematics import Addresses
 
 _SPARE_M = 1e-6
 """Further away than asked for, so that rounding cannot clear what MuJoCo would refuse."""

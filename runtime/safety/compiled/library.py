@@ -6,7 +6,7 @@ import ctypes
 from functools import lru_cache
 from importlib import resources
 
-from runtime.kernel.build import compile_library, load_library
+from runtime.native.build import compile_library, load_library
 
 LONGEST_PATH = 64
 """Postures; as in limits.c."""

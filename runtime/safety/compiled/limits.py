@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.kernel.onnx_file import Unsupported
+from runtime.native.build import Unsupported
+from runtime.robot.readings import Float64
 from runtime.safety.compiled.clearance import FirstLook
 from runtime.safety.compiled.library import LONGEST_PATH, MOST_JOINTS, load
 from runtime.safety.limits import Limits
-from runtime.safety.readings import Float64
 
 _JOINT = np.dtype([(name, "f8") for name in ("low", "high", "step", "change", "brake")])
 _MOTION = np.dtype(

@@ -8,19 +8,26 @@ from functools import partial
 
 import numpy as np
 
-from runtime.kernel.onnx_file import Unsupported
+from runtime.native.build import Unsupported
+from runtime.robot.readings import Float64, Readings
 from runtime.safety.compiled.library import load
 from runtime.safety.config import SafetyConfig
-from runtime.safety.readings import Float64, Readings
 from runtime.safety.watch import ReadingWatch
 from runtime.status import Reason
 from sim2real.contract import Contract
 
 _REASONS = (
-    Reason.FOLLOWING, Reason.READING_STALE, Reason.CLOCK_JUMPED, Reason.READING_OUT_OF_ORDER,
-    Reason.READING_NOT_FINITE, Reason.READING_OUT_OF_RANGE, Reason.READING_FROZEN, Reason.EFFORT_TOO_HIGH,
-    Reason.NOT_TRACKING, Reason.OBJECT_UNKNOWN,
-)  # fmt: skip
+    Reason.FOLLOWING,
+    Reason.READING_STALE,
+    Reason.CLOCK_JUMPED,
+    Reason.READING_OUT_OF_ORDER,
+    Reason.READING_NOT_FINITE,
+    Reason.READING_OUT_OF_RANGE,
+    Reason.READING_FROZEN,
+    Reason.EFFORT_TOO_HIGH,
+    Reason.NOT_TRACKING,
+    Reason.OBJECT_UNKNOWN,
+)
 """As in watch.c."""
 _WATCH = np.dtype(
     [(name, "i8") for name in ("joints", "readings", "own_readings")]
@@ -43,9 +50,12 @@ class CompiledWatch(ReadingWatch):
         super().__init__(contract, config)
         joints = len(self._low)
         self._arrays = {
-            "low": np.array(self._low), "high": np.array(self._high), "effort_max": np.array(self._effort_max),
-            "same": np.zeros(2 * joints), "same_target": np.zeros(joints),
-        }  # fmt: skip
+            "low": np.array(self._low),
+            "high": np.array(self._high),
+            "effort_max": np.array(self._effort_max),
+            "same": np.zeros(2 * joints),
+            "same_target": np.zeros(joints),
+        }
         record = self._record
         for name, array in self._arrays.items():
             record[name] = array.ctypes.data

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from sim2real.actuators.models import DcMotor, Drive, MotorServo, PdServo
 from sim2real.backends.native import NativeEnvironment
+from sim2real.contract.interface import command
 from sim2real.errors import ShoalError
-from sim2real.goal_pool import sample_goal_pool
-from sim2real.interface import command
 from sim2real.randomisation.sampling import neutral_draws
-from sim2real.task import Task, load_task
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import Task, load_task
 from tests.sim2real.planar_arm import write_task
 
 WHEEL = """

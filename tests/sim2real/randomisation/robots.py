@@ -9,7 +9,7 @@ import numpy as np
 
 from sim2real.randomisation.config import TERMS
 from sim2real.randomisation.sampling import Draws, neutral_draws
-from sim2real.task import Task, load_task
+from sim2real.tasks.task import Task, load_task
 from tests.sim2real.planar_arm import MJCF, write_task
 
 CHANGES: dict[str, dict[str, Any]] = {

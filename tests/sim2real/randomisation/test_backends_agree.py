@@ -14,10 +14,10 @@ import pytest
 
 from sim2real.backends.mjx import MjxEnvironment
 from sim2real.backends.native import NativeEnvironment
-from sim2real.goal_pool import sample_goal_pool
 from sim2real.randomisation.disturbances import Signals
 from sim2real.randomisation.noise import normal, uniform
-from sim2real.task import Task
+from sim2real.tasks.goal_pool import sample_goal_pool
+from sim2real.tasks.task import Task
 from tests.sim2real.randomisation.robots import CHANGES, heavy_arm, one_robot_per_term, swinging
 
 Pair = tuple[NativeEnvironment, MjxEnvironment]

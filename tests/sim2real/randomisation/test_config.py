@@ -14,7 +14,7 @@ from sim2real.errors import ShoalError, first_problem
 from sim2real.randomisation.config import TERMS, Preset, Randomisation, dump_randomisation, load_randomisation
 from sim2real.randomisation.distributions import Distribution, Fixed
 from sim2real.randomisation.sampling import Draws, link_names, neutral_draws, require_draws, sample
-from sim2real.task import Task, load_task
+from sim2real.tasks.task import Task, load_task
 
 adapter: TypeAdapter[Any] = TypeAdapter(Distribution)
 

@@ -9,12 +9,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from sim2real.kinematics import Addresses
-from sim2real.model import compiled_digest
 from sim2real.randomisation.config import load_randomisation
 from sim2real.randomisation.dynamics import Dynamics, make_dynamics
 from sim2real.randomisation.sampling import Draws, link_ids, neutral_draws, sample
-from sim2real.task import Task, load_task
+from sim2real.robots.kinematics import Addresses
+from sim2real.robots.model import compiled_digest
+from sim2real.tasks.task import Task, load_task
 from tests.sim2real.planar_arm import MJCF, write_task
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
-from sim2real.goal_pool import GoalPool, sample_goal_pool
-from sim2real.interface import command
+from sim2real.contract.interface import command
 from sim2real.randomisation.config import load_randomisation
 from sim2real.randomisation.sampling import Draws, neutral_draws, sample
-from sim2real.task import Task
+from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
+from sim2real.tasks.task import Task
 from tests.sim2real.randomisation.robots import CHANGES, heavy_arm, one_robot_per_term, swinging
 
 ENVS = 5

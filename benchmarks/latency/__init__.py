@@ -1,0 +1,1 @@
+"""How long a tick, a loop and a start take."""

@@ -1,0 +1,1 @@
+"""What teachers cost and which of their settings matter."""

@@ -1,0 +1,78 @@
+"""Does compile time grow with depth? First compilation of the learner's update, depth by depth, in one run.
+
+    python -m benchmarks.learning.compile_time [--quick] [--json PATH]
+
+The ratio to the shallowest depth is what to quote: blocks are scanned, so it should stay near 1.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import machine
+from sim2real.contract.interface import goal_size, observation_size
+from sim2real.tasks.task import load_task
+from teacher import replay
+from teacher.config import LearnerConfig, NetworkConfig
+from teacher.learner import Learner
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Compile one update at several depths."""
+
+    depths: tuple[int, ...] = (4, 64, 256, 1024)
+    width: int = 64
+    batch_size: int = 256
+    repeats: int = 3
+    """The median of so many compilations counts."""
+    quick: bool = False
+    """Depths 4 and 1024, once each."""
+    json: Path | None = None
+    """Write the rows here too."""
+
+
+def compile_seconds(depth: int, width: int, batch_size: int) -> float:
+    """Time to lower and compile one update of actor and critic at this depth, without running it."""
+    contract = load_task("franka_pose").contract
+    network = NetworkConfig(actor_depth=depth, critic_depth=depth, width=width)
+    learner = Learner(contract, network, LearnerConfig(batch_size=batch_size), 1000)
+    sizes = {"observation": observation_size(contract), "goal": goal_size(contract), "action": 7}
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    buffer = jax.eval_shape(lambda: replay.create(capacity=200, num_envs=16, **sizes))
+    start = time.perf_counter()
+    Learner.update_many.lower(learner, state, buffer, jax.random.key(0), 1).compile()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print the table, write JSON."""
+    arguments = tyro.cli(Arguments)
+    depths, repeats = ((4, 1024), 1) if arguments.quick else (arguments.depths, arguments.repeats)
+    times: dict[int, list[float]] = {depth: [] for depth in depths}
+    # Interleaved, so that a machine that gets slower does not fall on one depth alone.
+    for _ in range(repeats):
+        for depth in depths:
+            times[depth].append(compile_seconds(depth, arguments.width, arguments.batch_size))
+    medians = {depth: sorted(values)[len(values) // 2] for depth, values in times.items()}
+    rows = [
+        {"depth": depth, "compile_s": value, "ratio": value / medians[depths[0]]} for depth, value in medians.items()
+    ]
+    table = Table("depth", "compile, s", "ratio", title=f"first compilation of one update, width {arguments.width}")
+    for row in rows:
+        table.add_row(f"{row['depth']:.0f}", f"{row['compile_s']:.1f}", f"{row['ratio']:.2f}")
+    Console().print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How well policy files do."""

@@ -1,0 +1,199 @@
+"""How many goals a policy file reaches when they are sent one after another, as a robot receives them.
+
+    python -m benchmarks.policies.goal_sequences models/*.onnx [--arms 128] [--goals 25] [--quick] [--json PATH]
+
+Every arm starts at home and is sent its own goals. It gets the next one when the last one was within the coarse
+tolerance for the contract's hold time, or after `--timeout-s`, from wherever it stands then: a miss may leave a
+posture from which the next goals are missed too, which single episodes from fresh starts never show. Exit
+status 1 when fewer than `--min-share` of the sequences reach all their goals but one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import machine
+from runtime.inference.policy import Policy
+from sim2real.backends.native import NativeEnvironment
+from sim2real.contract import Contract, require_same_interface
+from sim2real.contract.interface import achieved, goal_vector, pose_errors
+from sim2real.contract.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
+from sim2real.errors import ShoalError
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
+from sim2real.tasks.task import Task, load_task
+
+SEQUENCE_SEED = 8_000_009
+"""Away from the seeds of training, of evaluations and of the demo's served goals."""
+
+Targets = Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], np.ndarray]
+"""`targets(readings, goal_position [N, 3], goal_orientation [N, 4]) -> joint_position_target [N, J]` rad."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What N arms did with K goals each."""
+
+    reached: np.ndarray
+    """`[N, K]` bool."""
+    final_joint_position: np.ndarray
+    """`[N, K, J]` rad, where each goal ended."""
+    position: np.ndarray
+    """`[N, K, 3]` m, the goals."""
+
+    def all_but_one(self) -> float:
+        """Share of the sequences that miss at most one goal."""
+        return float((self.reached.sum(axis=1) >= self.reached.shape[1] - 1).mean())
+
+    def after(self, outcome: bool) -> float:
+        """Share of goals reached among those whose predecessor was reached (`True`) or missed (`False`)."""
+        before, now = self.reached[:, :-1], self.reached[:, 1:]
+        return float(now[before == outcome].mean()) if (before == outcome).any() else float("nan")
+
+    def longest_miss(self) -> int:
+        """The longest run of misses in a row in any sequence."""
+        longest = run = np.zeros(len(self.reached), int)
+        for column in self.reached.T:
+            run = np.where(column, 0, run + 1)
+            longest = np.maximum(longest, run)
+        return int(longest.max())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, for tables and JSON."""
+        return {
+            "reached": float(self.reached.mean()),
+            "all_but_one": self.all_but_one(),
+            "reached_after_reached": self.after(True),
+            "reached_after_missed": self.after(False),
+            "longest_miss": self.longest_miss(),
+            "worst_sequence": int(self.reached.sum(axis=1).min()),
+            "by_index": [round(float(share), 4) for share in self.reached.mean(axis=0)],
+        }
+
+
+def run_sequences(task: Task, targets: Targets, *, arms: int, goals: int, timeout_s: float, seed: int) -> Sequences:
+    """Send `goals` goals to each of `arms` arms that start at home."""
+    contract = task.contract
+    pool = sample_goal_pool(task, size=arms * goals, seed=seed)
+    position, orientation = (column.reshape(arms, goals, -1) for column in (pool.goal_position, pool.tool_orientation))
+    env = _at_home(task, arms, pool)
+    rows, hold = np.arange(arms), max(1, round(contract.goal.hold_s / contract.timing.control_dt_s))
+    limit = round(timeout_s / contract.timing.control_dt_s)
+    index, held, age = (np.zeros(arms, int) for _ in range(3))
+    reached = np.zeros((arms, goals), bool)
+    final = np.zeros((arms, goals, len(contract.robot.joints)), np.float32)
+    while (index < goals).any():
+        current = np.minimum(index, goals - 1)
+        goal_position, goal_orientation = position[rows, current], orientation[rows, current]
+        readings = {name: value.copy() for name, value in env.readings().items()}
+        within = _within(contract, readings, goal_position, goal_orientation)
+        held, age = np.where(within, held + 1, 0), age + 1
+        done = ((held >= hold) | (age > limit)) & (index < goals)
+        reached[rows[done], index[done]] = held[done] >= hold
+        final[rows[done], index[done]] = readings["joint_position"][done]
+        index, held, age = index + done, np.where(done, 0, held), np.where(done, 0, age)
+        env.advance(targets(readings, goal_position, goal_orientation))
+    return Sequences(reached, final, position)
+
+
+def _at_home(task: Task, arms: int, pool: GoalPool) -> NativeEnvironment:
+    env = NativeEnvironment(task, num_envs=arms, seed=0, pool=pool)
+    home = np.array([joint.home_rad for joint in task.contract.robot.joints], np.float32)
+    start = Addresses.of(task.model, task.contract).start_at(task.model, home)
+    env.place(np.arange(arms), np.tile(start, (arms, 1)), pool.goal_position[:arms], pool.tool_orientation[:arms])
+    return env
+
+
+def _within(
+    contract: Contract, readings: dict[str, np.ndarray], position: np.ndarray, orientation: np.ndarray
+) -> np.ndarray:
+    goals = goal_vector(np, contract, position, orientation)
+    distance, angle = pose_errors(contract, achieved(np, contract, readings), goals)
+    goal = contract.goal
+    return np.asarray((distance <= goal.coarse_position_m) & (angle <= goal.coarse_angle_deg))
+
+
+def policy_targets(path: Path) -> tuple[Task, Targets]:
+    """The task of a policy file, and the file's own commands."""
+    policy = Policy(path)
+    contract = policy.contract
+    task = load_task(contract.task)
+    require_same_interface(contract, task.contract, left_name=path.name, right_name="the task today")
+
+    def targets(readings: dict[str, np.ndarray], position: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+        named = readings | {GOAL_POSITION: position, GOAL_ORIENTATION: orientation}
+        return np.asarray(policy.infer({name: named[name] for name in input_sizes(contract)})[COMMAND_OUTPUT])
+
+    return task, targets
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Send goals one after another to policy files in native MuJoCo."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    arms: int = 128
+    goals: int = 25
+    timeout_s: float = 5.0
+    seed: int = 0
+    quick: bool = False
+    """16 arms, 8 goals."""
+    min_share: float = 0.0
+    """Exit status 1 when a smaller share of the sequences misses at most one goal."""
+    json: Path | None = None
+    """Write the rows here too."""
+
+
+def main() -> None:
+    """Print the table, write JSON, compare with the threshold."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    try:
+        rows = _measure(arguments)
+    except ShoalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    raise SystemExit(0 if all(row["all_but_one"] >= arguments.min_share for row in rows) else 1)
+
+
+def _measure(arguments: Arguments) -> list[dict[str, Any]]:
+    if not arguments.files:
+        raise ShoalError("goal_sequences: name at least one policy file.")
+    arms, goals = (16, 8) if arguments.quick else (arguments.arms, arguments.goals)
+    table = Table(
+        "file",
+        "goals reached",
+        "all but one",
+        "after a miss",
+        "longest miss",
+        "worst sequence",
+        title=f"{arms} sequences of {goals} goals from home, {arguments.timeout_s:g} s each",
+    )
+    rows = []
+    for path in arguments.files:
+        task, targets = policy_targets(path)
+        seen = run_sequences(
+            task, targets, arms=arms, goals=goals, timeout_s=arguments.timeout_s, seed=SEQUENCE_SEED + arguments.seed
+        )
+        row = {"file": str(path)} | seen.as_dict()
+        shares = (f"{row[key]:.1%}" for key in ("reached", "all_but_one", "reached_after_missed"))
+        table.add_row(row["file"], *shares, str(row["longest_miss"]), f"{row['worst_sequence']} of {goals}")
+        rows.append(row)
+    Console().print(table)
+    if arguments.json:
+        report = {"machine": machine(), "seed": arguments.seed, "arms": arms, "goals": goals, "rows": rows}
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    return rows
+
+
+if __name__ == "__main__":
+    main()

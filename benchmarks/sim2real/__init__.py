@@ -1,0 +1,1 @@
+"""Identification, randomisation and the loop between them."""

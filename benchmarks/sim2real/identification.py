@@ -1,0 +1,252 @@
+"""Do the intervals of `sim2real identify` hold what they promise? Known robots, identified from simulated logs.
+
+    python -m benchmarks.sim2real.identification [--robot planar|franka] [--trials 50] [--quick] [--json PATH]
+
+Every trial draws another robot, plays another random Fourier series on it, with encoder noise, a delay and jitter, and
+fits. The table says in how many trials the true value lay within the 95 % interval, and how wide that was. Trials run
+on all cores; with --json, finished ones are kept there, and a run that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+import yaml
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.machine import machine
+from benchmarks.sim2real.hidden_robot import Truth, play
+from sim2real.files import write_text
+from sim2real.identification.excitation import fourier, random_coefficients
+from sim2real.identification.fit import fit
+from sim2real.identification.parameters import Kind, make_problem
+from sim2real.tasks.task import Task, load_task
+
+RobotName = Literal["planar", "franka"]
+
+KINDS: dict[RobotName, tuple[Kind, ...]] = {
+    "planar": (
+        "friction_loss",
+        "armature",
+        "servo_stiffness",
+        "servo_damping",
+        "joint_offset",
+        "payload_mass",
+        "action_delay",
+    ),
+    "franka": ("friction_loss", "servo_stiffness", "servo_damping", "payload_mass", "action_delay"),
+}
+"""What is unknown in each trial. Not an encoder's bias on the FR3: with gravity compensated, nothing shows it."""
+
+PLANAR_MJCF = """
+<mujoco model="planar_arm">
+  <compiler angle="radian" autolimits="true"/>
+  <option timestep="0.002"/>
+  <worldbody>
+    <body name="upper" pos="0 0 1">
+      <inertial pos="0.15 0 0" mass="1" diaginertia="0.001 0.01 0.01"/>
+      <joint name="shoulder" axis="0 1 0" range="-2 2" armature="0.05" frictionloss="0.2" damping="0.1"/>
+      <body name="lower" pos="0.3 0 0">
+        <inertial pos="0.1 0 0" mass="0.5" diaginertia="0.0005 0.004 0.004"/>
+        <joint name="elbow" axis="0 1 0" range="-2.5 2.5" armature="0.02" frictionloss="0.1" damping="0.05"/>
+        <site name="tool" pos="0.2 0 0"/>
+      </body>
+    </body>
+  </worldbody>
+  <actuator>
+    <position name="shoulder" joint="shoulder" kp="100" kv="8" forcerange="-40 40"/>
+    <position name="elbow" joint="elbow" kp="50" kv="4" forcerange="-20 20"/>
+  </actuator>
+  <keyframe><key name="home" qpos="0.2 0.5" ctrl="0.2 0.5"/></keyframe>
+</mujoco>
+"""
+
+PLANAR_TASK: dict[str, Any] = {
+    "name": "planar_reach",
+    "robot": {
+        "name": "planar_arm",
+        "mjcf": "arm.xml",
+        "joints": ["shoulder", "elbow"],
+        "velocity_max_rad_s": [3.0, 4.0],
+        "end_effector_site": "tool",
+    },
+    "readings": [
+        "joint_position",
+        "joint_velocity",
+        "joint_position_target",
+        "end_effector_position",
+        "end_effector_orientation",
+    ],
+    "goal": {"space": "position", "position_min_m": [-0.5, -0.5, 0.5], "position_max_m": [0.5, 0.5, 1.5]},
+    "timing": {"physics_dt_s": 0.002, "control_dt_s": 0.02, "episode_s": 2.0},
+    "reset": {"half_range_rad": [1.0, 1.0]},
+}
+"""Two joints that lift their own weight, so that everything about them shows."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Coverage of identification's intervals."""
+
+    robot: RobotName = "planar"
+    trials: int = 50
+    duration_s: float = 20.0
+    """Of each log."""
+    noise_std_rad: float = 5e-4
+    """Of each joint reading."""
+    jitter_s: float = 0.002
+    """Commands are up to this much later, each anew, on top of the delay."""
+    seed: int = 0
+    quick: bool = False
+    """Four trials of ten seconds on the planar arm."""
+    json: Path | None = None
+    """Where the rows go, and where a run that was interrupted goes on."""
+
+
+@contextmanager
+def robot_task(robot: RobotName) -> Iterator[Task]:
+    """The task of one of the two robots."""
+    if robot == "franka":
+        yield load_task("franka_reach")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "arm.xml").write_text(PLANAR_MJCF)
+        (Path(folder) / "task.yaml").write_text(yaml.safe_dump(PLANAR_TASK))
+        yield load_task(Path(folder) / "task.yaml")
+
+
+def draw_truth(task: Task, kinds: tuple[Kind, ...], arguments: Arguments, rng: np.random.Generator) -> Truth:
+    """A robot whose parameters of these kinds are others than the model's."""
+    joints, model = task.contract.robot.joints, task.model
+    count = len(joints)
+
+    def around(values: Any, low: float, high: float) -> np.ndarray:
+        return np.asarray(values) * rng.uniform(low, high, count)
+
+    dofs = [model.joint(joint.name).dofadr[0] for joint in joints]
+    unknown: dict[Kind, tuple[str, Any]] = {
+        "damping": ("damping", around(model.dof_damping[dofs], 0.5, 3.0)),
+        "friction_loss": ("friction_loss", around(model.dof_frictionloss[dofs], 0.5, 3.0)),
+        "armature": ("armature", around(model.dof_armature[dofs], 0.7, 1.5)),
+        "servo_stiffness": ("servo_stiffness", around([joint.stiffness_nm_rad for joint in joints], 0.8, 1.25)),
+        "servo_damping": ("servo_damping", around([joint.damping_nms_rad for joint in joints], 0.8, 1.25)),
+        "joint_offset": ("joint_offset_rad", rng.uniform(-0.03, 0.03, count)),
+        "payload_mass": ("payload_mass_kg", rng.uniform(0.1, 1.0)),
+        "action_delay": ("action_delay_s", rng.uniform(0.004, 0.04)),
+    }
+    values = dict(unknown[kind] for kind in kinds)
+    return Truth(**values, noise_std_rad=arguments.noise_std_rad, action_jitter_s=arguments.jitter_s)
+
+
+def true_value(truth: Truth, kind: str, joint: int, period_s: float) -> float:
+    """Of one quantity of the fit. Jitter moves the mean delay."""
+    match kind:
+        case "payload_mass":
+            return truth.payload_mass_kg
+        case "action_delay":
+            return truth.mean_delay_s(period_s)
+        case "joint_offset":
+            kind = "joint_offset_rad"
+    return float(getattr(truth, kind)[joint])
+
+
+def trial(arguments: Arguments, number: int) -> list[dict[str, Any]]:
+    """One robot, one log, one fit: a row for each quantity."""
+    rng = np.random.default_rng([arguments.seed, number])
+    kinds = KINDS[arguments.robot]
+    with robot_task(arguments.robot) as task:
+        truth = draw_truth(task, kinds, arguments, rng)
+        coefficients = random_coefficients(len(task.contract.joint_names), rng)
+        log = play(task, truth, fourier(task, coefficients, arguments.duration_s).command, seed=number)
+        problem = make_problem(str(task.mjcf_path), task.contract, kinds)
+        result = fit(problem, log.segments(), threads=1)
+        period_s = task.contract.timing.control_dt_s
+    rows = []
+    for estimate in result.estimates:
+        true = true_value(truth, estimate.quantity.kind, estimate.quantity.joint, period_s)
+        rows.append(
+            {
+                "trial": number,
+                "quantity": estimate.quantity.name,
+                "kind": estimate.quantity.kind,
+                "true": true,
+                "value": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "width_of_bounds": estimate.share_of_bounds,
+                "within": bool(estimate.low <= true <= estimate.high),
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict[str, Any]], arguments: Arguments) -> Table:
+    """Coverage and median width for each kind of quantity."""
+    trials = len({row["trial"] for row in rows})
+    view = Table(
+        "quantity",
+        "in the interval",
+        "median width, of the bounds",
+        "median error, of the bounds",
+        title=f"{arguments.robot}, {trials} trials of {arguments.duration_s:g} s, 95 % intervals",
+    )
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        view.add_row(kind, *_cells([row for row in rows if row["kind"] == kind]))
+    view.add_section()
+    view.add_row("all", *_cells(rows))
+    return view
+
+
+def _cells(rows: list[dict[str, Any]]) -> list[str]:
+    share = np.mean([row["within"] for row in rows])
+    widths = [row["width_of_bounds"] for row in rows]
+    errors = [
+        abs(row["value"] - row["true"]) * row["width_of_bounds"] / max(row["high"] - row["low"], 1e-12) for row in rows
+    ]
+    return [f"{share:.1%} of {len(rows)}", f"{np.median(widths):.4f}", f"{np.median(errors):.4f}"]
+
+
+def main() -> None:
+    """Print the table, write JSON."""
+    arguments = tyro.cli(Arguments)
+    if arguments.quick:
+        arguments = Arguments(trials=4, duration_s=10.0, json=arguments.json, seed=arguments.seed)
+    settings = {
+        name: getattr(arguments, name)
+        for name in ("robot", "trials", "duration_s", "noise_std_rad", "jitter_s", "seed")
+    }
+    rows = _kept(arguments.json, settings)
+    done = {row["trial"] for row in rows}
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        waiting = [pool.submit(trial, arguments, number) for number in range(arguments.trials) if number not in done]
+        for future in track(as_completed(waiting), "trials", total=len(waiting), console=Console(stderr=True)):
+            rows += future.result()
+            if arguments.json:
+                result = {"machine": machine(), "settings": settings, "rows": rows}
+                write_text(arguments.json, json.dumps(result, indent=2) + "\n")
+    Console().print(table(rows, arguments))
+
+
+def _kept(path: Path | None, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of an earlier run with the same settings, whatever its number of trials."""
+    if path is None or not path.is_file():
+        return []
+    found = json.loads(path.read_text())
+    same = {**found["settings"], "trials": settings["trials"]} == settings
+    return [row for row in found["rows"] if row["trial"] < settings["trials"]] if same else []
+
+
+if __name__ == "__main__":
+    main()

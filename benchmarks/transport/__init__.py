@@ -1,0 +1,1 @@
+"""Policies and goals over sockets, beside other stacks."""

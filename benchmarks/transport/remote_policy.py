@@ -1,0 +1,449 @@
+"""Readings out, command back, over loopback: the policy server beside other stacks' servers and other transports.
+
+    python -m benchmarks.transport.remote_policy [models/franka_pose.onnx] [--quick] [--json PATH]
+
+One client process, one server process per row, the same policy behind each. The client and all servers but
+*unix served* and *unix warmed up* have the default scheduler. *hot* is back to back; *paced* is 100 times a second at
+absolute deadlines, where caches have cooled down and the core has slept. Between two requests the client of *unix
+warmed_up* waits by RemotePolicy.sleep_until, the others by time.sleep. Rows take turns, in an order that changes from
+round to round; the median over the rounds counts.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Column, Table
+
+from benchmarks.machine import machine
+from benchmarks.transport.remote_peers import CHUNK_BYTES, SERVICE, served_session
+from runtime.inference.policy import Policy
+from runtime.policy_server.client import INPUTS, RemotePolicy
+from runtime.policy_server.messagepack import pack, unpack
+from runtime.policy_server.packets import memory_of, reply_dtype, request_dtype
+from runtime.status import Reason
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+
+_RATE_HZ = 100.0
+_WARM_UP = 30
+_LIKE_PEERS = ("--no-realtime", "--engine", "onnxruntime")
+_ENCODER_NOISE_RAD = 1e-6
+"""Readings that never change would be taken for those of a broken encoder, and the policy would not be run."""
+
+
+def sleep_until(moment_s: float) -> None:
+    """As most loops wait."""
+    time.sleep(max(0.0, moment_s - time.monotonic()))
+
+
+class Connection(NamedTuple):
+    """One row."""
+
+    ask: Callable[[float], np.ndarray]
+    """From the client's clock, in s, to the command `[J]` in rad."""
+    joint_position: np.ndarray
+    """What is sent next, `[J]` rad, writable."""
+    sleep_until: Callable[[float], None] = sleep_until
+    """Until `time.monotonic()` says so."""
+
+
+ROWS = {
+    "in process": "no transport: the policy server's session called directly",
+    "unix": "runtime policy-server, Unix socket, engine and scheduling like the peers'",
+    "unix served": "the same as it starts by default: compiled kernel, real-time measures",
+    "unix warmed up": "the same with a client that waits by RemotePolicy.sleep_until instead of time.sleep",
+    "websocket": "runtime policy-server, websocket",
+    "openpi": "websocket and MessagePack on asyncio, as openpi has it",
+    "lerobot": "gRPC and pickle, two calls, as LeRobot has it",
+    "grpc": "gRPC and pickle, one call",
+    "zmq ipc": "our packets over ZeroMQ, Unix socket",
+    "zmq tcp": "our packets over ZeroMQ, TCP",
+    "zenoh": "our packets over zenoh, TCP",
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure round trips to policy servers."""
+
+    policy: tyro.conf.Positional[Path] = Path("models/franka_pose.onnx")
+    samples: int = 1000
+    """Of each kind, row and round."""
+    rounds: int = 5
+    only: tuple[str, ...] = ()
+    """Rows to measure; all if none are given."""
+    quick: bool = False
+    """40 samples, one round."""
+    json: Path | None = None
+    """Write the rows here too."""
+
+
+def example_observation(contract: Contract) -> dict[str, np.ndarray]:
+    """The robot at home, and a goal in the middle of the workspace."""
+    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
+    orientation = np.array(contract.goal.default_orientation_wxyz)
+    return {
+        "joint_position": home,
+        "joint_velocity": np.zeros_like(home),
+        "end_effector_position": middle + 0.1,
+        "end_effector_orientation": orientation,
+        "goal_position": middle,
+        "goal_orientation": orientation,
+        "joint_position_target": home,
+    }
+
+
+@contextmanager
+def in_process(policy: Path, folder: Path) -> Iterator[Connection]:
+    """The floor."""
+    session = served_session(str(policy))
+    observation = example_observation(session.contract)
+    for name in ("joint_effort", *INPUTS):
+        session.request[name][:] = observation.get(name, np.nan)
+
+    def ask(now_s: float) -> np.ndarray:
+        session.answer(now_s, 0.0, reset=False)
+        return session.reply["command"]
+
+    yield Connection(ask, session.request["joint_position"])
+    _require_following(Reason(int(session.reply["reason"][0])).sentence)
+
+
+@contextmanager
+def unix(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Ours, and its safety layer; the peers judge nothing."""
+    yield from _ask_unix(policy, folder / "policy.sock", *_LIKE_PEERS)
+
+
+@contextmanager
+def unix_served(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Ours as users have it."""
+    yield from _ask_unix(policy, folder / "served.sock")
+
+
+@contextmanager
+def unix_rehearsed(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Ours with our client's way to wait."""
+    yield from _ask_unix(policy, folder / "warmed_up.sock", warmed_up=True)
+
+
+def _ask_unix(policy: Path, path: Path, *arguments: str, warmed_up: bool = False) -> Iterator[Connection]:
+    with _own_server(policy, "--socket", str(path), *arguments), RemotePolicy(path) as remote:
+        for name, value in _readings(policy).items():
+            remote.inputs[name][:] = value
+
+        def ask(now_s: float) -> np.ndarray:
+            remote.run(now_s)
+            return remote.command
+
+        yield Connection(ask, remote.inputs["joint_position"], remote.sleep_until if warmed_up else sleep_until)
+        _require_following(remote.answer()["reason"])
+
+
+@contextmanager
+def own_websocket(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Ours, with the client that openpi has."""
+    port = _free_port()
+    address = f"127.0.0.1:{port}"
+    with _own_server(policy, "--socket", str(folder / "w"), "--websocket", address, *_LIKE_PEERS):
+        yield from _ask_websocket(port, _readings(policy), with_time=True)
+
+
+@contextmanager
+def openpi(policy: Path, folder: Path) -> Iterator[Connection]:
+    """Theirs, with the same client."""
+    port = _free_port()
+    with _peer("openpi", policy, f"127.0.0.1:{port}"):
+        yield from _ask_websocket(port, example_observation(Policy(policy).contract), with_time=False)
+
+
+def _ask_websocket(port: int, observation: dict[str, np.ndarray], *, with_time: bool) -> Iterator[Connection]:
+    from websockets.sync.client import connect
+
+    with connect(f"ws://127.0.0.1:{port}", compression=None, max_size=None) as connection:
+        connection.recv()
+
+        def ask(now_s: float) -> np.ndarray:
+            connection.send(pack(observation | {"time_s": now_s} if with_time else observation))
+            answer = connection.recv()
+            if isinstance(answer, str):
+                raise ShoalError(answer)
+            return np.asarray(unpack(answer)["actions"][0])
+
+        yield Connection(ask, observation["joint_position"])
+
+
+@contextmanager
+def lerobot(policy: Path, folder: Path) -> Iterator[Connection]:
+    """The observation goes out in one call and the actions come back in another."""
+    import grpc  # type: ignore[import-untyped]
+
+    address = f"127.0.0.1:{_free_port()}"
+    observation = example_observation(Policy(policy).contract)
+    with _peer("lerobot", policy, address), closing(grpc.insecure_channel(address)) as channel:
+        send = channel.stream_unary(f"/{SERVICE}/SendObservations")
+        fetch = channel.unary_unary(f"/{SERVICE}/GetActions")
+
+        def ask(now_s: float) -> np.ndarray:
+            data = pickle.dumps(observation)
+            send(data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES))
+            return np.asarray(pickle.loads(fetch(b""))["actions"][0])
+
+        yield Connection(ask, observation["joint_position"])
+
+
+@contextmanager
+def grpc_once(policy: Path, folder: Path) -> Iterator[Connection]:
+    """One call."""
+    import grpc
+
+    address = f"127.0.0.1:{_free_port()}"
+    observation = example_observation(Policy(policy).contract)
+    with _peer("grpc", policy, address), closing(grpc.insecure_channel(address)) as channel:
+        infer = channel.unary_unary(f"/{SERVICE}/Infer")
+
+        def ask(now_s: float) -> np.ndarray:
+            return np.asarray(pickle.loads(infer(pickle.dumps(observation)))["actions"][0])
+
+        yield Connection(ask, observation["joint_position"])
+
+
+@contextmanager
+def zmq_ipc(policy: Path, folder: Path) -> Iterator[Connection]:
+    """ZeroMQ over a Unix socket."""
+    yield from _ask_zmq(policy, f"ipc://{folder}/zmq")
+
+
+@contextmanager
+def zmq_tcp(policy: Path, folder: Path) -> Iterator[Connection]:
+    """ZeroMQ over TCP."""
+    yield from _ask_zmq(policy, f"tcp://127.0.0.1:{_free_port()}")
+
+
+def _ask_zmq(policy: Path, address: str) -> Iterator[Connection]:
+    import zmq
+
+    with _peer("zmq", policy, address), zmq.Context() as context, context.socket(zmq.REQ) as connection:
+        connection.connect(address)
+
+        def exchange(packet: memoryview) -> bytes:
+            connection.send(packet)
+            return connection.recv()
+
+        yield _ask_packets(policy, exchange)
+
+
+@contextmanager
+def zenoh_query(policy: Path, folder: Path) -> Iterator[Connection]:
+    """A query to a queryable."""
+    import zenoh
+
+    address = f"127.0.0.1:{_free_port()}"
+    config = zenoh.Config.from_json5(
+        f'{{mode: "client", connect: {{endpoints: ["tcp/{address}"]}}, scouting: {{multicast: {{enabled: false}}}}}}'
+    )
+    with _peer("zenoh", policy, address), zenoh.open(config) as session:
+
+        def exchange(packet: memoryview) -> bytes:
+            for reply in session.get("policy", payload=bytes(packet), express=True, timeout=5.0):
+                if reply.ok is not None:
+                    return reply.ok.payload.to_bytes()
+            raise ShoalError("zenoh: no reply.")
+
+        yield _ask_packets(policy, exchange)
+
+
+def _ask_packets(policy: Path, exchange: Callable[[memoryview], bytes]) -> Connection:
+    observation = _readings(policy)
+    joints = len(observation["joint_position"])
+    request = np.zeros(1, request_dtype(joints))
+    for name in INPUTS:
+        request[name] = observation.get(name, np.nan)
+    packet, times, reply = memory_of(request), request["time_s"], reply_dtype(joints)
+
+    def ask(now_s: float) -> np.ndarray:
+        times[0] = now_s
+        return np.asarray(np.frombuffer(exchange(packet), reply)["command"][0])
+
+    return Connection(ask, request["joint_position"][0])
+
+
+CLIENTS = dict(
+    zip(
+        ROWS,
+        (
+            in_process,
+            unix,
+            unix_served,
+            unix_rehearsed,
+            own_websocket,
+            openpi,
+            lerobot,
+            grpc_once,
+            zmq_ipc,
+            zmq_tcp,
+            zenoh_query,
+        ),
+        strict=True,
+    )
+)
+
+
+class Clock:
+    """One control period further with every request, so that each is answered with a new command."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s, self._now_s = period_s, 0.0
+
+    def __call__(self) -> float:
+        """Simulated time."""
+        self._now_s += self._period_s
+        return self._now_s
+
+
+def measure(connection: Connection, clock: Clock, count: int, *, paced: bool) -> np.ndarray:
+    """Round trips, µs."""
+    times, deadline, position = np.zeros(count), time.monotonic(), connection.joint_position
+    for index in range(count):
+        if paced:
+            deadline = max(deadline + 1 / _RATE_HZ, time.monotonic())
+            connection.sleep_until(deadline)
+        now_s = clock()
+        position[0] += _ENCODER_NOISE_RAD * (1 if index % 2 else -1)
+        started = time.perf_counter_ns()
+        connection.ask(now_s)
+        times[index] = (time.perf_counter_ns() - started) / 1e3
+    return times
+
+
+def main() -> None:
+    """Print the table, write JSON."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    names = list(arguments.only or ROWS)
+    unknown = sorted(set(names) - set(ROWS))
+    if unknown:
+        raise SystemExit(f"--only: no rows {unknown}; there are {list(ROWS)}.")
+    count, rounds = (40, 1) if arguments.quick else (arguments.samples, arguments.rounds)
+    contract = Policy(arguments.policy).contract
+    times: dict[str, dict[str, list[np.ndarray]]] = {name: {"hot": [], "paced": []} for name in names}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        connections = {name: stack.enter_context(CLIENTS[name](arguments.policy, folder)) for name in names}
+        clocks = {name: Clock(contract.timing.control_dt_s) for name in names}
+        for name, connection in connections.items():
+            _require_command(name, connection, clocks[name], contract)
+        order = [name for _ in range(rounds) for name in random.Random(0).sample(names, len(names))]
+        for name in track(order, "measuring"):
+            times[name]["hot"].append(measure(connections[name], clocks[name], count, paced=False))
+            times[name]["paced"].append(measure(connections[name], clocks[name], count, paced=True))
+    rows = [{"row": name, "what": ROWS[name]} | _percentiles(times[name]) for name in names]
+    _print(rows, arguments.policy)
+    ratios = comparisons(rows)
+    for name, value in ratios.items():
+        print(f"{value:6.1f}  {name}")
+    if arguments.json:
+        report = {"machine": machine(), "policy": arguments.policy.name, "rate_hz": _RATE_HZ, "samples": count}
+        report |= {"rounds": rounds, "rows": rows, "comparisons": ratios}
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def comparisons(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """How many times as long the other stacks' servers take as ours."""
+    found = {row["row"]: row for row in rows}
+    return {
+        f"{peer} / {own}, {kind} p50": found[peer][f"{kind}_p50_us"] / found[own][f"{kind}_p50_us"]
+        for own in ("unix", "unix served", "unix warmed up")
+        for peer in ("openpi", "lerobot")
+        for kind in ("paced", "hot")
+        if own in found and peer in found
+    }
+
+
+def _percentiles(times: dict[str, list[np.ndarray]]) -> dict[str, float]:
+    return {
+        f"{kind}_p{percent}_us": float(np.median([np.percentile(block, percent) for block in blocks]))
+        for kind, blocks in times.items()
+        for percent in (50, 99)
+    }
+
+
+def _print(rows: list[dict[str, Any]], policy: Path) -> None:
+    columns = ("paced_p50_us", "paced_p99_us", "hot_p50_us", "hot_p99_us")
+    heads: list[Any] = [Column("", no_wrap=True)]
+    heads += [column.replace("_us", ", us").replace("_", " ") for column in columns]
+    table = Table(*heads, "paced p50 / unix", title=f"readings to command, {policy.name}")
+    reference = next((row["paced_p50_us"] for row in rows if row["row"] == "unix"), float("nan"))
+    for row in rows:
+        ratio = f"{row['paced_p50_us'] / reference:.1f}"
+        table.add_row(row["row"], *(f"{row[column]:.0f}" for column in columns), ratio)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        console.print(f"{row['row']:<15}{row['what']}", highlight=False)
+
+
+def _require_command(name: str, connection: Connection, clock: Clock, contract: Contract) -> None:
+    measure(connection, clock, _WARM_UP, paced=False)
+    command = connection.ask(clock())
+    if command.shape != (len(contract.joint_names),) or not np.isfinite(command).all():
+        raise ShoalError(f"{name}: answered {command!r} instead of a command.")
+
+
+def _require_following(reason: str) -> None:
+    if reason != Reason.FOLLOWING.sentence:
+        raise ShoalError(f"the policy was not run at the end: {reason}; what was measured is not its time.")
+
+
+def _readings(policy: Path) -> dict[str, np.ndarray]:
+    observation = example_observation(Policy(policy).contract)
+    return {name: value for name, value in observation.items() if name in INPUTS}
+
+
+def _own_server(policy: Path, *arguments: str) -> Any:
+    command = ["-m", "runtime.cli", "policy-server", "--model", str(policy)]
+    return _process([*command, *arguments], "listening")
+
+
+def _peer(name: str, policy: Path, address: str) -> Any:
+    return _process(["-m", "benchmarks.transport.remote_peers", name, str(policy), address], "ready")
+
+
+@contextmanager
+def _process(arguments: list[str], ready: str) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        while not (line := process.stdout.readline()).startswith(ready):
+            if not line:
+                raise ShoalError(f"the server {' '.join(arguments)} did not start.")
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The control loop: policy, goals and safety layer in one tick."""

@@ -1,0 +1,270 @@
+"""One control tick, free of simulators, clocks and transports: readings in, joint targets out.
+
+    core = PolicyController(policy)
+    core.set_goal(resolved, number=1, now_s=clock())
+    core.step(readings, clock(), out)            # once per control period
+
+`now_s` is any clock that the caller likes, as long as it is the one that stamps the readings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.control.input_copies import Copy, merged
+from runtime.goals.messages import ResolvedGoal
+from runtime.inference.policy import Policy
+from runtime.robot.readings import Float64, Readings, is_finite
+from runtime.robot.rotations import angle_between_deg
+from runtime.safety import GeometryChecker, Safety, SafetyConfig
+from runtime.status import FOLLOWING, GoalStatus, Reason, known
+from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION
+
+
+class PolicyController:
+    """Policy, safety and the progress towards one goal.
+
+    `stale_after_periods` overrides the one in `safety`; `geometry_checker` judges commands by the robot's geometry.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        safety: SafetyConfig | None = None,
+        stale_after_periods: float | None = None,
+        geometry_checker: GeometryChecker | None = None,
+    ) -> None:
+        self.policy = policy
+        self.contract = policy.contract
+        settings = (safety or SafetyConfig()).with_stale_after(stale_after_periods)
+        self.safety = Safety(policy.contract, settings, geometry_checker=geometry_checker)
+        self.goal: ResolvedGoal | None = None
+        self.goal_number = 0
+        self.distance_m = math.nan
+        self.angle_deg = math.nan
+        self.reachability = math.nan
+        self.within_tolerance = False
+        self.reached = False
+        self.on_event: Callable[[str, float, ResolvedGoal | None, int], None] | None = None
+        """Called with GOAL, CANCEL, RESTART, STOP, ESTOP, RELEASE or IMPOSE, the time, the goal and its number: what a
+        recording needs besides the ticks themselves."""
+        self.reachability_gate: float | None = None
+        """Least reachability of goals that are offered; None takes them all."""
+        self.offered_number = 0
+        """Of the goal whose reachability the next good readings decide; 0 when there is none."""
+        self.offered_reachability = math.nan
+        """Of the goal that was offered last."""
+        self._offer: tuple[ResolvedGoal, float] | None = None
+        self._idle_reason = Reason.NO_GOAL
+        self._expires_s = math.inf
+        self._goal_finite = True
+        self._within_since_s = math.inf
+        self._goal_position, self._goal_orientation = np.split(np.zeros(7), [3])
+        self._largest_step = np.minimum(self.contract.action.scale_rad, self.safety.max_step)
+        self._step, self._slow = np.zeros_like(self._largest_step), np.zeros_like(self._largest_step)
+        self._history = np.zeros_like(policy.history)
+        self._remembers = self._history.size > 0
+        self._copies: list[Copy] = []
+        self._copies_of: Readings | None = None
+        # Graph inputs that the core itself knows; all others are fields of `Readings`.
+        self._own_sources = {
+            "joint_position_target": self.safety.target,
+            GOAL_POSITION: self._goal_position,
+            GOAL_ORIENTATION: self._goal_orientation,
+        }
+        self._pose_goals = self.contract.goal.space == "pose"
+        self._object_goals = self.contract.goal.object_body is not None
+        # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
+        self._hold_s = self.contract.goal.hold_s - 0.5 * self.contract.timing.control_dt_s
+
+    def set_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
+        """Follow a validated goal from the next tick on; it expires `valid_for_s` after `now_s`."""
+        self.goal, self.goal_number = goal, number
+        self._goal_position[:] = goal.position
+        self._goal_orientation[:] = goal.orientation_wxyz
+        # The message was validated where it was received; this is about what memory did to it since.
+        self._goal_finite = is_finite(self._goal_position) and is_finite(self._goal_orientation)
+        self._expires_s = now_s + goal.valid_for_s
+        self._forget_progress()
+        self._tell("GOAL", now_s)
+
+    def offer_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
+        """Follow a goal as `set_goal` does, but only if the policy gives it at least `reachability_gate` from where the
+        robot is at the next good readings; until then, and if it does not, the goal in force stays.
+        """
+        self._offer, self.offered_number = (goal, now_s), number
+
+    def withdraw_offer(self) -> None:
+        """Forget a goal that has not been decided about."""
+        self._offer, self.offered_number = None, 0
+
+    def cancel_goal(self, *, number: int, reason: Reason = Reason.CANCELLED) -> None:
+        """Hold the present target and forget the goal."""
+        self.goal, self.goal_number = None, number
+        self._idle_reason = reason
+        self._forget_progress()
+        self._tell("CANCEL", math.nan)
+
+    def restart(self, now_s: float) -> None:
+        """After a reset of the robot: take the target from the next readings and begin the goal anew."""
+        self.safety.restart()
+        if self.goal is not None:
+            self._expires_s = now_s + self.goal.valid_for_s
+        self._history.fill(0.0)
+        self._forget_progress()
+        self._tell("RESTART", now_s)
+
+    def stop(self) -> None:
+        """Hold the present target for good."""
+        self.safety.stop()
+        self._tell("STOP", math.nan)
+
+    def estop(self) -> None:
+        """Emergency stop: forgets the goal and follows none until `release`."""
+        self.safety.estop()
+        self.withdraw_offer()
+        self.goal, self._idle_reason = None, Reason.NO_GOAL
+        self._forget_progress()
+        self._tell("ESTOP", math.nan)
+
+    def release(self) -> None:
+        """End an emergency stop; the next goal is followed again."""
+        self.safety.release()
+        self._tell("RELEASE", math.nan)
+
+    def impose(self, reason: Reason | None) -> None:
+        """A fault that another watchdog sees (late ticks, say), in force until None; see `Safety.impose`."""
+        self.safety.impose(reason)
+        self._tell("IMPOSE", math.nan)
+
+    def step(self, readings: Readings, now_s: float, out: Float64) -> bool:
+        """One tick: write joint targets `[J]` rad, policy order, into `out`.
+
+        Returns False, leaving `out` alone, while no trustworthy reading has ever arrived. Never raises on what
+        the readings hold; faults show in `status`.
+        """
+        reason = self.safety.check(readings, now_s)
+        if reason is FOLLOWING:
+            if not self.safety.started:
+                self.safety.start(readings.joint_position)
+            if self._offer is not None:
+                self._decide(*self._offer, readings)
+            reason = self._goal_reason(now_s)
+            if self.goal is not None:
+                self._track(readings, now_s)
+        if reason is FOLLOWING and self.safety.may_follow:
+            reason = self._run_policy(readings)
+        elif self._remembers:
+            self._history.fill(0.0)  # of consecutive control steps only
+        self.safety.settle(reason)
+        if not self.safety.started:
+            return False
+        out[:] = self.safety.target
+        return True
+
+    def status(self) -> GoalStatus:
+        """A snapshot; allocates, so not for the tick itself."""
+        reachability = known(self.reachability)
+        threshold = self.contract.reachability.threshold
+        safety = self.safety
+        return GoalStatus(
+            state=safety.state.label,
+            reason=safety.reason.sentence,
+            goal_id=self.goal.id if self.goal is not None else "",
+            goal_number=self.goal_number,
+            distance_m=known(self.distance_m),
+            angle_deg=known(self.angle_deg),
+            reachability=reachability,
+            reachable=None if reachability is None else reachability >= threshold,
+            within_tolerance=self.within_tolerance,
+            reached=self.reached,
+            ticks=safety.ticks,
+            holds=safety.holds,
+            clamped=safety.clamped,
+        )
+
+    def _tell(self, name: str, now_s: float) -> None:
+        if self.on_event is not None:
+            self.on_event(name, now_s, self.goal, self.goal_number)
+
+    def _forget_progress(self) -> None:
+        self.distance_m = self.angle_deg = self.reachability = math.nan
+        self.within_tolerance = self.reached = False
+        self._within_since_s = math.inf
+
+    def _goal_reason(self, now_s: float) -> Reason:
+        if self.goal is None:
+            return self._idle_reason
+        if not self._goal_finite:
+            return Reason.GOAL_NOT_FINITE
+        # Written so that an expiry that is not a number counts as passed.
+        return FOLLOWING if now_s < self._expires_s else Reason.GOAL_EXPIRED
+
+    def _decide(self, goal: ResolvedGoal, now_s: float, readings: Readings) -> None:
+        """One inference more, in this tick only; what it commands is thrown away."""
+        number, inputs = self.offered_number, self.policy.inputs
+        self.withdraw_offer()
+        self._fill_inputs(readings)
+        for name, value in ((GOAL_POSITION, goal.position), (GOAL_ORIENTATION, goal.orientation_wxyz)):
+            if name in inputs:
+                inputs[name][:] = value
+        self.policy.run()
+        self.offered_reachability = float(self.policy.reachability[0])
+        # Written so that an estimate that is not a number refuses.
+        if self.offered_reachability >= (self.reachability_gate or 0.0):
+            self.set_goal(goal, number=number, now_s=now_s)
+
+    def _fill_inputs(self, readings: Readings) -> None:
+        if readings is not self._copies_of:
+            own = self._own_sources
+            names = self.policy.inputs.items()
+            self._copies = merged([(x, own[name] if name in own else getattr(readings, name)) for name, x in names])
+            self._copies_of = readings
+        for array, source in self._copies:
+            array[:] = source
+        if self._remembers:
+            self.policy.history[:] = self._history
+
+    def _run_policy(self, readings: Readings) -> Reason:
+        self._fill_inputs(readings)
+        self.policy.run()
+        if self._remembers:
+            self._history[:] = self.policy.next_history
+        self.reachability = float(self.policy.reachability[0])
+        return self.safety.limit(self._slowed(self.policy.command))
+
+    def _slowed(self, command: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The command `[J]` rad with its step shortened, in the same direction, to the goal's share of the largest."""
+        speed = self.goal.speed if self.goal is not None else 1.0
+        if speed == 1.0:
+            return command
+        step = np.subtract(command, self.safety.target, out=self._step)
+        share = float(np.abs(np.divide(step, self._largest_step, out=self._slow)).max())
+        # A command that is not finite passes, for the safety layer to refuse.
+        if not speed < share < math.inf:
+            return command
+        np.multiply(step, speed / share, out=step)
+        np.add(self.safety.target, step, out=self._slow)
+        return self._slow
+
+    def _track(self, readings: Readings, now_s: float) -> None:
+        goal = self.goal
+        assert goal is not None
+        brought = readings.object_position if self._object_goals else readings.end_effector_position
+        self.distance_m = math.dist(brought.tolist(), goal.position)
+        self.angle_deg = 0.0
+        if self._pose_goals:
+            self.angle_deg = angle_between_deg(readings.end_effector_orientation.tolist(), goal.orientation_wxyz)
+        self.within_tolerance = (
+            self.distance_m <= goal.position_tolerance_m and self.angle_deg <= goal.angle_tolerance_deg
+        )
+        if not self.within_tolerance:
+            self._within_since_s = math.inf
+        else:
+            self._within_since_s = min(self._within_since_s, now_s)
+            self.reached = self.reached or now_s - self._within_since_s >= self._hold_s

@@ -1,0 +1,1 @@
+"""Measurements, checks and faults on purpose."""

@@ -1,0 +1,268 @@
+"""Faults of readings and of the packets that bring them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from runtime.diagnostics.chaos.rig import Fault, Rig, copied, copy_readings
+from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.robot.readings import Readings
+from runtime.safety import SafetyConfig
+from runtime.status import State
+
+_HOLD = frozenset({State.HOLD})
+_DAMP = frozenset({State.DAMP})
+
+
+def last_before(rig: Rig) -> Fault:
+    """No new packet arrives: values and stamp stay."""
+    kept = rig.driver.newest()
+    return lambda out: copy_readings(kept, out)
+
+
+def frozen(rig: Rig) -> Fault:
+    """A driver that stamps the same values anew."""
+    kept = rig.driver.newest()
+    return lambda out: np.copyto(out.vector, kept.vector)
+
+
+def reordered(rig: Rig) -> Fault:
+    """Every second packet was overtaken by the one before it."""
+    recent: deque[Readings] = deque(maxlen=3)
+    count = iter(range(10**9))
+
+    def swap(out: Readings) -> None:
+        recent.append(copied(out))
+        if next(count) % 2:
+            copy_readings(recent[0], out)
+
+    return swap
+
+
+def duplicated(rig: Rig) -> Fault:
+    """Every packet arrives twice."""
+    last: deque[Readings] = deque(maxlen=1)
+    count = iter(range(10**9))
+
+    def repeat(out: Readings) -> None:
+        if next(count) % 2 and last:
+            copy_readings(last[0], out)
+        last.append(copied(out))
+
+    return repeat
+
+
+def dropped(rig: Rig) -> Fault:
+    """A third of the packets, at random."""
+    rng, last = np.random.default_rng(0), copied(rig.driver.newest())
+
+    def drop(out: Readings) -> None:
+        if rng.random() < 1 / 3:
+            copy_readings(last, out)
+        else:
+            copy_readings(out, last)
+
+    return drop
+
+
+def delayed(periods: int) -> Callable[[Rig], Fault]:
+    """Every packet arrives that many control periods late."""
+
+    def make(rig: Rig) -> Fault:
+        on_their_way = deque([copied(rig.driver.newest())], maxlen=periods + 1)
+
+        def delay(out: Readings) -> None:
+            on_their_way.append(copied(out))
+            copy_readings(on_their_way[0], out)
+
+        return delay
+
+    return make
+
+
+def overwritten(field: str, value: float) -> Callable[[Rig], Fault]:
+    """One number of a reading."""
+
+    def make(rig: Rig) -> Fault:
+        def overwrite(out: Readings) -> None:
+            getattr(out, field)[-1] = value
+
+        return overwrite
+
+    return make
+
+
+def blocked(rig: Rig) -> Fault:
+    """The joints stay where they are, but for the encoders' noise, wherever they are sent."""
+    kept, rng = rig.driver.newest(), np.random.default_rng(0)
+
+    def stay(out: Readings) -> None:
+        np.copyto(out.vector, kept.vector)
+        out.joint_position += 1e-5 * rng.standard_normal(len(out.joint_position))
+
+    return stay
+
+
+def garbage(rig: Rig) -> Fault:
+    """Any number at all, in every field, the stamp included."""
+    rng = np.random.default_rng(0)
+    numbers = np.array([0, -0.0, 1, -3, 1e-308, 1e308, math.inf, -math.inf, math.nan, 4e9])
+
+    def fill(out: Readings) -> None:
+        out.vector[:], out.joint_effort[:] = rng.choice(numbers, len(out.vector)), rng.choice(numbers)
+        out.time_s = float(rng.choice(numbers)) if rng.random() < 0.5 else out.time_s
+
+    return fill
+
+
+def _passing(make: Callable[[Rig], Fault], ticks: int) -> Callable[[Rig], None]:
+    """The fault for so many ticks, then enough good ones to move on."""
+
+    def run(rig: Rig) -> None:
+        with rig.fault(make(rig)):
+            rig.tick(ticks)
+        seen = list(rig.states)
+        rig.tick(40)
+        rig.states[:] = seen
+
+    return run
+
+
+def reading_scenarios() -> Iterator[Scenario]:
+    """All of them."""
+
+    def passing(
+        name: str, fault: str, response: str, make: Callable[[Rig], Fault], ticks: int = 10, **more: object
+    ) -> Scenario:
+        during = more.pop("during", _HOLD)
+        return Scenario(name, fault, response, FOLLOWS, during, _passing(make, ticks), **more)  # type: ignore[arg-type]
+
+    yield passing(
+        "stale",
+        "no new readings",
+        "hold once they are older than `stale_after_periods`; a ramp-in when they come again",
+        last_before,
+    )
+    yield passing(
+        "stale for long",
+        "no new readings for 4 s",
+        "hold, after `hold_to_damp_s` damp (with nothing to yield to: stay); once they come again the arm yields for "
+        "`damp_for_s`, then a ramp-in",
+        last_before,
+        100,
+        during=_HOLD | _DAMP,
+    )
+    yield passing(
+        "frozen",
+        "the same values with fresh stamps while the joints are sent elsewhere",
+        "hold after `frozen_after_periods` and `frozen_travel_rad`, until any value changes",
+        frozen,
+    )
+    yield passing(
+        "reordered",
+        "every second packet overtakes the one before",
+        "hold for the tick in which an older reading follows a newer one",
+        reordered,
+        20,
+    )
+    yield passing(
+        "duplicated",
+        "every packet arrives twice",
+        "followed, as long as none is stale",
+        duplicated,
+        20,
+        during=frozenset(),
+    )
+    yield passing(
+        "dropped",
+        "a third of the packets is lost",
+        "followed; hold while none is fresh",
+        dropped,
+        60,
+        during=frozenset(),
+    )
+    yield passing("delayed a little", "every packet is 2 periods late", "followed", delayed(2), 25, during=frozenset())
+    yield passing(
+        "delayed a lot", "every packet is 6 periods late", "hold until they are in time again", delayed(6), 25
+    )
+    for field in ("joint_position", "joint_velocity", "end_effector_orientation"):
+        plain = field.replace("_", " ")
+        yield passing(f"NaN {plain}", f"NaN in {field}", "hold", overwritten(field, math.nan))
+    yield passing(
+        "object lost",
+        "nothing tells where the object is (policies that move one)",
+        "hold, as long as it takes; a ramp-in with the next sighting",
+        overwritten("object_position", math.nan),
+        80,
+        about_object=True,
+    )
+    yield passing("infinite", "an infinite joint velocity", "hold", overwritten("joint_velocity", math.inf))
+    yield passing(
+        "out of range",
+        "a joint measured more than `out_of_range_rad` outside its limits",
+        "hold",
+        overwritten("joint_position", 100.0),
+    )
+    yield passing(
+        "garbage", "random numbers, NaN and infinities in all fields and stamps", "hold, later damp", garbage, 60
+    )
+    yield passing(
+        "effort",
+        "a joint's effort above `effort_share` of its limit for `effort_for_s`",
+        "damp: the arm yields at least `damp_for_s`, then a ramp-in",
+        overwritten("joint_effort", 1e4),
+        during=_DAMP,
+    )
+    yield passing(
+        "blocked",
+        "the joints stay where they are while the target moves on",
+        "damp at `tracking_max_rad`: the target goes back to the joints, then a new attempt with a ramp-in",
+        blocked,
+        40,
+        config=SafetyConfig(tracking_max_rad=0.1),
+        during=_DAMP,
+    )
+    yield Scenario(
+        "no readings at all",
+        "not one trustworthy reading since the start",
+        "nothing is commanded",
+        FOLLOWS,
+        _HOLD,
+        _from_the_start,
+    )
+    yield Scenario(
+        "fault that stays",
+        "NaN for good, with `damp_to_estop_s` set",
+        "hold, damp, emergency stop",
+        frozenset({State.ESTOP}),
+        _HOLD | _DAMP,
+        _for_good,
+        SafetyConfig(hold_to_damp_s=0.4, damp_to_estop_s=0.4),
+    )
+
+
+def _from_the_start(rig: Rig) -> None:
+    rig.core.restart(rig.driver.now_s())
+    commands = rig.witness.commands
+    with rig.fault(overwritten("joint_position", math.nan)(rig)):
+        rig.tick(10)
+    rig.require(rig.witness.commands == commands, "the robot was commanded without a trustworthy reading")
+    seen = list(rig.states)
+    # The target begins anew at the measured joints, which is no step of the old one.
+    rig.witness.restart()
+    rig.tick(40)
+    rig.states[:] = seen
+
+
+def _for_good(rig: Rig) -> None:
+    with rig.fault(overwritten("joint_velocity", math.nan)(rig)):
+        rig.tick(40)
+    seen = list(rig.states)
+    rig.tick(20)
+    rig.move()
+    rig.tick(20)
+    rig.states[:] = seen

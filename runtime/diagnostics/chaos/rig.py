@@ -1,0 +1,201 @@
+"""A simulated robot under the real loop, with a place to inject faults and a witness of every command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from runtime.control.loop import Loop
+from runtime.control.policy_controller import PolicyController
+from runtime.drivers.base import Driver, DriverOptions
+from runtime.drivers.mujoco import MujocoDriver
+from runtime.goals.messages import GoalPose, ResolvedGoal, validate_goal
+from runtime.inference.policy import Policy
+from runtime.robot.mujoco_robot import MujocoRobot
+from runtime.robot.readings import Float64, Readings
+from runtime.safety import Safety, SafetyConfig
+from runtime.safety.geometry import geometry_checker_for
+from runtime.status import State
+from sim2real.contract import Contract
+
+_ROUNDING = 1e-9
+_NEAR, _FAR = 0.2, 0.8
+"""Where the goals lie between the corners of the contract's goal box."""
+
+Fault = Callable[[Readings], None]
+
+
+class Witness:
+    """Checks every command against the bounds that must hold whatever happens; J joints, policy order."""
+
+    def __init__(self, safety: Safety) -> None:
+        self._safety = safety
+        self._last: Float64 | None = None
+        self._last_step: Float64 | None = None
+        self.commands = 0
+        self.speed_share = 0.0
+        """Largest step of any joint, as a share of its velocity limit."""
+        self.problems: list[str] = []
+
+    def see(self, command: Float64) -> None:
+        """One command `[J]` rad."""
+        safety = self._safety
+        self.commands += 1
+        if not np.isfinite(command).all():
+            self._note(f"command {self.commands} is not finite")
+            return
+        if ((command < safety.low - _ROUNDING) | (command > safety.high + _ROUNDING)).any():
+            self._note(f"command {self.commands} is outside the joint limits")
+        if self._last is not None:
+            self._compare(command - self._last)
+        self._last = command.copy()
+
+    def _compare(self, step: Float64) -> None:
+        safety = self._safety
+        share = float(np.max(np.abs(step) / safety.max_step))
+        self.speed_share = max(self.speed_share, share)
+        if share > 1 + _ROUNDING:
+            self._note(f"command {self.commands} jumps by {share:.2f} times the velocity limit")
+        if self._last_step is not None:
+            change = np.abs(step - self._last_step)
+            if (change > safety.max_step_change * (1 + _ROUNDING) + _ROUNDING).any():
+                self._note(f"command {self.commands} changes its speed faster than the acceleration limit")
+        self._last_step = step
+
+    def restart(self) -> None:
+        """The next command begins anew."""
+        self._last = self._last_step = None
+
+    def _note(self, problem: str) -> None:
+        if len(self.problems) < 5:
+            self.problems.append(problem)
+
+
+class FaultyDriver:
+    """A driver between the loop and a simulated robot that does to readings what `fault` says."""
+
+    def __init__(self, inner: MujocoDriver, contract: Contract, witness: Witness) -> None:
+        self._inner, self._contract, self._witness = inner, contract, witness
+        self.joint_names, self.owns_clock = inner.joint_names, inner.owns_clock
+        self.period_s, self.description = inner.period_s, inner.description
+        self.fault: Fault | None = None
+        self.clock_offset_s = 0.0
+
+    def read(self, out: Readings) -> None:
+        """The robot's readings, or what a fault makes of them."""
+        self._inner.read(out)
+        out.time_s += self.clock_offset_s
+        if self.fault is not None:
+            self.fault(out)
+
+    def newest(self) -> Readings:
+        """The robot's readings of this moment, without letting time pass."""
+        kept, robot = Readings.of(self._contract), MujocoRobot(self._inner.model, self._contract)
+        robot.read(self._inner.data, kept)
+        robot.read_simulated(self._inner.data, kept)
+        return kept
+
+    def write(self, command: Float64) -> None:
+        """On to the robot, seen by the witness."""
+        self._witness.see(command)
+        self._inner.write(command)
+
+    def now_s(self) -> float:
+        """The robot's clock, with its jumps."""
+        return self._inner.now_s() + self.clock_offset_s
+
+    def show_goal(self, goal: ResolvedGoal) -> None:
+        """Nothing to show."""
+
+    def close(self) -> None:
+        """Release the robot."""
+        self._inner.close()
+
+
+class NoExchange:
+    """Goals are given to the core directly."""
+
+    def before_tick(self, core: PolicyController, driver: Driver) -> None:
+        """Nothing."""
+
+    def after_tick(self, core: PolicyController, missed_periods: int) -> None:
+        """Nothing."""
+
+
+class Rig:
+    """One robot for one scenario. `speed` is simulated seconds per second, 0 for a tick at once after the other."""
+
+    def __init__(self, policy: Policy, *, config: SafetyConfig | None = None, speed: float = 0.0) -> None:
+        settings = config or SafetyConfig()
+        self.contract: Contract = policy.contract
+        self.robot = MujocoDriver(policy.contract, DriverOptions(speed=speed))
+        geometry_checker = geometry_checker_for(self.robot.model, policy.contract, settings)
+        self.core = PolicyController(policy, safety=settings, geometry_checker=geometry_checker)
+        self.witness = Witness(self.core.safety)
+        self.driver = FaultyDriver(self.robot, self.contract, self.witness)
+        self.loop = Loop(self.driver, self.core, NoExchange())
+        self.states: list[State] = []
+        """Of every tick since the last `watch`."""
+        self.problems: list[str] = []
+        self._goals = 0
+
+    def move(self, *, timeout_s: float | None = None) -> None:
+        """A new goal, far from the last one."""
+        share = _NEAR if self._goals % 2 else _FAR
+        goal = self.contract.goal
+        low, high = np.array(goal.position_min_m), np.array(goal.position_max_m)
+        x, y, z = (low + np.array([0.5, share, 0.5]) * (high - low)).tolist()
+        resolved = validate_goal(self.contract, GoalPose(position=(x, y, z), timeout_s=timeout_s), time.time())
+        self._goals += 1
+        self.core.set_goal(resolved, number=self._goals, now_s=self.driver.now_s())
+
+    def tick(self, ticks: int) -> None:
+        """That many control periods, one after the other without waiting."""
+        for _ in range(ticks):
+            self.loop.tick(time.perf_counter_ns())
+            self.states.append(self.core.safety.state)
+
+    def run(self, ticks: int) -> None:
+        """That many ticks of the paced loop."""
+        end = self.loop.statistics.ticks + ticks
+
+        def ended() -> bool:
+            self.states.append(self.core.safety.state)
+            return self.loop.statistics.ticks >= end
+
+        self.loop.run(ended)
+
+    @contextmanager
+    def fault(self, fault: Fault) -> Iterator[None]:
+        """While this lasts, readings pass through `fault`; `states` then holds those of its ticks."""
+        self.states.clear()
+        self.driver.fault = fault
+        yield
+        self.driver.fault = None
+
+    def require(self, holds: bool, problem: str) -> None:
+        """Note a problem unless something holds."""
+        if not holds:
+            self.problems.append(problem)
+
+    @property
+    def state(self) -> State:
+        """Of the last tick."""
+        return self.core.safety.state
+
+
+def copied(readings: Readings) -> Readings:
+    """A copy that no later reading changes."""
+    kept = Readings(len(readings.joint_position), with_object=readings.object_position.size > 0)
+    copy_readings(readings, kept)
+    return kept
+
+
+def copy_readings(source: Readings, target: Readings) -> None:
+    """Values and stamp."""
+    np.copyto(target.vector, source.vector)
+    np.copyto(target.joint_effort, source.joint_effort)
+    target.time_s = source.time_s

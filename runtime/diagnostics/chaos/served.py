@@ -1,0 +1,319 @@
+"""Faults of processes, messages, files and disks."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from runtime.control.loop import Loop
+from runtime.control.telemetry import Telemetry
+from runtime.diagnostics.chaos.rig import NoExchange, Rig
+from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.goals.messages import GoalPose
+from runtime.inference.policy import Policy
+from runtime.ipc.telemetry_ring import Ring
+from runtime.protocol.client import Client
+from runtime.protocol.messages import PROTOCOL_VERSION
+from runtime.status import State
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+
+_HOLD = frozenset({State.HOLD})
+_IDLE = frozenset({State.IDLE})
+_STATES = {state.label: state for state in State}
+_PATIENCE_S = 30.0
+
+Served = tuple[State, list[str]]
+
+
+def file_scenarios() -> Iterator[Scenario]:
+    """In this process."""
+    yield Scenario(
+        "disk full",
+        "the disk fills up while recording",
+        "the recording ends and says so; the robot goes on",
+        FOLLOWS,
+        run=_disk_full,
+    )
+    yield Scenario(
+        "wrong model file",
+        "the policy file is overwritten, cut off or altered while it is served",
+        "the loaded policy goes on; the file is refused at the next start",
+        FOLLOWS,
+        run=_model_swapped,
+    )
+
+
+def process_scenarios() -> Iterator[Scenario]:
+    """With a served robot in processes of its own; some seconds each."""
+    yield Scenario(
+        "client killed",
+        "the client that sent a goal with `timeout_s` is killed on the way",
+        "followed until the goal runs out, then hold",
+        _HOLD,
+        run_served=_client_killed,
+    )
+    yield Scenario(
+        "lease lost",
+        "the client that holds the lease and sent a goal is killed on the way",
+        "followed until the lease runs out, then idle where the arm is; others may command again",
+        _IDLE,
+        run_served=_lease_lost,
+    )
+    yield Scenario(
+        "gateway killed",
+        "the gateway process is killed on the way",
+        "followed without a missing tick; a new gateway takes over",
+        FOLLOWS,
+        run_served=_gateway_killed,
+    )
+    yield Scenario(
+        "server killed",
+        "the control process is killed on the way, and a new server is started",
+        "the robot's own servo holds the last target; the gateway ends; the new server is idle where the arm is",
+        _IDLE,
+        run_served=_control_killed,
+    )
+    yield Scenario(
+        "messages",
+        "malformed, oversized, fuzzed and half messages, and connections that are cut",
+        "answered by an error or cut off; the goal stays",
+        FOLLOWS,
+        run_served=_bad_messages,
+    )
+    yield Scenario(
+        "emergency stop by signal",
+        "SIGUSR1 to the control process",
+        "estop",
+        frozenset({State.ESTOP}),
+        run_served=_estop_by_signal,
+    )
+
+
+def _disk_full(rig: Rig) -> None:
+    from runtime.recording.writer import Recorder
+
+    full = Path("/dev/full")
+    if not full.exists():
+        rig.problems.append("this system has no /dev/full to stand for a full disk")
+        return
+    ring = Ring.of(rig.contract)
+    rig.loop = Loop(rig.driver, rig.core, NoExchange(), telemetry=Telemetry(ring, rig.core))
+    recorder = Recorder(full, rig.contract, {})
+    for _ in range(20):
+        rig.tick(20)
+        rig.move()
+        recorder.write(ring.drain())
+    recorder.close()
+    ring.close()
+    rig.require(recorder.failed, "the full disk was not noticed")
+    rig.tick(5)
+
+
+def _model_swapped(rig: Rig) -> None:
+    original = rig.core.policy.path.read_bytes()
+    altered = bytearray(original)
+    middle = slice(len(altered) // 2, len(altered) // 2 + 4096)
+    altered[middle] = bytes(byte ^ 0xFF for byte in altered[middle])
+    with TemporaryDirectory(prefix="shoal-") as folder:
+        path = Path(folder) / "student.onnx"
+        path.write_bytes(original)
+        served = Rig(Policy(path))
+        served.move()
+        served.tick(10)
+        for content in (b"", b"something else", original[: len(original) // 2], bytes(altered)):
+            path.write_bytes(content)
+            served.tick(5)
+            try:
+                Policy(path)
+            except ShoalError:
+                continue
+            rig.problems.append(f"a file of {len(content)} bytes, not the one exported, was accepted")
+    rig.require(served.state in FOLLOWS, "the loaded policy did not go on")
+    rig.problems += served.witness.problems
+    rig.tick(5)
+
+
+class Server:
+    """`runtime serve` in a process of its own, with the simulated robot at four times its speed."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        self.socket, settings = folder / "s", folder / "safety.yaml"
+        # These scenarios are about something else, and must come out the same on a machine that is busy.
+        settings.write_text("overruns_in_a_row: null\n")
+        arguments = ["--model", str(model), "--socket", str(self.socket), "--safety", str(settings)]
+        arguments += ["--no-realtime", "--quiet", "--speed", "4"]
+        with (folder / "output").open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "runtime.cli", "serve", *arguments], stdout=output, stderr=output
+            )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+
+    def client(self) -> Client:
+        """A client that waits for the server to be ready."""
+        return Client(str(self.socket), timeout_s=_PATIENCE_S)
+
+    def gateway(self) -> int:
+        """Process id of the gateway, the only child."""
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+        pairs = (line.split() for line in listed.stdout.splitlines())
+        return next(int(pid) for pid, parent in pairs if int(parent) == self.process.pid)
+
+
+def _goal(model: Path, share: float, **more: object) -> GoalPose:
+    contract: Contract = Policy(model).contract
+    corners = zip(contract.goal.position_min_m, contract.goal.position_max_m, (0.5, share, 0.5), strict=True)
+    x, y, z = (low + part * (high - low) for low, high, part in corners)
+    return GoalPose(position=(x, y, z), **more)
+
+
+def _until(done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        if done():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+_DOOMED = """
+import sys, time
+from runtime.protocol.client import Client
+from runtime.goals.messages import GoalPose
+client = Client(sys.argv[1], timeout_s=30)
+if sys.argv[3] == "leased":
+    client.acquire_lease("doomed", duration_s=2.0)
+client.send_goal(GoalPose.model_validate_json(sys.argv[2]))
+time.sleep(60)
+"""
+
+
+def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool, ends: State) -> list[str]:
+    """Have another client send the goal, kill it, and wait until the robot ends where it should; what went wrong."""
+    problems = []
+    client.status()
+    arguments = [str(server.socket), goal.model_dump_json(exclude_none=True), "leased" if leased else "free"]
+    doomed = subprocess.Popen([sys.executable, "-c", _DOOMED, *arguments])
+    if not _until(lambda: client.status().goal_id == goal.id):
+        problems.append("the goal was never taken")
+    doomed.kill()
+    doomed.wait()
+    if not _until(lambda: client.status().state == ends.label):
+        problems.append("the robot never let go of the goal")
+    return problems
+
+
+def _client_killed(model: Path, folder: Path) -> Served:
+    with Server(model, folder) as server, server.client() as client:
+        problems = _kill_client(server, client, _goal(model, 0.8, timeout_s=1.0), leased=False, ends=State.HOLD)
+        return _STATES[client.status().state], problems
+
+
+def _lease_lost(model: Path, folder: Path) -> Served:
+    with Server(model, folder) as server, server.client() as client:
+        problems = _kill_client(server, client, _goal(model, 0.8, speed=0.02), leased=True, ends=State.IDLE)
+        state = _STATES[client.status().state]
+        if holder := client.lease_holder():
+            problems.append(f"{holder!r} still holds the lease")
+        if client.send_goal(_goal(model, 0.2)).goal_id == "":
+            problems.append("another client's goal was not taken")
+        return state, problems
+
+
+def _gateway_killed(model: Path, folder: Path) -> Served:
+    problems = []
+    with Server(model, folder) as server, server.client() as client:
+        number = client.send_goal(_goal(model, 0.8)).goal_number
+        before, gateway = client.status().ticks, server.gateway()
+        os.kill(gateway, signal.SIGKILL)
+        status = client.status()
+        if status.goal_number != number or status.ticks <= before:
+            problems.append("the loop lost its goal, or waited for the gateway")
+        if server.gateway() == gateway:
+            problems.append("the gateway is still the old one")
+        return _STATES[status.state], problems
+
+
+def _control_killed(model: Path, folder: Path) -> Served:
+    problems = []
+    with Server(model, folder) as server, server.client() as client:
+        client.send_goal(_goal(model, 0.8))
+        gateway = server.gateway()
+        server.process.kill()
+        server.process.wait()
+        if not _until(lambda: not _alive(gateway)):
+            problems.append("the gateway outlived its control process")
+    with Server(model, folder) as successor, successor.client() as client:
+        return _STATES[client.status().state], problems
+
+
+def _bad_messages(model: Path, folder: Path) -> Served:
+    rng, problems = random.Random(0), []
+    with Server(model, folder) as server, server.client() as client:
+        client.send_goal(_goal(model, 0.8, id="kept"))
+        good = b'{"v":%d,"type":"goal","goal":{"position":[0.5,0.1,0.4],"id":"other"}}' % PROTOCOL_VERSION
+        lines = [b"", b"rubbish", b"\xff\xfe\x00", b"[" * 5000, good[:30], b"9" * 5000, b'{"v":99,"type":"status"}']
+        for _ in range(50):
+            mutated = bytearray(good)
+            mutated[rng.randrange(12)] ^= rng.randrange(1, 256)
+            lines.append(bytes(mutated))
+        with ExitStack() as stack:
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(_PATIENCE_S)
+            connection.connect(str(server.socket))
+            stream = stack.enter_context(connection.makefile("rwb"))
+            for line in (line for line in lines if b"\n" not in line):
+                stream.write(line + b"\n")
+                stream.flush()
+                if b'"error"' not in stream.readline():
+                    problems.append(f"{line[:40]!r} was not answered by an error")
+        for content in (b"x" * (1 << 20), good[:20], b""):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_PATIENCE_S)
+                connection.connect(str(server.socket))
+                try:
+                    connection.sendall(content)
+                except OSError:
+                    continue  # cut off in the middle, as it should be
+        status = client.status()
+        if status.goal_id != "kept":
+            problems.append(f"the goal was replaced by {status.goal_id!r}")
+        return _STATES[status.state], problems
+
+
+def _estop_by_signal(model: Path, folder: Path) -> Served:
+    problems = []
+    with Server(model, folder) as server, server.client() as client:
+        client.send_goal(_goal(model, 0.8))
+        server.process.send_signal(signal.SIGUSR1)
+        if not _until(lambda: client.status().state == "estop"):
+            problems.append("the signal did not stop the robot")
+        return _STATES[client.status().state], problems
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,213 @@
+"""`runtime simulate`: a robot in C MuJoCo, driven over a socket; see `runtime.drivers.wire` for the messages.
+
+Simulated time follows wall time times `speed`. One driver at a time: a second one is turned away. Between two
+targets the servos' reference moves linearly over one control period, one increment per physics step, as in training;
+without a driver they hold the last target.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import mujoco
+import numpy as np
+
+from runtime.commands.simulate import Simulate
+from runtime.drivers.wire import (
+    COMMAND_MAGIC,
+    STATE_MAGIC,
+    Records,
+    SimulationHello,
+    command_dtype,
+    measured_names,
+    simulation_address,
+    state_dtype,
+)
+from runtime.inference.policy import Policy
+from runtime.protocol.address import Address
+from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.mujoco_robot import MujocoRobot, interpolate, require_rate
+from runtime.robot.readings import Readings
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+from sim2real.robots.model import load_mjcf
+
+_MAX_CATCH_UP_S = 0.25
+_GOAL_BODY = "goal"
+
+
+class Simulation:
+    """The contract's robot with servos that move to each target within one control period, started at home."""
+
+    def __init__(self, model: mujoco.MjModel, contract: Contract) -> None:
+        self.model, self.data = model, mujoco.MjData(model)
+        model.opt.timestep = contract.timing.physics_dt_s
+        self._substeps = require_rate(model.opt.timestep, contract)
+        self._robot = MujocoRobot(model, contract)
+        home = np.array([joint.home_rad for joint in contract.robot.joints])
+        self.data.qpos[self._robot.addresses.qpos] = home
+        self.data.ctrl[self._robot.actuators] = home
+        self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
+        self._step = self._substeps
+        self._readings = Readings.of(contract)
+        self.state = np.zeros(1, state_dtype(len(home), with_object=contract.goal.object_body is not None))
+        """What is sent after every step."""
+        self.state["magic"] = STATE_MAGIC
+        self._measured = measured_names(self.state.dtype)
+        body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, _GOAL_BODY)
+        self._goal_mocap = int(model.body_mocapid[body]) if body >= 0 else -1
+        self.measure()
+
+    def advance(self) -> None:
+        """One physics step."""
+        if self._step < self._substeps:
+            self._step += 1
+            interpolate(self._previous, self._target, self._step / self._substeps, self._between)
+            self.data.ctrl[self._robot.actuators] = self._between
+        mujoco.mj_step(self.model, self.data)
+
+    def measure(self) -> None:
+        """Bring `state` up to date."""
+        self._robot.read(self.data, self._readings)
+        self._robot.read_simulated(self.data, self._readings)
+        state = self.state[0]
+        for name in self._measured:
+            state[name] = getattr(self._readings, name)
+        self.state["time_s"] = self.data.time
+
+    def command(self, record: np.void) -> None:
+        """Take a driver's command; numbers that are not finite are ignored, as a robot's own controller would."""
+        if np.isfinite(record["target"]).all():
+            np.copyto(self._previous, self._between)
+            np.copyto(self._target, record["target"])
+            self._step = 0
+        if self._goal_mocap >= 0 and np.isfinite(record["goal_position"]).all():
+            self.data.mocap_pos[self._goal_mocap] = record["goal_position"]
+            self.data.mocap_quat[self._goal_mocap] = record["goal_orientation"]
+
+
+class SimulationServer:
+    """Runs a simulation in real time times `speed` and serves one driver."""
+
+    def __init__(self, simulation: Simulation, hello: SimulationHello, address: Address) -> None:
+        self._simulation, self._hello = simulation, hello
+        address.require_free()
+        self._path = address.path
+        self.listening = _listen(address)
+        self._connection: socket.socket | None = None
+        self._commands = Records(command_dtype(len(hello.joint_names)), COMMAND_MAGIC)
+
+    def run(self, should_end: Callable[[], bool]) -> None:
+        """Until `should_end()`, which is asked after every step."""
+        step_s = self._simulation.model.opt.timestep / self._hello.speed
+        due = time.perf_counter()
+        while not should_end():
+            while due <= time.perf_counter():
+                self._simulation.advance()
+                # After a suspended process there is no use in simulating the whole pause.
+                due = max(due + step_s, time.perf_counter() - _MAX_CATCH_UP_S)
+            self._simulation.measure()
+            self._send()
+            self._receive_until(due)
+
+    def close(self) -> None:
+        """End the connection and stop listening."""
+        self._drop()
+        self.listening.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _receive_until(self, due: float) -> None:
+        while (remaining := due - time.perf_counter()) > 0:
+            sockets = [self.listening] if self._connection is None else [self.listening, self._connection]
+            ready, _, _ = select.select(sockets, [], [], remaining)
+            if self.listening in ready:
+                self._accept()
+            elif ready:
+                self._receive()
+
+    def _accept(self) -> None:
+        connection, _ = self.listening.accept()
+        if self._connection is not None:
+            connection.close()
+            return
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        self._connection = connection
+        self._commands = Records(self._commands.newest.dtype, COMMAND_MAGIC)
+        self._send(self._hello.model_dump_json().encode() + b"\n")
+
+    def _receive(self) -> None:
+        assert self._connection is not None
+        try:
+            data = self._connection.recv(65536)
+            if not data:
+                self._drop()
+            elif self._commands.take(data):
+                self._simulation.command(self._commands.newest[0])
+        except (OSError, ValueError):
+            self._drop()
+
+    def _send(self, data: bytes | None = None) -> None:
+        if self._connection is None:
+            return
+        data = data or self._simulation.state.tobytes()
+        try:
+            # Half a record would put all that follow out of step.
+            if self._connection.send(data) != len(data):
+                self._drop()
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def simulate(options: Simulate) -> None:
+    """Simulate until SIGTERM or SIGINT; raises `ShoalError` when policy, model or address do not fit."""
+    if not (options.speed > 0 and math.isfinite(options.speed)):
+        raise ShoalError(f"--speed must be positive, got {options.speed:g}.")
+    contract = Policy(options.model).contract
+    path = options.mjcf or shipped_mjcf(contract.robot.name)
+    model = load_mjcf(path)
+    require_same_model(model, contract, path)
+    hello = SimulationHello(
+        joint_names=contract.joint_names,
+        mjcf_sha256=contract.robot.mjcf_sha256,
+        end_effector_frame=contract.robot.end_effector_frame,
+        speed=options.speed,
+        description=f"mujoco {mujoco.__version__}, {path.name}, {options.speed:g} x real time",
+    )
+    ended: list[int] = []
+    with ExitStack() as stack:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))
+        address = simulation_address(options.address)
+        server = SimulationServer(Simulation(model, contract), hello, address)
+        stack.callback(server.close)
+        print(f"simulating {hello.description}\nlistening  {address}", flush=True)
+        server.run(lambda: bool(ended))
+
+
+def _listen(address: Address) -> socket.socket:
+    if address.path is None:
+        return socket.create_server((address.host, address.port), reuse_port=False)
+    address.path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listening.bind(str(address.path))
+    finally:
+        os.umask(mask)
+    listening.listen()
+    return listening

@@ -1,0 +1,1 @@
+"""Typed goals and what becomes of them."""

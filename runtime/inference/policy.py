@@ -1,0 +1,179 @@
+"""A policy file, loaded, checked and ready to run.
+
+    policy = Policy("student.onnx")
+    policy.inputs["joint_position"][:] = ...     # views on the arrays that the session reads
+    policy.run()
+    policy.command, policy.reachability          # views on the arrays that the session writes
+
+What the inputs and outputs are is said in `sim2real.contract.policy_file`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.inference.onnx_session import Float32, bound_run, make_session, named_damage, version
+from runtime.options import Engine
+from sim2real.contract.policy_file import (
+    COMMAND_OUTPUT,
+    HISTORY_INPUT,
+    HISTORY_OUTPUT,
+    REACHABILITY_OUTPUT,
+    input_sizes,
+    read_metadata,
+)
+from sim2real.errors import ShoalError, first_line
+
+GOLDEN_TOLERANCE = 1e-4
+"""Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
+
+_KNOWN_READINGS = (
+    "joint_position",
+    "joint_velocity",
+    "end_effector_position",
+    "end_effector_orientation",
+    "object_position",
+    "joint_position_target",
+)
+_WARM_UP_RUNS = 50
+
+
+class Policy:
+    """One ONNX session with arrays bound to it, batch 1, or a kernel that was compared with it.
+
+    Raises `ShoalError` when the file cannot be read, is not a policy, has other inputs or outputs than its
+    contract says, or answers its golden inputs differently than the policy that was trained; with the engine
+    `kernel` also when there can be none.
+    """
+
+    def __init__(self, path: str | Path, *, engine: Engine = "onnxruntime") -> None:
+        self.path = Path(path)
+        self._session: Any = make_session(self.path)
+        with named_damage(self.path):
+            properties = dict(self._session.get_modelmeta().custom_metadata_map)
+            self.contract, self.certificate = read_metadata(properties, path=str(self.path))
+            self._check_graph()
+        inputs, outputs = _side_by_side(self._input_sizes), _side_by_side(self._output_sizes)
+        self.run: Callable[[], None] = bound_run(self._session, inputs, outputs)
+        """One inference from `inputs` to `command` and `reachability`, in place."""
+        self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items() if name != HISTORY_INPUT}
+        """Readings and goal, `[size]`, writable; names and units as in the contract."""
+        self.history: Float32 = inputs.get(HISTORY_INPUT, np.zeros((1, 0), np.float32))[0]
+        """`[H]`, writable: what was seen in the steps before, zeros at first; H is 0 for a policy without a memory."""
+        self.next_history: Float32 = outputs.get(HISTORY_OUTPUT, np.zeros((1, 0), np.float32))[0]
+        """`[H]`, the `history` of the next step; whoever drives a robot keeps it, since robots may share a policy."""
+        self.command: Float32 = outputs[COMMAND_OUTPUT][0]
+        """`[J]` rad, policy order; valid after `run`."""
+        self.reachability: Float32 = outputs[REACHABILITY_OUTPUT][0]
+        """`[1]`, probability that the goal is reached within an episode."""
+        self.golden_error = self.check_golden()
+        """Largest difference to the golden outputs, on this machine."""
+        self.engine = f"onnxruntime {version()}"
+        """What `run` calls, in words."""
+        if engine != "onnxruntime":
+            self._use_kernel(inputs, outputs, required=engine == "kernel")
+        for _ in range(_WARM_UP_RUNS):
+            self.run()
+
+    @property
+    def file_sha256(self) -> str:
+        """Digest of the file's bytes, for logs."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def infer(self, inputs: Mapping[str, Any]) -> dict[str, Float32]:
+        """A batch: every input as `[B, size]`, every output as `[B, size]`; the bound arrays stay untouched.
+
+        A policy with a memory also wants `history`, zeros or the `next_history` of the call before.
+        """
+        wanted = self._input_sizes
+        if set(inputs) != set(wanted):
+            raise ShoalError(f"policy: infer needs the inputs {sorted(wanted)}, got {sorted(inputs)}.")
+        batch: dict[str, Float32] = {}
+        for name, size in wanted.items():
+            array = np.asarray(inputs[name], np.float32)
+            if array.ndim != 2 or array.shape[1] != size:
+                raise ShoalError(f"policy: input {name!r} must have shape [B, {size}], got {list(array.shape)}.")
+            batch[name] = array
+        if len({array.shape[0] for array in batch.values()}) != 1:
+            raise ShoalError(f"policy: inputs differ in batch size: { {n: len(a) for n, a in batch.items()} }.")
+        names = list(self._output_sizes)
+        return dict(zip(names, self._session.run(names, batch), strict=True))
+
+    def check_golden(self) -> float:
+        """Answer the golden inputs again; the largest difference, or `ShoalError` when above the tolerance."""
+        certificate = self.certificate
+        try:
+            answers = self.infer(certificate.golden_inputs)
+            wanted = {name: np.asarray(certificate.golden_outputs[name], np.float32) for name in answers}
+            errors = [np.abs(answers[name] - wanted[name]).max() for name in answers]
+        except Exception as error:  # of a graph that loads but cannot be run, onnxruntime's own
+            raise ShoalError(
+                f"{self.path}: the certificate's golden vectors do not fit the graph: {first_line(error)}"
+            ) from error
+        error_max = float(np.max(errors))
+        if not error_max <= GOLDEN_TOLERANCE:
+            raise ShoalError(
+                f"{self.path}: golden outputs differ by {error_max:.2e} on this machine, more than "
+                f"{GOLDEN_TOLERANCE:.0e}; the graph was changed or this onnxruntime computes it wrongly, "
+                "so it must not drive a robot."
+            )
+        return error_max
+
+    def _use_kernel(self, inputs: dict[str, Float32], outputs: dict[str, Float32], *, required: bool) -> None:
+        from runtime.inference.kernel import make_kernel, require_agreement
+        from runtime.native.build import Unsupported
+
+        golden = {name: np.asarray(rows, np.float32) for name, rows in self.certificate.golden_inputs.items()}
+        try:
+            kernel = make_kernel(self.path.read_bytes(), inputs, outputs)
+            difference = require_agreement(kernel, self.run, inputs, outputs, golden)
+        except Unsupported as reason:
+            if required:
+                raise ShoalError(f"--engine kernel: no kernel for {self.path}: {reason}.") from reason
+            self.engine += f" (no kernel: {reason})"
+            return
+        self.run = kernel
+        self.engine = f"C kernel, within {difference:.1e} of onnxruntime {version()}"
+
+    def _check_graph(self) -> None:
+        unknown = [r.name for r in self.contract.readings if r.name not in _KNOWN_READINGS]
+        if unknown:
+            raise ShoalError(f"{self.path}: this runtime has no source for the readings {unknown}; update Shoal.")
+        self._input_sizes = input_sizes(self.contract)
+        self._output_sizes = {COMMAND_OUTPUT: len(self.contract.robot.joints), REACHABILITY_OUTPUT: 1}
+        history = next((node for node in self._session.get_inputs() if node.name == HISTORY_INPUT), None)
+        if history is not None:
+            # The graph alone says how much a policy remembers: the contract is the robot's side of the interface.
+            self._input_sizes |= {HISTORY_INPUT: history.shape[-1]}
+            self._output_sizes |= {HISTORY_OUTPUT: history.shape[-1]}
+        self._check_nodes("input", self._session.get_inputs(), self._input_sizes)
+        self._check_nodes("output", self._session.get_outputs(), self._output_sizes)
+
+    def _check_nodes(self, kind: str, nodes: list[Any], wanted: Mapping[str, int]) -> None:
+        found = [node.name for node in nodes]
+        if set(found) != set(wanted):
+            raise ShoalError(f"{self.path}: graph {kind}s are {found}, but its contract needs {list(wanted)}.")
+        for node in nodes:
+            size = wanted[node.name]
+            fits = len(node.shape) == 2 and node.shape[1] == size and not isinstance(node.shape[0], int)
+            if node.type != "tensor(float)" or not fits:
+                raise ShoalError(
+                    f"{self.path}: graph {kind} {node.name!r} is {node.type} {node.shape}, "
+                    f"but its contract needs tensor(float) ['batch', {size}]."
+                )
+
+
+def _side_by_side(sizes: Mapping[str, int]) -> dict[str, Float32]:
+    """Zeros `[1, size]` in the order of `sizes`, all in one vector: readings first, in the order in which
+    `runtime.robot.readings.Readings` holds them, so that they can be copied at once.
+    """
+    vector, arrays, start = np.zeros(sum(sizes.values()), np.float32), {}, 0
+    for name in sorted(sizes, key=lambda name: (*_KNOWN_READINGS, name).index(name)):
+        arrays[name] = vector[start : start + sizes[name]].reshape(1, -1)
+        start += sizes[name]
+    return {name: arrays[name] for name in sizes}

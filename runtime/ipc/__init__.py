@@ -1,0 +1,1 @@
+"""Shared memory between the control process and those around it."""

@@ -1,0 +1,150 @@
+"""A ring of records in shared memory: one process pushes, another drains, and neither ever waits.
+
+The writer overwrites the oldest record; a reader that falls behind by more than the ring's size counts what it lost.
+Each record carries its own sequence number, odd while it is being written, so that a torn copy is noticed.
+J is the number of joints; arrays are in policy order.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from enum import IntEnum
+
+import numpy as np
+
+from runtime.robot.readings import readings_size
+from sim2real.contract import Contract
+
+CAPACITY = 8192
+"""Records: five minutes at 25 Hz, eight seconds at 1 kHz."""
+_HEADER_BYTES = 64
+
+
+class Kind(IntEnum):
+    """What a record tells; everything but `TICK` happened just before the next tick."""
+
+    TICK = 0
+    GOAL = 1
+    CANCEL = 2
+    RESTART = 3
+    STOP = 4
+    ESTOP = 5
+    RELEASE = 6
+    IMPOSE = 7
+
+
+def record_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]:
+    """One record; fields of a goal are filled in for `Kind.GOAL`, those of a tick for `Kind.TICK`, `reason` also
+    for `Kind.IMPOSE` (0: lifted).
+    """
+    return np.dtype(
+        [
+            ("kind", np.uint8),
+            ("wall_ns", np.int64),
+            ("now_s", np.float64),
+            ("goal_number", np.uint64),
+            ("goal_id", "S32"),
+            ("goal_position", np.float64, 3),
+            ("goal_orientation_wxyz", np.float64, 4),
+            ("position_tolerance_m", np.float64),
+            ("angle_tolerance_deg", np.float64),
+            ("valid_for_s", np.float64),
+            ("speed", np.float64),
+            ("tick", np.uint64),
+            ("measured_s", np.float64),
+            ("readings", np.float64, readings_size(joints, with_object=with_object)),
+            ("joint_effort", np.float64, joints),
+            ("command", np.float64, joints),
+            ("commanding", np.uint8),
+            ("state", np.uint8),
+            ("reason", np.uint8),
+            ("reached", np.uint8),
+            ("within_tolerance", np.uint8),
+            ("distance_m", np.float64),
+            ("angle_deg", np.float64),
+            ("reachability", np.float64),
+            ("clamped", np.uint64),
+            ("missed_periods", np.uint64),
+            ("lateness_ns", np.int64),
+            ("step_ns", np.int64),
+            ("tick_ns", np.int64),
+        ]
+    )
+
+
+class Ring:
+    """The shared memory; one process pushes, another drains."""
+
+    def __init__(self, descriptor: int, joints: int, *, with_object: bool = False) -> None:
+        self.descriptor = descriptor
+        dtype = record_dtype(joints, with_object=with_object)
+        self.record = np.zeros(1, dtype)
+        """The writer's own copy, filled in before `push`."""
+        self.lost = 0
+        """Records that this reader never saw."""
+        self._map = mmap.mmap(descriptor, ring_bytes(dtype))
+        self._written = np.frombuffer(self._map, np.uint64, 1, 0)
+        self._sequence = np.frombuffer(self._map, np.uint64, CAPACITY, _HEADER_BYTES)
+        start = _HEADER_BYTES + 8 * CAPACITY
+        self._shared = np.frombuffer(self._map, dtype, CAPACITY, start)
+        self._taken = np.frombuffer(self._map, np.uint64, 1, 8)
+        self._count = int(self._written[0])
+        # A reader that takes the place of one that died goes on where that one stopped.
+        self._read = int(self._taken[0])
+
+    @classmethod
+    def create(cls, joints: int, *, with_object: bool = False) -> Ring:
+        """New zeroed memory; hand `descriptor` to the other process."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("shoal-telemetry")
+        else:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, ring_bytes(record_dtype(joints, with_object=with_object)))
+        return cls(descriptor, joints, with_object=with_object)
+
+    @classmethod
+    def of(cls, contract: Contract, descriptor: int | None = None) -> Ring:
+        """For a contract's readings: new memory, or that behind `descriptor`."""
+        joints, with_object = len(contract.joint_names), contract.goal.object_body is not None
+        if descriptor is None:
+            return cls.create(joints, with_object=with_object)
+        return cls(descriptor, joints, with_object=with_object)
+
+    def push(self) -> None:
+        """Publish `record`."""
+        slot = self._count % CAPACITY
+        self._sequence[slot] = 2 * self._count + 1
+        self._shared[slot] = self.record[0]
+        self._sequence[slot] = 2 * self._count + 2
+        self._count += 1
+        self._written[0] = self._count
+
+    def drain(self) -> np.ndarray:
+        """All records since the last call, oldest first, copied."""
+        written = int(self._written[0])
+        if written - self._read > CAPACITY:
+            self.lost += written - CAPACITY - self._read
+            self._read = written - CAPACITY
+        taken = []
+        for number in range(self._read, written):
+            slot = number % CAPACITY
+            copy = self._shared[slot].copy()
+            if int(self._sequence[slot]) == 2 * number + 2:
+                taken.append(copy)
+            else:
+                self.lost += 1
+        self._read = written
+        self._taken[0] = written
+        return np.array(taken, self.record.dtype)
+
+    def close(self) -> None:
+        """Close the descriptor; the mapping goes with the last view on it."""
+        os.close(self.descriptor)
+
+
+def ring_bytes(dtype: np.dtype[np.void]) -> int:
+    """Size of the shared memory."""
+    return _HEADER_BYTES + CAPACITY * (8 + dtype.itemsize)

@@ -1,0 +1,1 @@
+"""C sources compiled on this machine and loaded."""

@@ -1,0 +1,84 @@
+"""`runtime policy-server`: policy, sockets and signals put together."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from runtime.commands.policy_server import ServePolicy
+from runtime.inference.policy import Policy
+from runtime.policy_server.client import default_socket
+from runtime.policy_server.packets import VERSION
+from runtime.policy_server.server import Listener, PacketListener, PolicyServer
+from runtime.policy_server.session import Session
+from runtime.realtime import measures as realtime
+from runtime.robot.model import find_model
+from runtime.safety import SafetyConfig, load_safety, rules
+from runtime.safety.geometry import geometry_checker_for
+from sim2real.errors import ShoalError
+
+
+def serve(options: ServePolicy) -> None:
+    """Serve until SIGTERM or SIGINT; raises `ShoalError` when policy or addresses do not fit."""
+    policy = Policy(options.model, engine=options.engine)
+    contract = policy.contract
+    safety = load_safety(options.safety) if options.safety is not None else SafetyConfig()
+    geometry_checker = geometry_checker_for(find_model(contract, options.mjcf), contract, safety)
+    make_session = partial(Session, policy, safety=safety, geometry_checker=geometry_checker)
+    first = make_session()  # so that wrong settings are refused before anyone connects
+    ended: list[int] = []
+    with ExitStack() as stack:
+        listeners, addresses = _listen(options, make_session)
+        server = PolicyServer(listeners)
+        stack.callback(server.close)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))
+        print(
+            f"policy     {options.model.name}: task {contract.task}, contract {contract.digest[:12]}, {policy.engine}"
+        )
+        print(rules.report(first.core.safety, contract))
+        wanted = realtime.served_options(permitted=options.realtime, priority=options.priority, cpu=options.cpu)
+        print("realtime   " + "; ".join(str(measure) for measure in realtime.apply(wanted)))
+        stack.callback(realtime.release)
+        print(f"listening  {', '.join(addresses)}, protocol {VERSION}", flush=True)
+        server.run(lambda: bool(ended))
+    print(f"ended by {signal.Signals(ended[0]).name}", flush=True)
+
+
+def _listen(options: ServePolicy, make_session: partial[Session]) -> tuple[list[Listener], list[str]]:
+    path = options.socket or default_socket()
+    listeners: list[Listener] = [PacketListener(path, make_session)]
+    addresses = [f"unix://{path}"]
+    if options.websocket is not None:
+        try:
+            websocket = _websocket(options, options.websocket, make_session)
+        except ShoalError:
+            listeners[0].close()
+            raise
+        listeners.append(websocket)
+        addresses.append(f"ws://{options.websocket.rpartition(':')[0]}:{websocket.listening.getsockname()[1]}")
+    return listeners, addresses
+
+
+def _websocket(options: ServePolicy, address: str, make_session: partial[Session]) -> Listener:
+    try:
+        from runtime.policy_server.websocket import WebsocketListener
+    except ImportError as error:
+        raise ShoalError(f"--websocket needs more packages: pip install 'shoal[remote]' ({error}).") from error
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ShoalError(f"--websocket: {address!r} is not HOST:PORT.")
+    token = _read_token(options.token_file) if options.token_file is not None else ""
+    return WebsocketListener(host.strip("[]"), int(port), make_session, token=token)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = path.read_text().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShoalError(f"--token-file: cannot read {path}: {error}.") from error
+    if not token:
+        raise ShoalError(f"--token-file: the first line of {path} is empty; write the token there.")
+    return token

@@ -1,0 +1,171 @@
+"""The policy server's websocket, in the message format of openpi's clients.
+
+After the handshake the server sends one binary message, a map of facts about the policy. Each binary message of the
+client is then one observation, a map from names to arrays (see `runtime.policy_server.messagepack`), and is answered
+by one map with `actions [1, J]`. A text message instead is one sentence saying why there is no answer; openpi's client
+raises it as an error. `GET /healthz` answers 200.
+
+The protocol is the websockets package's own, without its threads and event loop: the policy server's one thread
+reads and writes the socket.
+"""
+
+from __future__ import annotations
+
+import hmac
+import http
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from runtime.policy_server.client import answer_of, fill_inputs, number
+from runtime.policy_server.messagepack import pack, unpack
+from runtime.policy_server.packets import Hello, input_names
+from runtime.policy_server.server import MAX_CLIENTS, Peer
+from runtime.policy_server.session import Session
+from sim2real.errors import ShoalError
+
+MAX_MESSAGE_BYTES = 64 * 1024
+_READ_BYTES = 64 * 1024
+
+
+class WebsocketPeer:
+    """A client on the websocket. `token`, if not empty, must come with the handshake as `Api-Key` or `Bearer`."""
+
+    def __init__(self, connection: socket.socket, session: Session, token: str) -> None:
+        self.connection, self.session, self._token = connection, session, token
+        self._hello = Hello.of(session.contract)
+        self._inputs = {name: session.request[name] for name in input_names(session.request_record.dtype)}
+        # A browser always names an origin: no page that someone opens on this machine may talk to the robot.
+        self._protocol = ServerProtocol(origins=[None], max_size=MAX_MESSAGE_BYTES)
+        self._message = bytearray()
+        self._text = False
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def serve(self) -> bool:
+        """Whatever has arrived: a handshake, a part of a message, several messages."""
+        protocol = self._protocol
+        try:
+            data = self.connection.recv(_READ_BYTES)
+            if data:
+                protocol.receive_data(data)
+            else:
+                protocol.receive_eof()
+            for event in protocol.events_received():
+                if isinstance(event, Request):
+                    self._open(event)
+                elif isinstance(event, Frame):
+                    self._take(event)
+            for data in protocol.data_to_send():
+                if not data:
+                    self.connection.shutdown(socket.SHUT_WR)
+                elif self.connection.send(data) != len(data):
+                    return False  # a client that does not read its replies
+        except (OSError, InvalidState):
+            return False
+        return bool(data) and not protocol.close_expected()
+
+    def _open(self, request: Request) -> None:
+        protocol = self._protocol
+        if request.path == "/healthz":
+            protocol.send_response(protocol.reject(http.HTTPStatus.OK, "OK\n"))
+            return
+        response = self._refuse(request) or protocol.accept(request)
+        protocol.send_response(response)
+        if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            protocol.send_binary(pack(metadata(self._hello)))
+
+    def _refuse(self, request: Request) -> Response | None:
+        if not self._token:
+            return None
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
+        if right and scheme in ("Api-Key", "Bearer"):
+            return None
+        return self._protocol.reject(http.HTTPStatus.UNAUTHORIZED, "Give the server's token.\n")
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
+            return  # the protocol itself answers pings and closes
+        if frame.opcode is not Opcode.CONT:
+            self._message.clear()
+            self._text = frame.opcode is Opcode.TEXT
+        self._message += frame.data
+        if not frame.fin:
+            return
+        if self._text:
+            self._protocol.send_text(b"message: observations are binary messages, in MessagePack.")
+            return
+        try:
+            self._protocol.send_binary(pack(self._answer(bytes(self._message), time.perf_counter())))
+        except ShoalError as error:
+            self._protocol.send_text(str(error)[:500].encode())
+
+    def _answer(self, message: bytes, started_s: float) -> dict[str, Any]:
+        observation = unpack(message)
+        if not isinstance(observation, dict):
+            raise ShoalError("message: an observation is a map from names to arrays.")
+        fill_inputs(self._inputs, observation)
+        session = self.session
+        session.answer(
+            number(observation, "time_s", time.monotonic()),
+            number(observation, "age_s", 0.0),
+            reset=bool(number(observation, "reset", 0.0)),
+        )
+        session.reply["server_s"][0] = time.perf_counter() - started_s
+        answer = answer_of(session.reply_record, self._hello)
+        infer_ms = 1e3 * answer.pop("server_s")
+        return {"actions": answer.pop("command")[None], **answer, "server_timing": {"infer_ms": infer_ms}}
+
+
+class WebsocketListener:
+    """A TCP socket. Without a token only on the loopback interface."""
+
+    def __init__(self, host: str, port: int, make_session: Callable[[], Session], *, token: str = "") -> None:
+        if not token and not _is_loopback(host):
+            raise ShoalError(
+                f"--websocket: {host} can be reached by others, so give --token-file, and tunnel it or put TLS in "
+                "front: the token and the messages travel in the clear."
+            )
+        self._make_session, self._token = make_session, token
+        try:
+            self.listening = socket.create_server((host, port), backlog=MAX_CLIENTS)
+        except OSError as error:
+            raise ShoalError(f"--websocket: cannot listen on {host}:{port}: {error.strerror}.") from error
+        self.port = int(self.listening.getsockname()[1])
+
+    def accept(self, connection: socket.socket) -> Peer:
+        """The handshake follows."""
+        return WebsocketPeer(connection, self._make_session(), self._token)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.listening.close()
+
+
+def metadata(hello: Hello) -> dict[str, Any]:
+    """What a client is told on connecting: the facts of `Hello` that do not concern its byte layout."""
+    facts = hello.model_dump(mode="json", exclude={"request", "reply", "states", "reasons"})
+    fields = {field.name: field for field in hello.request.fields}
+    facts["observation"] = {
+        name: {"shape": list(fields[name].shape), "unit": fields[name].unit, "meaning": fields[name].meaning}
+        for name in input_names(hello.request_dtype())
+    }
+    facts["actions"] = {"shape": [1, len(hello.joint_names)], "unit": "rad", "meaning": "joint position targets"}
+    return facts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Messages between clients and a server, addresses, tokens, and the client."""

@@ -1,0 +1,304 @@
+"""Send goals to a running `runtime serve`.
+
+    client = Client()                                   # the default socket of this user
+    client.send_goal(GoalPose(position=(0.5, 0.1, 0.4)))
+    status = client.wait_until_reached(timeout_s=10)
+
+Several goals, and the authority that keeps other clients from sending theirs meanwhile:
+
+    with client.lease("inspection"):
+        for goal in goals:
+            client.send_goal(goal.model_copy(update={"queue": True}))
+        for goal in goals:
+            print(client.wait_for_goal(goal.id, timeout_s=30).line)
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+from runtime.goals.messages import AnyGoal, GoalRefused
+from runtime.goals.progress import GoalProgress
+from runtime.protocol.address import Address, default_address
+from runtime.protocol.messages import (
+    MAX_LINE_BYTES,
+    MAX_REPLY_BYTES,
+    Accepted,
+    CancelRequest,
+    DescribeRequest,
+    DescriptionReply,
+    ErrorReply,
+    EstopRequest,
+    GoalRequest,
+    GoalsReply,
+    GoalsRequest,
+    HelloRequest,
+    LeaseReply,
+    LeaseRequest,
+    ObjectReport,
+    Refused,
+    ReleaseRequest,
+    Reply,
+    RequestMessage,
+    StatusReply,
+    StatusRequest,
+    StopRequest,
+    SubscribeRequest,
+    TelemetryReply,
+    TelemetryRequest,
+    encode,
+    parse_reply,
+)
+from runtime.protocol.snapshot import Snapshot
+from runtime.status import GoalStatus, Reason
+from sim2real.contract import Vector3
+from sim2real.errors import ShoalError
+
+_Kind = TypeVar("_Kind")
+_POLL_S = 0.02
+_SHORT_POLL_S = 0.002
+_EXPIRED = Reason.GOAL_EXPIRED.sentence
+
+
+class Client:
+    """A connection to one server; not for use by several threads at once.
+
+    `address` is a socket path, `unix:///path` or `tcp://127.0.0.1:PORT`; the user's default socket if not
+    given. `token` is what a server with `--token-file` asks for. `timeout_s` bounds every exchange, including the
+    wait for a server that is just starting. Every method raises `ShoalError` when the server cannot be reached or
+    does not answer in time, and `GoalRefused` when it refuses, for want of the lease say.
+    """
+
+    def __init__(self, address: str | None = None, *, token: str = "", timeout_s: float = 2.0) -> None:
+        self._address = Address(address, with_token=bool(token)) if address else default_address()
+        self._token, self._timeout_s = token, timeout_s
+        self._lease: str | None = None
+        self._connection: socket.socket | None = None
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the goal stays in force."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._received = None, b""
+
+    def send_goal(self, goal: AnyGoal) -> GoalStatus:
+        """Go there; returns the first status after the loop has begun with the goal, or put it into the queue.
+
+        Raises `GoalRefused`, also when the loop's first look at the goal refuses it.
+        """
+        accepted = self._command(GoalRequest(goal=goal.model_dump(exclude_none=True)))
+        status = self._status_after(accepted.number)
+        deadline = time.monotonic() + self._timeout_s
+        while (progress := self._progress(accepted.number)) is not None and progress.state == "accepted":
+            # A gate decides with the next good readings, which a robot on hold may not have.
+            if goal.queue or status.state in ("hold", "damp") or time.monotonic() > deadline:
+                return status
+            time.sleep(_SHORT_POLL_S)
+            status = self.status()
+        if progress is not None and progress.state == "refused":
+            known = "" if progress.reachability is None else f" (reachability {progress.reachability:.2f})"
+            raise GoalRefused(f"goal {progress.id!r}: {progress.reason}{known}.")
+        return self.status()
+
+    def cancel_goal(self, goal_id: str | None = None) -> GoalStatus:
+        """Forget all goals, or those with one id, and hold position if the one in force was among them."""
+        return self._status_after(self._command(CancelRequest(id=goal_id)).number)
+
+    def goals(self) -> tuple[GoalProgress, ...]:
+        """The goals that wait, the one in force, and the latest ones that are done with, oldest first."""
+        return self._ask(GoalsRequest(), GoalsReply).goals
+
+    def goal_changes(self) -> Iterator[tuple[GoalProgress, ...]]:
+        """The same now and at every change, for as long as the server runs; over a connection of its own."""
+        with Client(str(self._address), token=self._token, timeout_s=self._timeout_s) as other:
+            yield other._ask(SubscribeRequest(), GoalsReply).goals
+            while True:
+                assert other._connection is not None
+                other._connection.settimeout(None)
+                try:
+                    reply = parse_reply(other._receive_line())
+                except OSError:
+                    return
+                if isinstance(reply, GoalsReply):
+                    yield reply.goals
+
+    def wait_for_goal(self, goal_id: str, timeout_s: float) -> GoalProgress:
+        """Poll until the newest goal of this id is reached or done with otherwise, or `timeout_s` is over."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = [progress for progress in self.goals() if progress.id == goal_id]
+            if not found:
+                raise ShoalError(f"client: the server knows no goal {goal_id!r}.")
+            if found[-1].final or time.monotonic() > deadline:
+                return found[-1]
+            time.sleep(_POLL_S)
+
+    def report_object(
+        self, position: Vector3, *, stamp: float | None = None, source: str = "tracker", frame: str = "world"
+    ) -> None:
+        """Say where the object is, m; as often as it is seen, at least every `object_stale_s` of the safety settings.
+
+        `stamp` is when it was seen, seconds of Unix time. Raises `GoalRefused` where no object is looked for, or
+        another source reports already.
+        """
+        self._command(ObjectReport(position=position, stamp=stamp, source=source, frame=frame))
+
+    def acquire_lease(self, name: str = "client", *, duration_s: float = 5.0) -> None:
+        """Become the only client that may command; every call from now on renews it. It runs out `duration_s` after the
+        last one, and then the server does with this client's goals what `--on-lease-lost` says.
+        """
+        request = LeaseRequest(action="acquire", name=name, duration_s=duration_s)
+        self._lease = self._ask(request, LeaseReply).lease
+
+    def renew_lease(self) -> None:
+        """Keep the lease; any other call does so too."""
+        self._ask(LeaseRequest(action="renew"), LeaseReply)
+
+    def end_lease(self) -> None:
+        """Let others command; the goals stay."""
+        self._ask(LeaseRequest(action="end"), LeaseReply)
+        self._lease = None
+
+    @contextmanager
+    def lease(self, name: str = "client", *, duration_s: float = 5.0) -> Iterator[None]:
+        """`acquire_lease` and, at the end, `end_lease`."""
+        self.acquire_lease(name, duration_s=duration_s)
+        try:
+            yield
+        finally:
+            self.end_lease()
+
+    def lease_holder(self) -> str:
+        """Name of the client that alone may command; empty when anybody may."""
+        return self._ask(StatusRequest(), StatusReply).lease_holder
+
+    def estop(self) -> GoalStatus:
+        """Emergency stop: drop the goal and follow none until `release`."""
+        return self._status_after(self._command(EstopRequest()).number)
+
+    def release(self) -> GoalStatus:
+        """End an emergency stop; the robot stays where it is until the next goal."""
+        return self._status_after(self._command(ReleaseRequest()).number)
+
+    def stop(self) -> None:
+        """Hold position and end the server."""
+        self._command(StopRequest())
+
+    def status(self) -> GoalStatus:
+        """Where robot and goal stand now."""
+        return self._ask(StatusRequest(), StatusReply).status
+
+    def telemetry(self) -> Snapshot:
+        """Readings, targets, poses and latencies of the latest control tick."""
+        return self._ask(TelemetryRequest(), TelemetryReply).telemetry
+
+    def describe(self) -> DescriptionReply:
+        """The contract and what is served."""
+        return self._ask(DescribeRequest(), DescriptionReply)
+
+    def wait_until_reached(self, timeout_s: float) -> GoalStatus:
+        """Poll until the goal is reached, replaced or expired, or `timeout_s` is over; `reached` says which.
+
+        Raises `ShoalError` when there is no goal to wait for.
+        """
+        first = self.status()
+        if not first.goal_id:
+            raise ShoalError("client: there is no goal to wait for; send one first.")
+        deadline, status = time.monotonic() + timeout_s, first
+        while not status.reached and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            status = self.status()
+            replaced = (status.goal_number, status.goal_id) != (first.goal_number, first.goal_id)
+            if replaced or status.reason == _EXPIRED or status.state == "stopped":
+                break
+        return status
+
+    def _progress(self, number: int) -> GoalProgress | None:
+        return next((progress for progress in self.goals() if progress.number == number), None)
+
+    def _command(self, request: RequestMessage) -> Accepted:
+        return self._ask(request, Accepted)
+
+    def _ask(self, request: RequestMessage, kind: type[_Kind]) -> _Kind:
+        reply = self._exchange(request.model_copy(update={"lease": self._lease}))
+        if isinstance(reply, Refused):
+            raise GoalRefused(reply.reason)
+        if not isinstance(reply, kind):
+            raise ShoalError(f"client: the server answered {reply.type}.")
+        return reply
+
+    def _status_after(self, number: int) -> GoalStatus:
+        deadline = time.monotonic() + self._timeout_s
+        while (status := self.status()).goal_number < number:
+            if time.monotonic() > deadline:
+                raise ShoalError(
+                    f"client: the gateway accepted the request, but the control loop has not taken it for "
+                    f"{self._timeout_s:g} s (its status is {status.age_s:.1f} s old)."
+                )
+            time.sleep(_SHORT_POLL_S)
+        return status
+
+    def _exchange(self, request: RequestMessage) -> Reply:
+        deadline = time.monotonic() + self._timeout_s
+        line = encode(request)
+        if len(line) > MAX_LINE_BYTES:
+            raise ShoalError(f"client: a message of {len(line)} bytes is above the limit of {MAX_LINE_BYTES}.")
+        while True:
+            try:
+                reply = parse_reply(self._send_and_receive(line, deadline))
+                break
+            except OSError as error:
+                # Also the short time in which a gateway starts or is restarted; requests may safely be repeated.
+                self.close()
+                if time.monotonic() > deadline:
+                    reason = error.strerror or str(error) or type(error).__name__
+                    raise ShoalError(
+                        f"client: no answer from {self._address} within {self._timeout_s:g} s ({reason}); "
+                        "is `runtime serve` running?"
+                    ) from error
+                time.sleep(_POLL_S)
+        if isinstance(reply, ErrorReply):
+            raise ShoalError(f"client: the server did not understand: {reply.reason}")
+        return reply
+
+    def _send_and_receive(self, line: bytes, deadline: float) -> bytes:
+        if self._connection is None:
+            self._connection = self._address.connect(max(0.01, deadline - time.monotonic()))
+            if self._token and self._address.path is None:
+                self._say_hello(self._connection)
+        self._connection.settimeout(max(0.01, deadline - time.monotonic()))
+        self._connection.sendall(line)
+        return self._receive_line()
+
+    def _say_hello(self, connection: socket.socket) -> None:
+        connection.sendall(encode(HelloRequest(token=self._token)))
+        reply = parse_reply(self._receive_line())
+        if isinstance(reply, ErrorReply):
+            self.close()
+            raise ShoalError(f"client: {self._address}: {reply.reason}")
+
+    def _receive_line(self) -> bytes:
+        assert self._connection is not None
+        while b"\n" not in self._received:
+            chunk = self._connection.recv(65536)
+            if not chunk:
+                raise ConnectionResetError(0, "the server closed the connection")
+            self._received += chunk
+            if len(self._received) > MAX_REPLY_BYTES:
+                raise ShoalError("client: the server's reply is too long.")
+        reply, _, self._received = self._received.partition(b"\n")
+        return reply

@@ -1,0 +1,1 @@
+"""Scheduling, memory and clocks: what makes a loop punctual, and what made it late."""

@@ -1,0 +1,1 @@
+"""What a robot says, and the model of it."""

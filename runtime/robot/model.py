@@ -1,0 +1,70 @@
+"""The MJCF of a contract's robot: where it is, and whether a model is the one that the policy was trained with."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from runtime.robot.mujoco_robot import robot_differences
+from sim2real.contract import Contract
+from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.robots.model import DIGEST_FIELDS, compiled_digest, load_mjcf
+
+
+def shipped_mjcf(robot: str) -> Path:
+    """The MJCF of a robot that ships with Shoal; raises `ShoalError` for an unknown name."""
+    folder = Path(str(resources.files("sim2real"))) / "robots"
+    found = sorted((folder / robot).glob("*.xml"))
+    if len(found) != 1:
+        known = sorted(path.parent.name for path in folder.glob("*/*.xml"))
+        raise ShoalError(f"robot.name: no MJCF ships for {robot!r} (shipped: {', '.join(known)}); give --mjcf PATH.")
+    return found[0]
+
+
+def find_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel | None:
+    """The MJCF with the contract's digest: the one at `path`, else the one that ships; None when none is at hand."""
+    try:
+        model = load_mjcf(path or shipped_mjcf(contract.robot.name))
+    except ShoalError:
+        return None
+    return model if compiled_digest(model) == contract.robot.mjcf_sha256 else None
+
+
+def require_same_model(model: mujoco.MjModel, contract: Contract, path: Path) -> None:
+    """Raise `ContractMismatch` unless the compiled digest is the contract's, naming what differs."""
+    digest = compiled_digest(model)
+    if digest == contract.robot.mjcf_sha256:
+        return
+    found = [
+        f"{field}: {wanted!r} in the policy, {got!r} in the model"
+        for field, wanted, got in robot_differences(model, contract)
+    ]
+    shown = "; ".join((found or _differences_to_shipped(model, contract))[:6])
+    raise ContractMismatch(
+        f"robot.mjcf_sha256: {contract.robot.mjcf_sha256[:12]} in the policy, {digest[:12]} in {path.name}"
+        f"{': ' + shown if shown else ''}. Serve the MJCF that the policy was trained with."
+    )
+
+
+def _differences_to_shipped(model: mujoco.MjModel, contract: Contract) -> list[str]:
+    """Compiled fields in which `model` differs from the shipped MJCF, if that is the one trained with."""
+    try:
+        shipped = load_mjcf(shipped_mjcf(contract.robot.name))
+    except ShoalError:
+        return []
+    if compiled_digest(shipped) != contract.robot.mjcf_sha256:
+        return []
+    found = []
+    for field in DIGEST_FIELDS:
+        wanted, got = np.asarray(getattr(shipped, field)), np.asarray(getattr(model, field))
+        if wanted.shape != got.shape:
+            found.append(f"{field}: shape {list(wanted.shape)} in the policy, {list(got.shape)} in the model")
+        elif not np.array_equal(wanted, got):
+            where = tuple(int(i) for i in np.argwhere(wanted != got)[0])
+            found.append(
+                f"{field}{list(where)}: {float(wanted[where])!r} in the policy, {float(got[where])!r} in the model"
+            )
+    return found

@@ -1,0 +1,111 @@
+"""Between two ticks: requests from shared memory into the core, status and goals' records out, gateway supervised."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import numpy as np
+
+from runtime.control.goal_queue import GoalQueue, Tracked
+from runtime.control.policy_controller import PolicyController
+from runtime.drivers.base import Driver
+from runtime.ipc.goal_slots import read_goal
+from runtime.ipc.shared_memory import SharedSlots
+from runtime.server.supervisor import GatewaySupervisor
+
+LeaseLost = Literal["hold", "keep"]
+
+
+class ServerExchange:
+    """The served loop's `runtime.control.loop.Exchange`.
+
+    The first `listed` goals are those of `--goals`, which the control process itself wrote into the requests.
+    """
+
+    def __init__(
+        self,
+        slots: SharedSlots,
+        queue: GoalQueue,
+        supervisor: GatewaySupervisor,
+        *,
+        on_lease_lost: LeaseLost = "hold",
+        listed: int = 0,
+    ) -> None:
+        self._slots, self._queue, self._supervisor = slots, queue, supervisor
+        self._on_lease_lost, self._listed = on_lease_lost, listed
+        self._number = self._estop = self._release = 0
+        self._lease_expires_ns = 0
+        self.listed: list[Tracked] = []
+        """The goals of `--goals` and what became of them."""
+        self.stop_requested = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether all goals of `--goals` are done with, one way or another."""
+        return len(self.listed) == self._listed and all(tracked.state.final for tracked in self.listed)
+
+    def before_tick(self, core: PolicyController, driver: Driver) -> None:
+        """Take what clients want, notice a lost lease, and choose the goal for the coming tick."""
+        slot = self._slots.requests
+        if slot.read():
+            self._take(slot.value[0], core, driver)
+        if 0 < self._lease_expires_ns < time.monotonic_ns():
+            self._lease_expires_ns = 0
+            if self._on_lease_lost == "hold":
+                self._queue.lease_lost()
+        self._queue.update(driver)
+
+    def after_tick(self, core: PolicyController, missed_periods: int) -> None:
+        """Publish goals and status, then look after the gateway."""
+        if self._queue.changed:
+            self._publish_goals()
+        slot, safety = self._slots.status, core.safety
+        record = slot.value[0]
+        record["goal_number"], record["written_ns"] = self._number, time.monotonic_ns()
+        record["goal_id"] = core.goal.id.encode() if core.goal is not None else b""
+        record["state"], record["reason"] = safety.state, safety.reason
+        record["within_tolerance"], record["reached"] = core.within_tolerance, core.reached
+        record["distance_m"], record["angle_deg"] = core.distance_m, core.angle_deg
+        record["reachability"] = core.reachability
+        record["ticks"], record["holds"] = safety.ticks, safety.holds
+        record["clamped"], record["missed_periods"] = safety.clamped, missed_periods
+        slot.write()
+        self._supervisor.check()
+
+    def _take(self, requests: np.void, core: PolicyController, driver: Driver) -> None:
+        self.stop_requested = self.stop_requested or bool(requests["stop"])
+        self._number = int(requests["number"])
+        self._lease_expires_ns = int(requests["lease_expires_ns"])
+        self._emergency(int(requests["estop"]), int(requests["release"]), core)
+        numbers = requests["goals"]["number"]
+        self._queue.keep(set(numbers.tolist()))
+        now_s = driver.now_s()
+        for place in np.argsort(numbers):
+            if numbers[place] > self._queue.newest:
+                tracked = self._queue.add(read_goal(requests["goals"][place]), now_s)
+                if tracked.number <= self._listed:
+                    self.listed.append(tracked)
+
+    def _emergency(self, estop: int, release: int, core: PolicyController) -> None:
+        """Take both in the order in which they were asked for."""
+        if estop > self._estop:
+            core.estop()
+        if release > self._release and release > estop:
+            core.release()
+        self._estop, self._release = estop, release
+
+    def _publish_goals(self) -> None:
+        queue, slot = self._queue, self._slots.goals
+        record = slot.value[0]
+        record["in_force"] = queue.current.number if queue.current else 0
+        for tracked in queue.changed:
+            row, goal = record["goals"][tracked.row], tracked.goal
+            row["number"], row["id"], row["priority"] = tracked.number, goal.id.encode(), tracked.priority
+            row["state"], row["why"] = tracked.state, tracked.why
+            row["accepted_ns"], row["changed_ns"] = tracked.accepted_ns, tracked.changed_ns
+            row["position"], row["orientation_wxyz"] = goal.position, goal.orientation_wxyz
+            for field in ("distance_m", "angle_deg", "reachability", "time_s"):
+                row[field] = getattr(tracked, field)
+        queue.changed.clear()
+        slot.write()

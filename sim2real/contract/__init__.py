@@ -1,0 +1,43 @@
+"""The contract: what must be the same in simulation and on the robot, in one versioned model."""
+
+from sim2real.contract.schema import (
+    PER_POLICY,
+    SCHEMA_VERSION,
+    Action,
+    Calibration,
+    Contract,
+    Frozen,
+    Goal,
+    Joint,
+    Lineage,
+    NonNegative,
+    Positive,
+    Quaternion,
+    Reading,
+    Robot,
+    Timing,
+    Vector3,
+    differences,
+    require_same_interface,
+)
+
+__all__ = [
+    "PER_POLICY",
+    "SCHEMA_VERSION",
+    "Action",
+    "Calibration",
+    "Contract",
+    "Frozen",
+    "Goal",
+    "Joint",
+    "Lineage",
+    "NonNegative",
+    "Positive",
+    "Quaternion",
+    "Reading",
+    "Robot",
+    "Timing",
+    "Vector3",
+    "differences",
+    "require_same_interface",
+]

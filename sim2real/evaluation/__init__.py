@@ -1,0 +1,1 @@
+"""Success of policies over whole episodes."""

@@ -1,0 +1,1 @@
+"""Recordings of robots, and what a model would have done with their commands."""

@@ -1,0 +1,135 @@
+"""A log's commands through a simulated robot, open loop: what would the model have done?
+
+    simulated = simulate([model], log, task.contract)        # readings at the log's own times
+    simulated.joint_position[0] - log.joint_position         # [T, J] rad
+
+The servo's target moves linearly over one control period, then holds, as in training. A delay moves it as a whole, so
+commands that arrive late and readings that come late look the same from a log; `delay_s` is their sum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from mujoco import rollout
+
+from sim2real.contract import Contract
+from sim2real.logs.log import Log
+from sim2real.robots.kinematics import Addresses
+
+_THREADS = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class OpenLoop:
+    """Readings of `N` simulated robots at the times of a log of `T` ticks, policy order."""
+
+    joint_position: np.ndarray
+    """`[N, T, J]` rad, as the encoders would show it."""
+    joint_velocity: np.ndarray
+    """`[N, T, J]` rad/s."""
+
+
+def servo_targets(log: Log, times_s: np.ndarray, delay_s: float = 0.0) -> np.ndarray:
+    """Where the servos' targets are at `times_s` `[S]` of the log's clock, `[S, J]` rad."""
+    period = log.contract.timing.control_dt_s
+    begin = log.time_s
+    end = np.minimum(begin + period, np.append(begin[1:], np.inf))
+    knots = np.stack([begin, end], axis=1).ravel() + delay_s
+    previous = np.concatenate([log.command[:1], log.command[:-1]])
+    values = np.stack([previous, log.command], axis=1).reshape(len(knots), -1)
+    return np.stack([np.interp(times_s, knots, values[:, joint]) for joint in range(values.shape[1])], axis=1)
+
+
+def simulate(
+    models: Sequence[mujoco.MjModel],
+    log: Log,
+    *,
+    delays_s: np.ndarray | None = None,
+    offsets_rad: np.ndarray | None = None,
+    threads: int = _THREADS,
+) -> OpenLoop:
+    """Replay the log's commands on `N` models that differ in parameters only, from the log's first reading.
+
+    Args:
+        models: `[N]`, with the contract's physics step.
+        log: without gaps, see `Log.segments`.
+        delays_s: `[N]`; none if not given.
+        offsets_rad: `[N, J]`, what each encoder shows beyond the truth, to its servo as well; none if not given.
+        threads: simulations at a time.
+    """
+    contract, count = log.contract, len(models)
+    addresses, step = Addresses.of(models[0], contract), models[0].opt.timestep
+    joints = len(contract.joint_names)
+    delays = np.zeros(count) if delays_s is None else delays_s
+    offsets = np.zeros((count, joints)) if offsets_rad is None else offsets_rad
+    start = log.measured_s[0]
+    steps = int(np.ceil((log.measured_s[-1] - start) / step - 1e-6))
+    # MuJoCo applies one control during a step; drivers and training use the target's value at the step's end.
+    ends = start + step * np.arange(1, steps + 1)
+    control = np.zeros((count, steps, models[0].nu))
+    for delay in np.unique(delays):
+        which = np.flatnonzero(delays == delay)
+        control[np.ix_(which, np.arange(steps), addresses.actuator)] = servo_targets(log, ends, float(delay))
+    control[:, :, addresses.actuator] -= offsets[:, None]
+    first = np.stack([_state(models[0], addresses, log, 0, offset) for offset in offsets])
+    datas = [mujoco.MjData(models[0]) for _ in range(min(threads, count))]
+    state, _ = rollout.rollout(list(models), datas, first, control)
+    times = np.append(start, ends)
+    trajectory = np.concatenate([first[:, None], state], axis=1)[:, :, 1:]
+    position = _sample(times, trajectory[:, :, addresses.qpos], log.measured_s) + offsets[:, None]
+    velocity = _sample(times, trajectory[:, :, models[0].nq + addresses.dof], log.measured_s)
+    return OpenLoop(position, velocity)
+
+
+def simulate_from(model: mujoco.MjModel, log: Log, starts: np.ndarray, ticks: int) -> np.ndarray:
+    """Joint positions `[N, ticks + 1, J]` rad at the ticks that follow each measured state, `starts` `[N]` of them.
+
+    The ticks are taken to be one control period apart.
+    """
+    contract, count = log.contract, len(starts)
+    addresses, step, substeps = Addresses.of(model, contract), model.opt.timestep, contract.timing.substeps
+    ends = log.measured_s[starts][:, None] + step * np.arange(1, ticks * substeps + 1)
+    control = np.zeros((count, ends.shape[1], model.nu))
+    control[:, :, addresses.actuator] = servo_targets(log, ends.ravel()).reshape(count, ends.shape[1], -1)
+    first = np.stack([_state(model, addresses, log, int(tick), np.zeros(len(addresses.qpos))) for tick in starts])
+    datas = [mujoco.MjData(model) for _ in range(min(_THREADS, count))]
+    state, _ = rollout.rollout([model] * count, datas, first, control)
+    every = np.concatenate([first[:, None], state[:, substeps - 1 :: substeps]], axis=1)
+    return np.asarray(every[:, :, 1 + addresses.qpos])
+
+
+def tool_poses(model: mujoco.MjModel, contract: Contract, joint_position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tool positions `[T, 3]` m and orientations `[T, 4]` wxyz from joint positions `[T, J]` rad."""
+    addresses, data = Addresses.of(model, contract), mujoco.MjData(model)
+    position, orientation = np.zeros((len(joint_position), 3)), np.zeros((len(joint_position), 4))
+    for tick, joints in enumerate(joint_position):
+        data.qpos[addresses.qpos] = joints
+        mujoco.mj_kinematics(model, data)
+        position[tick] = data.site_xpos[addresses.site]
+        mujoco.mju_mat2Quat(orientation[tick], data.site_xmat[addresses.site])
+    return position, orientation
+
+
+def _state(model: mujoco.MjModel, addresses: Addresses, log: Log, tick: int, offset: np.ndarray) -> np.ndarray:
+    """The measured state of one tick, as `mujoco.rollout` takes it."""
+    data = mujoco.MjData(model)
+    data.qpos[addresses.qpos] = log.joint_position[tick] - offset
+    data.qvel[addresses.dof] = log.joint_velocity[tick]
+    data.time = log.measured_s[tick]
+    kind = int(mujoco.mjtState.mjSTATE_FULLPHYSICS)
+    state = np.empty(mujoco.mj_stateSize(model, kind))
+    mujoco.mj_getState(model, data, state, kind)
+    return state
+
+
+def _sample(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Linear interpolation of `[N, S, J]` given at `times` `[S]`, evenly spaced, to `[N, T, J]`."""
+    place = np.clip((at - times[0]) / (times[1] - times[0]), 0, len(times) - 1)
+    index = np.minimum(place.astype(int), len(times) - 2)
+    share = (place - index)[:, None]
+    return np.asarray(values[:, index] * (1 - share) + values[:, index + 1] * share)

@@ -1,0 +1,1 @@
+"""MJCF of robots, and how it is read."""

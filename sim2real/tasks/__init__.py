@@ -1,0 +1,1 @@
+"""Tasks: YAML files, and the starts and goals that follow from them."""

@@ -1,0 +1,1 @@
+"""Delays: simulated, and measured from recordings."""

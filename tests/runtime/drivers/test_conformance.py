@@ -1,0 +1,199 @@
+"""The conformance check passes what works, and names each fault that was put in on purpose."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.drivers.base import DriverOptions
+from runtime.drivers.conformance import assert_conforms, check
+from runtime.drivers.mujoco import MujocoDriver
+from runtime.drivers.template import PerfectServo
+from runtime.robot.readings import Float64, Readings
+from sim2real.contract import Contract
+from sim2real.errors import ContractMismatch, ShoalError
+
+ROOT = Path(__file__).parents[3]
+
+
+class Driver(MujocoDriver):
+    """The MuJoCo driver with a fault in `read` or `write`."""
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(contract, DriverOptions(speed=0))
+        self.after_read: Callable[[Readings], None] = lambda out: None
+        self.before_write: Callable[[Float64], Float64] = lambda command: command
+
+    def read(self, out: Readings) -> None:
+        super().read(out)
+        self.after_read(out)
+
+    def write(self, command: Float64) -> None:
+        super().write(self.before_write(command))
+
+
+def problems(driver: Driver, contract: Contract) -> str:
+    return "\n".join(f"{finding.promise}: {finding.problem}" for finding in check(driver, contract) if finding.problem)
+
+
+def test_mujoco_conforms(contract: Contract) -> None:
+    findings = check(MujocoDriver(contract, DriverOptions(speed=0)), contract)
+    assert [finding for finding in findings if not finding.kept] == []
+    moved = [finding.promise for finding in findings if "moves alone" in finding.promise]
+    assert len(moved) == len(contract.joint_names)
+
+
+class SteppedServo(PerfectServo):
+    """The template on a clock that advances with every reading, so that a busy machine changes nothing."""
+
+    clock_s = 0.0
+
+    def read(self, out: Readings) -> None:
+        self.clock_s += 0.9 * self.period_s
+        super().read(out)
+
+    def now_s(self) -> float:
+        return self.clock_s
+
+
+def test_template_conforms_and_ends_where_it_began(contract: Contract) -> None:
+    driver = SteppedServo(contract, DriverOptions())
+    driver.owns_clock = True
+    assert_conforms(driver, contract, move_rad=0.02)
+    readings = Readings(len(contract.joint_names))
+    driver.read(readings)
+    home = [joint.home_rad for joint in contract.robot.joints]
+    np.testing.assert_allclose(readings.joint_position, home, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_franka_conforms_over_libfrankas_protocol(contract: Contract) -> None:
+    from runtime.drivers.franka import FrankaDriver
+    from tests.runtime.drivers.test_franka import Server
+
+    server = Server()
+    try:
+        driver = FrankaDriver(contract, DriverOptions(host=server.host))
+        assert_conforms(driver, contract)
+        driver.close()
+    finally:
+        server.kill()
+
+
+def degrees(out: Readings) -> None:
+    out.joint_position[:] = np.rad2deg(out.joint_position)
+
+
+def swap_joints(out: Readings) -> None:
+    out.joint_position[[0, 2]] = out.joint_position[[2, 0]]
+    out.joint_position[0] += 0.3
+
+
+def xyzw(out: Readings) -> None:
+    out.end_effector_orientation[:] = out.end_effector_orientation[[1, 2, 3, 0]]
+
+
+def replace(out: Readings) -> None:
+    out.joint_velocity = out.joint_velocity.copy()
+
+
+def frozen_clock(out: Readings) -> None:
+    out.time_s = 0.0
+
+
+def other_clock(out: Readings) -> None:
+    out.time_s += 1e6
+
+
+def not_finite(out: Readings) -> None:
+    out.end_effector_position[1] = np.nan
+
+
+def long_quaternion(out: Readings) -> None:
+    out.end_effector_orientation *= 2
+
+
+def backward_velocity(out: Readings) -> None:
+    out.joint_velocity *= -1
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (degrees, r"is at -?\d+.*is it in degrees"),
+        (swap_joints, "check the joints' order and signs"),
+        (xyzw, "that the quaternion is wxyz"),
+        (replace, r"write out\.joint_velocity\[:\]"),
+        (frozen_clock, "time_s moves on: it stayed at 0 s"),
+        (other_clock, r"now_s\(\) - time_s is -1e\+06"),
+        (not_finite, "end_effector_position was not filled in"),
+        (long_quaternion, "length of end_effector_orientation is 2"),
+        (backward_velocity, "while joint_velocity said"),
+    ],
+)
+def test_fault_in_read_is_named(contract: Contract, fault: Callable[[Readings], None], sentence: str) -> None:
+    driver = Driver(contract)
+    driver.after_read = fault
+    assert re.search(sentence, problems(driver, contract))
+
+
+def test_commands_to_the_wrong_joint_are_named(contract: Contract) -> None:
+    driver, names = Driver(contract), contract.joint_names
+    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    driver.before_write = lambda command: home + (command - home)[[1, 0, 2, 3, 4, 5, 6]]
+    assert f"{names[0]} moves alone, as told, and back: {names[1]} moved by 0.05" in problems(driver, contract)
+
+
+def test_backward_command_is_named(contract: Contract) -> None:
+    driver = Driver(contract)
+    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    driver.before_write = lambda command: 2 * home - command
+    assert "check sign and unit" in problems(driver, contract)
+
+
+def test_command_kept_by_reference_is_named(contract: Contract) -> None:
+    driver = Driver(contract)
+
+    def keep(command: Float64) -> Float64:
+        driver._target = command
+        return command
+
+    driver.before_write = keep
+    assert "that write copies its argument" in problems(driver, contract)
+
+
+def test_other_joints_are_named(contract: Contract) -> None:
+    driver = Driver(contract)
+    driver.joint_names = (*contract.joint_names[:-1], "wrist")
+    assert "'wrist'" in problems(driver, contract)
+    with pytest.raises(AssertionError, match="'wrist'"):
+        assert_conforms(driver, contract)
+
+
+def test_blocking_read_is_named(contract: Contract) -> None:
+    driver = Driver(contract)
+    driver.owns_clock = False
+    driver.period_s = 0.002
+    driver.after_read = lambda out: time.sleep(0.003)
+    driver._pace.due_periods = lambda: 1  # type: ignore[method-assign]
+    findings = check(driver, contract, move_rad=0)
+    assert "set owns_clock" in findings[-1].problem
+    assert not [finding for finding in findings if "moves alone" in finding.promise]
+
+
+def test_too_large_a_motion_is_refused(contract: Contract) -> None:
+    with pytest.raises(ShoalError, match="move_rad"):
+        check(Driver(contract), contract, move_rad=1.0)
+
+
+def test_template_refuses_another_robot(contract: Contract, tmp_path: Path) -> None:
+    from tests.runtime.drivers.test_mujoco import edited_mjcf
+
+    path = edited_mjcf(tmp_path, contract, 'mass="0.6544"', 'mass="0.7544"')
+    with pytest.raises(ContractMismatch, match="body_mass"):
+        PerfectServo(contract, DriverOptions(mjcf=path))

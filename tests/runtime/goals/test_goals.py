@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from runtime.goals.messages import (
+    GoalObject,
+    GoalPlanar,
+    GoalPose,
+    GoalRefused,
+    as_pose,
+    load_goals,
+    parse_any_goal,
+    parse_goal,
+    validate_goal,
+)
+from runtime.robot.rotations import quaternion_of_rpy
+from sim2real.contract import Contract, Quaternion, Vector3
+from sim2real.errors import ShoalError
+from sim2real.tasks.task import load_task
+
+NOW = 1_800_000_000.0
+CONTRACT = load_task("franka_pose").contract
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+def test_position_alone_gets_the_contracts_orientation_and_tolerance(contract: Contract) -> None:
+    goal = validate_goal(contract, GoalPose(position=(0.5, 0.1, 0.4)), NOW)
+    assert goal.orientation_wxyz == contract.goal.default_orientation_wxyz
+    assert goal.position_tolerance_m == contract.goal.coarse_position_m
+    assert goal.angle_tolerance_deg == contract.goal.coarse_angle_deg
+    assert goal.valid_for_s == math.inf
+
+
+def test_workspace_refusal_names_axis_value_and_box(contract: Contract) -> None:
+    with pytest.raises(GoalRefused, match=r"position z=1\.4 m is outside the workspace \[0\.05, 0\.7\] m"):
+        validate_goal(contract, GoalPose(position=(0.5, 0.1, 1.4)), NOW)
+
+
+def test_wrong_frame_is_refused(contract: Contract) -> None:
+    with pytest.raises(GoalRefused, match="'camera', but this policy takes goals in 'world'"):
+        validate_goal(contract, GoalPose(position=(0.5, 0.1, 0.4), frame="camera"), NOW)
+
+
+@pytest.mark.parametrize(
+    ("goal", "message"),
+    [
+        (GoalPose(position=(0.5, 0, 0.4), stamp=NOW - 3, timeout_s=2), "3 s old, so its timeout_s of 2"),
+        (GoalPose(position=(0.5, 0, 0.4), stamp=NOW + 60), "60.0 s in the future"),
+        (GoalPose.model_construct(position=(0.5, math.nan, 0.4), frame="world"), "not finite"),
+    ],
+)
+def test_refusals(contract: Contract, goal: GoalPose, message: str) -> None:
+    with pytest.raises(GoalRefused, match=message):
+        validate_goal(contract, goal, NOW)
+
+
+def test_orientation_is_refused_by_a_position_policy() -> None:
+    contract = load_task("franka_reach").contract
+    goal = GoalPose(position=(0.5, 0, 0.4), orientation_wxyz=(0, 1, 0, 0))
+    with pytest.raises(GoalRefused, match="reaches positions only"):
+        validate_goal(contract, goal, NOW)
+
+
+@given(x=st.floats(0.4, 0.6), y=st.floats(-0.2, 0.2), yaw=st.floats(-math.pi, math.pi))
+def test_planar_goal_turns_the_default_orientation_about_the_vertical(x: float, y: float, yaw: float) -> None:
+    goal = as_pose(
+        CONTRACT, parse_any_goal({"planar": [x, y, yaw], "height_m": 0.3, "priority": 4, "id": "p"}), no_kinematics
+    )
+    assert (goal.position, goal.priority, goal.id) == ((x, y, 0.3), 4, "p")
+    rotation, default = np.zeros(9), np.zeros(9)
+    mujoco.mju_quat2Mat(rotation, np.array(goal.quaternion()))
+    mujoco.mju_quat2Mat(default, np.array(CONTRACT.goal.default_orientation_wxyz))
+    about_z = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
+    np.testing.assert_allclose(rotation.reshape(3, 3), about_z @ default.reshape(3, 3), atol=1e-9)
+
+
+def test_planar_goal_without_a_height_is_in_the_middle_of_the_box() -> None:
+    goal = as_pose(CONTRACT, GoalPlanar(planar=(0.5, 0.0, 0.0)), no_kinematics)
+    assert goal.position[2] == (CONTRACT.goal.position_min_m[2] + CONTRACT.goal.position_max_m[2]) / 2
+    assert goal.quaternion() == pytest.approx(CONTRACT.goal.default_orientation_wxyz)
+
+
+def test_planar_goal_is_refused_outside_the_box_and_by_a_position_policy() -> None:
+    with pytest.raises(GoalRefused, match="position z=3 m is outside"):
+        validate_goal(CONTRACT, as_pose(CONTRACT, GoalPlanar(planar=(0.5, 0, 0), height_m=3), no_kinematics), NOW)
+    with pytest.raises(GoalRefused, match=r"goal\.planar was given, but this policy reaches positions only"):
+        as_pose(load_task("franka_reach").contract, GoalPlanar(planar=(0.5, 0, 0)), no_kinematics)
+
+
+@given(
+    place=st.tuples(*[st.floats(-1, 1)] * 3), standoff=st.floats(0, 0.5), approach=st.tuples(*[st.floats(-3, 3)] * 3)
+)
+def test_object_goal_stands_before_the_object(place: Vector3, standoff: float, approach: Vector3) -> None:
+    assume(math.hypot(*approach) > 0.01)
+    fields = {"object_position": place, "standoff_m": standoff, "approach": approach, "speed": 0.5, "id": "cup"}
+    goal = as_pose(CONTRACT, parse_any_goal(fields), no_kinematics)
+    ahead = np.subtract(place, goal.position)
+    np.testing.assert_allclose(np.linalg.norm(ahead), standoff, atol=1e-9)
+    np.testing.assert_allclose(np.cross(ahead, approach), 0, atol=1e-9)
+    assert np.dot(ahead, approach) >= -1e-9
+    assert (goal.speed, goal.id, goal.quaternion()) == (0.5, "cup", None)
+
+
+def test_object_goal_is_from_above_in_the_default_orientation_and_has_a_direction() -> None:
+    for task in ("franka_pose", "franka_reach"):
+        contract = load_task(task).contract
+        goal = as_pose(contract, GoalObject(object_position=(0.5, 0.1, 0.2)), no_kinematics)
+        resolved = validate_goal(contract, goal, NOW)
+        assert resolved.position == pytest.approx((0.5, 0.1, 0.3))
+        assert resolved.orientation_wxyz == contract.goal.default_orientation_wxyz
+    with pytest.raises(GoalRefused, match="approach must not be zero"):
+        parse_any_goal({"object_position": [0.5, 0, 0.2], "approach": [0, 0, 0]})
+    with pytest.raises(GoalRefused, match=r"goal\.standoff_m"):
+        parse_any_goal({"object_position": [0.5, 0, 0.2], "standoff_m": -0.1})
+
+
+def no_kinematics(joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
+    raise AssertionError("a planar goal needs no joints")
+
+
+def test_age_shortens_the_remaining_time(contract: Contract) -> None:
+    goal = GoalPose(position=(0.5, 0, 0.4), stamp=NOW - 3, timeout_s=10)
+    assert validate_goal(contract, goal, NOW).valid_for_s == pytest.approx(7)
+
+
+def test_quaternion_is_normalised_and_immutable() -> None:
+    goal = GoalPose(position=(0.5, 0, 0.4), orientation_wxyz=(0, 2, 0, 0))
+    assert goal.orientation_wxyz == (0, 1, 0, 0)
+    with pytest.raises(ValidationError, match="frozen"):
+        goal.frame = "base"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"position": [0.5, 0, math.inf]},
+        {"position": [0.5, 0]},
+        {"position": [0.5, 0, 0.4], "orientation_wxyz": [0, 0, 0, 0]},
+        {"position": [0.5, 0, 0.4], "orientation_wxyz": [1, 0, 0, math.nan]},
+        {"position": [0.5, 0, 0.4], "orientation_wxyz": [1, 0, 0, 0], "rpy": [0, 0, 0]},
+        {"position": [0.5, 0, 0.4], "speed": 3},
+        {"position": [0.5, 0, 0.4], "timeout_s": -1},
+        {"position": [0.5, 0, 0.4], "id": "x" * 33},
+        "somewhere",
+    ],
+)
+def test_malformed_goals_are_refused_in_one_sentence(data: object) -> None:
+    with pytest.raises(GoalRefused) as caught:
+        parse_goal(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_rpy_turns_about_fixed_axes_in_the_order_x_y_z() -> None:
+    roll, pitch, yaw = 0.3, -0.7, 1.1
+    w, x, y, z = quaternion_of_rpy(roll, pitch, yaw)
+    vector = np.array([0.2, -0.5, 0.9])
+    rx = np.array([[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]])
+    ry = np.array([[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]])
+    rz = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
+    axis = np.array([x, y, z])
+    turned = vector + 2 * np.cross(axis, np.cross(axis, vector) + w * vector)
+    np.testing.assert_allclose(turned, rz @ ry @ rx @ vector, atol=1e-12)
+
+
+@given(position=st.tuples(NUMBERS, NUMBERS, NUMBERS), quaternion=st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS))
+def test_whatever_is_accepted_is_finite_inside_the_box_and_unit(
+    position: tuple[float, ...], quaternion: tuple[float, ...]
+) -> None:
+    limits = CONTRACT.goal
+    try:
+        goal = validate_goal(CONTRACT, parse_goal({"position": position, "orientation_wxyz": quaternion}), NOW)
+    except GoalRefused:
+        return
+    assert np.all(np.array(goal.position) >= limits.position_min_m)
+    assert np.all(np.array(goal.position) <= limits.position_max_m)
+    assert math.hypot(*goal.orientation_wxyz) == pytest.approx(1, abs=1e-9)
+
+
+@given(x=st.floats(0.25, 0.7), y=st.floats(-0.5, 0.5), z=st.floats(0.05, 0.7), q=st.tuples(*[st.floats(-10, 10)] * 4))
+def test_every_finite_pose_in_the_box_is_accepted(x: float, y: float, z: float, q: tuple[float, ...]) -> None:
+    if math.hypot(*q) < 1e-3:
+        return
+    goal = validate_goal(CONTRACT, parse_goal({"position": (x, y, z), "orientation_wxyz": q}), NOW)
+    assert goal.position == (x, y, z)
+
+
+def test_goals_file(tmp_path: Path) -> None:
+    path = tmp_path / "goals.yaml"
+    path.write_text("- position: [0.5, 0.1, 0.4]\n- {position: [0.4, 0, 0.3], rpy: [3.14159, 0, 0], id: b}\n")
+    goals = load_goals(path)
+    assert [goal.position for goal in goals] == [(0.5, 0.1, 0.4), (0.4, 0, 0.3)]
+    assert goals[1].id == "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- position: [0.5, 0.1]\n", "entry 0 of goals.yaml"),
+        ("position: [0.5, 0.1, 0.4]\n", "must hold a list"),
+        ("- [", "not valid YAML"),
+        ("", "must hold a list"),
+    ],
+)
+def test_bad_goals_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "goals.yaml"
+    path.write_text(text)
+    with pytest.raises(ShoalError, match=message):
+        load_goals(path)
+
+
+def test_missing_goals_file(tmp_path: Path) -> None:
+    with pytest.raises(ShoalError, match="cannot read"):
+        load_goals(tmp_path / "none.yaml")

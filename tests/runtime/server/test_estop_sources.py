@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime.control.policy_controller import PolicyController
+from runtime.inference.policy import Policy
+from runtime.server.estop_sources import EstopSources
+from runtime.status import State
+from sim2real.errors import ShoalError
+
+
+def test_file_stops_while_it_says_anything_but_zero(policy: Policy, tmp_path: Path) -> None:
+    pin = tmp_path / "value"
+    pin.write_text("0\n")
+    core, sources = PolicyController(policy), EstopSources(file=pin)
+    for content, state in (("0\n", State.IDLE), ("1\n", State.ESTOP), ("0\n", State.ESTOP)):
+        pin.write_text(content)
+        sources.poll(core)
+        assert core.safety.state is state
+    core.release()
+    sources.poll(core)
+    assert core.safety.state is State.IDLE
+    for content in ("", "x"):
+        pin.write_text(content)
+        core.release()
+        sources.poll(core)
+        assert core.safety.state is State.ESTOP
+    sources.close()
+
+
+@pytest.mark.parametrize("how", ["byte", "end"])
+def test_pipe_stops_when_it_speaks_and_when_it_ends(policy: Policy, how: str) -> None:
+    reader, writer = os.pipe()
+    core, sources = PolicyController(policy), EstopSources(descriptor=reader)
+    sources.poll(core)
+    assert core.safety.state is State.IDLE
+    if how == "byte":
+        os.write(writer, b"!")
+    os.close(writer)
+    sources.poll(core)
+    assert core.safety.state is State.ESTOP
+    core.release()
+    sources.poll(core)
+    assert core.safety.state is State.ESTOP
+    os.close(reader)
+
+
+def test_signal_stops_once(policy: Policy) -> None:
+    core, sources = PolicyController(policy), EstopSources()
+    before = signal.signal(signal.SIGUSR1, sources.on_signal)
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        sources.poll(core)
+        assert core.safety.state is State.ESTOP
+        core.release()
+        sources.poll(core)
+        assert core.safety.state is State.IDLE
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_sources_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShoalError, match="--estop-file: cannot open"):
+        EstopSources(file=tmp_path / "none")
+    with pytest.raises(ShoalError, match="--estop-fd: descriptor 987 is not open"):
+        EstopSources(descriptor=987)
+
+
+def test_keys_of_the_terminal_and_a_signal(policy_path: Path, tmp_path: Path) -> None:
+    """A served robot in a terminal of its own: space stops, r releases, SIGUSR1 stops."""
+    command = [*(sys.executable, "-m", "runtime.cli", "serve", "--model", str(policy_path))]
+    command += ["--socket", str(tmp_path / "s"), "--no-realtime", "--speed", "4"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    seen = ""
+
+    def wait_for(part: str) -> None:
+        nonlocal seen
+        deadline = time.monotonic() + 30
+        while part not in seen and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.1)[0]:
+                seen += os.read(terminal, 65536).decode(errors="replace")
+        assert part in seen, seen
+        seen = ""
+
+    try:
+        wait_for("estop by   client, SIGUSR1, space key")
+        wait_for("idle")
+        os.write(terminal, b" ")
+        wait_for("estop ")
+        os.write(terminal, b"r")
+        wait_for("idle")
+        os.kill(pid, signal.SIGUSR1)
+        wait_for("estop ")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        os.close(terminal)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime.ipc.shared_memory import SharedSlots
+from runtime.protocol.messages import (
+    Accepted,
+    CancelRequest,
+    EstopRequest,
+    GoalRequest,
+    LeaseReply,
+    LeaseRequest,
+    Message,
+    Refused,
+    ReleaseRequest,
+    StatusReply,
+    StatusRequest,
+    StopRequest,
+)
+from runtime.protocol.token import read_token, same_token
+from runtime.server.gateway import Gateway
+from runtime.server.lease import Authority
+from sim2real.contract import Contract
+from sim2real.errors import ShoalError
+from tests.runtime.protocol.test_protocol import gateway_of
+
+GOAL = {"position": [0.5, 0.1, 0.4]}
+
+
+@pytest.fixture
+def gateway(contract: Contract) -> Gateway:
+    return gateway_of(contract, SharedSlots.create())
+
+
+def acquire(gateway: Gateway, name: str, duration_s: float = 30.0) -> str:
+    reply = gateway.answer(LeaseRequest(action="acquire", name=name, duration_s=duration_s))
+    assert isinstance(reply, LeaseReply)
+    return reply.lease
+
+
+def refusal(reply: Message) -> str:
+    assert isinstance(reply, Refused)
+    return reply.reason
+
+
+def test_without_a_lease_anyone_may_command(gateway: Gateway) -> None:
+    assert isinstance(gateway.answer(GoalRequest(goal=GOAL)), Accepted)
+
+
+@pytest.mark.parametrize("request_", [GoalRequest(goal=GOAL), CancelRequest(), ReleaseRequest(), StopRequest()])
+def test_others_are_refused_and_told_whose_lease_it_is(gateway: Gateway, request_: GoalRequest) -> None:
+    lease = acquire(gateway, "page")
+    for stranger in (None, "0" * 32):
+        reply = gateway.answer(request_.model_copy(update={"lease": stranger}))
+        assert "'page' holds the lease for another" in refusal(reply)
+    assert isinstance(gateway.answer(request_.model_copy(update={"lease": lease})), Accepted)
+
+
+def test_observers_may_look_and_stop(gateway: Gateway) -> None:
+    acquire(gateway, "page")
+    status = gateway.answer(StatusRequest())
+    assert isinstance(status, StatusReply)
+    assert (status.lease_holder, status.lease_remaining_s > 25) == ("page", True)
+    assert isinstance(gateway.answer(EstopRequest()), Accepted)
+
+
+def test_second_client_gets_the_lease_after_the_end_of_the_first(gateway: Gateway) -> None:
+    first = acquire(gateway, "first")
+    assert "'first' holds" in refusal(gateway.answer(LeaseRequest(action="acquire", name="second")))
+    gateway.answer(LeaseRequest(action="end", lease=first))
+    second = acquire(gateway, "second")
+    assert second != first
+    assert "'second' holds" in refusal(gateway.answer(GoalRequest(goal=GOAL, lease=first)))
+
+
+def test_lease_runs_out_unless_messages_carry_it(gateway: Gateway) -> None:
+    lease = acquire(gateway, "page", 0.4)
+    until = time.monotonic() + 0.8
+    while time.monotonic() < until:
+        assert gateway.answer(StatusRequest(lease=lease)).lease_holder == "page"  # type: ignore[union-attr]
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert "run out" in refusal(gateway.answer(GoalRequest(goal=GOAL, lease=lease)))
+    assert "there is no lease" in refusal(gateway.answer(LeaseRequest(action="renew")))
+    assert isinstance(gateway.answer(GoalRequest(goal=GOAL)), Accepted)
+
+
+def test_lease_outlasts_a_restart_of_the_gateway(contract: Contract) -> None:
+    slots = SharedSlots.create()
+    lease = acquire(gateway_of(contract, slots), "page")
+    successor = gateway_of(contract, SharedSlots(slots.descriptor))
+    assert isinstance(successor.answer(GoalRequest(goal=GOAL, lease=lease)), Accepted)
+    assert "'page' holds" in refusal(successor.answer(GoalRequest(goal=GOAL)))
+
+
+def test_goals_remember_whether_they_were_given_under_a_lease(contract: Contract) -> None:
+    slots = SharedSlots.create()
+    gateway = gateway_of(contract, slots)
+    gateway.answer(GoalRequest(goal=GOAL))
+    gateway.answer(GoalRequest(goal=GOAL, lease=acquire(gateway, "page")))
+    assert slots.requests.value["goals"]["leased"][0][:2].tolist() == [0, 1]
+
+
+def test_fast_clients_do_not_write_the_slot_at_every_message() -> None:
+    requests = SharedSlots.create().requests.value[0]
+    authority = Authority(requests)
+    lease = authority.acquire("page", 30.0)
+    assert not authority.renew(lease)
+    requests["lease_expires_ns"] -= 20_000_000_000
+    assert authority.renew(lease)
+    assert authority.remaining_s > 29
+
+
+def test_token_files(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("  0123456789abcdef0123\n")
+    path.chmod(0o644)
+    with pytest.raises(ShoalError, match="can be read by other users"):
+        read_token(path)
+    path.chmod(0o600)
+    assert read_token(path) == "0123456789abcdef0123"
+    path.write_text("short")
+    with pytest.raises(ShoalError, match="has 5 characters"):
+        read_token(path)
+    with pytest.raises(ShoalError, match="cannot read"):
+        read_token(tmp_path / "none")
+
+
+def test_tokens_are_compared_whole() -> None:
+    assert same_token("geheim-ä", "geheim-ä")
+    assert not same_token("", "x")
+    assert not same_token("x" * 20, "x" * 21)

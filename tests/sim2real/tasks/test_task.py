@@ -1,0 +1,169 @@
+"""Task files: what shipped ones say, and one clear sentence for every mistake in one's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sim2real.errors import ShoalError
+from sim2real.tasks.task import load_task, task_names
+from tests.sim2real.planar_arm import MJCF, TASK, task_data, write_task
+
+
+def sentence(path: str | Path) -> str:
+    """The error that loading a task and building its contract gives."""
+    with pytest.raises(ShoalError) as caught:
+        load_task(path).contract  # noqa: B018 - the contract is built on first use
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 400
+    return message
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_shipped_tasks_build_their_contract(name: str) -> None:
+    task = load_task(name)
+    assert task.contract.task == name
+    assert task.contract.timing.physics_dt_s == task.model.opt.timestep
+    for joint, scale in zip(task.contract.robot.joints, task.contract.action.scale_rad, strict=True):
+        assert scale == 0.5 * joint.velocity_max_rad_s * task.contract.timing.control_dt_s
+
+
+def test_contract_reads_limits_gains_and_home_from_the_mjcf(tmp_path: Path) -> None:
+    contract = load_task(write_task(tmp_path)).contract
+    shoulder, elbow = contract.robot.joints
+    assert (shoulder.position_min_rad, shoulder.position_max_rad, shoulder.home_rad) == (-2, 2, 0.2)
+    assert (elbow.stiffness_nm_rad, elbow.damping_nms_rad, elbow.effort_max_nm) == (50, 4, 10)
+    assert contract.action.scale_rad == (0.5 * 3.0 * 0.02, 0.5 * 4.0 * 0.02)
+    assert [reading.size for reading in contract.readings] == [2, 2, 2, 3, 4]
+
+
+def test_joint_order_is_the_tasks_and_not_the_mjcfs(tmp_path: Path) -> None:
+    path = write_task(tmp_path, robot__joints=["elbow", "shoulder"], robot__velocity_max_rad_s=[4.0, 3.0])
+    elbow, shoulder = load_task(path).contract.robot.joints
+    assert (elbow.home_rad, elbow.stiffness_nm_rad, shoulder.home_rad) == (0.5, 50, 0.2)
+
+
+def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) -> None:
+    tendon = '<tendon><fixed name="both"><joint joint="shoulder" coef="1"/></fixed></tendon><actuator>'
+    mjcf = MJCF.replace("<actuator>", tendon + '<general name="pull" tendon="both"/>')
+    mjcf = mjcf.replace('ctrl="0.2 0.5"', 'ctrl="0 0.2 0.5"')
+    assert load_task(write_task(tmp_path, mjcf=mjcf)).contract.robot.joints[0].stiffness_nm_rad == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"robot__joints": ["shoulder", "wrist"]}, "robot.joints: the MJCF has no joint 'wrist'; it has ['shoulder'"),
+        ({"robot__velocity_max_rad_s": [3.0]}, "robot.velocity_max_rad_s has 1 entries for 2 joints"),
+        ({"reset__half_range_rad": [1.0]}, "reset.half_range_rad has 1 entries for 2 joints"),
+        ({"readings": ["base_linear_velocity"]}, "'base_linear_velocity' cannot be measured on a robot: no sensor"),
+        ({"readings": ["joint_position"]}, "the observation also needs joint_velocity, joint_position_target"),
+        ({"readings": ["temperature"]}, "readings.0: input should be 'joint_position'"),
+        ({"readings": 3}, "readings: input should be a valid list, got 3"),
+        ({"readings": [["joint_position"]]}, "readings.0: input should be"),
+        ({"robot__gripper": "hand"}, "robot.gripper is not a known key"),
+        ({"goal": {"space": "position"}}, "goal.position_min_m is missing"),
+        ({"goal__space": "pose"}, "goal: a pose goal needs orientation_weight_m above 0"),
+        ({"goal__position_min_m": [0.6, -0.5, 0.05]}, "position_min_m x=0.6 must be below position_max_m x=0.5"),
+        ({"robot__home_keyframe": "rest"}, "robot.home_keyframe: the MJCF has no keyframe 'rest'"),
+        ({"robot__end_effector_site": "hand"}, "the MJCF has no site 'hand'; it has ['tool']"),
+        ({"robot__mjcf": "gone.xml"}, "robot.mjcf: no file at"),
+        ({"timing__control_dt_s": 0.003}, "timing: timing.control_dt_s 0.003 must be a whole multiple"),
+        ({"name": "Planar Reach"}, "name: string should match pattern"),
+    ],
+)
+def test_mistakes_in_the_yaml(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    assert message in sentence(write_task(tmp_path, **changes))
+
+
+def test_an_unmeasurable_reading_needs_an_estimator(tmp_path: Path) -> None:
+    """With one it is no longer refused for that, though no observation is made of this one yet."""
+    refused = sentence(write_task(tmp_path, readings=["base_linear_velocity"]))
+    assert "say which under `estimators: {base_linear_velocity: ...}`" in refused
+    data = task_data(readings=[*TASK["readings"], "base_linear_velocity"])
+    data["estimators"] = {"base_linear_velocity": "leg odometry"}
+    path = write_task(tmp_path)
+    path.write_text(yaml.safe_dump(data))
+    assert "readings.5: input should be 'joint_position'" in sentence(path)
+
+
+def test_a_tool_beyond_a_joint_without_encoder_needs_an_estimator(tmp_path: Path) -> None:
+    one: dict[str, Any] = {
+        "robot__joints": ["elbow"],
+        "robot__velocity_max_rad_s": [4.0],
+        "reset__half_range_rad": [1.0],
+    }
+    refused = sentence(write_task(tmp_path, **one))
+    assert "joint 'shoulder' lies between the base and the tool but is no joint of the task" in refused
+    tool = ["end_effector_position", "end_effector_orientation"]
+    half = write_task(tmp_path, **one, estimators={tool[0]: "motion capture"})
+    assert "say under `estimators` what measures" in sentence(half)
+    whole = write_task(tmp_path, **one, estimators=dict.fromkeys(tool, "motion capture"))
+    sources = {reading.name: reading.source for reading in load_task(whole).contract.readings}
+    assert {sources[name] for name in tool} == {"estimator"}
+    assert sources["joint_position"] == "encoder"
+
+
+@pytest.mark.parametrize("name", ["joint_position_target", "base_linear_velocity"])
+def test_what_cannot_be_estimated(tmp_path: Path, name: str) -> None:
+    message = sentence(write_task(tmp_path, estimators={name: "a guess"}))
+    assert f"estimators: {name!r} is not a reading that could be estimated" in message
+
+
+def test_randomisation_is_a_preset_or_terms_and_no_part_of_the_contract(tmp_path: Path) -> None:
+    plain = load_task(write_task(tmp_path)).contract
+    mild = load_task(write_task(tmp_path, randomisation="mild"))
+    assert mild.config.randomisation.active
+    assert mild.contract == plain
+    heavy = load_task(write_task(tmp_path, randomisation={"preset": "off", "payload_mass_kg": {"uniform": [0, 2]}}))
+    assert heavy.config.randomisation.active == ("payload_mass_kg",)
+    message = sentence(write_task(tmp_path, randomisation={"payload_mass_kg": {"uniform": [-1, 2]}}))
+    assert "randomisation: payload_mass_kg reaches from -1 to 2" in message
+
+
+ELBOW_SERVO = '<position name="elbow" joint="elbow" kp="50" kv="4" forcerange="-10 10"/>'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (ELBOW_SERVO, '<motor name="elbow" joint="elbow"/>', "the actuator of 'elbow' is not a position servo"),
+        (ELBOW_SERVO, '<velocity name="elbow" joint="elbow" kv="4"/>', "actuator of 'elbow' is not a position servo"),
+        (ELBOW_SERVO, ELBOW_SERVO.replace("-10 10", "0 0"), "the actuator of 'elbow' has no forcerange"),
+        (ELBOW_SERVO, ELBOW_SERVO.replace("kp", 'gear="2" kp'), "the actuator of 'elbow' has gear 2"),
+        (ELBOW_SERVO, ELBOW_SERVO.replace('name="elbow"', 'name="e"') + ELBOW_SERVO, "'elbow' needs exactly one"),
+        (' range="-2.5 2.5"', "", "joint 'elbow' has no range"),
+        ('name="elbow" axis', 'name="elbow" type="slide" axis', "joint 'elbow' is not a hinge"),
+        ('qpos="0.2 0.5"', 'qpos="0.2 2.6"', "joint 'elbow': home_rad 2.6 is outside [-2.5, 2.5]"),
+        ("<worldbody>", "<worldbody><bodi/>", "MuJoCo cannot compile"),
+    ],
+)
+def test_mistakes_in_the_mjcf(tmp_path: Path, before: str, after: str, message: str) -> None:
+    mjcf = MJCF.replace(before, after)
+    if ELBOW_SERVO in after:
+        mjcf = mjcf.replace(' ctrl="0.2 0.5"', "")
+    mjcf = mjcf.replace('forcerange="0 0"', 'forcelimited="false"')
+    assert mjcf != MJCF
+    assert message in sentence(write_task(tmp_path, mjcf=mjcf))
+
+
+def test_unknown_task_lists_the_shipped_ones() -> None:
+    message = sentence("franka_pour")
+    assert "unknown task 'franka_pour'" in message
+    assert all(name in message for name in task_names())
+
+
+def test_missing_broken_and_empty_files(tmp_path: Path) -> None:
+    assert re.search(r"task: no file at .*gone\.yaml\.", sentence(tmp_path / "gone.yaml"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("robot: [unclosed\nname: x")
+    assert "broken.yaml is not valid YAML" in sentence(broken)
+    broken.write_bytes(b"\xff\xfe\xfa")
+    assert "broken.yaml is not valid YAML" in sentence(broken)
+    broken.write_text("")
+    assert "the file: input should be a valid dictionary" in sentence(broken)
