@@ -142,8 +142,8 @@ class Safety:
     def limit(self, command: NDArray[np.floating]) -> Reason:
         """Move `target` towards a command `[J]` rad as far as the rules allow.
 
-        A command that is not finite, or leads where the geometry checker allows nothing, leaves the target to `settle` and
-        returns why.
+        A command that is not finite, or leads where the geometry checker allows nothing, leaves the target to `settle`
+        and returns why.
         """
         share, geometry_checker = self._ramp_share(), self.geometry_checker
         found = self._limits.propose(command, share, None if geometry_checker is None else geometry_checker.look)
