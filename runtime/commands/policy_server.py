@@ -19,7 +19,7 @@ class ServePolicy:
     websocket: str | None = None
     """Also listen on HOST:PORT, for openpi's clients. Loopback only, unless there is a token."""
     token_file: Path | None = None
-    """File whose first line clients of the websocket must send as their API key."""
+    """File with the token that clients of the websocket must send as their API key, readable by you alone."""
     safety: Path | None = None
     """YAML with limits and fault responses; runtime safety prints its schema."""
     mjcf: Path | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runtime.protocol.address import is_loopback
 from sim2real.errors import ShoalError
 
 DEFAULT_PORT = 8080
@@ -40,14 +40,6 @@ class PageConfig(BaseModel):
     def url(self) -> str:
         """For people."""
         return f"http://{self.host}:{self.port}"
-
-
-def is_loopback(host: str) -> bool:
-    """`localhost` or a loopback address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def require_viser() -> tuple[Any, Any]:

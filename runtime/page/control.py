@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import secrets
 import threading
 import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+from runtime.protocol.token import same_token
 
 _WRONG_CODE_S = 1.0
 
@@ -27,7 +28,7 @@ class Control:
     def take(self, client_id: int, code: str = "") -> str:
         """Why not, or an empty string when this browser now has control."""
         with self._lock:
-            if self.code and not hmac.compare_digest(self.code.encode(), code.strip().encode()):
+            if self.code and not same_token(code.strip(), self.code):
                 # Inside the lock: guesses queue up, at one a second whoever makes them.
                 time.sleep(_WRONG_CODE_S)
                 return "That is not the code; it was printed where the page was started."

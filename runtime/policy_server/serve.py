@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 from runtime.commands.policy_server import ServePolicy
 from runtime.inference.policy import Policy
@@ -13,6 +12,8 @@ from runtime.policy_server.client import default_socket
 from runtime.policy_server.packets import VERSION
 from runtime.policy_server.server import Listener, PacketListener, PolicyServer
 from runtime.policy_server.session import Session
+from runtime.protocol.address import host_and_port
+from runtime.protocol.token import read_token
 from runtime.realtime import measures as realtime
 from runtime.robot.model import find_model
 from runtime.safety import SafetyConfig, load_safety, rules
@@ -67,18 +68,6 @@ def _websocket(options: ServePolicy, address: str, make_session: partial[Session
         from runtime.policy_server.websocket import WebsocketListener
     except ImportError as error:
         raise ShoalError(f"--websocket needs more packages: pip install 'shoal[remote]' ({error}).") from error
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ShoalError(f"--websocket: {address!r} is not HOST:PORT.")
-    token = _read_token(options.token_file) if options.token_file is not None else ""
-    return WebsocketListener(host.strip("[]"), int(port), make_session, token=token)
-
-
-def _read_token(path: Path) -> str:
-    try:
-        token = path.read_text().partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ShoalError(f"--token-file: cannot read {path}: {error}.") from error
-    if not token:
-        raise ShoalError(f"--token-file: the first line of {path} is empty; write the token there.")
-    return token
+    host, port = host_and_port(address, "--websocket", any_free=True)
+    token = read_token(options.token_file) if options.token_file is not None else ""
+    return WebsocketListener(host, port, make_session, token=token)

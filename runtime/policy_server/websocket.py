@@ -11,9 +11,7 @@ reads and writes the socket.
 
 from __future__ import annotations
 
-import hmac
 import http
-import ipaddress
 import socket
 import time
 from collections.abc import Callable
@@ -29,6 +27,8 @@ from runtime.policy_server.messagepack import pack, unpack
 from runtime.policy_server.packets import Hello, input_names
 from runtime.policy_server.server import MAX_CLIENTS, Peer
 from runtime.policy_server.session import Session
+from runtime.protocol.address import require_private
+from runtime.protocol.token import same_token
 from sim2real.errors import ShoalError
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -86,8 +86,7 @@ class WebsocketPeer:
         if not self._token:
             return None
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
-        if right and scheme in ("Api-Key", "Bearer"):
+        if same_token(given, self._token) and scheme in ("Api-Key", "Bearer"):
             return None
         return self._protocol.reject(http.HTTPStatus.UNAUTHORIZED, "Give the server's token.\n")
 
@@ -129,11 +128,7 @@ class WebsocketListener:
     """A TCP socket. Without a token only on the loopback interface."""
 
     def __init__(self, host: str, port: int, make_session: Callable[[], Session], *, token: str = "") -> None:
-        if not token and not _is_loopback(host):
-            raise ShoalError(
-                f"--websocket: {host} can be reached by others, so give --token-file, and tunnel it or put TLS in "
-                "front: the token and the messages travel in the clear."
-            )
+        require_private(host, "--websocket", with_token=bool(token))
         self._make_session, self._token = make_session, token
         try:
             self.listening = socket.create_server((host, port), backlog=MAX_CLIENTS)
@@ -160,12 +155,3 @@ def metadata(hello: Hello) -> dict[str, Any]:
     }
     facts["actions"] = {"shape": [1, len(hello.joint_names)], "unit": "rad", "meaning": "joint position targets"}
     return facts
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

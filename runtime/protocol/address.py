@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import tempfile
@@ -10,7 +11,6 @@ from pathlib import Path
 from sim2real.errors import ShoalError
 
 _MAX_UNIX_PATH = 100
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Address:
@@ -22,7 +22,8 @@ class Address:
         self.path: Path | None = None
         self.host, self.port = "", 0
         if text.startswith("tcp://"):
-            self.host, self.port = _host_and_port(text.removeprefix("tcp://"), with_token)
+            self.host, self.port = host_and_port(text.removeprefix("tcp://"), "address")
+            require_private(self.host, "address", with_token=with_token)
         else:
             self.path = Path(text.removeprefix("unix://")).absolute()
             if len(os.fsencode(self.path)) > _MAX_UNIX_PATH:
@@ -73,14 +74,31 @@ def default_address() -> Address:
     return Address(str(folder / "runtime.sock"))
 
 
-def _host_and_port(text: str, with_token: bool) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    host = host.strip("[]")
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ShoalError(f"address: {text!r} is not HOST:PORT.")
-    if host not in _LOOPBACK and not with_token:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on `host`: `localhost`, or a loopback address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def require_private(host: str, option: str, *, with_token: bool) -> None:
+    """Raise `ShoalError` where others could reach a server on `host` that asks for no token."""
+    if not with_token and not is_loopback(host):
         raise ShoalError(
-            f"address: {host!r} is not the loopback interface; give --token-file to authenticate clients, or tunnel "
+            f"{option}: {host!r} is not the loopback interface; give --token-file to authenticate clients, or tunnel "
             "(ssh -L) instead of opening the port to a network."
         )
-    return host, int(port)
+
+
+def host_and_port(text: str, option: str, *, any_free: bool = False) -> tuple[str, int]:
+    """`HOST:PORT` or `[HOST]:PORT`; port 0, which stands for any that is free, with `any_free`. Raises `ShoalError`."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    # Digits of other scripts are digits, too, to `str.isdigit`.
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+    if not host or not (0 if any_free else 1) <= number < 65536:
+        raise ShoalError(f"{option}: {text!r} is not HOST:PORT.")
+    return host, number

@@ -26,6 +26,7 @@ from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 GOAL = (0.45, 0.1, 0.45)
+TOKEN = "0123456789abcdef"
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def port(policy: Policy) -> Iterator[int]:
 
 @pytest.fixture
 def port_with_token(policy: Policy) -> Iterator[int]:
-    yield from _serve(policy, token="s3cret")
+    yield from _serve(policy, token=TOKEN)
 
 
 def _serve(policy: Policy, token: str) -> Iterator[int]:
@@ -141,11 +142,11 @@ def test_an_oversized_message_ends_the_connection_and_no_other(port: int, contra
 
 
 def test_a_token_is_needed_where_there_is_one(port_with_token: int) -> None:
-    for headers in ({}, {"Authorization": "Api-Key wrong"}, {"Authorization": "s3cret"}):
+    for headers in ({}, {"Authorization": "Api-Key wrong"}, {"Authorization": TOKEN}):
         with pytest.raises(InvalidStatus, match="401"):
             dial(port_with_token, **headers)
     for scheme in ("Api-Key", "Bearer"):
-        with dial(port_with_token, Authorization=f"{scheme} s3cret") as client:
+        with dial(port_with_token, Authorization=f"{scheme} {TOKEN}") as client:
             assert client.recv(timeout=20)
 
 

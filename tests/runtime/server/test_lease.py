@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,9 @@ from runtime.protocol.messages import (
     StatusRequest,
     StopRequest,
 )
-from runtime.protocol.token import read_token, same_token
 from runtime.server.gateway import Gateway
 from runtime.server.lease import Authority
 from sim2real.contract import Contract
-from sim2real.errors import ShoalError
 from tests.runtime.protocol.test_protocol import gateway_of
 
 GOAL = {"position": [0.5, 0.1, 0.4]}
@@ -112,24 +109,3 @@ def test_fast_clients_do_not_write_the_slot_at_every_message() -> None:
     requests["lease_expires_ns"] -= 20_000_000_000
     assert authority.renew(lease)
     assert authority.remaining_s > 29
-
-
-def test_token_files(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("  0123456789abcdef0123\n")
-    path.chmod(0o644)
-    with pytest.raises(ShoalError, match="can be read by other users"):
-        read_token(path)
-    path.chmod(0o600)
-    assert read_token(path) == "0123456789abcdef0123"
-    path.write_text("short")
-    with pytest.raises(ShoalError, match="has 5 characters"):
-        read_token(path)
-    with pytest.raises(ShoalError, match="cannot read"):
-        read_token(tmp_path / "none")
-
-
-def test_tokens_are_compared_whole() -> None:
-    assert same_token("geheim-ä", "geheim-ä")
-    assert not same_token("", "x")
-    assert not same_token("x" * 20, "x" * 21)
