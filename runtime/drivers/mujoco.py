@@ -38,7 +38,7 @@ class MujocoDriver:
         self.data = mujoco.MjData(self.model)
         home = np.array([joint.home_rad for joint in contract.robot.joints])
         self.data.qpos[self._robot.addresses.qpos] = home
-        self.data.ctrl[self._robot.actuators] = home
+        self.data.ctrl[self._robot.addresses.actuator] = home
         self.joint_names = contract.joint_names
         self.owns_clock, self.period_s = self._pace.owns_clock, self._pace.period_s
         self.description = f"mujoco {mujoco.__version__}, {path.name}, {self._pace.description}"
@@ -83,7 +83,7 @@ class MujocoDriver:
                 onlooker.close()
 
     def _advance_period(self) -> None:
-        actuator = self._robot.actuators
+        actuator = self._robot.addresses.actuator
         for step in range(self._substeps):
             interpolate(self._previous, self._target, (step + 1) / self._substeps, self._between)
             self.data.ctrl[actuator] = self._between

@@ -53,7 +53,7 @@ class Simulation:
         self._robot = MujocoRobot(model, contract)
         home = np.array([joint.home_rad for joint in contract.robot.joints])
         self.data.qpos[self._robot.addresses.qpos] = home
-        self.data.ctrl[self._robot.actuators] = home
+        self.data.ctrl[self._robot.addresses.actuator] = home
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
         self._step = self._substeps
         self._readings = Readings.of(contract)
@@ -70,7 +70,7 @@ class Simulation:
         if self._step < self._substeps:
             self._step += 1
             interpolate(self._previous, self._target, self._step / self._substeps, self._between)
-            self.data.ctrl[self._robot.actuators] = self._between
+            self.data.ctrl[self._robot.addresses.actuator] = self._between
         mujoco.mj_step(self.model, self.data)
 
     def measure(self) -> None:

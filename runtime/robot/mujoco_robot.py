@@ -9,11 +9,11 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.robot.readings import Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch
+from sim2real.robots.actuation import joint_actuators
 from sim2real.robots.kinematics import Addresses
 
 _RELATIVE = 1e-6
@@ -32,10 +32,6 @@ class MujocoRobot:
         require_robot(model, contract)
         self.model = model
         self.addresses = Addresses.of(model, contract)
-        self.actuators: NDArray[np.intp] = np.array(
-            [actuators_of(model, model.joint(name).id)[0] for name in contract.joint_names]
-        )
-        """`[J]`, into ctrl. Not by transmission id alone: a gripper's tendon may have the id of a joint."""
         self._quaternion = np.zeros(4)
 
     def read(self, data: mujoco.MjData, out: Readings) -> None:
@@ -88,7 +84,7 @@ def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[Differe
         wanted = {"position_min_rad": joint.position_min_rad, "position_max_rad": joint.position_max_rad}
         got = {"position_min_rad": float(where.range[0]), "position_max_rad": float(where.range[1])}
         found += _unequal(f"{path} {joint.name}", wanted, got)
-        actuators = actuators_of(model, where.id)
+        actuators = joint_actuators(model, where.id)
         if len(actuators) != 1:
             found.append((f"{path} {joint.name}: number of actuators", 1, len(actuators)))
             continue
@@ -124,12 +120,6 @@ def interpolate(previous: np.ndarray, new: np.ndarray, fraction: float, out: np.
     np.subtract(new, previous, out=out)
     np.multiply(out, fraction, out=out)
     np.add(out, previous, out=out)
-
-
-def actuators_of(model: mujoco.MjModel, joint: int) -> list[int]:
-    """Ids of the actuators that drive a joint directly."""
-    direct = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT
-    return [int(i) for i in np.flatnonzero(direct & (model.actuator_trnid[:, 0] == joint))]
 
 
 def _servo(model: mujoco.MjModel, actuator: int) -> dict[str, Any]:

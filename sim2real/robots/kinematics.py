@@ -12,6 +12,7 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.robots.actuation import joint_actuators
 from sim2real.robots.objects import ObjectAddresses
 
 
@@ -53,12 +54,11 @@ class Addresses:
     def of(cls, model: mujoco.MjModel, contract: Contract) -> Self:
         """Look the contract's names up in `model`."""
         joints = [model.joint(name) for name in contract.joint_names]
-        actuator_of = {int(model.actuator_trnid[i, 0]): i for i in range(model.nu)}
         site = model.site(contract.robot.end_effector_frame).id
         return cls(
             qpos=np.array([joint.qposadr[0] for joint in joints]),
             dof=np.array([joint.dofadr[0] for joint in joints]),
-            actuator=np.array([actuator_of[joint.id] for joint in joints]),
+            actuator=np.array([joint_actuators(model, joint.id)[0] for joint in joints]),
             site=site,
             body=int(model.site_bodyid[site]),
             site_quaternion=np.array(model.site_quat[site]),

@@ -21,6 +21,7 @@ from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, R
 from sim2real.errors import ShoalError, first_problem
 from sim2real.files import read_yaml
 from sim2real.randomisation.config import Randomisation
+from sim2real.robots.actuation import joint_actuators
 from sim2real.robots.model import compiled_digest, load_mjcf
 from sim2real.robots.objects import ObjectAddresses
 from sim2real.tasks.measurability import require_measurable, require_tool_from_joints
@@ -268,12 +269,10 @@ def _joint(robot: RobotConfig, model: mujoco.MjModel, index: int, home: np.ndarr
 
 def _servo(model: mujoco.MjModel, joint: int, name: str) -> int:
     """The one position servo with an effort limit that drives a joint; `ShoalError` where there is none."""
-    # An actuator on a tendon or site counts trnid in tendons or sites, so the kind of transmission matters.
-    on_joint = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT
-    actuators = np.flatnonzero(on_joint & (model.actuator_trnid[:, 0] == joint))
+    actuators = joint_actuators(model, joint)
     if len(actuators) != 1:
         raise ShoalError(f"robot.joints: joint {name!r} needs exactly one position actuator, found {len(actuators)}.")
-    actuator = int(actuators[0])
+    actuator = actuators[0]
     stiffness, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
     if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_AFFINE or bias[1] != -stiffness or stiffness <= 0:
         raise ShoalError(
