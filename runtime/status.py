@@ -112,7 +112,7 @@ _SENTENCES = {
     Reason.NO_GOAL: "no goal was given yet",
     Reason.CANCELLED: "the goal was cancelled",
     Reason.GOAL_EXPIRED: "the goal's timeout has passed",
-    Reason.GOAL_NOT_FINITE: "the goal holds a number that is not finite",
+    Reason.GOAL_NOT_FINITE: "the goal holds a number that is not finite, or no rotation",
     Reason.READING_NOT_FINITE: "a reading is not finite",
     Reason.OBJECT_UNKNOWN: "nothing tells where the object is; is its tracker running?",
     Reason.READING_OUT_OF_RANGE: "a joint was measured far outside its limits",

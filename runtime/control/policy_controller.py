@@ -88,7 +88,8 @@ class PolicyController:
         self._goal_position[:] = goal.position
         self._goal_orientation[:] = goal.orientation_wxyz
         # The message was validated where it was received; this is about what memory did to it since.
-        self._goal_finite = is_finite(self._goal_position) and is_finite(self._goal_orientation)
+        turn = goal.orientation_wxyz
+        self._goal_finite = is_finite(self._goal_position) and math.isfinite(angle_between_deg(turn, turn))
         self._expires_s = now_s + goal.valid_for_s
         self._forget_progress()
         self._tell("GOAL", now_s)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.contract import Contract, Positive, Quaternion, Vector3
@@ -20,12 +20,24 @@ from sim2real.errors import ShoalError
 from sim2real.files import read_yaml
 
 _FUTURE_S = 1.0
-_MIN_NORM = 1e-3
+_SHORTEST, _LONGEST = 1e-3, 1e3
+"""Lengths between which a quaternion or a direction is taken for one that was not normalised."""
+_MOST_RAD = 4 * math.pi
 _STANDOFF_M, _FROM_ABOVE = 0.1, (0.0, 0.0, -1.0)
 
 
 class GoalRefused(ShoalError):
     """A goal that must not be followed; the sentence names the field, its value and what is allowed."""
+
+
+def _angle(value: float) -> float:
+    if abs(value) > _MOST_RAD:
+        raise ValueError(f"an angle beyond two turns ({_MOST_RAD:.4g} rad); is it in degrees?")
+    return value
+
+
+Angle = Annotated[float, AfterValidator(_angle)]
+"""rad."""
 
 
 class GoalOptions(BaseModel):
@@ -56,7 +68,7 @@ class GoalPose(GoalOptions):
     """m."""
     orientation_wxyz: Quaternion | None = None
     """Unit quaternion; without it (and without `rpy`) a pose policy uses the contract's default."""
-    rpy: Vector3 | None = None
+    rpy: tuple[Angle, Angle, Angle] | None = None
     """rad; instead of `orientation_wxyz`."""
     frame: str = "world"
 
@@ -69,12 +81,12 @@ class GoalPose(GoalOptions):
             quaternion = [float(value) for value in data["orientation_wxyz"]]
         except (TypeError, ValueError, OverflowError):
             return data
-        norm = math.hypot(*quaternion)
-        if not math.isfinite(norm):
+        if not all(map(math.isfinite, quaternion)):
             return data
-        if norm < _MIN_NORM:
-            raise ValueError("orientation_wxyz must not be zero")
-        return data | {"orientation_wxyz": tuple(value / norm for value in quaternion)}
+        length = math.hypot(*quaternion)
+        if not _SHORTEST <= length <= _LONGEST:
+            raise ValueError(f"orientation_wxyz has the length {length:g} and must be a unit quaternion")
+        return data | {"orientation_wxyz": tuple(value / length for value in quaternion)}
 
     @model_validator(mode="after")
     def _one_orientation(self) -> Self:
@@ -99,7 +111,7 @@ class GoalJoints(GoalOptions):
 class GoalPlanar(GoalOptions):
     """Put the tool over this place on the table, turned by yaw about the vertical from the contract's default."""
 
-    planar: Vector3
+    planar: tuple[float, float, Angle]
     """x and y in m, yaw in rad."""
     height_m: float | None = None
     """z; the middle of the contract's goal box if not given."""
@@ -116,16 +128,16 @@ class GoalObject(GoalOptions):
 
     object_position: Vector3
     """m."""
-    standoff_m: Annotated[float, Field(ge=0)] | None = None
+    standoff_m: Annotated[float, Field(ge=0, le=_LONGEST)] | None = None
     """0.1 m if not given."""
     approach: Vector3 | None = None
-    """Of any length but zero; from above if not given."""
+    """Of any length between 0.001 and 1000; from above if not given."""
     frame: str = "world"
 
     @model_validator(mode="after")
     def _some_direction(self) -> Self:
-        if self.approach is not None and not math.hypot(*self.approach) > _MIN_NORM:
-            raise ValueError("approach must not be zero")
+        if self.approach is not None and not _SHORTEST <= math.hypot(*self.approach) <= _LONGEST:
+            raise ValueError(f"approach has the length {math.hypot(*self.approach):g} and must be a unit vector")
         return self
 
 
@@ -156,7 +168,7 @@ class ResolvedGoal(NamedTuple):
 
 def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoal:
     """Check a goal against a contract at Unix time `now` and fill in its defaults; raises `GoalRefused`."""
-    _require_finite(goal)
+    goal = parse_goal(dict(goal))
     limits = contract.goal
     if goal.frame != limits.frame:
         raise GoalRefused(f"goal.frame is {goal.frame!r}, but this policy takes goals in {limits.frame!r}.")
@@ -182,6 +194,8 @@ def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoa
 
 def as_pose(contract: Contract, goal: AnyGoal, kinematics: ForwardKinematics) -> GoalPose:
     """Any goal as the tool pose that it means; raises `GoalRefused` when this contract cannot have it."""
+    # `model_construct` and `model_copy` check nothing.
+    goal = _parse(type(goal), dict(goal))
     if isinstance(goal, GoalJoints):
         return pose_of_joints(contract, goal, kinematics)
     if isinstance(goal, GoalObject):
@@ -198,11 +212,11 @@ def pose_of_object(contract: Contract, goal: GoalObject) -> GoalPose:
                 f"goal.standoff_m or goal.approach was given, but this policy brings {contract.goal.object_body!r} "
                 "itself to object_position; leave them out."
             )
-        return GoalPose(position=goal.object_position, frame=goal.frame, **options)
+        return parse_goal(options | {"position": goal.object_position, "frame": goal.frame})
     approach = goal.approach or _FROM_ABOVE
     back = (_STANDOFF_M if goal.standoff_m is None else goal.standoff_m) / math.hypot(*approach)
     (x, y, z), (a, b, c) = goal.object_position, approach
-    return GoalPose(position=(x - back * a, y - back * b, z - back * c), frame=goal.frame, **options)
+    return parse_goal(options | {"position": (x - back * a, y - back * b, z - back * c), "frame": goal.frame})
 
 
 def pose_of_plane(contract: Contract, goal: GoalPlanar) -> GoalPose:
@@ -216,7 +230,7 @@ def pose_of_plane(contract: Contract, goal: GoalPlanar) -> GoalPose:
     a, b, d, e = contract.goal.default_orientation_wxyz
     turned = (c * a - s * e, c * b - s * d, c * d + s * b, c * e + s * a)
     options = goal.model_dump(include=set(GoalOptions.model_fields))
-    return GoalPose(position=(x, y, z), orientation_wxyz=turned, frame=goal.frame, **options)
+    return parse_goal(options | {"position": (x, y, z), "orientation_wxyz": turned, "frame": goal.frame})
 
 
 def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKinematics) -> GoalPose:
@@ -234,7 +248,8 @@ def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKine
             )
     position, orientation = kinematics([goal.joints[name] for name in names])
     options = goal.model_dump(include=set(GoalOptions.model_fields))
-    return GoalPose(position=position, orientation_wxyz=orientation, frame=contract.goal.frame, **options)
+    pose = {"position": position, "orientation_wxyz": orientation, "frame": contract.goal.frame}
+    return parse_goal(options | pose)
 
 
 def parse_goal(data: Any) -> GoalPose:
@@ -280,14 +295,6 @@ def _parse(kind: type[_Goal], data: Any) -> _Goal:
         return kind.model_validate(data)
     except ValidationError as error:
         raise GoalRefused(f"goal{first_problem(error)}.") from error
-
-
-def _require_finite(goal: GoalPose) -> None:
-    numbers = {"position": goal.position, "orientation_wxyz": goal.orientation_wxyz or (), "rpy": goal.rpy or ()}
-    # The fields are finite by type, but `model_construct` and `model_copy` skip that check.
-    for field, values in numbers.items():
-        if not all(math.isfinite(value) for value in values):
-            raise GoalRefused(f"goal.{field} {tuple(values)} is not finite.")
 
 
 def _remaining(goal: GoalPose, now: float) -> float:

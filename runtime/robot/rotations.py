@@ -10,10 +10,12 @@ from sim2real.contract import Quaternion
 
 
 def angle_between_deg(first: Sequence[float] | Float64, second: Sequence[float] | Float64) -> float:
-    """Angle of the rotation between two quaternions wxyz `[4]`, whatever their signs and lengths."""
+    """Angle of the rotation between two quaternions wxyz `[4]`, whatever their signs and lengths; NaN where one of them
+    has no direction, being zero, not finite or too long for its length to be finite.
+    """
     (a, b, c, d), (e, f, g, h) = first, second
     scale = math.hypot(a, b, c, d) * math.hypot(e, f, g, h)
-    if scale < 1e-12:
+    if not 1e-12 < scale < math.inf:
         return math.nan
     return 2 * math.degrees(math.acos(min(1.0, abs(a * e + b * f + c * g + d * h) / scale)))
 

@@ -218,6 +218,8 @@ def test_refused_goal_changes_nothing(policy: Policy) -> None:
     controller.set_goal(GOAL)
     with pytest.raises(GoalRefused):
         controller.set_goal(GoalPose(position=(5, 0, 0)))
+    with pytest.raises(GoalRefused, match="length inf"):
+        controller.set_goal(GOAL.model_copy(update={"orientation_wxyz": (1e308,) * 4}))
     assert controller.status.goal_id == GOAL.id
 
 

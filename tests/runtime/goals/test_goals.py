@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from runtime.goals.messages import (
+    AnyGoal,
+    GoalJoints,
     GoalObject,
     GoalPlanar,
     GoalPose,
@@ -22,7 +24,7 @@ from runtime.goals.messages import (
     parse_goal,
     validate_goal,
 )
-from runtime.robot.rotations import quaternion_of_rpy
+from runtime.robot.rotations import angle_between_deg, quaternion_of_rpy
 from sim2real.contract import Contract, Quaternion, Vector3
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import load_task
@@ -55,7 +57,7 @@ def test_wrong_frame_is_refused(contract: Contract) -> None:
     [
         (GoalPose(position=(0.5, 0, 0.4), stamp=NOW - 3, timeout_s=2), "3 s old, so its timeout_s of 2"),
         (GoalPose(position=(0.5, 0, 0.4), stamp=NOW + 60), "60.0 s in the future"),
-        (GoalPose.model_construct(position=(0.5, math.nan, 0.4), frame="world"), "not finite"),
+        (GoalPose.model_construct(position=(0.5, math.nan, 0.4), frame="world"), "finite number"),
     ],
 )
 def test_refusals(contract: Contract, goal: GoalPose, message: str) -> None:
@@ -117,10 +119,48 @@ def test_object_goal_is_from_above_in_the_default_orientation_and_has_a_directio
         resolved = validate_goal(contract, goal, NOW)
         assert resolved.position == pytest.approx((0.5, 0.1, 0.3))
         assert resolved.orientation_wxyz == contract.goal.default_orientation_wxyz
-    with pytest.raises(GoalRefused, match="approach must not be zero"):
+    with pytest.raises(GoalRefused, match="approach has the length 0"):
         parse_any_goal({"object_position": [0.5, 0, 0.2], "approach": [0, 0, 0]})
     with pytest.raises(GoalRefused, match=r"goal\.standoff_m"):
         parse_any_goal({"object_position": [0.5, 0, 0.2], "standoff_m": -0.1})
+
+
+HUGE = 1e308
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"position": [0.5, 0, 0.4], "orientation_wxyz": [HUGE] * 4}, "orientation_wxyz has the length inf"),
+        ({"position": [0.5, 0, 0.4], "orientation_wxyz": [HUGE, 0, 0, 0]}, "orientation_wxyz has the length 1e"),
+        ({"position": [0.5, 0, 0.4], "orientation_wxyz": [10**400, 0, 0, 0]}, "orientation_wxyz"),
+        ({"position": [10**400, 0, 0.4]}, "position"),
+        ({"position": [0.5, 0, HUGE]}, "outside the workspace"),
+        ({"position": [0.5, 0, 0.4], "rpy": [0, HUGE, 0]}, "rpy.*is it in degrees"),
+        ({"position": [0.5, 0, 0.4], "stamp": HUGE}, "in the future"),
+        ({"position": [0.5, 0, 0.4], "stamp": -HUGE, "timeout_s": 1}, "has already passed"),
+        ({"planar": [0.5, 0, 90]}, "planar.*is it in degrees"),
+        ({"planar": [0.5, 0, 0], "height_m": HUGE}, "outside the workspace"),
+        ({"object_position": [0.5, 0, 0.4], "approach": [HUGE] * 3}, "approach has the length 1.73"),
+        ({"object_position": [0.5, 0, 0.4], "standoff_m": HUGE}, "standoff_m"),
+        ({"object_position": [0.5, HUGE, 0.4]}, "outside the workspace"),
+        ({"joints": {joint.name: HUGE for joint in CONTRACT.robot.joints}}, "outside the joint's limits"),
+    ],
+)
+def test_numbers_that_overflow_are_refused_whoever_made_the_goal(data: dict, message: str) -> None:
+    def resolve(goal: AnyGoal) -> None:
+        validate_goal(CONTRACT, as_pose(CONTRACT, goal, no_kinematics), NOW)
+
+    with pytest.raises(GoalRefused, match=message):
+        resolve(parse_any_goal(data))
+    kinds = {"joints": GoalJoints, "planar": GoalPlanar, "object_position": GoalObject, "position": GoalPose}
+    with pytest.raises(GoalRefused, match=message):
+        resolve(kinds[next(iter(data))].model_construct(**data))
+
+
+def test_a_quaternion_without_a_direction_makes_no_angle() -> None:
+    for quaternion in ((0.0,) * 4, (HUGE,) * 4, (math.nan, 0, 0, 0), (math.inf, 0, 0, 0)):
+        assert math.isnan(angle_between_deg(quaternion, (1.0, 0.0, 0.0, 0.0)))
 
 
 def no_kinematics(joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:

@@ -213,6 +213,10 @@ def test_refused_goals_say_why_every_time_and_do_no_harm(path: Path, contract: C
         remote.inputs["goal_position"][:] = (0.4, math.nan, 0.4)
         with pytest.raises(ShoalError, match=r"goal.position.*finite"):
             remote.run()
+        remote.inputs["goal_position"][:], remote.inputs["goal_orientation"][:] = GOAL, 1e308
+        with pytest.raises(ShoalError, match="orientation_wxyz has the length inf"):
+            remote.run()
+        remote.inputs["goal_orientation"][:] = math.nan
         remote.inputs["goal_position"][:] = GOAL
         assert remote.run()
 

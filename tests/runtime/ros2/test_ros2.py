@@ -136,7 +136,8 @@ def test_a_pose_becomes_a_goal(contract: Contract) -> None:
         (pose("map"), "frame_id is 'map', but goals are taken in 'world'"),
         (pose(""), "frame_id is ''"),
         (pose(stamp_s=NOW - 3), "3 s old"),
-        (pose(qx=0.0), "orientation_wxyz must not be zero"),
+        (pose(qx=0.0), "orientation_wxyz has the length 0"),
+        (pose(qx=1e308, qw=1e308), "orientation_wxyz has the length 1.4"),
         (pose(x=float("nan")), "finite"),
     ],
 )
