@@ -8,7 +8,6 @@ without a driver they hold the last target.
 from __future__ import annotations
 
 import math
-import os
 import select
 import signal
 import socket
@@ -32,6 +31,7 @@ from runtime.drivers.wire import (
 )
 from runtime.inference.policy import Policy
 from runtime.protocol.address import Address
+from runtime.protocol.listening import Listening
 from runtime.robot.model import require_same_model, shipped_mjcf
 from runtime.robot.mujoco_robot import MujocoRobot, interpolate, require_rate
 from runtime.robot.readings import Readings
@@ -98,9 +98,7 @@ class SimulationServer:
 
     def __init__(self, simulation: Simulation, hello: SimulationHello, address: Address) -> None:
         self._simulation, self._hello = simulation, hello
-        address.require_free()
-        self._path = address.path
-        self.listening = _listen(address)
+        self._listening = Listening(address, option="--address")
         self._connection: socket.socket | None = None
         self._commands = Records(command_dtype(len(hello.joint_names)), COMMAND_MAGIC)
 
@@ -120,21 +118,19 @@ class SimulationServer:
     def close(self) -> None:
         """End the connection and stop listening."""
         self._drop()
-        self.listening.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._listening.close()
 
     def _receive_until(self, due: float) -> None:
         while (remaining := due - time.perf_counter()) > 0:
-            sockets = [self.listening] if self._connection is None else [self.listening, self._connection]
+            sockets = [*self._listening.sockets, *([] if self._connection is None else [self._connection])]
             ready, _, _ = select.select(sockets, [], [], remaining)
-            if self.listening in ready:
-                self._accept()
-            elif ready:
+            if self._connection in ready:
                 self._receive()
+            elif ready:
+                self._accept(ready[0])
 
-    def _accept(self) -> None:
-        connection, _ = self.listening.accept()
+    def _accept(self, listening: socket.socket) -> None:
+        connection, _ = listening.accept()
         if self._connection is not None:
             connection.close()
             return
@@ -197,17 +193,3 @@ def simulate(options: Simulate) -> None:
         stack.callback(server.close)
         print(f"simulating {hello.description}\nlistening  {address}", flush=True)
         server.run(lambda: bool(ended))
-
-
-def _listen(address: Address) -> socket.socket:
-    if address.path is None:
-        return socket.create_server((address.host, address.port), reuse_port=False)
-    address.path.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listening.bind(str(address.path))
-    finally:
-        os.umask(mask)
-    listening.listen()
-    return listening

@@ -7,7 +7,6 @@ its next request is due, so that the one that counts finds warm caches (see `run
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import time
@@ -28,6 +27,8 @@ from runtime.policy_server.packets import (
     memory_of,
 )
 from runtime.policy_server.session import Session
+from runtime.protocol.address import Address
+from runtime.protocol.listening import Listening
 from sim2real.errors import ShoalError
 
 MAX_CLIENTS = 16
@@ -125,19 +126,9 @@ class PacketListener:
     def __init__(self, path: Path, make_session: Callable[[], Session]) -> None:
         if not hasattr(socket, "SOCK_SEQPACKET"):
             raise ShoalError("--socket: this system has no SOCK_SEQPACKET for Unix sockets; use --websocket.")
-        self._path, self._make_session = path, make_session
-        _require_free(path)
-        path.unlink(missing_ok=True)
-        self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        mask = os.umask(0o177)
-        try:
-            self.listening.bind(str(path))
-        except OSError as error:
-            self.listening.close()
-            raise ShoalError(f"--socket: cannot listen on {path}: {error.strerror}.") from error
-        finally:
-            os.umask(mask)
-        self.listening.listen(MAX_CLIENTS)
+        self._make_session = make_session
+        self._listening = Listening(Address(str(path)), option="--socket", kind=socket.SOCK_SEQPACKET)
+        self.listening = self._listening.sockets[0]
 
     def accept(self, connection: socket.socket) -> Peer:
         """Greets the client."""
@@ -145,8 +136,7 @@ class PacketListener:
 
     def close(self) -> None:
         """Removes the socket."""
-        self.listening.close()
-        self._path.unlink(missing_ok=True)
+        self._listening.close()
 
 
 class PolicyServer:
@@ -222,14 +212,3 @@ class PolicyServer:
         self._arrival_s = now
         steady = len(self._peers) == 1 and 2 * _WARM_LEAD_S < period_s < _LONGEST_WAIT_S
         self._steady, self._expected_s = peer if steady else None, now + period_s
-
-
-def _require_free(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise ShoalError(f"--socket: there is no folder {path.parent} for the socket; create it first.")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return
-    raise ShoalError(f"--socket: another server already listens on {path}; stop it, or choose another path.")

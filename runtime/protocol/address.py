@@ -49,16 +49,6 @@ class Address:
             raise
         return connection
 
-    def require_free(self) -> None:
-        """Raise `ShoalError` when a server already answers here, or none could listen."""
-        if self.path is not None and not self.path.parent.is_dir():
-            raise ShoalError(f"address: there is no folder {self.path.parent} for the socket; create it first.")
-        try:
-            self.connect(0.5).close()
-        except OSError:
-            return
-        raise ShoalError(f"address: another server already listens on {self}; stop it, or choose another address.")
-
 
 def default_address() -> Address:
     """A Unix socket in the user's private runtime folder, which is created with mode 0700 if need be."""

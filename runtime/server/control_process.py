@@ -33,6 +33,7 @@ from runtime.native.build import load_ahead
 from runtime.options import ServeOptions
 from runtime.page.config import PageConfig, require_servable
 from runtime.protocol.address import Address, default_address
+from runtime.protocol.listening import Listening
 from runtime.protocol.messages import PROTOCOL_VERSION
 from runtime.protocol.token import read_token
 from runtime.realtime import idle_states
@@ -108,11 +109,15 @@ def serve(options: ServeOptions) -> Summary:
         listed = _list_goals(options, policy.contract, slots)
         token = read_token(options.token_file) if options.token_file else ""
         addresses = _addresses(options)
+        listening = []
+        for option, address in zip(("--socket", "--listen"), addresses, strict=False):
+            listening.append(Listening(address, option=option))
+            stack.callback(listening[-1].close)
         display: DisplayKind = "none" if options.quiet else "live" if sys.stdout.isatty() else "plain"
         watching = _watching(options, core, driver)
         stack.callback(watching.ring.close)
         supervisor = GatewaySupervisor(
-            policy.contract, slots, addresses, display=display, watching=watching, token=token, mjcf=options.mjcf
+            policy.contract, slots, listening, display=display, watching=watching, token=token, mjcf=options.mjcf
         )
         queue = GoalQueue(core, stall_after_s=_stall_after_s(options, policy.contract))
         exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)

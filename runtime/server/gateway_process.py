@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -20,7 +21,6 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import run_display
 from runtime.monitoring.telemetry_reader import TelemetryReader
 from runtime.page.supervisor import keep_page
-from runtime.protocol.address import Address
 from runtime.server.gateway import Gateway
 from runtime.server.listener import Listener
 from runtime.server.supervisor import HEARTBEAT_S, GatewayConfig
@@ -31,8 +31,7 @@ async def run(config: GatewayConfig) -> None:
     slots = SharedSlots(config.descriptor)
     watch, metrics = _watch(config)
     gateway = Gateway(config.contract, slots, watch, facts=config.facts, mjcf=config.mjcf)
-    addresses = [Address(text, with_token=bool(config.token)) for text in config.addresses]
-    servers = [await Listener(gateway, address, token=config.token).listen() for address in addresses]
+    servers = [await _listen(gateway, descriptor, config.token) for descriptor in config.listening]
     finished = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin.fileno(), _on_parent_input, finished)
@@ -50,9 +49,14 @@ async def run(config: GatewayConfig) -> None:
         server.close()
     if metrics is not None:
         metrics.shutdown()
-    for address in addresses:
-        if address.path is not None:
-            address.path.unlink(missing_ok=True)
+
+
+async def _listen(gateway: Gateway, descriptor: int, token: str) -> asyncio.Server:
+    """Serve a socket that the control process has bound, so that clients who come before a new gateway can wait."""
+    listening = socket.socket(fileno=descriptor)
+    # Only the user's own processes reach the Unix socket.
+    asked = "" if listening.family == socket.AF_UNIX else token
+    return await Listener(gateway, token=asked).listen(listening)
 
 
 def _watch(config: GatewayConfig) -> tuple[TelemetryReader, Any]:

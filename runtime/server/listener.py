@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
 from contextlib import suppress
 
-from runtime.protocol.address import Address
 from runtime.protocol.messages import (
     MAX_LINE_BYTES,
     ErrorReply,
@@ -29,30 +28,17 @@ _LOOK_S = 0.02
 
 
 class Listener:
-    """Serves connections on one address; `token` is asked for first, unless it is empty."""
+    """Serves connections; `token` is asked for first, unless it is empty."""
 
     _open = 0
     """Connections of all listeners of this process."""
 
-    def __init__(self, gateway: Gateway, address: Address, *, token: str = "") -> None:
-        self._gateway, self._address = gateway, address
-        # Only the user's own processes reach the Unix socket.
-        self._token = token if address.path is None else ""
+    def __init__(self, gateway: Gateway, *, token: str = "") -> None:
+        self._gateway, self._token = gateway, token
 
-    async def listen(self) -> asyncio.Server:
-        """Start to listen; raises `OSError`."""
-        path = self._address.path
-        if path is None:
-            return await asyncio.start_server(
-                self._serve, self._address.host, self._address.port, limit=MAX_LINE_BYTES, reuse_address=True
-            )
-        # A socket file that a killed gateway left behind; the control process made sure that nobody answers on it.
-        path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
-        try:
-            return await asyncio.start_unix_server(self._serve, str(path), limit=MAX_LINE_BYTES)
-        finally:
-            os.umask(mask)
+    async def listen(self, listening: socket.socket) -> asyncio.Server:
+        """Accept clients on a socket that listens already."""
+        return await asyncio.start_server(self._serve, sock=listening, limit=MAX_LINE_BYTES)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         Listener._open += 1

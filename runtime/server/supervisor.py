@@ -15,7 +15,7 @@ from runtime.ipc.shared_memory import SharedSlots
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import DisplayKind
 from runtime.page.config import PageConfig
-from runtime.protocol.address import Address
+from runtime.protocol.listening import Listening
 from sim2real.contract import Contract
 
 _CHECK_EVERY_S = 0.25
@@ -37,7 +37,8 @@ class GatewayConfig(BaseModel):
     contract: Contract
     descriptor: int
     """Of the shared memory, inherited."""
-    addresses: tuple[str, ...]
+    listening: tuple[int, ...]
+    """Descriptors of the sockets on which clients connect, inherited."""
     display: DisplayKind
     telemetry: int
     """Descriptor of the telemetry ring, inherited."""
@@ -75,21 +76,19 @@ class GatewaySupervisor:
         self,
         contract: Contract,
         slots: SharedSlots,
-        addresses: list[Address],
+        listening: list[Listening],
         *,
         display: DisplayKind,
         watching: Watching,
         token: str = "",
         mjcf: Path | None = None,
     ) -> None:
-        for address in addresses:
-            address.require_free()
         # Taken before the control process pins itself.
         cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
         self._config = GatewayConfig(
             contract=contract,
             descriptor=slots.descriptor,
-            addresses=tuple(str(address) for address in addresses),
+            listening=tuple(part.fileno() for address in listening for part in address.sockets),
             display=display,
             telemetry=watching.ring.descriptor,
             record=watching.record,
@@ -119,7 +118,7 @@ class GatewaySupervisor:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "runtime.server.gateway_process"],
             stdin=subprocess.PIPE,
-            pass_fds=[self._config.descriptor, self._config.telemetry],
+            pass_fds=[self._config.descriptor, self._config.telemetry, *self._config.listening],
         )
         assert self._process.stdin is not None
         # Far below a pipe's buffer, so this never blocks.

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from runtime.goals.messages import GoalPose, GoalRefused
+from runtime.protocol.address import Address
 from runtime.protocol.client import Client
+from runtime.protocol.listening import Listening
 from runtime.protocol.messages import MAX_LINE_BYTES
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -163,6 +165,8 @@ def test_gateway_ends_when_the_control_process_dies(server: Server) -> None:
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     assert not Path(f"/proc/{pid}").exists()
+    # The file that the killed server left behind is in nobody's way.
+    Listening(Address(str(server.socket)), option="--socket").close()
     assert not server.socket.exists()
 
 
@@ -371,3 +375,19 @@ def test_client_without_a_server_says_so(tmp_path: Path) -> None:
     with pytest.raises(ShoalError, match=r"no answer from unix://.*is `runtime serve` running"):
         Client(str(tmp_path / "none"), timeout_s=0.2).status()
     assert time.monotonic() - started < 5
+
+
+def test_a_taken_port_is_refused_at_the_start(policy_path: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = Server(policy_path, tmp_path, "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        output = server.output()
+    assert server.process.returncode == 2
+    assert "--listen: cannot listen on tcp://127.0.0.1" in output
+    assert "ready      " not in output
+
+
+def test_an_ordinary_file_in_the_place_of_the_socket_stays(policy_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("somebody's work")
+    server = Server(policy_path, tmp_path)
+    assert "exists and is no socket" in server.output()
+    assert (tmp_path / "s").read_text() == "somebody's work"
