@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+_MOST, _LONGEST = 8, 80
+"""Of problems in one sentence, and of the characters of a value."""
+_ALTERNATIVE = re.compile(
+    r"(constrained|function|lax|json|nullable|union|tagged)-|(tuple|list|dict|literal)\[|(float|int|str|bool)$"
+)
 
 
 class ShoalError(Exception):
@@ -21,16 +30,35 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first of pydantic's complaints, in words."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    match first["type"]:
+def problems(error: ValidationError) -> str:
+    """All of pydantic's complaints, in words; of a field's alternatives the first that does not fit."""
+    said: dict[str, str] = {}
+    for one in error.errors(include_url=False):
+        where = _field(one["loc"])
+        said.setdefault(where, _problem(one, where))
+    shown = list(said.values())[:_MOST]
+    return "; ".join(shown) + (f"; and {len(said) - _MOST} more" if len(said) > _MOST else "")
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """The path of a field, without the names that pydantic gives to the alternatives of its type."""
+    parts = [str(part) for part in location]
+    ends = [index for index, part in enumerate(parts) if index and _ALTERNATIVE.match(part)]
+    return ".".join(parts[: ends[0]] if ends else parts)
+
+
+def _problem(one: ErrorDetails, where: str) -> str:
+    given = repr(one["input"])
+    given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
+    match one["type"]:
         case "missing":
             return f"{where} is missing"
         case "extra_forbidden":
             return f"{where} is not a known key"
         case "value_error":
-            return f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
+            return f"{where}: {one['ctx']['error']}" if where else str(one["ctx"]["error"])
+        case "model_type" | "dict_type":
+            given = "it is empty" if one["input"] is None else f"got {given}"
+            return f"{where or 'the file'}: must hold keys and values, {given}"
         case _:
-            return f"{where or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+            return f"{where or 'the file'}: {one['msg'][0].lower()}{one['msg'][1:]}, got {given}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from teacher.config import Config, Count, Rate, Share
+from teacher.config import Config, Count, Rate, Seed, Share
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -27,7 +27,7 @@ class StudentNetworkConfig(Config):
 class DistillConfig(Config):
     """A whole distillation run."""
 
-    seed: int = 0
+    seed: Seed = 0
     num_envs: Count = 128
     rounds: Count = 20
     """Each round visits `num_envs` episodes, labels them and trains on everything seen so far."""

@@ -8,12 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import yaml
 
 from sim2real.contract import Contract, Frozen
 from sim2real.contract.interface import goal_size
 from sim2real.errors import ShoalError
-from sim2real.files import read_model, read_yaml, write_text
+from sim2real.files import read_model, read_yaml, write_text, write_yaml
 from sim2real.tasks.task import Task, load_task
 from student.config import DistillConfig
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
@@ -43,7 +42,7 @@ class Source(Frozen):
 
     def write(self, folder: RunFolder) -> None:
         """`source.yaml`, for `--resume`."""
-        write_text(folder.path / "source.yaml", yaml.safe_dump(self.model_dump(mode="json")))
+        write_yaml(folder.path / "source.yaml", self.model_dump(mode="json"))
 
     @classmethod
     def read(cls, folder: RunFolder) -> Source:
@@ -66,7 +65,7 @@ def save_student(folder: RunFolder, contract: Contract, task: str, params: Stude
     """Write weights, and the contract with this student's calibration and lineage."""
     Checkpoints(folder.checkpoints, keep=1).save(0, learner=to_host(params)._asdict(), world={"complete": jnp.ones(1)})
     write_text(folder.path / "contract.json", contract.canonical_json)
-    write_text(folder.path / "task.yaml", yaml.safe_dump({"task": task}))
+    write_yaml(folder.path / "task.yaml", {"task": task})
 
 
 def load_student(run: Path) -> Student:

@@ -13,13 +13,15 @@ from teacher.networks import BlockDesign, ComputeDtype, num_blocks
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+"""Others are made from it by adding up to some ten million, in 64 bits."""
 UpdateOrder = Literal["simultaneous", "critic_first"]
 
 
 class Config(BaseModel):
-    """Base of the settings: immutable and without unknown fields."""
+    """Base of the settings: immutable, finite and without unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NetworkConfig(Config):
@@ -98,7 +100,7 @@ class TeacherConfig(Config):
     """Name of a shipped task, or path of a task YAML."""
     backend: Literal["auto", "native", "mjx"] = "auto"
     """`auto` takes mjx where JAX has a GPU and native otherwise."""
-    seed: int = 0
+    seed: Seed = 0
     randomisation: str | None = None
     """How simulated robots, readings and commands differ from the model: a preset (off, mild, hard) or a YAML file; by
     default what the task declares. Evaluations see robots of their own."""

@@ -9,13 +9,12 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from tensorboardX import SummaryWriter
 
 from sim2real.contract import Contract, require_same_interface
-from sim2real.errors import ShoalError, first_problem
-from sim2real.files import read_model, write_text
+from sim2real.errors import ShoalError, problems
+from sim2real.files import read_model, write_text, write_yaml
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -36,7 +35,7 @@ class RunFolder:
         if (self.path / "config.yaml").exists():
             raise ShoalError(f"{self.path}: holds a run already; continue it with --resume, or choose another folder.")
         write_text(self.path / "contract.json", contract.canonical_json)
-        write_text(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_yaml(self.path / "config.yaml", config.model_dump(mode="json"))
 
     def load(self, config_type: type[C]) -> tuple[C, Contract]:
         """Config and contract of an existing run."""
@@ -53,7 +52,7 @@ class RunFolder:
         except FileNotFoundError as error:
             raise ShoalError(f"{path}: the run's contract is missing.") from error
         except ValidationError as error:
-            raise ShoalError(f"{path}: the run's contract is damaged: {first_problem(error)}.") from error
+            raise ShoalError(f"{path}: the run's contract is damaged: {problems(error)}.") from error
 
     def require_contract(self, contract: Contract) -> None:
         """Refuse to continue when the task no longer is what this run was started with."""

@@ -21,14 +21,13 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
-from sim2real.files import write_text
+from sim2real.files import write_text, write_yaml
 from sim2real.identification.excitation import fourier, random_coefficients
 from sim2real.identification.fit import fit
 from sim2real.identification.parameters import Kind, make_problem
@@ -123,7 +122,7 @@ def robot_task(robot: RobotName) -> Iterator[Task]:
         return
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "arm.xml").write_text(PLANAR_MJCF)
-        (Path(folder) / "task.yaml").write_text(yaml.safe_dump(PLANAR_TASK))
+        write_yaml(Path(folder) / "task.yaml", PLANAR_TASK)
         yield load_task(Path(folder) / "task.yaml")
 
 

@@ -19,7 +19,7 @@ from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason, State
 from sim2real.contract import require_same_interface
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError, problems
 from sim2real.logs.log import Recording, number, read_recording
 
 _SHOWN = 5
@@ -61,7 +61,7 @@ def core_of(recording: Recording, policy: Policy) -> PolicyController:
     try:
         config = SafetyConfig.model_validate_json(facts["safety"])
     except ValidationError as error:
-        raise ShoalError(f"{recording.path.name}: safety settings: {first_problem(error)}; update Shoal.") from error
+        raise ShoalError(f"{recording.path.name}: safety settings: {problems(error)}; update Shoal.") from error
     geometry_checker = None
     if facts.get("guard") == "on":
         geometry_checker = geometry_checker_for(find_model(policy.contract), policy.contract, config)

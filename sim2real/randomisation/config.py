@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -199,5 +198,6 @@ def load_randomisation(name_or_path: str | Path) -> Randomisation:
 
 def dump_randomisation(setting: Randomisation) -> str:
     """YAML of the active terms, which `load_randomisation` reads back."""
-    plain = setting.model_dump(mode="json", include=set(setting.active))
-    return yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
+    from sim2real import strict_yaml  # here, as in `sim2real.files`
+
+    return strict_yaml.dump(setting.model_dump(mode="json", include=set(setting.active)), flow=None)

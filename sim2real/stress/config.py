@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from sim2real.contract import Frozen
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError, problems
 from sim2real.files import read_yaml
 from sim2real.randomisation.config import TERMS, Randomisation
 
@@ -80,7 +80,7 @@ def combined(base: Randomisation, *terms: dict[str, Any]) -> Randomisation:
     try:
         return Randomisation.model_validate(values)
     except ValidationError as error:
-        raise ValueError(first_problem(error)) from error
+        raise ValueError(problems(error)) from error
 
 
 class Requirement(Frozen):
@@ -166,13 +166,14 @@ def load_stress(path: Path | None) -> StressConfig:
     try:
         return StressConfig.model_validate(data)
     except ValidationError as error:
-        raise ShoalError(f"stress: {path}: {first_problem(error)}.") from error
+        raise ShoalError(f"stress: {path}: {problems(error)}.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ShoalError(f"stress: no file at {path}.")
-    data = read_yaml(path, what="stress") or {}
+    data = read_yaml(path, what="stress")
+    data = {} if data is None else data
     if not isinstance(data, dict):
         raise ShoalError(f"stress: {path} must hold keys such as sweeps and requirements, not {data!r}.")
     return data

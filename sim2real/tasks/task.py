@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError, problems
 from sim2real.files import read_yaml
 from sim2real.randomisation.config import Randomisation
 from sim2real.robots.actuation import joint_actuators
@@ -186,7 +186,7 @@ def _validate(data: Any, path: Path) -> TaskConfig:
     try:
         return TaskConfig.model_validate(data)
     except ValidationError as error:
-        raise ShoalError(f"task {path.name}: {first_problem(error)}.") from error
+        raise ShoalError(f"task {path.name}: {problems(error)}.") from error
 
 
 def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
@@ -197,7 +197,7 @@ def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
     try:
         return _contract(config, model)
     except ValidationError as error:
-        raise ShoalError(f"task {config.name}: {first_problem(error)}.") from error
+        raise ShoalError(f"task {config.name}: {problems(error)}.") from error
 
 
 def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError, problems
 from sim2real.files import write_text
 from teacher.config import TeacherConfig
 from teacher.study.grid import Kind, StudyConfig
@@ -92,7 +92,7 @@ def _study(arguments: Arguments) -> StudyConfig:
     try:
         return StudyConfig(**{name: getattr(arguments, name) for name in names}, base=arguments.config)
     except ValidationError as error:
-        raise ShoalError(f"study: {first_problem(error)}.") from error
+        raise ShoalError(f"study: {problems(error)}.") from error
 
 
 def _print(study: StudyConfig, numbers: dict[str, Any], folder: Path) -> None:

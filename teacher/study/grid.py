@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError, problems
 from teacher.config import Config, Count, TeacherConfig
 
 Kind = Literal["depth", "width", "batch", "actor-critic"]
@@ -87,4 +87,4 @@ def _cell(study: StudyConfig, values: dict[str, int]) -> Cell:
     try:
         return Cell(name, values, TeacherConfig.model_validate(data))
     except ValidationError as error:
-        raise ShoalError(f"study: cell {name}: {first_problem(error)}.") from error
+        raise ShoalError(f"study: cell {name}: {problems(error)}.") from error

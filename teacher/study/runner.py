@@ -9,11 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sim2real.errors import ShoalError, first_line
-from sim2real.files import read_model, write_text
+from sim2real.files import read_model, write_yaml
 from teacher.config import TeacherConfig
 from teacher.run_folder import RunFolder
 from teacher.study.grid import Cell, StudyConfig, cells
@@ -36,7 +35,7 @@ def open_study(study: StudyConfig, folder: Path) -> list[Cell]:
                 f"{folder}: holds another study ({_difference(earlier, study)}); choose another --folder, or the same "
                 "settings."
             )
-    write_text(path, yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
+    write_yaml(path, study.model_dump(mode="json"))
     return made
 
 

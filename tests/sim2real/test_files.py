@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sim2real.contract import Frozen
 from sim2real.errors import ShoalError
-from sim2real.files import read_model, read_yaml, write_text
+from sim2real.files import read_model, read_yaml, write_file, write_text
 
 
 class Settings(Frozen):
@@ -39,7 +43,13 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(name: str, tmp_path:
         (b"speed: fast", "speed: "),
         (b"sped: 1", "sped is not a known key"),
         (b"[1, 2]", "the file: "),
-        (b"", "the file: "),
+        (b"", "it is empty"),
+        (b"speed: .inf", "finite"),
+        (b"speed: 1\nspeed: 2", "'speed' in lines 1, 2"),
+        (
+            b"speed: fast\nsped: 1",
+            "speed: input should be a valid number, unable to parse string as a number, got 'fast'; sped is",
+        ),
         (None, "cannot read"),
     ],
 )
@@ -58,3 +68,49 @@ def test_empty_file_means_the_defaults_only_where_that_was_asked_for(tmp_path: P
     path.write_text("# nothing yet\n")
     assert read_yaml(path, what="settings") is None
     assert read_model(Settings, path, what="settings", may_be_empty=True) == Settings()
+
+
+def test_text_that_does_not_fit_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("precious")
+    with limited_files(1000), pytest.raises(ShoalError, match=r"cannot write .*file\.txt: File too large"):
+        write_text(path, "x" * 5000)
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_device_is_written_to_and_stays_one() -> None:
+    with pytest.raises(ShoalError, match="cannot write /dev/full: No space left on device"):
+        write_text(Path("/dev/full"), "text")
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
+
+
+def test_writing_never_leaves_half_a_file_when_what_fills_it_fails(tmp_path: Path) -> None:
+    def fill(path: Path) -> None:
+        path.write_text("half")
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError):
+        write_file(tmp_path / "file.txt", fill)
+    assert not any(tmp_path.iterdir())
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond `size` bytes, as on a full disk."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from sim2real.errors import ShoalError, first_problem
+from sim2real.errors import ShoalError, problems
 from sim2real.randomisation.config import TERMS, Preset, Randomisation, dump_randomisation, load_randomisation
 from sim2real.randomisation.distributions import Distribution, Fixed
 from sim2real.randomisation.sampling import Draws, link_names, neutral_draws, require_draws, sample
@@ -175,7 +175,7 @@ def test_wrong_draws_are_refused(task: Task) -> None:
 def test_a_wrong_type_is_one_sentence() -> None:
     with pytest.raises(ValidationError) as caught:
         Randomisation.model_validate({"friction_scale": {"uniform": [1, 2], "normal": [0, 1]}})
-    assert "friction_scale: give a number" in first_problem(caught.value)
+    assert "friction_scale: give a number" in problems(caught.value)
 
 
 def test_every_term_is_documented() -> None:

@@ -166,4 +166,4 @@ def test_missing_broken_and_empty_files(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe\xfa")
     assert "broken.yaml is not valid YAML" in sentence(broken)
     broken.write_text("")
-    assert "the file: input should be a valid dictionary" in sentence(broken)
+    assert "the file: must hold keys and values, it is empty" in sentence(broken)
