@@ -131,15 +131,15 @@ def extreme_inputs(contract: Contract, count: int, seed: int) -> Inputs:
     """Inputs over the whole of every range and a little beyond, a third of them exactly at a limit."""
     rng = np.random.default_rng(seed)
     joints = contract.robot.joints
-    low = np.array([joint.position_min_rad for joint in joints])
-    high = np.array([joint.position_max_rad for joint in joints])
-    speed = np.array([joint.velocity_max_rad_s for joint in joints])
+    low = np.array([joint.position_min for joint in joints])
+    high = np.array([joint.position_max for joint in joints])
+    speed = np.array([joint.velocity_max for joint in joints])
     box = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
     margin = 0.2 * (box[1] - box[0])
     # The box of an object's goals is no box of the tool, which also moves above and around it.
     around = margin if contract.goal.object_body is None else margin + _AROUND_OBJECTS_M
     position = _spread(rng, low, high, count)
-    target = position + contract.action.window_rad * rng.uniform(-2, 2, position.shape)
+    target = position + contract.action.window * rng.uniform(-2, 2, position.shape)
     drawn = {
         "joint_position": position,
         "joint_velocity": _spread(rng, -1.2 * speed, 1.2 * speed, count),

@@ -58,7 +58,7 @@ class Collector:
 
 
 def _wandering(contract: Contract, policy: Any) -> Any:
-    scale = np.array(contract.action.scale_rad, np.float32)
+    scale = np.array(contract.action.step_max, np.float32)
 
     def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         actor, posture, wanders = params

@@ -224,7 +224,7 @@ def _readings_and_goal(contract: Contract) -> dict[str, Float32]:
     """Readings at home and a goal in the middle of the goal box, `[1, size]` by name."""
     inputs = {name: np.zeros((1, size), np.float32) for name, size in input_sizes(contract).items()}
     for name in ("joint_position", "joint_position_target"):
-        inputs[name][:] = [joint.home_rad for joint in contract.robot.joints]
+        inputs[name][:] = [joint.home_position for joint in contract.robot.joints]
     inputs[GOAL_POSITION][:] = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
     for name in ("end_effector_orientation", GOAL_ORIENTATION):
         if name in inputs:

@@ -108,7 +108,7 @@ def run_sequences(task: Task, targets: Targets, *, arms: int, goals: int, timeou
 
 def _at_home(task: Task, arms: int, pool: GoalPool) -> NativeEnvironment:
     env = NativeEnvironment(task, num_envs=arms, seed=0, pool=pool)
-    home = np.array([joint.home_rad for joint in task.contract.robot.joints], np.float32)
+    home = np.array([joint.home_position for joint in task.contract.robot.joints], np.float32)
     start = Addresses.of(task.model, task.contract).start_at(task.model, home)
     env.place(np.arange(arms), np.tile(start, (arms, 1)), pool.goal_position[:arms], pool.tool_orientation[:arms])
     return env

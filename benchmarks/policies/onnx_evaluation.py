@@ -106,7 +106,7 @@ def run_episode(env: NativeEnvironment, infer: Callable[[dict[str, np.ndarray]],
     contract = env.contract
     position, orientation = (goal.copy() for goal in env.goals())
     goal = goal_vector(np, contract, position, orientation)
-    scale = np.array(contract.action.scale_rad, np.float32)
+    scale = np.array(contract.action.step_max, np.float32)
     columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
     for _ in range(contract.timing.episode_steps):
         readings = {name: value.copy() for name, value in env.readings().items()}

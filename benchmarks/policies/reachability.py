@@ -97,7 +97,7 @@ def _one_joint_beyond(task: Task, rng: np.random.Generator) -> Callable[[], np.n
 
 def _limits(task: Task) -> tuple[np.ndarray, np.ndarray]:
     joints = task.contract.robot.joints
-    return np.array([j.position_min_rad for j in joints]), np.array([j.position_max_rad for j in joints])
+    return np.array([j.position_min for j in joints]), np.array([j.position_max for j in joints])
 
 
 def _tool_poses(task: Task, draw: Callable[[], np.ndarray], count: int, keep: Callable[[mujoco.MjData], bool]) -> Goals:

@@ -168,7 +168,7 @@ class _Stage:
         self._model, self._controller = task.model, controller
         self._data = mujoco.MjData(task.model)
         self._addresses = Addresses.of(task.model, task.contract)
-        home = [joint.home_rad for joint in task.contract.robot.joints]
+        home = [joint.home_position for joint in task.contract.robot.joints]
         self._data.qpos[self._addresses.qpos] = home
         self._data.ctrl[self._addresses.actuator] = home
         self._timing = task.contract.timing

@@ -78,7 +78,7 @@ PLANAR_TASK: dict[str, Any] = {
         "name": "planar_arm",
         "mjcf": "arm.xml",
         "joints": ["shoulder", "elbow"],
-        "velocity_max_rad_s": [3.0, 4.0],
+        "velocity_max": [3.0, 4.0],
         "end_effector_site": "tool",
     },
     "readings": [
@@ -90,7 +90,7 @@ PLANAR_TASK: dict[str, Any] = {
     ],
     "goal": {"space": "position", "position_min_m": [-0.5, -0.5, 0.5], "position_max_m": [0.5, 0.5, 1.5]},
     "timing": {"physics_dt_s": 0.002, "control_dt_s": 0.02, "episode_s": 2.0},
-    "reset": {"half_range_rad": [1.0, 1.0]},
+    "reset": {"half_range": [1.0, 1.0]},
 }
 """Two joints that lift their own weight, so that everything about them shows."""
 
@@ -139,8 +139,8 @@ def draw_truth(task: Task, kinds: tuple[Kind, ...], arguments: Arguments, rng: n
         "damping": ("damping", around(model.dof_damping[dofs], 0.5, 3.0)),
         "friction_loss": ("friction_loss", around(model.dof_frictionloss[dofs], 0.5, 3.0)),
         "armature": ("armature", around(model.dof_armature[dofs], 0.7, 1.5)),
-        "servo_stiffness": ("servo_stiffness", around([joint.stiffness_nm_rad for joint in joints], 0.8, 1.25)),
-        "servo_damping": ("servo_damping", around([joint.damping_nms_rad for joint in joints], 0.8, 1.25)),
+        "servo_stiffness": ("servo_stiffness", around([joint.stiffness for joint in joints], 0.8, 1.25)),
+        "servo_damping": ("servo_damping", around([joint.damping for joint in joints], 0.8, 1.25)),
         "joint_offset": ("joint_offset_rad", rng.uniform(-0.03, 0.03, count)),
         "payload_mass": ("payload_mass_kg", rng.uniform(0.1, 1.0)),
         "action_delay": ("action_delay_s", rng.uniform(0.004, 0.04)),

@@ -158,11 +158,11 @@ def hidden_truth(task: Task, seed: int) -> Truth:
     rng, joints = np.random.default_rng([HIDDEN_SEED, seed]), task.contract.robot.joints
     period_s, count = task.contract.timing.control_dt_s, len(joints)
     nominal = task.model.dof_frictionloss[Addresses.of(task.model, task.contract).dof]
-    sticky = np.where(nominal > 0, nominal, 0.005 * np.array([joint.effort_max_nm for joint in joints]))
+    sticky = np.where(nominal > 0, nominal, 0.005 * np.array([joint.effort_max for joint in joints]))
     return Truth(
         friction_loss=sticky * rng.uniform(2.0, 8.0, count),
-        servo_stiffness=np.array([joint.stiffness_nm_rad for joint in joints]) * rng.uniform(0.6, 0.9, count),
-        servo_damping=np.array([joint.damping_nms_rad for joint in joints]) * rng.uniform(0.6, 0.9, count),
+        servo_stiffness=np.array([joint.stiffness for joint in joints]) * rng.uniform(0.6, 0.9, count),
+        servo_damping=np.array([joint.damping for joint in joints]) * rng.uniform(0.6, 0.9, count),
         joint_offset_rad=rng.uniform(-0.008, 0.008, count),
         payload_mass_kg=rng.uniform(0.5, 1.5),
         action_delay_s=rng.uniform(2.75, 3.5) * period_s,
@@ -176,8 +176,8 @@ def as_draws(truth: Truth, task: Task, count: int) -> Draws:
     joints, neutral = task.contract.robot.joints, neutral_draws(task, count=count)
     nominal = task.model.dof_frictionloss[Addresses.of(task.model, task.contract).dof]
     gains = {
-        "servo_stiffness_scale": (truth.servo_stiffness, [joint.stiffness_nm_rad for joint in joints]),
-        "servo_damping_scale": (truth.servo_damping, [joint.damping_nms_rad for joint in joints]),
+        "servo_stiffness_scale": (truth.servo_stiffness, [joint.stiffness for joint in joints]),
+        "servo_damping_scale": (truth.servo_damping, [joint.damping for joint in joints]),
     }
     per_joint = {name: value / np.array(model) for name, (value, model) in gains.items() if value is not None}
     if truth.friction_loss is not None:

@@ -97,7 +97,7 @@ class Arguments:
 
 def example_observation(contract: Contract) -> dict[str, np.ndarray]:
     """The robot at home, and a goal in the middle of the workspace."""
-    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    home = np.array([joint.home_position for joint in contract.robot.joints])
     middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
     orientation = np.array(contract.goal.default_orientation_wxyz)
     return {

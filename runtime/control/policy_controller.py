@@ -65,7 +65,7 @@ class PolicyController:
         self._goal_finite = True
         self._within_since_s = math.inf
         self._goal_position, self._goal_orientation = np.split(np.zeros(7), [3])
-        self._largest_step = np.minimum(self.contract.action.scale_rad, self.safety.max_step)
+        self._largest_step = np.minimum(self.contract.action.step_max, self.safety.max_step)
         self._step, self._slow = np.zeros_like(self._largest_step), np.zeros_like(self._largest_step)
         self._history = np.zeros_like(policy.history)
         self._remembers = self._history.size > 0

@@ -32,7 +32,7 @@ class WarmUp:
             core.policy, safety=core.safety.config, geometry_checker=core.safety.geometry_checker
         )
         self._readings = Readings.of(contract)
-        self._readings.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
+        self._readings.joint_position[:] = [joint.home_position for joint in contract.robot.joints]
         self._readings.end_effector_orientation[0] = 1.0
         self._readings.object_position.fill(0.0)
         self._command = np.zeros(len(contract.robot.joints))

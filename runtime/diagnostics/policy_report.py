@@ -84,16 +84,16 @@ def _joint_table(policy: Policy) -> Table:
     for heading in ("name", "min rad", "max rad", "rad/s", "rad/step", "Nm", "kp", "kd", "home rad"):
         table.add_column(heading)
     contract = policy.contract
-    for joint, scale in zip(contract.robot.joints, contract.action.scale_rad, strict=True):
+    for joint, scale in zip(contract.robot.joints, contract.action.step_max, strict=True):
         numbers = (
-            joint.position_min_rad,
-            joint.position_max_rad,
-            joint.velocity_max_rad_s,
+            joint.position_min,
+            joint.position_max,
+            joint.velocity_max,
             scale,
-            joint.effort_max_nm,
-            joint.stiffness_nm_rad,
-            joint.damping_nms_rad,
-            joint.home_rad,
+            joint.effort_max,
+            joint.stiffness,
+            joint.damping,
+            joint.home_position,
         )
         table.add_row(joint.name, *(f"{number:g}" for number in numbers))
     return table

@@ -122,7 +122,7 @@ class BenchDriver:
         self._control_dt_s = contract.timing.control_dt_s
         self._time_s = 0.0
         self._now = Readings.of(contract)
-        self._now.joint_position[:] = [joint.home_rad for joint in contract.robot.joints]
+        self._now.joint_position[:] = [joint.home_position for joint in contract.robot.joints]
         self._now.end_effector_orientation[0] = 1.0
         self._now.object_position.fill(0.0)
         self._robot = None if model is None else MujocoRobot(model, contract)

@@ -74,11 +74,11 @@ def require_playable(trajectory: Trajectory) -> None:
     contract, period = trajectory.contract, trajectory.contract.timing.control_dt_s
     speed = np.abs(np.diff(trajectory.command, axis=0)) / period
     for index, joint in enumerate(contract.robot.joints):
-        column, limit = trajectory.command[:, index], joint.velocity_max_rad_s
-        if column.min() < joint.position_min_rad or column.max() > joint.position_max_rad:
+        column, limit = trajectory.command[:, index], joint.velocity_max
+        if column.min() < joint.position_min or column.max() > joint.position_max:
             raise ShoalError(
                 f"--trajectory: {joint.name} goes from {column.min():.4f} to {column.max():.4f} rad, outside "
-                f"its limits [{joint.position_min_rad}, {joint.position_max_rad}]."
+                f"its limits [{joint.position_min}, {joint.position_max}]."
             )
         if speed[:, index].max() > limit * (1 + 1e-6):
             raise ShoalError(
@@ -88,7 +88,7 @@ def require_playable(trajectory: Trajectory) -> None:
 
 def _approach(contract: Contract, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Targets `[K, J]` rad from rest at `start` to `goal`, slowly, with rest at both ends."""
-    limits = np.array([joint.velocity_max_rad_s for joint in contract.robot.joints])
+    limits = np.array([joint.velocity_max for joint in contract.robot.joints])
     period = contract.timing.control_dt_s
     # The raised cosine is pi / 2 times as fast in the middle as on average.
     duration = float(np.max(np.abs(goal - start) / (_APPROACH_OF_LIMIT * limits))) * np.pi / 2
@@ -102,10 +102,10 @@ def _approach(contract: Contract, start: np.ndarray, goal: np.ndarray) -> np.nda
 def _require_following(contract: Contract, sample: Sample, target: np.ndarray) -> None:
     behind = np.abs(sample.joint_position - target)
     worst = int(np.argmax(behind))
-    if not behind[worst] <= contract.action.window_rad:
+    if not behind[worst] <= contract.action.window:
         raise ShoalError(
             f"{contract.joint_names[worst]} is {behind[worst]:.3f} rad from its target, more than the contract's "
-            f"window of {contract.action.window_rad:g}: something is in the way. The robot holds its last target."
+            f"window of {contract.action.window:g}: something is in the way. The robot holds its last target."
         )
 
 

@@ -207,10 +207,10 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
 
 def _outside(position: Float64, contract: Contract) -> str:
     for joint, value in zip(contract.robot.joints, position, strict=True):
-        if not joint.position_min_rad - _BEYOND_RAD <= value <= joint.position_max_rad + _BEYOND_RAD:
+        if not joint.position_min - _BEYOND_RAD <= value <= joint.position_max + _BEYOND_RAD:
             return (
-                f"{joint.name} is at {value:g}, its limits are {joint.position_min_rad:g} to "
-                f"{joint.position_max_rad:g} rad; is it in degrees, or is it another joint's?"
+                f"{joint.name} is at {value:g}, its limits are {joint.position_min:g} to "
+                f"{joint.position_max:g} rad; is it in degrees, or is it another joint's?"
             )
     return ""
 
@@ -255,7 +255,7 @@ def _check_joint(bench: _Bench, contract: Contract, index: int, move_rad: float)
     joint, promise = contract.robot.joints[index], f"{bench.names[index]} moves alone, as told, and back"
     restarts = bench.driver.restarts if isinstance(bench.driver, RecoveringDriver) else 0
     start = bench.start = bench.position.copy()
-    towards = 1.0 if start[index] < (joint.position_min_rad + joint.position_max_rad) / 2 else -1.0
+    towards = 1.0 if start[index] < (joint.position_min + joint.position_max) / 2 else -1.0
     target = start.copy()
     target[index] += towards * move_rad
     velocity = _go(bench, contract, start, target, index)
@@ -282,7 +282,7 @@ def _check_joint(bench: _Bench, contract: Contract, index: int, move_rad: float)
 
 def _go(bench: _Bench, contract: Contract, start: Float64, target: Float64, index: int) -> float:
     """Move there at half the velocity limits; returns the fastest measured velocity of joint `index`, rad/s."""
-    limits = np.array([joint.velocity_max_rad_s for joint in contract.robot.joints]) * contract.timing.control_dt_s
+    limits = np.array([joint.velocity_max for joint in contract.robot.joints]) * contract.timing.control_dt_s
     periods = max(_MOVE_PERIODS, math.ceil(float((np.abs(target - start) / (0.5 * limits)).max())))
     fastest, arrived = 0.0, 0
     for period in range(1, periods + _SETTLE_PERIODS):

@@ -50,7 +50,7 @@ class Reference:
     def __init__(self, contract: Contract, measured: Float64) -> None:
         joints = contract.robot.joints
         self._period_s = contract.timing.control_dt_s
-        lag = np.array([joint.damping_nms_rad / joint.stiffness_nm_rad for joint in joints])
+        lag = np.array([joint.damping / joint.stiffness for joint in joints])
         self._decay = np.exp(-self._period_s / np.maximum(lag, 1e-6))
         self._ramp_share = 1 - lag / self._period_s * (1 - self._decay)
         self.start(measured)
@@ -91,7 +91,7 @@ class FrankaDriver:
         self._robot = self._connect()
         # libfranka aborts at its own limit, which may be lower than the contract's.
         own = np.asarray(self._robot.joint_velocity_limit.get(), np.float64).reshape(_JOINTS)
-        contracted = np.array([joint.velocity_max_rad_s for joint in contract.robot.joints])
+        contracted = np.array([joint.velocity_max for joint in contract.robot.joints])
         self._velocity_max = np.minimum(contracted, _OF_LIMIT * own)
         self._robot_time, self._measured_s = -1.0, 0.0
         # The motion that takes control runs out when the first command is long in coming: then try at once.

@@ -36,7 +36,7 @@ class MujocoDriver:
         self._substeps = require_rate(self.model.opt.timestep, contract)
         self._robot = MujocoRobot(self.model, contract)
         self.data = mujoco.MjData(self.model)
-        home = np.array([joint.home_rad for joint in contract.robot.joints])
+        home = np.array([joint.home_position for joint in contract.robot.joints])
         self.data.qpos[self._robot.addresses.qpos] = home
         self.data.ctrl[self._robot.addresses.actuator] = home
         self.joint_names = contract.joint_names

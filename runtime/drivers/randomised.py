@@ -50,7 +50,7 @@ class RandomisedDriver:
             keep_robots=True,
             threads=1,
         )
-        home = np.array([joint.home_rad for joint in contract.robot.joints])
+        home = np.array([joint.home_position for joint in contract.robot.joints])
         start = Addresses.of(task.model, contract).start_at(task.model, home)
         self._environment.place(_ONE, start[None], np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
         self._target = np.array(self._environment.readings()["joint_position_target"])

@@ -40,7 +40,7 @@ class PerfectServo:
         self.period_s = contract.timing.control_dt_s
         self.description = "perfect servos, no physics"
         # ROBOT: connect with `options.host`; refuse a robot whose limits or servo gains are not the contract's.
-        self._start = np.array([joint.home_rad for joint in contract.robot.joints])
+        self._start = np.array([joint.home_position for joint in contract.robot.joints])
         self._target = self._start.copy()
         self._written_s = -self.period_s
 

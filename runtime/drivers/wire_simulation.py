@@ -51,7 +51,7 @@ class Simulation:
         model.opt.timestep = contract.timing.physics_dt_s
         self._substeps = require_rate(model.opt.timestep, contract)
         self._robot = MujocoRobot(model, contract)
-        home = np.array([joint.home_rad for joint in contract.robot.joints])
+        home = np.array([joint.home_position for joint in contract.robot.joints])
         self.data.qpos[self._robot.addresses.qpos] = home
         self.data.ctrl[self._robot.addresses.actuator] = home
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()

@@ -110,7 +110,7 @@ class Panel:
         self._ask_with_control("Goal", lambda client: client.send_goal(goal))
 
     def _go_home(self) -> None:
-        home = GoalJoints(joints={joint.name: joint.home_rad for joint in self._page.contract.robot.joints})
+        home = GoalJoints(joints={joint.name: joint.home_position for joint in self._page.contract.robot.joints})
         self._ask_with_control("Home", lambda client: client.send_goal(home))
 
     def _press_stop(self) -> None:

@@ -36,7 +36,7 @@ class RobotScene:
         require_same_model(model, contract, path)
         _hide_goal(model)
         self._robot, self._data = MujocoRobot(model, contract), mujoco.MjData(model)
-        home = [joint.home_rad for joint in contract.robot.joints]
+        home = [joint.home_position for joint in contract.robot.joints]
         self._data.qpos[self._robot.addresses.qpos] = home
         self._thing = self._robot.addresses.object
         self._drawn: tuple[Any, ...] = ()

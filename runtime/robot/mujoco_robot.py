@@ -81,17 +81,17 @@ def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[Differe
             found.append((f"{path}.name", joint.name, joint_names))
             continue
         where = model.joint(joint.name)
-        wanted = {"position_min_rad": joint.position_min_rad, "position_max_rad": joint.position_max_rad}
-        got = {"position_min_rad": float(where.range[0]), "position_max_rad": float(where.range[1])}
+        wanted = {"position_min": joint.position_min, "position_max": joint.position_max}
+        got = {"position_min": float(where.range[0]), "position_max": float(where.range[1])}
         found += _unequal(f"{path} {joint.name}", wanted, got)
         actuators = joint_actuators(model, where.id)
         if len(actuators) != 1:
             found.append((f"{path} {joint.name}: number of actuators", 1, len(actuators)))
             continue
         wanted = {
-            "stiffness_nm_rad": joint.stiffness_nm_rad,
-            "damping_nms_rad": joint.damping_nms_rad,
-            "effort_max_nm": joint.effort_max_nm,
+            "stiffness": joint.stiffness,
+            "damping": joint.damping,
+            "effort_max": joint.effort_max,
         }
         found += _unequal(f"{path} {joint.name}", wanted, _servo(model, actuators[0]))
     sites = [model.site(i).name for i in range(model.nsite)]
@@ -127,9 +127,9 @@ def _servo(model: mujoco.MjModel, actuator: int) -> dict[str, Any]:
     is_servo = model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_AFFINE and bias[1] == -gain
     limited = bool(model.actuator_forcelimited[actuator])
     return {
-        "stiffness_nm_rad": gain if is_servo else "no position servo",
-        "damping_nms_rad": float(-bias[2]),
-        "effort_max_nm": float(model.actuator_forcerange[actuator, 1]) if limited else "unlimited",
+        "stiffness": gain if is_servo else "no position servo",
+        "damping": float(-bias[2]),
+        "effort_max": float(model.actuator_forcerange[actuator, 1]) if limited else "unlimited",
     }
 
 

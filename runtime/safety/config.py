@@ -106,7 +106,7 @@ class SafetyConfig(Frozen):
         given, joints = self.acceleration_max_rad_s2, contract.robot.joints
         if given is None:
             period = contract.timing.control_dt_s
-            return tuple(self.velocity_share * joint.velocity_max_rad_s / period for joint in joints)
+            return tuple(self.velocity_share * joint.velocity_max / period for joint in joints)
         if isinstance(given, float):
             return (given,) * len(joints)
         if len(given) != len(joints):

@@ -63,16 +63,16 @@ class Safety:
         self.ticks_by_reason = [0] * len(Reason)
         self.ticks_by_state = [0] * len(State)
         joints, period, margin = contract.robot.joints, contract.timing.control_dt_s, self.config.position_margin_rad
-        self.low = np.array([joint.position_min_rad for joint in joints]) + margin
-        self.high = np.array([joint.position_max_rad for joint in joints]) - margin
+        self.low = np.array([joint.position_min for joint in joints]) + margin
+        self.high = np.array([joint.position_max for joint in joints]) - margin
         """Joint limits, `[J]` rad."""
         if (self.low >= self.high).any():
             joint = joints[int(np.argmin(self.high - self.low))]
             raise ShoalError(
                 f"safety: position_margin_rad {margin:g} leaves joint {joint.name!r} no room between "
-                f"{joint.position_min_rad:g} and {joint.position_max_rad:g} rad; make it smaller."
+                f"{joint.position_min:g} and {joint.position_max:g} rad; make it smaller."
             )
-        self.max_step = np.array([joint.velocity_max_rad_s for joint in joints]) * period * self.config.velocity_share
+        self.max_step = np.array([joint.velocity_max for joint in joints]) * period * self.config.velocity_share
         """Velocity limit times control period, `[J]` rad."""
         self.max_step_change = np.array(self.config.accelerations_rad_s2(contract)) * period**2
         """Acceleration limit times the control period squared, `[J]` rad."""

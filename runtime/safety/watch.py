@@ -22,11 +22,11 @@ class ReadingWatch:
     def __init__(self, contract: Contract, config: SafetyConfig) -> None:
         joints, period = contract.robot.joints, contract.timing.control_dt_s
         self._config = config
-        self._low = [joint.position_min_rad - config.out_of_range_rad for joint in joints]
-        self._high = [joint.position_max_rad + config.out_of_range_rad for joint in joints]
+        self._low = [joint.position_min - config.out_of_range_rad for joint in joints]
+        self._high = [joint.position_max + config.out_of_range_rad for joint in joints]
         share = config.effort_share
         self._effort_max = [
-            math.inf if share is None else share * joint.effort_max_nm * (1 + _EFFORT_ROUNDING) for joint in joints
+            math.inf if share is None else share * joint.effort_max * (1 + _EFFORT_ROUNDING) for joint in joints
         ]
         self._own_readings = readings_size(len(joints), with_object=False)
         self._effort_ticks = math.ceil(config.effort_for_s / period - 1e-9)

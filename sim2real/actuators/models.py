@@ -33,29 +33,29 @@ class Servo(Protocol):
 class PdServo:
     """Stiffness times error minus damping times velocity, within limits of effort and velocity."""
 
-    stiffness_nm_rad: Parameter
-    damping_nms_rad: Parameter
-    effort_max_nm: Parameter = np.inf
-    velocity_max_rad_s: Parameter = np.inf
+    stiffness: Parameter
+    damping: Parameter
+    effort_max: Parameter = np.inf
+    velocity_max: Parameter = np.inf
     """From this speed on, the drive no longer pushes in the direction of motion; it still brakes."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "stiffness_nm_rad", "effort_max_nm", "velocity_max_rad_s")
-        if np.any(np.asarray(self.damping_nms_rad) < 0):
-            raise ShoalError(f"PdServo.damping_nms_rad: {self.damping_nms_rad} must not be negative.")
+        _require_positive(self, "stiffness", "effort_max", "velocity_max")
+        if np.any(np.asarray(self.damping) < 0):
+            raise ShoalError(f"PdServo.damping: {self.damping} must not be negative.")
 
     @classmethod
     def of(cls, contract: Contract) -> Self:
         """The MJCF's own servos, without a velocity limit: MuJoCo's position actuators have none."""
         joints = contract.robot.joints
-        names = ("stiffness_nm_rad", "damping_nms_rad", "effort_max_nm")
+        names = ("stiffness", "damping", "effort_max")
         return cls(*(np.array([getattr(joint, name) for joint in joints]) for name in names))
 
     def effort(self, target: np.ndarray, position: np.ndarray, velocity: np.ndarray) -> np.ndarray:
         """See `Servo`."""
-        wanted = self.stiffness_nm_rad * (target - position) - self.damping_nms_rad * velocity
-        high = np.where(velocity >= self.velocity_max_rad_s, 0.0, self.effort_max_nm)
-        low = np.where(velocity <= -np.asarray(self.velocity_max_rad_s), 0.0, -np.asarray(self.effort_max_nm))
+        wanted = self.stiffness * (target - position) - self.damping * velocity
+        high = np.where(velocity >= self.velocity_max, 0.0, self.effort_max)
+        low = np.where(velocity <= -np.asarray(self.velocity_max), 0.0, -np.asarray(self.effort_max))
         return np.asarray(np.clip(wanted, low, high))
 
 

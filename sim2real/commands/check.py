@@ -80,8 +80,8 @@ def _random_poses(task: Task, samples: int, seed: int) -> tuple[float, float]:
     """Shares of joint positions, uniform over the limits, that collide and whose tool leaves the box of the starts."""
     model, contract = task.model, task.contract
     addresses, data, rng = Addresses.of(model, contract), mujoco.MjData(model), np.random.default_rng(seed)
-    low = np.array([joint.position_min_rad for joint in contract.robot.joints])
-    high = np.array([joint.position_max_rad for joint in contract.robot.joints])
+    low = np.array([joint.position_min for joint in contract.robot.joints])
+    high = np.array([joint.position_max for joint in contract.robot.joints])
     box = tool_box(task)
     collides = outside = 0
     for _ in range(samples):
@@ -110,7 +110,7 @@ def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
         )
     if not np.any(model.geom_contype | model.geom_conaffinity):
         notes.append("no geom can collide, so starts and goals may lie inside the robot or the floor.")
-    soft = [joint.name for joint in contract.robot.joints if joint.damping_nms_rad == 0]
+    soft = [joint.name for joint in contract.robot.joints if joint.damping == 0]
     if soft:
         notes.append(f"servos without damping (kv) swing for long: {', '.join(soft)}.")
     return notes

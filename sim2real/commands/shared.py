@@ -39,10 +39,10 @@ def read_contract(source: str) -> Contract:
 def joint_table(contract: Contract) -> Table:
     """Limits and gains of every joint."""
     table = Table("joint", "range rad", "home rad", "rad/s", "N m", "kp N m/rad", "kv N m s/rad", "step rad")
-    for joint, scale in zip(contract.robot.joints, contract.action.scale_rad, strict=True):
-        limits = f"{joint.position_min_rad:.4f} to {joint.position_max_rad:.4f}"
-        numbers = (joint.velocity_max_rad_s, joint.effort_max_nm, joint.stiffness_nm_rad, joint.damping_nms_rad, scale)
-        table.add_row(joint.name, limits, f"{joint.home_rad:.4f}", *(f"{number:g}" for number in numbers))
+    for joint, scale in zip(contract.robot.joints, contract.action.step_max, strict=True):
+        limits = f"{joint.position_min:.4f} to {joint.position_max:.4f}"
+        numbers = (joint.velocity_max, joint.effort_max, joint.stiffness, joint.damping, scale)
+        table.add_row(joint.name, limits, f"{joint.home_position:.4f}", *(f"{number:g}" for number in numbers))
     return table
 
 

@@ -18,6 +18,7 @@ from sim2real.contract.schema import (
     Timing,
     Vector3,
     differences,
+    plain_digest,
     require_same_interface,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "Timing",
     "Vector3",
     "differences",
+    "plain_digest",
     "require_same_interface",
 ]

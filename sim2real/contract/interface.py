@@ -103,16 +103,16 @@ def observe(xp: ModuleType, contract: Contract, readings: dict[str, Array]) -> A
 def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """Offset and factor of every entry of the observation, `[D]` each."""
     joints = contract.robot.joints
-    low = np.array([joint.position_min_rad for joint in joints])
-    high = np.array([joint.position_max_rad for joint in joints])
+    low = np.array([joint.position_min for joint in joints])
+    high = np.array([joint.position_max for joint in joints])
     zeros = np.zeros(len(joints))
     centre, half_width = _workspace(contract)
     length = np.full(3, 1 / half_width)
     offset = [(low + high) / 2, zeros, zeros, centre, np.zeros(6)]
     scale = [
         2 / (high - low),
-        [1 / joint.velocity_max_rad_s for joint in joints],
-        0.5 / np.array(contract.action.scale_rad),
+        [1 / joint.velocity_max for joint in joints],
+        0.5 / np.array(contract.action.step_max),
         length,
         np.ones(6),
     ]
@@ -133,7 +133,9 @@ def from_home(contract: Contract, observation: Array) -> Array:
     """How far joints stand from home, `[..., D]` to `[..., J]`, as a share of half their range."""
     joints = contract.robot.joints
     offset, scale = _observation_scaling(contract)
-    home = (np.array([joint.home_rad for joint in joints], np.float32) - offset[: len(joints)]) * scale[: len(joints)]
+    home = (np.array([joint.home_position for joint in joints], np.float32) - offset[: len(joints)]) * scale[
+        : len(joints)
+    ]
     return observation[..., : len(joints)] - home
 
 
@@ -160,14 +162,14 @@ def policy_inputs(xp: ModuleType, contract: Contract, observation: Array, goal: 
 def command(xp: ModuleType, contract: Contract, action: Array, readings: dict[str, Array]) -> Array:
     """Joint position targets, `[..., J]` rad, from an action in [-1, 1] and the readings.
 
-    Never farther than `action.scale_rad` from the previous target, so never faster than the velocity limit,
-    and never outside the joint limits; wind-up against a blocked arm is limited by `action.window_rad`.
+    Never farther than `action.step_max` from the previous target, so never faster than the velocity limit,
+    and never outside the joint limits; wind-up against a blocked arm is limited by `action.window`.
     """
     joints = contract.robot.joints
-    low = np.array([joint.position_min_rad for joint in joints], np.float32)
-    high = np.array([joint.position_max_rad for joint in joints], np.float32)
-    scale = np.array(contract.action.scale_rad, np.float32)
-    window = np.float32(contract.action.window_rad)
+    low = np.array([joint.position_min for joint in joints], np.float32)
+    high = np.array([joint.position_max for joint in joints], np.float32)
+    scale = np.array(contract.action.step_max, np.float32)
+    window = np.float32(contract.action.window)
     previous, position = readings["joint_position_target"], readings["joint_position"]
     wanted = previous + scale * xp.clip(action, -1.0, 1.0)
     wanted = xp.minimum(xp.maximum(wanted, position - window), position + window)

@@ -17,11 +17,12 @@ that other deployment stacks read.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from sim2real.contract import Contract, Frozen
+from sim2real.contract import Contract, Frozen, plain_digest
 from sim2real.errors import ShoalError
 
 CONTRACT_KEY = "shoal.contract"
@@ -82,11 +83,13 @@ def read_metadata(properties: dict[str, str], *, path: str) -> tuple[Contract, C
         raise ShoalError(
             f"{path}: metadata is damaged at {where}: {first['msg']}; export the student again."
         ) from error
+    # Of the text as it was written: a contract of an older version reads, and hashes, as another one.
+    written = plain_digest(json.loads(properties[CONTRACT_KEY]))
     stated = {"metadata": properties[CONTRACT_DIGEST_KEY], "certificate": certificate.contract_sha256}
     for place, digest in stated.items():
-        if digest != contract.digest:
+        if digest != written:
             raise ShoalError(
-                f"{path}: the contract inside has digest {contract.digest[:12]} but the {place} says {digest[:12]}; "
+                f"{path}: the contract inside has digest {written[:12]} but the {place} says {digest[:12]}; "
                 "the file was changed after export, export the student again."
             )
     return contract, certificate

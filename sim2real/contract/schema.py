@@ -20,9 +20,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from sim2real.contract.version1 import upgraded
 from sim2real.errors import ContractMismatch
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -40,27 +41,29 @@ class Joint(Frozen):
     """One actuated joint: its limits, servo gains and home."""
 
     name: str
-    position_min_rad: float
-    position_max_rad: float
-    velocity_max_rad_s: Positive
-    effort_max_nm: Positive
-    stiffness_nm_rad: Positive
-    """Proportional gain of the position servo."""
-    damping_nms_rad: NonNegative
-    """Derivative gain of the position servo, on the joint's own velocity."""
-    home_rad: float
+    position_min: float
+    """rad, as all positions of a hinge."""
+    position_max: float
+    velocity_max: Positive
+    """rad/s."""
+    effort_max: Positive
+    """N m."""
+    stiffness: Positive
+    """N m/rad, proportional gain of the position servo."""
+    damping: NonNegative
+    """N m s/rad, derivative gain of the position servo, on the joint's own velocity."""
+    home_position: float
 
     @model_validator(mode="after")
     def _home_within_limits(self) -> Self:
-        if not self.position_min_rad < self.position_max_rad:
+        if not self.position_min < self.position_max:
             raise ValueError(
-                f"joint {self.name!r}: position_min_rad {self.position_min_rad} must be below "
-                f"position_max_rad {self.position_max_rad}"
+                f"joint {self.name!r}: position_min {self.position_min} must be below position_max {self.position_max}"
             )
-        if not self.position_min_rad <= self.home_rad <= self.position_max_rad:
+        if not self.position_min <= self.home_position <= self.position_max:
             raise ValueError(
-                f"joint {self.name!r}: home_rad {self.home_rad} is outside "
-                f"[{self.position_min_rad}, {self.position_max_rad}]"
+                f"joint {self.name!r}: home_position {self.home_position} is outside "
+                f"[{self.position_min}, {self.position_max}]"
             )
         return self
 
@@ -100,14 +103,14 @@ class Reading(Frozen):
 class Action(Frozen):
     """How the policy's output in [-1, 1] becomes a joint position target.
 
-    `target = clip(previous_target + scale_rad * action)`, then kept within `window_rad` of the measured
-    position without ever moving faster than `scale_rad` per control step.
+    `target = clip(previous_target + step_max * action)`, then kept within `window` of the measured
+    position without ever moving faster than `step_max` per control step.
     """
 
     kind: Literal["joint_position_increment"] = "joint_position_increment"
-    scale_rad: tuple[Positive, ...]
+    step_max: tuple[Positive, ...]
     """Largest change of each joint's target in one control step, `[joints]`."""
-    window_rad: Positive
+    window: Positive
     """Largest distance between target and measured position, against wind-up when the arm is blocked."""
     interpolation: Literal["linear"] = "linear"
     """How the servo's target moves between two control steps."""
@@ -198,7 +201,7 @@ class Lineage(Frozen):
 class Contract(Frozen):
     """Everything that simulation and robot must agree on."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     task: str
     robot: Robot
     readings: Annotated[tuple[Reading, ...], Field(min_length=1)]
@@ -208,16 +211,21 @@ class Contract(Frozen):
     reachability: Calibration = Calibration()
     lineage: Lineage = Lineage()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _older_versions(cls, data: Any) -> Any:
+        return upgraded(data) if isinstance(data, dict) and data.get("schema_version") == 1 else data
+
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
         joints = len(self.robot.joints)
-        if len(self.action.scale_rad) != joints:
-            raise ValueError(f"action.scale_rad has {len(self.action.scale_rad)} entries for {joints} joints")
-        for joint, scale in zip(self.robot.joints, self.action.scale_rad, strict=True):
-            limit = joint.velocity_max_rad_s * self.timing.control_dt_s
+        if len(self.action.step_max) != joints:
+            raise ValueError(f"action.step_max has {len(self.action.step_max)} entries for {joints} joints")
+        for joint, scale in zip(self.robot.joints, self.action.step_max, strict=True):
+            limit = joint.velocity_max * self.timing.control_dt_s
             if scale > limit * (1 + 1e-9):
                 raise ValueError(
-                    f"action.scale_rad of {joint.name!r} is {scale} rad a step, above the joint's velocity "
+                    f"action.step_max of {joint.name!r} is {scale} rad a step, above the joint's velocity "
                     f"limit of {limit} rad a step"
                 )
         names = [reading.name for reading in self.readings]
@@ -230,13 +238,12 @@ class Contract(Frozen):
     @property
     def canonical_json(self) -> str:
         """Sorted keys, no spaces, shortest exact floats: equal contracts give equal text."""
-        plain = _positive_zeros(self.model_dump(mode="json"))
-        return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _canonical(self.model_dump(mode="json"))
 
     @property
     def digest(self) -> str:
         """SHA-256 of `canonical_json`, hexadecimal."""
-        return hashlib.sha256(self.canonical_json.encode()).hexdigest()
+        return plain_digest(self.model_dump(mode="json"))
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -246,6 +253,15 @@ class Contract(Frozen):
     def with_lineage(self, **fields: Any) -> Contract:
         """A copy with some lineage fields replaced."""
         return self.model_copy(update={"lineage": Lineage(**(self.lineage.model_dump() | fields))})
+
+
+def plain_digest(plain: Any) -> str:
+    """SHA-256 of the canonical JSON of a contract's plain data, whatever its schema version."""
+    return hashlib.sha256(_canonical(plain).encode()).hexdigest()
+
+
+def _canonical(plain: Any) -> str:
+    return json.dumps(_positive_zeros(plain), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _positive_zeros(value: Any) -> Any:

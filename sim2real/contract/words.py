@@ -30,32 +30,32 @@ _FIELDS: dict[str, _Field] = {
     r"robot\.base_frame": _Field("the base frame", "", "Every position means another place."),
     r"robot\.end_effector_frame": _Field("the tool's frame", "", "The policy brings another point to the goal."),
     r"robot\.joints\[\d+\]\.name": _Field("a joint", "", "Readings and commands belong to other joints."),
-    r"robot\.joints\[\d+\]\.position_(min|max)_rad": _Field(
+    r"robot\.joints\[\d+\]\.position_(min|max)": _Field(
         "position limit", "rad", "The policy's view of the joint is scaled by it, and commands are clamped there."
     ),
-    r"robot\.joints\[\d+\]\.velocity_max_rad_s": _Field(
+    r"robot\.joints\[\d+\]\.velocity_max": _Field(
         "velocity limit", "rad/s", "Velocity readings are scaled by it, and the safety layer clamps there."
     ),
-    r"robot\.joints\[\d+\]\.effort_max_nm": _Field(
+    r"robot\.joints\[\d+\]\.effort_max": _Field(
         "effort limit", "N m", "The servo saturates elsewhere, so fast or loaded motions end up elsewhere."
     ),
-    r"robot\.joints\[\d+\]\.stiffness_nm_rad": _Field(
+    r"robot\.joints\[\d+\]\.stiffness": _Field(
         "servo stiffness", "N m/rad", "Where it is larger, the joint follows its target more tightly and sags less."
     ),
-    r"robot\.joints\[\d+\]\.damping_nms_rad": _Field(
+    r"robot\.joints\[\d+\]\.damping": _Field(
         "servo damping", "N m s/rad", "The joint lags by damping over stiffness seconds, so by another time."
     ),
-    r"robot\.joints\[\d+\]\.home_rad": _Field("home position", "rad", "Episodes start elsewhere."),
+    r"robot\.joints\[\d+\]\.home_position": _Field("home position", "rad", "Episodes start elsewhere."),
     r"readings": _Field("the list of readings", "", "The policy has other inputs."),
     r"readings\[\d+\]\.noise_std": _Field("noise", "", "The policy trusts it more or less."),
     r"readings\[\d+\]\.unit": _Field("unit", "", "The same number means something else."),
     r"readings\[\d+\]\.frame": _Field("frame", "", "The same number means another place."),
     r"readings\[\d+\]\.source": _Field("source", "", "It may be late or noisy in another way."),
     r"readings\[\d+\]\.(name|size)": _Field("a reading", "", "The policy has other inputs."),
-    r"action\.scale_rad\[\d+\]": _Field(
+    r"action\.step_max\[\d+\]": _Field(
         "largest step of the target", "rad per control step", "The same output moves the joint farther or less far."
     ),
-    r"action\.window_rad": _Field(
+    r"action\.window": _Field(
         "the window around the measured position", "rad", "A blocked arm presses harder where it is larger."
     ),
     r"action\.(kind|interpolation)": _Field("how outputs become targets", "", "The same output means another motion."),
@@ -108,7 +108,7 @@ def _sentence(
 
 
 def _owner(path: str, left: Contract, right: Contract) -> str:
-    match = re.match(r"(robot\.joints|action\.scale_rad|readings)\[(\d+)\]", path)
+    match = re.match(r"(robot\.joints|action\.step_max|readings)\[(\d+)\]", path)
     if match is None:
         return ""
     index = int(match[2])
@@ -141,5 +141,5 @@ def _change(first: Any, second: Any) -> str:
 def _reordered(contract: Contract, names: tuple[str, ...]) -> Contract:
     order = [contract.joint_names.index(name) for name in names]
     robot = contract.robot.model_copy(update={"joints": tuple(contract.robot.joints[i] for i in order)})
-    action = contract.action.model_copy(update={"scale_rad": tuple(contract.action.scale_rad[i] for i in order)})
+    action = contract.action.model_copy(update={"step_max": tuple(contract.action.step_max[i] for i in order)})
     return contract.model_copy(update={"robot": robot, "action": action})

@@ -143,7 +143,7 @@ def _closed_loop(
 
 
 def _home(contract: Contract) -> np.ndarray:
-    return np.array([joint.home_rad for joint in contract.robot.joints])
+    return np.array([joint.home_position for joint in contract.robot.joints])
 
 
 def _runtime(*arguments: str) -> subprocess.Popen[str]:

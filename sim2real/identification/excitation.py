@@ -96,13 +96,13 @@ def fourier(task: Task, coefficients: np.ndarray, duration_s: float) -> Trajecto
     shape = np.sin(phase) @ coefficients[0].T + np.cos(phase) @ coefficients[1].T
     fade = np.minimum(time_s, time_s[-1] - time_s) / min(_RAMP_S, duration_s / 4)
     shape = shape * (0.5 - 0.5 * np.cos(np.pi * np.clip(fade, 0, 1)))[:, None]
-    home = np.array([joint.home_rad for joint in joints])
-    low, high = (np.array([getattr(j, f"position_{end}_rad") for j in joints]) for end in ("min", "max"))
+    home = np.array([joint.home_position for joint in joints])
+    low, high = (np.array([getattr(j, f"position_{end}") for j in joints]) for end in ("min", "max"))
     room = np.stack([home - low, high - home]) - _MARGIN * (high - low)
     reach = np.stack([-shape.min(axis=0), shape.max(axis=0)])
     # A homing position nearer to its limit than the margin leaves that joint a sliver to move in.
     amplitude = np.min(np.maximum(room, 0.01) / np.maximum(reach, 1e-9), axis=0)
-    speed = np.abs(np.diff(shape, axis=0)).max(axis=0) / np.array(contract.action.scale_rad)
+    speed = np.abs(np.diff(shape, axis=0)).max(axis=0) / np.array(contract.action.step_max)
     amplitude = np.minimum(amplitude, 1 / np.maximum(speed, 1e-9))
     return Trajectory(contract, home + shape * (amplitude * _free_share(task, home, shape * amplitude)))
 

@@ -193,23 +193,21 @@ def _of_joint(
 
     match kind:
         case "damping":
-            quantity = scaled("N m s/rad", model.dof_damping[dof], bounds.damping_scale, 0.1 * limits.damping_nms_rad)
+            quantity = scaled("N m s/rad", model.dof_damping[dof], bounds.damping_scale, 0.1 * limits.damping)
             return quantity, _write_damping(name)
         case "friction_loss":
-            quantity = scaled(
-                "N m", model.dof_frictionloss[dof], bounds.friction_loss_scale, 0.1 * limits.effort_max_nm
-            )
+            quantity = scaled("N m", model.dof_frictionloss[dof], bounds.friction_loss_scale, 0.1 * limits.effort_max)
             return quantity, on_joint("frictionloss")
         case "armature":
             quantity = scaled("kg m^2", model.dof_armature[dof], bounds.armature_scale, float(model.dof_M0[dof]))
             return quantity, on_joint("armature")
         case "servo_stiffness":
-            quantity = scaled("N m/rad", limits.stiffness_nm_rad, bounds.servo_stiffness_scale)
+            quantity = scaled("N m/rad", limits.stiffness, bounds.servo_stiffness_scale)
             return quantity, lambda spec, value: require_sysid().apply_pgain(spec, servo, value)
         case "servo_damping":
-            if limits.damping_nms_rad == 0:
+            if limits.damping == 0:
                 raise ShoalError(f"--fit: the servo of {name!r} has no damping (kv) that could be fitted; fit damping.")
-            quantity = scaled("N m s/rad", limits.damping_nms_rad, bounds.servo_damping_scale)
+            quantity = scaled("N m s/rad", limits.damping, bounds.servo_damping_scale)
             return quantity, lambda spec, value: require_sysid().apply_dgain(spec, servo, value)
         case _:
             return Quantity(f"{kind} {name}", kind, "rad", 0.0, *bounds.joint_offset_rad, joint), None

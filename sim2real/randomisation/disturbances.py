@@ -86,7 +86,7 @@ class Disturbances:
         self._active = set(draws.active)
         timing = task.contract.timing
         self._physics_dt, self._control_dt = timing.physics_dt_s, timing.control_dt_s
-        self._speed_max = np.array([joint.velocity_max_rad_s for joint in task.contract.robot.joints], np.float32)
+        self._speed_max = np.array([joint.velocity_max for joint in task.contract.robot.joints], np.float32)
         self.observation_steps, self.action_steps = (
             int(delay.steps_of(np, (value + jitter).max(), self._physics_dt))
             for value, jitter in (

@@ -91,7 +91,7 @@ def wiggle(robot: Robot, contract: Contract, *, joint: int, amplitude_rad: float
     start = first.joint_position.copy()
     _require_within_limits(contract, start)
     limits = contract.robot.joints[joint]
-    down = limits.position_max_rad - start[joint] < 2 * amplitude_rad
+    down = limits.position_max - start[joint] < 2 * amplitude_rad
     ticks = int(np.ceil((_WIGGLE_S + _REST_S) / period))
     along = np.clip(np.arange(ticks) * period / _WIGGLE_S, 0, 1)
     offsets = (-amplitude_rad if down else amplitude_rad) * 0.5 * (1 - np.cos(2 * np.pi * along))
@@ -184,10 +184,10 @@ def _require_within_limits(contract: Contract, position: np.ndarray) -> None:
     if not np.isfinite(position).all():
         raise ShoalError(f"check: a joint reads {position.tolist()}; readings must be finite before anything may move.")
     for joint, value in zip(contract.robot.joints, position, strict=True):
-        if not joint.position_min_rad <= value <= joint.position_max_rad:
+        if not joint.position_min <= value <= joint.position_max:
             raise ShoalError(
-                f"check: {joint.name} reads {value:.4f} rad, outside its limits [{joint.position_min_rad}, "
-                f"{joint.position_max_rad}]; degrees instead of radians, another zero, or another order of joints? "
+                f"check: {joint.name} reads {value:.4f} rad, outside its limits [{joint.position_min}, "
+                f"{joint.position_max}]; degrees instead of radians, another zero, or another order of joints? "
                 "Nothing was moved."
             )
 

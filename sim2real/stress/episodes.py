@@ -70,7 +70,7 @@ def fly(env: NativeEnvironment, policy: OnnxPolicy) -> Rollout:
     contract = env.contract
     position, orientation = (goal.copy() for goal in env.goals())
     goal = goal_vector(np, contract, position, orientation)
-    scale = np.array(contract.action.scale_rad, np.float32)
+    scale = np.array(contract.action.step_max, np.float32)
     columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
     policy.forget()
     for _ in range(contract.timing.episode_steps):

@@ -67,10 +67,10 @@ def wild_goals(xp: ModuleType, contract: Contract, uniform: Any, normal: Any) ->
 def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:
     """Draw `size` collision-free configurations whose tool lies in the goal box."""
     joints = task.contract.robot.joints
-    spread = np.array(task.config.reset.half_range_rad)
+    spread = np.array(task.config.reset.half_range)
     if spread.shape != (len(joints),):
-        raise ShoalError(f"reset.half_range_rad has {spread.size} entries for {len(joints)} joints.")
-    home = np.array([joint.home_rad for joint in joints])
+        raise ShoalError(f"reset.half_range has {spread.size} entries for {len(joints)} joints.")
+    home = np.array([joint.home_position for joint in joints])
     limit_low, limit_high = _joint_range(task.contract)
     low, high = np.maximum(home - spread, limit_low), np.minimum(home + spread, limit_high)
     return _sample(task, low, high, in_box=True, size=size, seed=seed)
@@ -94,7 +94,7 @@ def mix_in_wide_starts(task: Task, pool: GoalPool, *, share: float, seed: int) -
 
 def _joint_range(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     joints = contract.robot.joints
-    low, high = ([getattr(joint, name) for joint in joints] for name in ("position_min_rad", "position_max_rad"))
+    low, high = ([getattr(joint, name) for joint in joints] for name in ("position_min", "position_max"))
     return np.array(low) + _LIMIT_MARGIN_RAD, np.array(high) - _LIMIT_MARGIN_RAD
 
 
@@ -115,7 +115,7 @@ def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_box: bool, size
             box = "goal.position_min_m/max_m" if task.config.reset.object is None else "reset.object.tool_min_m/max_m"
             raise ShoalError(
                 f"reset: only {len(kept)} of {tried} random starts are free of collisions and inside the box of "
-                f"{box}; widen {box} or narrow reset.half_range_rad."
+                f"{box}; widen {box} or narrow reset.half_range."
             )
         q = np.clip(rng.uniform(low, high), *limits)
         data.qpos[addresses.qpos] = q

@@ -44,7 +44,7 @@ class RobotConfig(Frozen):
     """Path of the MJCF, relative to the task file."""
     joints: Annotated[list[str], Field(min_length=1)]
     """Actuated joints in policy order."""
-    velocity_max_rad_s: list[Positive]
+    velocity_max: list[Positive]
     """Velocity limit of each joint; MJCF has no field for it."""
     end_effector_site: str
     home_keyframe: str = "home"
@@ -56,7 +56,7 @@ class ActionConfig(Frozen):
     kind: Literal["joint_position_increment"] = "joint_position_increment"
     velocity_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Largest target speed as a fraction of each joint's velocity limit."""
-    window_rad: Positive = 0.3
+    window: Positive = 0.3
 
 
 class GoalConfig(Frozen):
@@ -90,7 +90,7 @@ class ObjectReset(Frozen):
 class ResetConfig(Frozen):
     """Starts and goals: uniform joint positions around home."""
 
-    half_range_rad: list[Positive]
+    half_range: list[Positive]
     object: ObjectReset | None = None
 
 
@@ -113,8 +113,8 @@ class TaskConfig(Frozen):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         """One limit and one range per joint, and exactly the readings that `interface.observe` is made of."""
-        joints, limits, ranges = len(self.robot.joints), self.robot.velocity_max_rad_s, self.reset.half_range_rad
-        for field, values in (("robot.velocity_max_rad_s", limits), ("reset.half_range_rad", ranges)):
+        joints, limits, ranges = len(self.robot.joints), self.robot.velocity_max, self.reset.half_range
+        for field, values in (("robot.velocity_max", limits), ("reset.half_range", ranges)):
             if len(values) != joints:
                 raise ValueError(f"{field} has {len(values)} entries for {joints} joints")
         if (self.goal.object_body is None) != (self.reset.object is None):
@@ -225,10 +225,10 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
         ),
         readings=tuple(_reading(name, len(joints), config) for name in config.readings),
         action=Action(
-            scale_rad=tuple(
-                config.action.velocity_fraction * joint.velocity_max_rad_s * timing.control_dt_s for joint in joints
+            step_max=tuple(
+                config.action.velocity_fraction * joint.velocity_max * timing.control_dt_s for joint in joints
             ),
-            window_rad=config.action.window_rad,
+            window=config.action.window,
         ),
         goal=Goal(**config.goal.model_dump(), default_orientation_wxyz=_home_orientation(config.robot, model, home)),
         timing=timing,
@@ -257,13 +257,13 @@ def _joint(robot: RobotConfig, model: mujoco.MjModel, index: int, home: np.ndarr
     stiffness, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
     return Joint(
         name=name,
-        position_min_rad=float(joint.range[0]),
-        position_max_rad=float(joint.range[1]),
-        velocity_max_rad_s=robot.velocity_max_rad_s[index],
-        effort_max_nm=float(model.actuator_forcerange[actuator, 1]),
-        stiffness_nm_rad=float(stiffness),
-        damping_nms_rad=float(-bias[2]),
-        home_rad=float(home[joint.qposadr[0]]),
+        position_min=float(joint.range[0]),
+        position_max=float(joint.range[1]),
+        velocity_max=robot.velocity_max[index],
+        effort_max=float(model.actuator_forcerange[actuator, 1]),
+        stiffness=float(stiffness),
+        damping=float(-bias[2]),
+        home_position=float(home[joint.qposadr[0]]),
     )
 
 

@@ -20,7 +20,7 @@ def recording(goals: int, seed: int = 0) -> Recording:
     model, data = task.model, mujoco.MjData(task.model)
     addresses, geometry = Addresses.of(model, task.contract), Geometry(model)
     pool = sample_goal_pool(task, size=goals, seed=seed)
-    q = np.array([joint.home_rad for joint in task.contract.robot.joints])
+    q = np.array([joint.home_position for joint in task.contract.robot.joints])
     columns: dict[str, list[Any]] = {"segments": [], "position": [], "orientation": [], "distance": [], "angle": []}
     visits = []
     for index in range(goals):

@@ -26,7 +26,7 @@ def test_an_arm_that_stands_still_misses_every_goal(task: Task) -> None:
     )
     assert not seen.reached.any()
     assert seen.longest_miss() == 2
-    home = [joint.home_rad for joint in task.contract.robot.joints]
+    home = [joint.home_position for joint in task.contract.robot.joints]
     np.testing.assert_allclose(seen.final_joint_position, np.broadcast_to(home, (3, 2, 7)), atol=1e-2)
 
 
@@ -47,7 +47,7 @@ def test_an_arm_that_follows_the_jacobian_reaches_its_goals(task: Task) -> None:
             mujoco.mj_jacSite(model, data, jacobian, None, site)
             error = position[arm] - readings["end_effector_position"][arm]
             step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-2 * np.eye(3), error)
-            action[arm] = 0.5 * step / np.array(contract.action.scale_rad)
+            action[arm] = 0.5 * step / np.array(contract.action.step_max)
         return command(np, contract, action, readings)
 
     seen = run_sequences(task, targets, arms=4, goals=3, timeout_s=5.0, seed=0)

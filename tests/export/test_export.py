@@ -114,10 +114,10 @@ def test_golden_outputs_are_repeated_by_the_file(exported: tuple[Path, Certifica
 def test_plain_keys_carry_every_float_exactly(model: onnx.ModelProto, student: Student) -> None:
     found, joints = properties(model), student.contract.robot.joints
     exact = {
-        "joint_stiffness": [joint.stiffness_nm_rad for joint in joints],
-        "joint_damping": [joint.damping_nms_rad for joint in joints],
-        "default_joint_pos": [joint.home_rad for joint in joints],
-        "action_scale": list(student.contract.action.scale_rad),
+        "joint_stiffness": [joint.stiffness for joint in joints],
+        "joint_damping": [joint.damping for joint in joints],
+        "default_joint_pos": [joint.home_position for joint in joints],
+        "action_scale": list(student.contract.action.step_max),
     }
     for key, values in exact.items():
         assert [float(text) for text in found[key].split(",")] == values
@@ -136,7 +136,7 @@ def test_missing_metadata_is_refused(key: str, model: onnx.ModelProto) -> None:
 def test_metadata_changed_after_export_is_refused(model: onnx.ModelProto) -> None:
     found = properties(model)
     contract = json.loads(found[CONTRACT_KEY])
-    contract["robot"]["joints"][3]["damping_nms_rad"] += 1e-9
+    contract["robot"]["joints"][3]["damping"] += 1e-9
     with pytest.raises(ShoalError, match="changed after export"):
         read_metadata(found | {CONTRACT_KEY: json.dumps(contract)}, path="student.onnx")
 
@@ -168,9 +168,9 @@ def digest_changed(contract: Contract) -> Contract:
 @pytest.mark.parametrize(
     ("change", "field", "value"),
     [
-        (joint_changed(stiffness_nm_rad=123.5), "robot.joints[0].stiffness_nm_rad", "123.5"),
-        (joint_changed(position_max_rad=2.125), "robot.joints[0].position_max_rad", "2.125"),
-        (joint_changed(velocity_max_rad_s=9.5), "robot.joints[0].velocity_max_rad_s", "9.5"),
+        (joint_changed(stiffness=123.5), "robot.joints[0].stiffness", "123.5"),
+        (joint_changed(position_max=2.125), "robot.joints[0].position_max", "2.125"),
+        (joint_changed(velocity_max=9.5), "robot.joints[0].velocity_max", "9.5"),
         (joints_reordered, "robot.joints[0].name", "fr3_joint2"),
         (period_changed, "timing.control_dt_s", "0.02"),
         (digest_changed, "robot.mjcf_sha256", "0" * 64),
@@ -219,9 +219,9 @@ def test_commands_keep_joint_limits_and_speed_for_any_readings(
     for name in ("joint_velocity", "end_effector_position", "goal_position"):
         inputs[name] = (inputs[name] * magnitude * rng.choice([-1, 1], inputs[name].shape)).astype(np.float32)
     command, reachability = session.run(None, inputs)
-    low = np.array([joint.position_min_rad for joint in contract.robot.joints], np.float32)
-    high = np.array([joint.position_max_rad for joint in contract.robot.joints], np.float32)
-    scale = np.array(contract.action.scale_rad, np.float32)
+    low = np.array([joint.position_min for joint in contract.robot.joints], np.float32)
+    high = np.array([joint.position_max for joint in contract.robot.joints], np.float32)
+    scale = np.array(contract.action.step_max, np.float32)
     assert ((command >= low) & (command <= high)).all()
     assert (np.abs(command - inputs["joint_position_target"]) <= scale + 1e-6).all()
     assert ((reachability >= 0) & (reachability <= 1)).all()

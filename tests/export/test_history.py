@@ -59,7 +59,7 @@ def path(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def core_at_home(policy: Policy) -> tuple[PolicyController, Readings]:
     core, readings = PolicyController(policy), Readings(7)
-    readings.joint_position[:] = [joint.home_rad for joint in core.contract.robot.joints]
+    readings.joint_position[:] = [joint.home_position for joint in core.contract.robot.joints]
     readings.end_effector_position[:] = 0.4, 0.1, 0.4
     readings.end_effector_orientation[:] = core.contract.goal.default_orientation_wxyz
     goal = ResolvedGoal("", (0.5, 0.1, 0.3), core.contract.goal.default_orientation_wxyz, 0.01, 1.0, np.inf)

@@ -42,13 +42,13 @@ def steering_gains(contract: Contract) -> np.ndarray:
 def build_model(contract: Contract) -> onnx.ModelProto:
     """Command = target + clip(gain * (goal - tool) J, -scale, scale), so the tool does move to near goals."""
     joints = len(contract.robot.joints)
-    scale = np.array([contract.action.scale_rad], np.float32)
+    scale = np.array([contract.action.step_max], np.float32)
     constants = {
         "gains": GAIN * steering_gains(contract),
         "scale": scale,
         "minus_scale": -scale,
-        "low": np.array([[joint.position_min_rad for joint in contract.robot.joints]], np.float32),
-        "high": np.array([[joint.position_max_rad for joint in contract.robot.joints]], np.float32),
+        "low": np.array([[joint.position_min for joint in contract.robot.joints]], np.float32),
+        "high": np.array([[joint.position_max for joint in contract.robot.joints]], np.float32),
         "axis": np.array([1], np.int64),
         "zero": np.zeros((1, 1), np.float32),
     }
@@ -85,10 +85,10 @@ def build_model(contract: Contract) -> onnx.ModelProto:
 
 def expected(contract: Contract, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """What `build_model` answers, in NumPy: `[B, J]` rad."""
-    scale = np.array(contract.action.scale_rad, np.float32)
+    scale = np.array(contract.action.step_max, np.float32)
     request = (inputs[GOAL_POSITION] - inputs["end_effector_position"]) @ (GAIN * steering_gains(contract))
-    low = np.array([joint.position_min_rad for joint in contract.robot.joints], np.float32)
-    high = np.array([joint.position_max_rad for joint in contract.robot.joints], np.float32)
+    low = np.array([joint.position_min for joint in contract.robot.joints], np.float32)
+    high = np.array([joint.position_max for joint in contract.robot.joints], np.float32)
     return np.clip(inputs["joint_position_target"] + np.clip(request, -scale, scale), low, high)
 
 

@@ -37,7 +37,7 @@ TASK: dict[str, Any] = {
         "name": "planar_arm",
         "mjcf": "arm.xml",
         "joints": ["shoulder", "elbow"],
-        "velocity_max_rad_s": [3.0, 4.0],
+        "velocity_max": [3.0, 4.0],
         "end_effector_site": "tool",
     },
     "readings": [
@@ -49,7 +49,7 @@ TASK: dict[str, Any] = {
     ],
     "goal": {"space": "position", "position_min_m": [-0.5, -0.5, 0.05], "position_max_m": [0.5, 0.5, 0.15]},
     "timing": {"physics_dt_s": 0.002, "control_dt_s": 0.02, "episode_s": 2.0},
-    "reset": {"half_range_rad": [1.0, 1.0]},
+    "reset": {"half_range": [1.0, 1.0]},
 }
 
 

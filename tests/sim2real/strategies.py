@@ -32,13 +32,13 @@ def joints(draw: st.DrawFn, name: str) -> Joint:
     high = low + draw(number(1e-2, 10))
     return Joint(
         name=name,
-        position_min_rad=low,
-        position_max_rad=high,
-        velocity_max_rad_s=draw(positive),
-        effort_max_nm=draw(positive),
-        stiffness_nm_rad=draw(positive),
-        damping_nms_rad=draw(number(0, 1e3)),
-        home_rad=draw(number(low, high)),
+        position_min=low,
+        position_max=high,
+        velocity_max=draw(positive),
+        effort_max=draw(positive),
+        stiffness=draw(positive),
+        damping=draw(number(0, 1e3)),
+        home_position=draw(number(low, high)),
     )
 
 
@@ -95,8 +95,8 @@ def contracts(draw: st.DrawFn) -> Contract:
         ),
         readings=tuple(draw(readings(name)) for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))),
         action=Action(
-            scale_rad=tuple(fraction * joint.velocity_max_rad_s * control_dt for fraction, joint in speeds),
-            window_rad=draw(positive),
+            step_max=tuple(fraction * joint.velocity_max * control_dt for fraction, joint in speeds),
+            window=draw(positive),
         ),
         goal=draw(goals()),
         timing=Timing(physics_dt_s=physics_dt, control_dt_s=control_dt, episode_s=draw(positive)),

@@ -77,10 +77,10 @@ def test_diff_of_tasks_names_fields(sim2real: Runner) -> None:
 
 
 def test_diff_names_the_joint(sim2real: Runner, tmp_path: Path, pose_contract: Contract) -> None:
-    text = pose_contract.model_dump_json().replace('"stiffness_nm_rad":2500.0', '"stiffness_nm_rad":2400.0', 1)
+    text = pose_contract.model_dump_json().replace('"stiffness":2500.0', '"stiffness":2400.0', 1)
     (tmp_path / "old.json").write_text(text)
     out = sim2real("diff", str(tmp_path / "old.json"), "franka_pose", status=1)
-    assert "Servo stiffness of fr3_joint4 (robot.joints[3].stiffness_nm_rad): 2400 N m/rad in" in out
+    assert "Servo stiffness of fr3_joint4 (robot.joints[3].stiffness): 2400 N m/rad in" in out
     assert "2500 N m/rad in franka_pose, +4.2%. Where it is larger, the joint follows its target" in out
 
 

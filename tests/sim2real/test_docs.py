@@ -50,8 +50,8 @@ def test_example_moves_to_where_its_policy_points(example: Task) -> None:
     rollout = env.rollout_with(lambda observation, goal: np.ones((8, 2), np.float32), steps=10)
     moved = env.readings()["joint_position"] - before
     assert rollout.observation.shape == (10, 8, observation_size(example.contract))
-    limits = np.array([joint.position_max_rad for joint in example.contract.robot.joints])
-    free = before + 10 * np.array(example.contract.action.scale_rad) < limits
+    limits = np.array([joint.position_max for joint in example.contract.robot.joints])
+    free = before + 10 * np.array(example.contract.action.step_max) < limits
     assert free.any()
     assert np.all(moved[free] > 0.3)
 

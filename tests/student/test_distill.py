@@ -95,9 +95,9 @@ def test_unfinished_student_is_refused(student_run: Path, tmp_path: Path) -> Non
 def test_student_of_another_robot_is_refused_naming_the_field(student_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(student_run, tmp_path / "run")
     data = json.loads((run / "contract.json").read_text())
-    data["robot"]["joints"][0]["position_max_rad"] += 0.125
+    data["robot"]["joints"][0]["position_max"] += 0.125
     (run / "contract.json").write_text(json.dumps(data))
-    with pytest.raises(ContractMismatch, match=r"robot\.joints\[0\]\.position_max_rad"):
+    with pytest.raises(ContractMismatch, match=r"robot\.joints\[0\]\.position_max"):
         load_student(run)
 
 
@@ -234,10 +234,10 @@ def test_command_refuses_a_teacher_of_another_contract(
 ) -> None:
     run = shutil.copytree(teacher_run, tmp_path / "teacher")
     data = json.loads((run / "contract.json").read_text())
-    data["robot"]["joints"][0]["stiffness_nm_rad"] = 123.5
+    data["robot"]["joints"][0]["stiffness"] = 123.5
     (run / "contract.json").write_text(json.dumps(data))
     error = refusal(["--teacher", str(run), "--run", str(tmp_path / "student")], monkeypatch, capsys)
-    assert "robot.joints[0].stiffness_nm_rad: 123.5" in error
+    assert "robot.joints[0].stiffness: 123.5" in error
     assert not (tmp_path / "student").exists()
 
 

@@ -176,7 +176,7 @@ def changed_contract(teacher_run: Path, tmp_path: Path) -> Path:
     """A copy of the run whose robot had another gain."""
     run = shutil.copytree(teacher_run, tmp_path / "run")
     data = json.loads((run / "contract.json").read_text())
-    data["robot"]["joints"][2]["stiffness_nm_rad"] = 123.5
+    data["robot"]["joints"][2]["stiffness"] = 123.5
     (run / "contract.json").write_text(json.dumps(data))
     return run
 
@@ -184,8 +184,8 @@ def changed_contract(teacher_run: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("use", ["resume", "load"])
 def test_run_of_another_robot_is_refused_naming_the_field(use: str, teacher_run: Path, tmp_path: Path) -> None:
     run = changed_contract(teacher_run, tmp_path)
-    today = contract().robot.joints[2].stiffness_nm_rad
-    with pytest.raises(ContractMismatch, match=rf"robot\.joints\[2\]\.stiffness_nm_rad: 123\.5 in .*{today}"):
+    today = contract().robot.joints[2].stiffness
+    with pytest.raises(ContractMismatch, match=rf"robot\.joints\[2\]\.stiffness: 123\.5 in .*{today}"):
         Trainer(tiny_config(), RunFolder(run), resume=True) if use == "resume" else load_teacher(run)
 
 

@@ -237,7 +237,7 @@ def _towards(rig: Rig, refused: Reason, not_found: str) -> None:
     )
     if geometry_checker is None:
         return
-    home = np.array([joint.home_rad for joint in rig.contract.robot.joints])
+    home = np.array([joint.home_position for joint in rig.contract.robot.joints])
     postures = np.random.default_rng(0).uniform(safety.low, safety.high, (2000, len(home)))
     found = [q for q in postures if geometry_checker.blocks([q.tolist()], home.tolist()) is refused]
     rig.require(bool(found), not_found)

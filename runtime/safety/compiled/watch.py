@@ -113,8 +113,8 @@ def _check_ticks(
 ) -> Iterator[tuple[Readings, float, Float64, bool, bool]]:
     """Ticks as they may come; for a while each kind of damage is absent, rare or nearly always there."""
     rng, joints = np.random.default_rng(0), contract.robot.joints
-    home, period = np.array([joint.home_rad for joint in joints]), contract.timing.control_dt_s
-    most = np.array([joint.effort_max_nm for joint in joints])
+    home, period = np.array([joint.home_position for joint in joints]), contract.timing.control_dt_s
+    most = np.array([joint.effort_max for joint in joints])
     readings, target, now_s = Readings.of(contract), home.copy(), 0.0
     for number in range(_CHECKED_TICKS):
         if number % _TICKS_ALIKE == 0:

@@ -268,7 +268,7 @@ def test_speed_shortens_every_step_and_keeps_its_direction(policy: Policy, speed
     bench = Bench(policy)
     bench.tick()
     bench.add(FAR, speed=speed)
-    largest = speed * np.minimum(bench.core.contract.action.scale_rad, bench.core.safety.max_step)
+    largest = speed * np.minimum(bench.core.contract.action.step_max, bench.core.safety.max_step)
     for _ in range(40):
         before = bench.core.safety.target.copy()
         bench.tick()

@@ -34,7 +34,7 @@ class BackwardsArm:
         self.owns_clock = options.speed == 0
         self.period_s = 0.005
         self.description = "backwards"
-        self.position = np.array([joint.home_rad for joint in contract.robot.joints])[::-1].copy()
+        self.position = np.array([joint.home_position for joint in contract.robot.joints])[::-1].copy()
         self.commands: list[Float64] = []
         self.slow_ticks: set[int] = set()
         self.time_s = 0.0

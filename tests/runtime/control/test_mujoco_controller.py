@@ -101,7 +101,7 @@ def test_called_once_per_period_it_answers_the_whole_move(
         for _ in range(contract.timing.substeps):
             mujoco.mj_step(model, data)
     assert controller.status.ticks == 3
-    scale = np.array(contract.action.scale_rad)
+    scale = np.array(contract.action.step_max)
     np.testing.assert_array_equal(controls[2], controller._new)
     assert (np.abs(controls[2] - controls[1]) <= 2 * scale + 1e-6).all()
 
@@ -129,7 +129,7 @@ def test_reset_of_the_simulation_begins_anew(policy: Policy, model: mujoco.MjMod
     run(controller, model, data, 1000)
     mujoco.mj_resetDataKeyframe(model, data, 0)
     control = controller.step(data)
-    scale = np.array(policy.contract.action.scale_rad)
+    scale = np.array(policy.contract.action.step_max)
     assert (np.abs(control - data.qpos) <= scale / policy.contract.timing.substeps + 1e-6).all()
     assert not controller.status.reached
     assert controller.status.goal_id == GOAL.id
@@ -258,7 +258,7 @@ def test_other_actuators_and_joint_order_are_found_by_name(policy: Policy, task:
     def arm(model: mujoco.MjModel) -> tuple[mujoco.MjData, np.ndarray]:
         data, controller = mujoco.MjData(model), Controller(policy)
         for joint in policy.contract.robot.joints:
-            data.joint(joint.name).qpos[0] = joint.home_rad
+            data.joint(joint.name).qpos[0] = joint.home_position
         controller.set_goal(GOAL)
         return data, run(controller, model, data, 30)
 
@@ -279,31 +279,29 @@ def mismatch(policy: Policy, model: mujoco.MjModel) -> str:
 def test_one_gain_differs(policy: Policy, model: mujoco.MjModel) -> None:
     model.actuator_gainprm[3, 0], model.actuator_biasprm[3, 1] = 2600, -2600
     message = mismatch(policy, model)
-    assert "robot.joints[3] fr3_joint4 stiffness_nm_rad: 2500.0 in the policy, 2600.0 in the model" in message
+    assert "robot.joints[3] fr3_joint4 stiffness: 2500.0 in the policy, 2600.0 in the model" in message
 
 
 def test_one_damping_differs(policy: Policy, model: mujoco.MjModel) -> None:
     model.actuator_biasprm[0, 2] = -161
-    assert "fr3_joint1 damping_nms_rad: 160.0 in the policy, 161.0 in the model" in mismatch(policy, model)
+    assert "fr3_joint1 damping: 160.0 in the policy, 161.0 in the model" in mismatch(policy, model)
 
 
 def test_one_limit_differs(policy: Policy, model: mujoco.MjModel) -> None:
     model.jnt_range[1] = -1.5, 1.5
     message = mismatch(policy, model)
-    assert "fr3_joint2 position_min_rad: -1.7837 in the policy, -1.5 in the model" in message
-    assert "fr3_joint2 position_max_rad: 1.7837 in the policy, 1.5 in the model" in message
+    assert "fr3_joint2 position_min: -1.7837 in the policy, -1.5 in the model" in message
+    assert "fr3_joint2 position_max: 1.7837 in the policy, 1.5 in the model" in message
 
 
 def test_one_effort_limit_differs(policy: Policy, model: mujoco.MjModel) -> None:
     model.actuator_forcerange[6] = -10, 10
-    assert "fr3_joint7 effort_max_nm: 12.0 in the policy, 10.0 in the model" in mismatch(policy, model)
+    assert "fr3_joint7 effort_max: 12.0 in the policy, 10.0 in the model" in mismatch(policy, model)
 
 
 def test_motor_instead_of_servo(policy: Policy, model: mujoco.MjModel) -> None:
     model.actuator_biastype[2] = mujoco.mjtBias.mjBIAS_NONE
-    assert "fr3_joint3 stiffness_nm_rad: 3000.0 in the policy, 'no position servo' in the model" in mismatch(
-        policy, model
-    )
+    assert "fr3_joint3 stiffness: 3000.0 in the policy, 'no position servo' in the model" in mismatch(policy, model)
 
 
 def test_control_period_that_physics_cannot_keep(policy: Policy, model: mujoco.MjModel) -> None:
@@ -325,11 +323,11 @@ def test_same_robot_has_no_differences(model: mujoco.MjModel, contract: Contract
 def test_policy_in_another_joint_order_is_mapped_by_name(
     tmp_path: Path, contract: Contract, model: mujoco.MjModel, data: mujoco.MjData
 ) -> None:
-    joints, scale = contract.robot.joints, contract.action.scale_rad
+    joints, scale = contract.robot.joints, contract.action.step_max
     turned = contract.model_copy(
         update={
             "robot": contract.robot.model_copy(update={"joints": joints[::-1]}),
-            "action": contract.action.model_copy(update={"scale_rad": scale[::-1]}),
+            "action": contract.action.model_copy(update={"step_max": scale[::-1]}),
         }
     )
     controller = Controller(write_policy(tmp_path / "turned.onnx", turned))

@@ -235,7 +235,7 @@ def test_a_remote_policy_is_told_with_the_readings(policy: Policy, contract: Con
     try:
         with RemotePolicy(tmp_path / "policy.sock", contract=contract) as remote:
             assert remote.hello.object_body == "puck"
-            remote.inputs["joint_position"][:] = [joint.home_rad for joint in contract.robot.joints]
+            remote.inputs["joint_position"][:] = [joint.home_position for joint in contract.robot.joints]
             remote.inputs["end_effector_orientation"][:] = (0, 1, 0, 0)
             remote.inputs["goal_position"][:] = PLACE
             assert not remote.run(0.0)

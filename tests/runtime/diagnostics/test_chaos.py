@@ -66,7 +66,7 @@ def test_names_are_unique() -> None:
 
 def test_witness_sees_what_must_not_be(contract: Contract) -> None:
     safety = Safety(contract)
-    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    home = np.array([joint.home_position for joint in contract.robot.joints])
     for commands, problem in (
         ([home, np.full(7, np.nan)], "not finite"),
         ([safety.high + 0.01], "outside the joint limits"),

@@ -58,7 +58,7 @@ def test_approach_is_slow(trajectory: Trajectory, task: Task, policy: Policy, tm
     play_on(Direct(MujocoDriver(policy.contract, DriverOptions(speed=0)), policy.contract), away, recorder)
     recorder.close()
     log = read_log(tmp_path / "run.mcap")
-    limits = np.array([joint.velocity_max_rad_s for joint in task.contract.robot.joints])
+    limits = np.array([joint.velocity_max for joint in task.contract.robot.joints])
     approach = np.abs(np.diff(log.command[:-32], axis=0)) / task.contract.timing.control_dt_s
     assert (approach.max(axis=0) <= 0.21 * limits).all()
     assert approach.max() > 0.1

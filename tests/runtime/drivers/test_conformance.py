@@ -67,7 +67,7 @@ def test_template_conforms_and_ends_where_it_began(contract: Contract) -> None:
     assert_conforms(driver, contract, move_rad=0.02)
     readings = Readings(len(contract.joint_names))
     driver.read(readings)
-    home = [joint.home_rad for joint in contract.robot.joints]
+    home = [joint.home_position for joint in contract.robot.joints]
     np.testing.assert_allclose(readings.joint_position, home, atol=1e-4)
 
 
@@ -144,14 +144,14 @@ def test_fault_in_read_is_named(contract: Contract, fault: Callable[[Readings], 
 
 def test_commands_to_the_wrong_joint_are_named(contract: Contract) -> None:
     driver, names = Driver(contract), contract.joint_names
-    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    home = np.array([joint.home_position for joint in contract.robot.joints])
     driver.before_write = lambda command: home + (command - home)[[1, 0, 2, 3, 4, 5, 6]]
     assert f"{names[0]} moves alone, as told, and back: {names[1]} moved by 0.05" in problems(driver, contract)
 
 
 def test_backward_command_is_named(contract: Contract) -> None:
     driver = Driver(contract)
-    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    home = np.array([joint.home_position for joint in contract.robot.joints])
     driver.before_write = lambda command: 2 * home - command
     assert "check sign and unit" in problems(driver, contract)
 

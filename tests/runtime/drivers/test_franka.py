@@ -159,7 +159,7 @@ def test_nobody_at_the_address_is_one_sentence() -> None:
 
 def test_reference_moves_as_the_contracts_servo(pose_contract: Contract) -> None:
     joints = pose_contract.robot.joints
-    lag = np.array([joint.damping_nms_rad / joint.stiffness_nm_rad for joint in joints])
+    lag = np.array([joint.damping / joint.stiffness for joint in joints])
     period, start = pose_contract.timing.control_dt_s, np.zeros(7)
     targets = [np.full(7, 0.05), np.full(7, 0.02), np.full(7, 0.08)]
     reference, velocity, truth, previous = Reference(pose_contract, start), np.zeros(7), start.copy(), start

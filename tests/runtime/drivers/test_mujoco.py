@@ -30,7 +30,7 @@ def edited_mjcf(tmp_path: Path, contract: Contract, old: str, new: str) -> Path:
 def test_advances_as_training_does(task: Task, contract: Contract) -> None:
     environment = NativeEnvironment(task, num_envs=1, seed=0, threads=1)
     driver = MujocoDriver(contract, FAST)
-    home = np.array([[joint.home_rad for joint in contract.robot.joints]], np.float32)
+    home = np.array([[joint.home_position for joint in contract.robot.joints]], np.float32)
     driver.data.qpos[:7] = home[0]
     driver._target[:] = driver._previous[:] = home[0]
     environment.place(np.array([0]), home, np.zeros((1, 3)), np.array([[0, 1, 0, 0]]))
@@ -38,7 +38,7 @@ def test_advances_as_training_does(task: Task, contract: Contract) -> None:
     driver.read(readings)
     target = home[0].astype(np.float64)
     for step in range(10):
-        target = (target + 0.5 * np.array(contract.action.scale_rad) * (-1) ** step).astype(np.float32)
+        target = (target + 0.5 * np.array(contract.action.step_max) * (-1) ** step).astype(np.float32)
         driver.write(target.astype(np.float64))
         driver.read(readings)
         environment.advance(target[None])

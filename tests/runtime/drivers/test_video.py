@@ -29,7 +29,7 @@ def test_films_the_motion(backend: str, contract: Contract, tmp_path: Path, capf
 
     path = tmp_path / "out.mp4"
     driver = MujocoDriver(contract, DriverOptions(speed=0, video=path))
-    readings, target = Readings(7), np.array([joint.home_rad for joint in contract.robot.joints])
+    readings, target = Readings(7), np.array([joint.home_position for joint in contract.robot.joints])
     for _ in range(30):
         driver.read(readings)
         target[0] += 0.03

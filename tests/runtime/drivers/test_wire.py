@@ -132,7 +132,7 @@ def test_a_goal_is_reached_and_a_lost_connection_survived(
     second = start()
     run_until(loop, lambda: driver.restarts == 1 and core.safety.state not in (State.HOLD, State.IDLE))
     # It went on from where the robot stands now, which is home again, and not from where it was lost.
-    home = [joint.home_rad for joint in contract.robot.joints]
+    home = [joint.home_position for joint in contract.robot.joints]
     assert min(float(np.abs(target - home).max()) for target in targets[-5:]) < 0.2
     run_until(loop, lambda: core.reached)
     driver.close()
@@ -232,7 +232,7 @@ def test_records_are_found_in_any_pieces() -> None:
 def test_targets_are_approached_as_in_training(task: Task, contract: Contract) -> None:
     simulation = Simulation(mujoco.MjModel.from_xml_path(str(task.mjcf_path)), contract)
     command = np.zeros(1, command_dtype(7))
-    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    home = np.array([joint.home_position for joint in contract.robot.joints])
     command["target"] = home + 0.02
     command["goal_position"] = math.nan
     simulation.command(command[0])

@@ -70,7 +70,7 @@ def test_onnx_without_metadata(tmp_path: Path, contract: Contract) -> None:
 def test_edited_contract_is_refused(tmp_path: Path, contract: Contract) -> None:
     def stiffen(properties: dict[str, str]) -> None:
         data = json.loads(properties[CONTRACT_KEY])
-        data["robot"]["joints"][0]["stiffness_nm_rad"] += 1
+        data["robot"]["joints"][0]["stiffness"] += 1
         properties[CONTRACT_KEY] = json.dumps(data)
 
     path = write_policy(tmp_path / "p.onnx", contract, edit_metadata=stiffen)

@@ -60,11 +60,11 @@ def as_observation(readings: Readings) -> dict[str, np.ndarray]:
 
 
 def home(contract: Contract) -> np.ndarray:
-    return np.array([joint.home_rad for joint in contract.robot.joints])
+    return np.array([joint.home_position for joint in contract.robot.joints])
 
 
 def max_step(contract: Contract) -> np.ndarray:
-    return np.array([joint.velocity_max_rad_s for joint in contract.robot.joints]) * contract.timing.control_dt_s
+    return np.array([joint.velocity_max for joint in contract.robot.joints]) * contract.timing.control_dt_s
 
 
 def test_commands_are_those_of_the_loop_in_process(
@@ -266,8 +266,8 @@ def test_whatever_numbers_arrive_the_command_keeps_the_limits(
     policy: Policy, contract: Contract, readings: list[list[float]], age_s: float
 ) -> None:
     session = Session(policy)
-    low = np.array([joint.position_min_rad for joint in contract.robot.joints])
-    high = np.array([joint.position_max_rad for joint in contract.robot.joints])
+    low = np.array([joint.position_min for joint in contract.robot.joints])
+    high = np.array([joint.position_max for joint in contract.robot.joints])
     session.request["joint_position"][:] = home(contract)
     session.request["goal_position"][:] = GOAL
     session.request["goal_orientation"][:] = math.nan

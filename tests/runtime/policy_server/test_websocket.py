@@ -76,7 +76,7 @@ def dial(port: int, **headers: str) -> ClientConnection:
 
 def observation(contract: Contract) -> dict[str, np.ndarray]:
     return {
-        "joint_position": np.array([joint.home_rad for joint in contract.robot.joints]),
+        "joint_position": np.array([joint.home_position for joint in contract.robot.joints]),
         "joint_velocity": np.zeros(7, np.float32),
         "end_effector_position": np.array([0.3, 0.0, 0.5]),
         "end_effector_orientation": np.array([0.0, 1.0, 0.0, 0.0]),

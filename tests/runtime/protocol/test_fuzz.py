@@ -136,7 +136,7 @@ def test_damaged_metadata(key: str, edits: list[tuple[int, bytes, int]]) -> None
 
 @settings(deadline=None)
 @given(
-    path=st.lists(st.sampled_from([*Contract.model_fields, "joints", "name", "0", "scale_rad"]), max_size=3), value=JSON
+    path=st.lists(st.sampled_from([*Contract.model_fields, "joints", "name", "0", "step_max"]), max_size=3), value=JSON
 )
 def test_contracts_with_other_values(path: list[str], value: object) -> None:
     data = json.loads(CONTRACT.canonical_json)

@@ -104,7 +104,7 @@ def test_restarted_gateway_keeps_counting_and_keeps_a_stop(contract: Contract) -
 def test_joint_goals_become_tool_poses(contract: Contract) -> None:
     slots = SharedSlots.create()
     gateway = gateway_of(contract, slots)
-    home = {joint.name: joint.home_rad for joint in contract.robot.joints}
+    home = {joint.name: joint.home_position for joint in contract.robot.joints}
     assert isinstance(gateway.answer(GoalRequest(goal={"joints": home})), Accepted)
     model = load_mjcf(shipped_mjcf(contract.robot.name))
     data = mujoco.MjData(model)
@@ -136,7 +136,7 @@ def test_joint_goals_that_are_refused(contract: Contract, joints: dict, message:
 
 def test_joint_goals_are_refused_by_a_position_policy() -> None:
     contract = load_task("franka_reach").contract
-    home = {joint.name: joint.home_rad for joint in contract.robot.joints}
+    home = {joint.name: joint.home_position for joint in contract.robot.joints}
     reply = gateway_of(contract, SharedSlots.create()).answer(GoalRequest(goal={"joints": home}))
     assert isinstance(reply, Refused)
     assert "positions only" in reply.reason

@@ -18,8 +18,8 @@ from sim2real.tasks.task import load_task
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 CONTRACT = load_task("franka_pose").contract
-LOW = np.array([joint.position_min_rad for joint in CONTRACT.robot.joints])
-HIGH = np.array([joint.position_max_rad for joint in CONTRACT.robot.joints])
+LOW = np.array([joint.position_min for joint in CONTRACT.robot.joints])
+HIGH = np.array([joint.position_max for joint in CONTRACT.robot.joints])
 MODEL = find_model(CONTRACT)
 ODD_ROBOT = """
 <mujoco>
@@ -65,7 +65,7 @@ def test_commands_are_the_same_with_and_without_the_first_look(share: list[float
     assert MODEL is not None
     geometry_checker = Geometry(MODEL, CONTRACT, SafetyConfig(self_collision_m=margin))
     posture = (LOW + np.array(share) * (HIGH - LOW)).tolist()
-    home = [joint.home_rad for joint in CONTRACT.robot.joints]
+    home = [joint.home_position for joint in CONTRACT.robot.joints]
     assert geometry_checker.look is not None
     cleared, reason = geometry_checker.look([posture]), geometry_checker.blocks([posture], home)
     geometry_checker.look = None
@@ -97,7 +97,7 @@ def test_every_kind_of_geom_and_joint_is_enclosed() -> None:
 def test_a_path_is_clear_when_all_of_it_is() -> None:
     assert MODEL is not None
     geometry_checker = Geometry(MODEL, CONTRACT, SafetyConfig())
-    home = [joint.home_rad for joint in CONTRACT.robot.joints]
+    home = [joint.home_position for joint in CONTRACT.robot.joints]
     folded = [0.0, 1.6, 0.0, -3.0, 0.0, 0.6, 0.0]
     look = geometry_checker.look
     assert look is not None
@@ -118,6 +118,6 @@ def test_kinematics_that_differ_from_mujocos_are_not_used(monkeypatch: pytest.Mo
 def test_without_a_compiler_mujoco_judges_alone(no_compiler: None) -> None:
     assert MODEL is not None
     geometry_checker = Geometry(MODEL, CONTRACT, SafetyConfig())
-    home = [joint.home_rad for joint in CONTRACT.robot.joints]
+    home = [joint.home_position for joint in CONTRACT.robot.joints]
     assert "no C compiler" in geometry_checker.first_look
     assert geometry_checker.blocks([home], home) is Reason.FOLLOWING

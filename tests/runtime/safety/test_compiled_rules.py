@@ -27,7 +27,7 @@ from sim2real.tasks.task import load_task
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 CONTRACT = load_task("franka_pose").contract
-HOME = np.array([joint.home_rad for joint in CONTRACT.robot.joints])
+HOME = np.array([joint.home_position for joint in CONTRACT.robot.joints])
 PERIOD_S = CONTRACT.timing.control_dt_s
 ANY = st.floats(allow_nan=True, allow_infinity=True)
 NEAR = st.floats(-2.0, 2.0)

@@ -15,9 +15,9 @@ from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import load_task
 
 CONTRACT = load_task("franka_pose").contract
-HOME = np.array([joint.home_rad for joint in CONTRACT.robot.joints])
-LOW = np.array([joint.position_min_rad for joint in CONTRACT.robot.joints])
-HIGH = np.array([joint.position_max_rad for joint in CONTRACT.robot.joints])
+HOME = np.array([joint.home_position for joint in CONTRACT.robot.joints])
+LOW = np.array([joint.position_min for joint in CONTRACT.robot.joints])
+HIGH = np.array([joint.position_max for joint in CONTRACT.robot.joints])
 MODEL = find_model(CONTRACT)
 FOLDED = np.array([0.0, 1.6, 0.0, -3.0, 0.0, 0.6, 0.0])
 """The hand in the base."""

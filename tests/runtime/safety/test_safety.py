@@ -20,10 +20,10 @@ from sim2real.tasks.task import load_task
 
 CONTRACT = load_task("franka_pose").contract
 JOINTS = CONTRACT.robot.joints
-HOME = np.array([joint.home_rad for joint in JOINTS])
-LOW = np.array([joint.position_min_rad for joint in JOINTS])
-HIGH = np.array([joint.position_max_rad for joint in JOINTS])
-STEP = np.array([joint.velocity_max_rad_s for joint in JOINTS]) * CONTRACT.timing.control_dt_s
+HOME = np.array([joint.home_position for joint in JOINTS])
+LOW = np.array([joint.position_min for joint in JOINTS])
+HIGH = np.array([joint.position_max for joint in JOINTS])
+STEP = np.array([joint.velocity_max for joint in JOINTS]) * CONTRACT.timing.control_dt_s
 
 GARBAGE = arrays(np.float64, 7, elements=st.floats(allow_nan=True, allow_infinity=True, width=64))
 GARBAGE_32 = arrays(np.float32, 7, elements=st.floats(allow_nan=True, allow_infinity=True, width=32))
@@ -170,7 +170,7 @@ def test_effort_above_the_limit_makes_the_arm_yield_until_it_has_rested() -> Non
     ticks = Ticks(SafetyConfig(ramp_in_s=0, damp_for_s=0.2))
     ticks.readings.joint_effort[:] = 0
     ticks.follow(3)
-    ticks.readings.joint_effort[1] = -1.01 * JOINTS[1].effort_max_nm
+    ticks.readings.joint_effort[1] = -1.01 * JOINTS[1].effort_max
     ticks.follow(5, HOME + 1)
     assert ticks.safety.state is State.DAMP
     ticks.readings.joint_effort[1] = 0

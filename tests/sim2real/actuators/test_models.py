@@ -98,7 +98,7 @@ def test_a_motor_servo_gives_what_is_wanted_within_the_curve(target: float, velo
 
 
 def test_beyond_its_top_speed_a_servo_only_brakes() -> None:
-    servo = PdServo(100.0, 0.0, 50.0, velocity_max_rad_s=2.0)
+    servo = PdServo(100.0, 0.0, 50.0, velocity_max=2.0)
     target, velocity = np.array([1.0, 1.0, -1.0, -1.0, 1.0]), np.array([1.9, 2.1, 2.1, -2.1, -2.1])
     np.testing.assert_array_equal(servo.effort(target, np.zeros(5), velocity), [50.0, 0.0, -50.0, 0.0, 50.0])
 
@@ -122,8 +122,8 @@ def test_a_lag_of_zero_is_none() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PdServo(0.0, 1.0), "PdServo.stiffness_nm_rad: 0.0 must be above 0"),
-        (lambda: PdServo(1.0, -1.0), "PdServo.damping_nms_rad: -1.0 must not be negative"),
+        (lambda: PdServo(0.0, 1.0), "PdServo.stiffness: 0.0 must be above 0"),
+        (lambda: PdServo(1.0, -1.0), "PdServo.damping: -1.0 must not be negative"),
         (lambda: DcMotor(24.0, -1.0, 0.05), "DcMotor.resistance_ohm: -1.0 must be above 0"),
         (lambda: Drive(PdServo(1.0, 0.0), lag_s=-1.0), "Drive.lag_s: -1.0 must not be negative"),
     ],

@@ -123,7 +123,7 @@ def test_seed_decides_everything(make: Callable[..., NativeEnvironment]) -> None
 def test_servo_targets_move_linearly_and_never_faster_than_the_limit(make: Callable[..., NativeEnvironment]) -> None:
     env = make()
     contract, timing = env.contract, env.contract.timing
-    speed = np.array([joint.velocity_max_rad_s for joint in contract.robot.joints])
+    speed = np.array([joint.velocity_max for joint in contract.robot.joints])
     previous = env.readings()["joint_position_target"].astype(np.float64)
     for _ in range(12):
         target = command(np, contract, np.ones((ENVS, 7), np.float32), env.readings())

@@ -88,8 +88,8 @@ def test_every_leaf_changes_the_digest_and_is_named(contract: Contract) -> None:
 
 def test_negative_zero_equals_zero_and_reads_the_same(pose_contract: Contract) -> None:
     dump = pose_contract.model_dump(mode="json")
-    assert dump["robot"]["joints"][0]["home_rad"] == 0.0
-    negative = Contract.model_validate(replaced(dump, ("robot", "joints", 0, "home_rad"), -0.0))
+    assert dump["robot"]["joints"][0]["home_position"] == 0.0
+    negative = Contract.model_validate(replaced(dump, ("robot", "joints", 0, "home_position"), -0.0))
     assert negative == pose_contract
     assert negative.digest == pose_contract.digest
 
@@ -101,8 +101,8 @@ def changed(contract: Contract, path: Path, leaf: Any) -> Contract:
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        (("robot", "joints", 2, "stiffness_nm_rad"), 2999.5, "robot.joints[2].stiffness_nm_rad: 3000.0 in teacher"),
-        (("robot", "joints", 5, "position_max_rad"), 4.5, "robot.joints[5].position_max_rad: 4.5169 in teacher"),
+        (("robot", "joints", 2, "stiffness"), 2999.5, "robot.joints[2].stiffness: 3000.0 in teacher"),
+        (("robot", "joints", 5, "position_max"), 4.5, "robot.joints[5].position_max: 4.5169 in teacher"),
         (("timing", "control_dt_s"), 0.08, "timing.control_dt_s: 0.04 in teacher"),
         (("robot", "mjcf_sha256"), "0" * 64, "robot.mjcf_sha256: '"),
     ],
@@ -142,12 +142,12 @@ def test_lineage_and_calibration_belong_to_one_policy(pose_contract: Contract) -
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("robot", "joints", 3, "home_rad"), 0.0, "is outside"),
-        (("robot", "joints", 3, "position_min_rad"), -0.1, "must be below position_max_rad"),
+        (("robot", "joints", 3, "home_position"), 0.0, "is outside"),
+        (("robot", "joints", 3, "position_min"), -0.1, "must be below position_max"),
         (("robot", "joints", 3, "name"), "fr3_joint1", "names must be unique"),
-        (("robot", "joints", 3, "effort_max_nm"), 0.0, "greater than 0"),
-        (("action", "scale_rad", 0), 0.2, "above the joint's velocity limit"),
-        (("action", "scale_rad"), [0.01, 0.01], "2 entries for 7 joints"),
+        (("robot", "joints", 3, "effort_max"), 0.0, "greater than 0"),
+        (("action", "step_max", 0), 0.2, "above the joint's velocity limit"),
+        (("action", "step_max"), [0.01, 0.01], "2 entries for 7 joints"),
         (("goal", "position_min_m", 2), 0.8, "must be below position_max_m z=0.7"),
         (("timing", "control_dt_s"), 0.041, "whole multiple"),
         (("readings", 1, "name"), "joint_position", "readings: names must be unique"),
@@ -170,4 +170,4 @@ def test_timing_in_steps(pose_contract: Contract) -> None:
 def test_parts_are_immutable(pose_contract: Contract) -> None:
     joint: Joint = pose_contract.robot.joints[0]
     with pytest.raises(ValidationError, match="frozen"):
-        joint.home_rad = 1.0  # type: ignore[misc]
+        joint.home_position = 1.0  # type: ignore[misc]

@@ -33,9 +33,9 @@ def random_readings(contract: Contract, seed: int) -> dict[str, np.ndarray]:
     """Readings over the full limits, float32 as the robot sends them."""
     rng = np.random.default_rng(seed)
     joints = contract.robot.joints
-    low = np.array([joint.position_min_rad for joint in joints])
-    high = np.array([joint.position_max_rad for joint in joints])
-    fastest = np.array([joint.velocity_max_rad_s for joint in joints])
+    low = np.array([joint.position_min for joint in joints])
+    high = np.array([joint.position_max for joint in joints])
+    fastest = np.array([joint.velocity_max for joint in joints])
     position = rng.uniform(low, high, (BATCH, len(joints)))
     values = {
         "joint_position": position,
@@ -92,10 +92,10 @@ def test_sizes(contract: Contract) -> None:
 def test_observation_has_the_stated_scale(pose_contract: Contract) -> None:
     joints = pose_contract.robot.joints
     readings = random_readings(pose_contract, seed=4)
-    readings["joint_position"][0] = [joint.position_max_rad for joint in joints]
-    readings["joint_position"][1] = [joint.position_min_rad for joint in joints]
-    readings["joint_velocity"][0] = [joint.velocity_max_rad_s for joint in joints]
-    readings["joint_position_target"][0] = readings["joint_position"][0] + np.array(pose_contract.action.scale_rad)
+    readings["joint_position"][0] = [joint.position_max for joint in joints]
+    readings["joint_position"][1] = [joint.position_min for joint in joints]
+    readings["joint_velocity"][0] = [joint.velocity_max for joint in joints]
+    readings["joint_position_target"][0] = readings["joint_position"][0] + np.array(pose_contract.action.step_max)
     observation = interface.observe(np, pose_contract, readings)
     np.testing.assert_allclose(observation[0, :7], 1, atol=1e-5)
     np.testing.assert_allclose(observation[1, :7], -1, atol=1e-5)
@@ -150,7 +150,7 @@ def commanded(draw: st.DrawFn) -> tuple[Contract, np.ndarray, np.ndarray, np.nda
     contract = draw(contracts())
     joints = contract.robot.joints
     action = draw(st.tuples(*[st.floats(allow_nan=False, width=32) for _ in joints]))
-    previous = [draw(st.floats(joint.position_min_rad, joint.position_max_rad)) for joint in joints]
+    previous = [draw(st.floats(joint.position_min, joint.position_max)) for joint in joints]
     position = draw(st.tuples(*[st.floats(-20, 20) for _ in joints]))
     return contract, np.array(action), np.array(previous), np.array(position)
 
@@ -162,29 +162,29 @@ def test_commands_keep_every_limit(case: tuple[Contract, np.ndarray, np.ndarray,
     target = interface.command(np, contract, action, readings)
     # Limits are float32 in the exported graph, so they hold to its precision at the size of the numbers.
     slack = 4 * np.finfo(np.float32).eps * 20
-    low = np.array([joint.position_min_rad for joint in contract.robot.joints])
-    high = np.array([joint.position_max_rad for joint in contract.robot.joints])
-    scale = np.array(contract.action.scale_rad) * (1 + 1e-6)
+    low = np.array([joint.position_min for joint in contract.robot.joints])
+    high = np.array([joint.position_max for joint in contract.robot.joints])
+    scale = np.array(contract.action.step_max) * (1 + 1e-6)
     assert np.all(target >= low - slack)
     assert np.all(target <= high + slack)
     assert np.all(np.abs(target - previous) <= scale + slack)
-    near = np.abs(previous - position) <= contract.action.window_rad
-    assert np.all(np.abs(target - position)[near] <= contract.action.window_rad * (1 + 1e-6) + slack)
+    near = np.abs(previous - position) <= contract.action.window
+    assert np.all(np.abs(target - position)[near] <= contract.action.window * (1 + 1e-6) + slack)
 
 
 def test_a_full_action_moves_by_exactly_the_scale(pose_contract: Contract) -> None:
-    home = np.array([joint.home_rad for joint in pose_contract.robot.joints])
+    home = np.array([joint.home_position for joint in pose_contract.robot.joints])
     readings = {"joint_position_target": home, "joint_position": home}
     moved = interface.command(np, pose_contract, np.ones(7), readings) - home
-    np.testing.assert_allclose(moved, pose_contract.action.scale_rad, rtol=1e-6)
+    np.testing.assert_allclose(moved, pose_contract.action.step_max, rtol=1e-6)
     np.testing.assert_allclose(interface.command(np, pose_contract, np.zeros(7), readings), home, rtol=1e-7)
 
 
 def test_a_blocked_arm_does_not_wind_up(pose_contract: Contract) -> None:
-    home = np.array([joint.home_rad for joint in pose_contract.robot.joints])
+    home = np.array([joint.home_position for joint in pose_contract.robot.joints])
     target = home
     for _ in range(50):
         target = interface.command(
             np, pose_contract, np.ones(7), {"joint_position_target": target, "joint_position": home}
         )
-    np.testing.assert_allclose(target - home, pose_contract.action.window_rad, rtol=1e-5)
+    np.testing.assert_allclose(target - home, pose_contract.action.window, rtol=1e-5)

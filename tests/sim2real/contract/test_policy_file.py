@@ -75,14 +75,14 @@ def test_damaged_json(pose_contract: Contract, key: str, named: str) -> None:
 
 def test_invalid_field_is_named(pose_contract: Contract) -> None:
     properties = properties_of(pose_contract)
-    properties[CONTRACT_KEY] = properties[CONTRACT_KEY].replace('"effort_max_nm":87.0', '"effort_max_nm":-87.0', 1)
-    assert "robot.joints.0.effort_max_nm" in refusal(properties)
+    properties[CONTRACT_KEY] = properties[CONTRACT_KEY].replace('"effort_max":87.0', '"effort_max":-87.0', 1)
+    assert "robot.joints.0.effort_max" in refusal(properties)
 
 
 def test_tampered_field(pose_contract: Contract) -> None:
     properties = properties_of(pose_contract)
     data = json.loads(properties[CONTRACT_KEY])
-    data["robot"]["joints"][0]["velocity_max_rad_s"] += 1e-9
+    data["robot"]["joints"][0]["velocity_max"] += 1e-9
     properties[CONTRACT_KEY] = json.dumps(data)
     assert f"but the metadata says {pose_contract.digest[:12]}" in refusal(properties)
 

@@ -40,7 +40,7 @@ def test_another_order_of_joints_is_one_sentence(pose_contract: Contract) -> Non
     names = pose_contract.joint_names
     order = [1, 0, *range(2, 7)]
     robot = changed(pose_contract.robot, joints=tuple(pose_contract.robot.joints[i] for i in order))  # type: ignore[arg-type]
-    action = changed(pose_contract.action, scale_rad=tuple(pose_contract.action.scale_rad[i] for i in order))  # type: ignore[arg-type]
+    action = changed(pose_contract.action, step_max=tuple(pose_contract.action.step_max[i] for i in order))  # type: ignore[arg-type]
     (said,) = words(pose_contract, changed(pose_contract, robot=robot, action=action))
     assert said.startswith(f"The joints come in another order (robot.joints): {', '.join(names)} in A")
     assert "Numbers of one joint would go to another" in said

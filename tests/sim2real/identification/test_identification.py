@@ -209,11 +209,11 @@ def test_trajectories_keep_within_limits(seed: int, robot: str) -> None:
         trajectory = fourier(task, random_coefficients(len(contract.joint_names), np.random.default_rng(seed)), 6.0)
         command = trajectory.command
         for joint, column in zip(contract.robot.joints, command.T, strict=True):
-            assert joint.position_min_rad <= column.min()
-            assert column.max() <= joint.position_max_rad
-            assert column[0] == pytest.approx(joint.home_rad)
-            assert column[-1] == pytest.approx(joint.home_rad)
-        assert (np.abs(np.diff(command, axis=0)) <= np.array(contract.action.scale_rad) * (1 + 1e-9)).all()
+            assert joint.position_min <= column.min()
+            assert column.max() <= joint.position_max
+            assert column[0] == pytest.approx(joint.home_position)
+            assert column[-1] == pytest.approx(joint.home_position)
+        assert (np.abs(np.diff(command, axis=0)) <= np.array(contract.action.step_max) * (1 + 1e-9)).all()
         data = mujoco.MjData(task.model)
         for joints in command[::4]:
             data.qpos[: len(joints)] = joints

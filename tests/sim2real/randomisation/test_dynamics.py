@@ -178,7 +178,7 @@ def test_robots_with_bodies_of_their_own_move_as_the_model_does(task: Task) -> N
     ends = []
     for model in models:
         data, a = mujoco.MjData(model), Addresses.of(model, task.contract)
-        data.qpos[a.qpos] = [joint.home_rad for joint in task.contract.robot.joints]
+        data.qpos[a.qpos] = [joint.home_position for joint in task.contract.robot.joints]
         data.ctrl[a.actuator] = data.qpos[a.qpos] + 0.3
         for _ in range(500):
             mujoco.mj_step(model, data)

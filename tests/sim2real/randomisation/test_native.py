@@ -235,7 +235,7 @@ def test_a_lagging_drive_follows_a_step_exponentially(task: Task, pool: GoalPool
 
 def test_a_drives_target_is_no_faster_than_its_limit(task: Task, pool: GoalPool) -> None:
     env = make(task, pool, one(task, target_speed_scale=0.2))
-    top = 0.2 * np.array([joint.velocity_max_rad_s for joint in task.contract.robot.joints])
+    top = 0.2 * np.array([joint.velocity_max for joint in task.contract.robot.joints])
     for _ in range(30):
         env.advance(command(np, task.contract, np.ones((ENVS, 2), np.float32), env.readings()))
         steps = np.diff(env._control[:, :, env._addresses.actuator], axis=1) / task.contract.timing.physics_dt_s

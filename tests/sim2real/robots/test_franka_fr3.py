@@ -76,7 +76,7 @@ def test_tool_pose_agrees(pose_task: Task, reference: mujoco.MjModel) -> None:
 def test_joint_limits_agree(pose_contract: Contract, reference: mujoco.MjModel) -> None:
     for joint in pose_contract.robot.joints:
         theirs = reference.joint(joint.name).range
-        np.testing.assert_allclose([joint.position_min_rad, joint.position_max_rad], theirs, atol=1e-4)
+        np.testing.assert_allclose([joint.position_min, joint.position_max], theirs, atol=1e-4)
 
 
 def test_masses_and_inertias_agree(pose_task: Task, reference: mujoco.MjModel) -> None:
@@ -92,11 +92,11 @@ def test_effort_and_velocity_limits_are_frankas(
     pose_contract: Contract, urdf_limits: dict[str, dict[str, float]]
 ) -> None:
     for joint in pose_contract.robot.joints:
-        assert joint.effort_max_nm == urdf_limits[joint.name]["effort"]
-        assert joint.velocity_max_rad_s == urdf_limits[joint.name]["velocity"]
-        assert joint.position_min_rad >= urdf_limits[joint.name]["lower"]
-        assert joint.position_max_rad <= urdf_limits[joint.name]["upper"]
-    velocities = [joint.velocity_max_rad_s for joint in pose_contract.robot.joints]
+        assert joint.effort_max == urdf_limits[joint.name]["effort"]
+        assert joint.velocity_max == urdf_limits[joint.name]["velocity"]
+        assert joint.position_min >= urdf_limits[joint.name]["lower"]
+        assert joint.position_max <= urdf_limits[joint.name]["upper"]
+    velocities = [joint.velocity_max for joint in pose_contract.robot.joints]
     assert velocities == [2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26]
 
 

@@ -22,7 +22,7 @@ CROOKED = (
 
 
 def _tasks(folder: Path) -> list[Task]:
-    reversed_order = {"robot__joints": ["elbow", "shoulder"], "robot__velocity_max_rad_s": [4.0, 3.0]}
+    reversed_order = {"robot__joints": ["elbow", "shoulder"], "robot__velocity_max": [4.0, 3.0]}
     crooked = write_task(folder, mjcf=CROOKED, robot__home_keyframe="home", **reversed_order)
     return [load_task("franka_pose"), load_task(crooked)]
 
@@ -46,8 +46,8 @@ def test_the_tool_is_where_mujoco_says(tmp_path: Path) -> None:
 def test_a_joint_without_a_reading_is_named(tmp_path: Path) -> None:
     one: dict[str, Any] = {
         "robot__joints": ["elbow"],
-        "robot__velocity_max_rad_s": [4.0],
-        "reset__half_range_rad": [1.0],
+        "robot__velocity_max": [4.0],
+        "reset__half_range": [1.0],
     }
     tool = dict.fromkeys(("end_effector_position", "end_effector_orientation"), "motion capture")
     task = load_task(write_task(tmp_path, **one, estimators=tool))

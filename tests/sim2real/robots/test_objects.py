@@ -140,7 +140,7 @@ def towards_object(env: NativeEnvironment, goal_offset: np.ndarray) -> np.ndarra
         mujoco.mj_jacSite(env.task_model, model, jacobian, None, addresses.site)
         way = readings["object_position"][row] + goal_offset - readings["end_effector_position"][row]
         step = np.linalg.pinv(jacobian[:, addresses.dof], rcond=0.1) @ (0.02 * way / max(np.linalg.norm(way), 1e-6))
-        actions.append(step / contract.action.scale_rad)
+        actions.append(step / contract.action.step_max)
     return np.clip(np.array(actions), -1, 1)
 
 

@@ -51,14 +51,14 @@ def test_every_start_is_free_of_contact_and_has_the_stated_tool_pose(task: Task,
 
 
 def test_every_goal_lies_in_the_box_and_every_start_within_range_and_limits(task: Task, pool: GoalPool) -> None:
-    contract, spread = task.contract, np.array(task.config.reset.half_range_rad)
+    contract, spread = task.contract, np.array(task.config.reset.half_range)
     assert (pool.tool_position >= np.array(contract.goal.position_min_m) - 1e-6).all()
     assert (pool.tool_position <= np.array(contract.goal.position_max_m) + 1e-6).all()
-    home = np.array([joint.home_rad for joint in contract.robot.joints])
+    home = np.array([joint.home_position for joint in contract.robot.joints])
     assert (np.abs(pool.joint_position - home) <= spread + 1e-6).all()
     for column, joint in zip(pool.joint_position.T, contract.robot.joints, strict=True):
-        assert joint.position_min_rad < column.min()
-        assert column.max() < joint.position_max_rad
+        assert joint.position_min < column.min()
+        assert column.max() < joint.position_max
 
 
 def test_pool_spreads_over_the_box(task: Task, pool: GoalPool) -> None:
@@ -111,7 +111,7 @@ def test_share_of_wide_starts(share: float, task: Task, pool: GoalPool) -> None:
 def test_wide_starts_fill_the_joint_ranges_without_contact(task: Task, pool: GoalPool) -> None:
     starts = mix_in_wide_starts(task, pool, share=1.0, seed=5)
     joints = task.contract.robot.joints
-    low, high = (np.array([getattr(j, f"position_{end}_rad") for j in joints]) for end in ("min", "max"))
+    low, high = (np.array([getattr(j, f"position_{end}") for j in joints]) for end in ("min", "max"))
     assert ((starts > low) & (starts < high)).all()
     assert (np.ptp(starts, axis=0) > 0.9 * (high - low)).all()
     assert all(placed(task, start.astype(np.float64)).ncon == 0 for start in starts)

@@ -29,38 +29,38 @@ def test_shipped_tasks_build_their_contract(name: str) -> None:
     task = load_task(name)
     assert task.contract.task == name
     assert task.contract.timing.physics_dt_s == task.model.opt.timestep
-    for joint, scale in zip(task.contract.robot.joints, task.contract.action.scale_rad, strict=True):
-        assert scale == 0.5 * joint.velocity_max_rad_s * task.contract.timing.control_dt_s
+    for joint, scale in zip(task.contract.robot.joints, task.contract.action.step_max, strict=True):
+        assert scale == 0.5 * joint.velocity_max * task.contract.timing.control_dt_s
 
 
 def test_contract_reads_limits_gains_and_home_from_the_mjcf(tmp_path: Path) -> None:
     contract = load_task(write_task(tmp_path)).contract
     shoulder, elbow = contract.robot.joints
-    assert (shoulder.position_min_rad, shoulder.position_max_rad, shoulder.home_rad) == (-2, 2, 0.2)
-    assert (elbow.stiffness_nm_rad, elbow.damping_nms_rad, elbow.effort_max_nm) == (50, 4, 10)
-    assert contract.action.scale_rad == (0.5 * 3.0 * 0.02, 0.5 * 4.0 * 0.02)
+    assert (shoulder.position_min, shoulder.position_max, shoulder.home_position) == (-2, 2, 0.2)
+    assert (elbow.stiffness, elbow.damping, elbow.effort_max) == (50, 4, 10)
+    assert contract.action.step_max == (0.5 * 3.0 * 0.02, 0.5 * 4.0 * 0.02)
     assert [reading.size for reading in contract.readings] == [2, 2, 2, 3, 4]
 
 
 def test_joint_order_is_the_tasks_and_not_the_mjcfs(tmp_path: Path) -> None:
-    path = write_task(tmp_path, robot__joints=["elbow", "shoulder"], robot__velocity_max_rad_s=[4.0, 3.0])
+    path = write_task(tmp_path, robot__joints=["elbow", "shoulder"], robot__velocity_max=[4.0, 3.0])
     elbow, shoulder = load_task(path).contract.robot.joints
-    assert (elbow.home_rad, elbow.stiffness_nm_rad, shoulder.home_rad) == (0.5, 50, 0.2)
+    assert (elbow.home_position, elbow.stiffness, shoulder.home_position) == (0.5, 50, 0.2)
 
 
 def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) -> None:
     tendon = '<tendon><fixed name="both"><joint joint="shoulder" coef="1"/></fixed></tendon><actuator>'
     mjcf = MJCF.replace("<actuator>", tendon + '<general name="pull" tendon="both"/>')
     mjcf = mjcf.replace('ctrl="0.2 0.5"', 'ctrl="0 0.2 0.5"')
-    assert load_task(write_task(tmp_path, mjcf=mjcf)).contract.robot.joints[0].stiffness_nm_rad == 100
+    assert load_task(write_task(tmp_path, mjcf=mjcf)).contract.robot.joints[0].stiffness == 100
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"robot__joints": ["shoulder", "wrist"]}, "robot.joints: the MJCF has no joint 'wrist'; it has ['shoulder'"),
-        ({"robot__velocity_max_rad_s": [3.0]}, "robot.velocity_max_rad_s has 1 entries for 2 joints"),
-        ({"reset__half_range_rad": [1.0]}, "reset.half_range_rad has 1 entries for 2 joints"),
+        ({"robot__velocity_max": [3.0]}, "robot.velocity_max has 1 entries for 2 joints"),
+        ({"reset__half_range": [1.0]}, "reset.half_range has 1 entries for 2 joints"),
         ({"readings": ["base_linear_velocity"]}, "'base_linear_velocity' cannot be measured on a robot: no sensor"),
         ({"readings": ["joint_position"]}, "the observation also needs joint_velocity, joint_position_target"),
         ({"readings": ["temperature"]}, "readings.0: input should be 'joint_position'"),
@@ -95,8 +95,8 @@ def test_an_unmeasurable_reading_needs_an_estimator(tmp_path: Path) -> None:
 def test_a_tool_beyond_a_joint_without_encoder_needs_an_estimator(tmp_path: Path) -> None:
     one: dict[str, Any] = {
         "robot__joints": ["elbow"],
-        "robot__velocity_max_rad_s": [4.0],
-        "reset__half_range_rad": [1.0],
+        "robot__velocity_max": [4.0],
+        "reset__half_range": [1.0],
     }
     refused = sentence(write_task(tmp_path, **one))
     assert "joint 'shoulder' lies between the base and the tool but is no joint of the task" in refused
@@ -139,7 +139,7 @@ ELBOW_SERVO = '<position name="elbow" joint="elbow" kp="50" kv="4" forcerange="-
         (ELBOW_SERVO, ELBOW_SERVO.replace('name="elbow"', 'name="e"') + ELBOW_SERVO, "'elbow' needs exactly one"),
         (' range="-2.5 2.5"', "", "joint 'elbow' has no range"),
         ('name="elbow" axis', 'name="elbow" type="slide" axis', "joint 'elbow' is not a hinge"),
-        ('qpos="0.2 0.5"', 'qpos="0.2 2.6"', "joint 'elbow': home_rad 2.6 is outside [-2.5, 2.5]"),
+        ('qpos="0.2 0.5"', 'qpos="0.2 2.6"', "joint 'elbow': home_position 2.6 is outside [-2.5, 2.5]"),
         ("<worldbody>", "<worldbody><bodi/>", "MuJoCo cannot compile"),
     ],
 )
