@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,6 +13,9 @@ _MOST, _LONGEST = 8, 80
 _ALTERNATIVE = re.compile(
     r"(constrained|function|lax|json|nullable|union|tagged)-|(tuple|list|dict|literal)\[|(float|int|str|bool)$"
 )
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = _LONGEST + 1
 
 
 class ShoalError(Exception):
@@ -30,14 +34,24 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
+def shown(value: object) -> str:
+    """A value that somebody else wrote, as text for a sentence: of at most about 80 characters, none of them a control
+    character, whatever its size and depth.
+    """
+    try:
+        text = " ".join(_BRIEF.repr(value).split())
+    except ValueError:  # an integer of so many digits that Python does not write it
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def problems(error: ValidationError) -> str:
     """All of pydantic's complaints, in words; of a field's alternatives the first that does not fit."""
     said: dict[str, str] = {}
     for one in error.errors(include_url=False):
         where = _field(one["loc"])
         said.setdefault(where, _problem(one, where))
-    shown = list(said.values())[:_MOST]
-    return "; ".join(shown) + (f"; and {len(said) - _MOST} more" if len(said) > _MOST else "")
+    return "; ".join(list(said.values())[:_MOST]) + (f"; and {len(said) - _MOST} more" if len(said) > _MOST else "")
 
 
 def _field(location: tuple[int | str, ...]) -> str:
@@ -48,8 +62,7 @@ def _field(location: tuple[int | str, ...]) -> str:
 
 
 def _problem(one: ErrorDetails, where: str) -> str:
-    given = repr(one["input"])
-    given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
+    given = shown(one["input"])
     match one["type"]:
         case "missing":
             return f"{where} is missing"

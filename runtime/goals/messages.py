@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.contract import Contract, Positive, Quaternion, Vector3
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, shown
 from sim2real.files import read_yaml
 
 _FUTURE_S = 1.0
@@ -286,8 +286,8 @@ def load_goals(path: Path) -> list[AnyGoal]:
 def first_problem(error: ValidationError) -> str:
     """`.field: what is wrong (got value)` of a pydantic error's first entry."""
     first = error.errors(include_url=False)[0]
-    where = "".join(f".{part}" for part in first["loc"])
-    return f"{where}: {first['msg']} (got {str(first['input'])[:80]})"
+    where = "".join(f".{str(part)[:40]}" for part in first["loc"])
+    return f"{where}: {first['msg']} (got {shown(first['input'])})"
 
 
 def _parse(kind: type[_Goal], data: Any) -> _Goal:

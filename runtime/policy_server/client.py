@@ -32,6 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from runtime.policy_server.packets import (
     HEADER,
     MAGIC,
+    MAX_ERROR_BYTES,
     REHEARSAL,
     RESET,
     VERSION,
@@ -44,10 +45,9 @@ from runtime.policy_server.packets import (
 )
 from runtime.protocol.address import default_address
 from sim2real.contract import Contract
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, shown
 
 _MAX_HELLO_BYTES = 64 * 1024
-_MAX_REPLY_BYTES = 4096
 _REHEARSALS = 2
 """The first finds the server asleep; the second is like the request that counts."""
 _SPARE_S = 0.2e-3
@@ -91,7 +91,7 @@ class RemotePolicy:
         self._contract = bytes.fromhex(self.hello.contract_sha256)[:8]
         request, self._reply = np.zeros(1, self.hello.request_dtype()), np.zeros(1, reply_dtype(joints))
         self._request_bytes, self._reply_bytes = memory_of(request), memory_of(self._reply)
-        self._received = bytearray(_MAX_REPLY_BYTES)
+        self._received = bytearray(max(len(self._reply_bytes), HEADER.size + MAX_ERROR_BYTES) + 1)
         self._times = (request["time_s"], request["age_s"])
         self.inputs: dict[str, NDArray[np.float64]] = {name: request[name][0] for name in input_names(request.dtype)}
         """Everything that a request holds, writable; joint arrays in the order of `hello.joint_names`.
@@ -180,6 +180,8 @@ class RemotePolicy:
             size = self._connection.recv_into(self._received)
             if not size:
                 raise ConnectionResetError(0, "the server closed it")
+            if size < HEADER.size:
+                raise ShoalError(f"policy server: a reply of {size} bytes, less than its header has.")
             magic, version, kind, _, sequence = HEADER.unpack_from(self._received)
             if magic != MAGIC or version != VERSION:
                 raise ShoalError(f"policy server: a reply begins with {magic:#x}, {version}.")
@@ -188,8 +190,10 @@ class RemotePolicy:
                 break
         if kind == Kind.ERROR:
             raise ShoalError(bytes(self._received[HEADER.size : size]).decode(errors="replace"))
-        if size != len(self._reply_bytes):
-            raise ShoalError(f"policy server: a reply of {size} bytes instead of {len(self._reply_bytes)}.")
+        if kind != Kind.COMMAND or size != len(self._reply_bytes):
+            raise ShoalError(
+                f"policy server: a reply of kind {kind} and {size} bytes instead of {len(self._reply_bytes)}."
+            )
         return memoryview(self._received)[:size]
 
     def _connect(self) -> tuple[socket.socket, Hello]:
@@ -228,33 +232,40 @@ def fill_inputs(inputs: Mapping[str, NDArray[np.float64]], given: Mapping[str, A
             continue
         try:
             numbers = np.asarray(value, np.float64)
-        except (TypeError, ValueError) as error:
-            raise ShoalError(f"observation.{name}: {str(value)[:80]!r} is not an array of numbers.") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ShoalError(f"observation.{name}: {shown(value)} is not an array of numbers.") from error
         if numbers.shape != array.shape:
             raise ShoalError(f"observation.{name}: shape {list(numbers.shape)}, expected {list(array.shape)}.")
         np.copyto(array, numbers)
-    unknown = [str(name)[:40] for name in given if name not in inputs and name not in EXTRA]
+    unknown = [shown(name) for name in given if name not in inputs and name not in EXTRA]
     if unknown:
-        raise ShoalError(f"observation: unknown {unknown[:5]}; this policy reads {[*inputs, *EXTRA]}.")
+        raise ShoalError(f"observation: unknown {', '.join(unknown[:5])}; this policy reads {[*inputs, *EXTRA]}.")
 
 
 def number(observation: Mapping[Any, Any], name: str, default: float) -> float:
     """A single number of an observation; raises `ShoalError` when it is something else."""
     value = observation.get(name, default)
     try:
+        if isinstance(value, (str, bytes)) or np.ndim(value):
+            raise TypeError
         return float(value)
-    except (TypeError, ValueError) as error:
-        raise ShoalError(f"observation.{name}: {str(value)[:40]!r} is not a number.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ShoalError(f"observation.{name}: {shown(value)} is not a number.") from error
 
 
 def answer_of(reply: NDArray[np.void], hello: Hello) -> dict[str, Any]:
     """A reply in plain Python, `command` as an array of its own."""
     record = reply[0]
+    state, reason = int(record["state"]), int(record["reason"])
+    if state >= len(hello.states) or reason >= len(hello.reasons):
+        raise ShoalError(
+            f"policy server: a reply has state {state} and reason {reason}, which its greeting does not name."
+        )
     numbers = {name: float(record[name]) for name in ("reachability", "distance_m", "angle_deg", "server_s")}
     return {
         "command": record["command"].copy(),
-        "state": hello.states[int(record["state"])],
-        "reason": hello.reasons[int(record["reason"])],
+        "state": hello.states[state],
+        "reason": hello.reasons[reason],
         **{name: bool(record[name]) for name in ("commanding", "reached", "repeated")},
         **numbers,
     }

@@ -22,14 +22,15 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import Field as PydanticField
 
 from runtime.goals.messages import first_problem
 from runtime.status import Reason, State
-from sim2real.contract import Contract, Frozen
+from sim2real.contract import Contract, Frozen, Positive
 from sim2real.errors import ContractMismatch, ShoalError
 
 PROTOCOL = "shoal-policy"
@@ -132,20 +133,20 @@ class MessageLayout(Frozen):
 class Hello(BaseModel):
     """What a server says first."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     protocol: Literal["shoal-policy"]
     version: int
-    contract_sha256: str
+    contract_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     task: str
-    joint_names: tuple[str, ...]
+    joint_names: Annotated[tuple[str, ...], PydanticField(min_length=1)]
     goal_space: Literal["position", "pose"]
     goal_frame: str
     object_body: str | None = None
     """What is to be brought to the goal; the tool itself where there is none."""
     rehearses: bool = False
     """Whether the server knows the flag `REHEARSAL`; to others it would be a request like any other."""
-    control_dt_s: float
+    control_dt_s: Positive
     """One request each; see `runtime.policy_server.session` for what asking more often does."""
     states: tuple[str, ...]
     """Names of the reply's `state`, by number."""

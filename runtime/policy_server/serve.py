@@ -46,6 +46,8 @@ def serve(options: ServePolicy) -> None:
         print(f"listening  {', '.join(addresses)}, protocol {VERSION}", flush=True)
         server.run(lambda: bool(ended))
     print(f"ended by {signal.Signals(ended[0]).name}", flush=True)
+    for failure in server.failures:
+        print(f"a connection was ended by an internal error, {failure}", flush=True)
 
 
 def _listen(options: ServePolicy, make_session: partial[Session]) -> tuple[list[Listener], list[str]]:

@@ -1,7 +1,7 @@
 """The policy server: one thread, many clients.
 
 Every connection has a `Session` of its own; the policy's arrays are shared, which is safe because one request is
-answered at a time. When a single client asks at a steady rate, an answer is warmed up and thrown away shortly before
+answered at a time. When one client alone asks, at a steady rate, an answer is warmed up and thrown away shortly before
 its next request is due, so that the one that counts finds warm caches (see `runtime.control.warm_up`).
 """
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from runtime.policy_server.packets import (
     HEADER,
@@ -29,29 +29,45 @@ from runtime.policy_server.packets import (
 from runtime.policy_server.session import Session
 from runtime.protocol.address import Address
 from runtime.protocol.listening import Listening
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_line
 
 MAX_CLIENTS = 16
+"""Of each listener."""
 _WARM_LEAD_S = 1.5e-3
 """A late wake-up and a cold warm-up fit into it."""
 _LONGEST_WAIT_S = 0.2
 """How soon `run` notices that it should end."""
+_HANDSHAKE_S = 5.0
+_SILENT_S = 10.0
+_FAILURES_KEPT = 10
 
 
 class Peer(Protocol):
     """One connection."""
 
     connection: socket.socket
-    session: Session
+    admitted: bool
+    """False while it has yet to show that it may be here; it has `_HANDSHAKE_S` for that."""
+    answered_s: float
+    """When it last got a command, or connected, by `time.perf_counter`."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it holds a request that has been received and not answered."""
 
     def serve(self) -> bool:
-        """Answer what has arrived; False when the connection is over."""
+        """Answer at most one request of what has arrived; False when the connection is over."""
+
+    def warm_up(self) -> None:
+        """Answer the last request once more, for nothing."""
 
 
 class Listener(Protocol):
     """One socket on which clients connect."""
 
     listening: socket.socket
+    local: bool
+    """Only the server's own user can connect: these clients come first, whatever the others send."""
 
     def accept(self, connection: socket.socket) -> Peer:
         """The peer of a new connection; a `ConnectionError` or `BlockingIOError` turns it away."""
@@ -64,7 +80,8 @@ class PacketPeer:
     """A client on the Unix socket; see `runtime.policy_server.packets`."""
 
     def __init__(self, connection: socket.socket, session: Session) -> None:
-        self.connection, self.session = connection, session
+        self.connection, self._session = connection, session
+        self.admitted, self.waiting, self.answered_s = True, False, time.perf_counter()
         self._contract = bytes.fromhex(session.contract.digest)[:8]
         self._size = session.request_record.nbytes
         # One byte more than a request has, so that a longer packet shows.
@@ -85,6 +102,10 @@ class PacketPeer:
             return False
         return True
 
+    def warm_up(self) -> None:
+        """See `Peer.warm_up`."""
+        self._session.warm_up()
+
     def _answer(self, size: int, started_s: float) -> bytes | memoryview:
         sequence = 0
         try:
@@ -94,15 +115,16 @@ class PacketPeer:
                 found = f"of {size}" if size < self._size else f"of more than {self._size}"
                 raise ShoalError(f"request: a packet {found} bytes arrived, this policy takes {self._size}.")
             self._request[:] = self._received[: self._size]
-            flags = int(self.session.request["flags"][0])
+            flags = int(self._session.request["flags"][0])
             if flags & REHEARSAL:
-                self.session.warm_up()
+                self._session.warm_up()
             else:
-                self.session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))
+                self._session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))
         except ShoalError as error:
-            return self._header(Kind.ERROR, sequence) + str(error).encode()[:MAX_ERROR_BYTES]
+            return self._header(Kind.ERROR, sequence) + str(error).encode(errors="replace")[:MAX_ERROR_BYTES]
+        self.answered_s = time.perf_counter()
         self._reply[: HEADER.size] = self._header(Kind.COMMAND, sequence)
-        self.session.reply["server_s"][0] = time.perf_counter() - started_s
+        self._session.reply["server_s"][0] = self.answered_s - started_s
         return self._reply
 
     def _check_header(self) -> int:
@@ -123,6 +145,8 @@ class PacketPeer:
 class PacketListener:
     """A Unix socket, readable by its owner only."""
 
+    local = True
+
     def __init__(self, path: Path, make_session: Callable[[], Session]) -> None:
         if not hasattr(socket, "SOCK_SEQPACKET"):
             raise ShoalError("--socket: this system has no SOCK_SEQPACKET for Unix sockets; use --websocket.")
@@ -140,14 +164,25 @@ class PacketListener:
 
 
 class PolicyServer:
-    """Serves the clients of its listeners until told to end."""
+    """Serves the clients of its listeners until told to end.
+
+    Each listener has `MAX_CLIENTS` places, so that whoever fills the websocket's leaves those of the Unix socket. Local
+    clients are answered first and all of them, of the others one request in turn; what a client sends can end its own
+    connection and no other. Where all places are taken, a newcomer gets that of the client which has asked for nothing
+    for the longest time, if that is `_SILENT_S` or more.
+    """
 
     def __init__(self, listeners: list[Listener]) -> None:
         self._listeners = listeners
         self._selector = selectors.DefaultSelector()
-        self._peers: set[Peer] = set()
+        self._peers: dict[Peer, Listener] = {}
+        """In the order in which those that are not local had their turns, the latest last."""
         self._arrival_s, self._expected_s = 0.0, 0.0
+        self._latest: Peer | None = None
         self._steady: Peer | None = None
+        self._next_check_s = 0.0
+        self.failures: list[str] = []
+        """Errors of the server itself, each of which ended one connection; the first few."""
         for listener in listeners:
             listener.listening.setblocking(False)
             self._selector.register(listener.listening, selectors.EVENT_READ, listener)
@@ -163,17 +198,16 @@ class PolicyServer:
             wait_s = _LONGEST_WAIT_S
             if self._steady is not None:
                 wait_s = self._expected_s - _WARM_LEAD_S - time.perf_counter()
-            ready = self._selector.select(max(0.0, wait_s))
-            if not ready and self._steady is not None:
-                self._steady.session.warm_up()
+            waiting = [peer for peer in self._peers if peer.waiting]
+            ready = self._selector.select(0.0 if waiting else max(0.0, wait_s))
+            if not ready and not waiting and self._steady is not None:
+                self._steady.warm_up()
                 self._steady = None
-            for key, _ in ready:
-                if key.data in self._listeners:
-                    self._accept(key.data)
-                elif key.data.serve():
-                    self._expect_next(key.data)
-                else:
-                    self._drop(key.data)
+            arrived = {key.data for key, _ in ready}
+            for listener in arrived.intersection(self._listeners):
+                self._accept(listener)
+            self._serve(arrived.union(waiting))
+            self._end_overdue()
 
     def close(self) -> None:
         """End all connections and stop listening."""
@@ -183,32 +217,80 @@ class PolicyServer:
             listener.close()
         self._selector.close()
 
+    def _serve(self, ready: set[Any]) -> None:
+        others: Peer | None = None
+        for peer, listener in list(self._peers.items()):
+            if peer in ready and listener.local:
+                self._answer(peer)
+            elif peer in ready and others is None:
+                others = peer
+        if others is not None and others in self._peers:
+            self._peers[others] = self._peers.pop(others)
+            self._answer(others)
+
+    def _answer(self, peer: Peer) -> None:
+        before_s = peer.answered_s
+        try:
+            alive = peer.serve()
+        except Exception as error:
+            self._note(error)
+            alive = False
+        if not alive:
+            self._drop(peer)
+        elif peer.answered_s != before_s:
+            self._expect_next(peer)
+
     def _accept(self, listener: Listener) -> None:
         try:
             connection, _ = listener.listening.accept()
         except OSError:  # it went away again
             return
-        if len(self._peers) >= MAX_CLIENTS:
-            connection.close()
-            return
         try:
+            self._make_room(listener)
             peer = listener.accept(connection)
-        except OSError:
+        except Exception as error:
+            self._note(error)
             connection.close()
             return
-        self._peers.add(peer)
+        self._peers[peer] = listener
         self._selector.register(connection, selectors.EVENT_READ, peer)
 
+    def _note(self, error: Exception) -> None:
+        """Whatever it is, it is about one connection alone; the other robots go on."""
+        # Not printed: a terminal that nobody reads would stop the server.
+        if not isinstance(error, OSError) and len(self.failures) < _FAILURES_KEPT:
+            self.failures.append(f"{type(error).__name__}: {first_line(error)}")
+
+    def _make_room(self, listener: Listener) -> None:
+        """Raise `ConnectionRefusedError` when all places of this listener are taken by clients that ask."""
+        there = [peer for peer, through in self._peers.items() if through is listener]
+        if len(there) < MAX_CLIENTS:
+            return
+        silent = min(there, key=lambda peer: peer.answered_s)
+        if time.perf_counter() - silent.answered_s < _SILENT_S:
+            raise ConnectionRefusedError
+        self._drop(silent)
+
+    def _end_overdue(self) -> None:
+        """Strangers that do not show within `_HANDSHAKE_S` that they may be here."""
+        now = time.perf_counter()
+        if now < self._next_check_s:
+            return
+        self._next_check_s = now + _LONGEST_WAIT_S
+        for peer in [peer for peer in self._peers if not peer.admitted and now - peer.answered_s > _HANDSHAKE_S]:
+            self._drop(peer)
+
     def _drop(self, peer: Peer) -> None:
-        self._peers.discard(peer)
-        self._steady = None
+        self._peers.pop(peer, None)
+        if peer is self._steady:
+            self._steady = None
         with suppress(KeyError, ValueError):
             self._selector.unregister(peer.connection)
         peer.connection.close()
 
     def _expect_next(self, peer: Peer) -> None:
-        now = time.perf_counter()
-        period_s = now - self._arrival_s
-        self._arrival_s = now
-        steady = len(self._peers) == 1 and 2 * _WARM_LEAD_S < period_s < _LONGEST_WAIT_S
-        self._steady, self._expected_s = peer if steady else None, now + period_s
+        """Warm up before the next request of a client that asked twice in a row, however many others are silent."""
+        period_s = peer.answered_s - self._arrival_s
+        steady = peer is self._latest and 2 * _WARM_LEAD_S < period_s < _LONGEST_WAIT_S
+        self._latest, self._arrival_s = peer, peer.answered_s
+        self._steady, self._expected_s = peer if steady else None, peer.answered_s + period_s

@@ -14,6 +14,7 @@ from __future__ import annotations
 import http
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -32,37 +33,45 @@ from runtime.protocol.token import same_token
 from sim2real.errors import ShoalError
 
 MAX_MESSAGE_BYTES = 64 * 1024
-_READ_BYTES = 64 * 1024
+_READ_BYTES = 2 * 1024
+"""At a time: what fits into them, pings say, is answered before anybody else is."""
 
 
 class WebsocketPeer:
-    """A client on the websocket. `token`, if not empty, must come with the handshake as `Api-Key` or `Bearer`."""
+    """A client on the websocket, which has a session once its handshake is done.
 
-    def __init__(self, connection: socket.socket, session: Session, token: str) -> None:
-        self.connection, self.session, self._token = connection, session, token
-        self._hello = Hello.of(session.contract)
-        self._inputs = {name: session.request[name] for name in input_names(session.request_record.dtype)}
+    `token`, if not empty, must come with the handshake as `Api-Key` or `Bearer`.
+    """
+
+    def __init__(self, connection: socket.socket, make_session: Callable[[], Session], token: str) -> None:
+        self.connection, self._make_session, self._token = connection, make_session, token
+        self.admitted, self.answered_s = False, time.perf_counter()
+        self._session: Session | None = None
         # A browser always names an origin: no page that someone opens on this machine may talk to the robot.
         self._protocol = ServerProtocol(origins=[None], max_size=MAX_MESSAGE_BYTES)
+        self._events: deque[Any] = deque()
         self._message = bytearray()
         self._text = False
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether messages, or parts of them, have been received and not looked at."""
+        return bool(self._events)
+
     def serve(self) -> bool:
-        """Whatever has arrived: a handshake, a part of a message, several messages."""
-        protocol = self._protocol
+        """A handshake, a message or a part of one, or, when there is none left, some bytes of the next."""
+        protocol, ended = self._protocol, False
         try:
-            data = self.connection.recv(_READ_BYTES)
-            if data:
-                protocol.receive_data(data)
-            else:
-                protocol.receive_eof()
-            for event in protocol.events_received():
-                if isinstance(event, Request):
-                    self._open(event)
-                elif isinstance(event, Frame):
-                    self._take(event)
+            if not self._events:
+                data = self.connection.recv(_READ_BYTES)
+                ended = not data
+                protocol.receive_data(data) if data else protocol.receive_eof()
+                self._events.extend(protocol.events_received())
+            if self._events:
+                event = self._events.popleft()
+                self._open(event) if isinstance(event, Request) else self._take(event)
             for data in protocol.data_to_send():
                 if not data:
                     self.connection.shutdown(socket.SHUT_WR)
@@ -70,7 +79,12 @@ class WebsocketPeer:
                     return False  # a client that does not read its replies
         except (OSError, InvalidState):
             return False
-        return bool(data) and not protocol.close_expected()
+        return not ended and not protocol.close_expected()
+
+    def warm_up(self) -> None:
+        """See `runtime.policy_server.server.Peer.warm_up`."""
+        if self._session is not None:
+            self._session.warm_up()
 
     def _open(self, request: Request) -> None:
         protocol = self._protocol
@@ -80,12 +94,17 @@ class WebsocketPeer:
         response = self._refuse(request) or protocol.accept(request)
         protocol.send_response(response)
         if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self._session, self.admitted = self._make_session(), True
+            self._hello = Hello.of(self._session.contract)
+            fields = input_names(self._session.request_record.dtype)
+            self._inputs = {name: self._session.request[name] for name in fields}
             protocol.send_binary(pack(metadata(self._hello)))
 
     def _refuse(self, request: Request) -> Response | None:
         if not self._token:
             return None
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        headers = request.headers.get_all("Authorization")  # of which a client may send several
+        scheme, _, given = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
         if same_token(given, self._token) and scheme in ("Api-Key", "Bearer"):
             return None
         return self._protocol.reject(http.HTTPStatus.UNAUTHORIZED, "Give the server's token.\n")
@@ -103,16 +122,19 @@ class WebsocketPeer:
             self._protocol.send_text(b"message: observations are binary messages, in MessagePack.")
             return
         try:
-            self._protocol.send_binary(pack(self._answer(bytes(self._message), time.perf_counter())))
+            answer = self._answer(bytes(self._message), time.perf_counter())
+            self.answered_s = time.perf_counter()
+            self._protocol.send_binary(pack(answer))
         except ShoalError as error:
-            self._protocol.send_text(str(error)[:500].encode())
+            self._protocol.send_text(str(error)[:500].encode(errors="replace"))
 
     def _answer(self, message: bytes, started_s: float) -> dict[str, Any]:
         observation = unpack(message)
         if not isinstance(observation, dict):
             raise ShoalError("message: an observation is a map from names to arrays.")
         fill_inputs(self._inputs, observation)
-        session = self.session
+        session = self._session
+        assert session is not None
         session.answer(
             number(observation, "time_s", time.monotonic()),
             number(observation, "age_s", 0.0),
@@ -127,6 +149,8 @@ class WebsocketPeer:
 class WebsocketListener:
     """A TCP socket. Without a token only on the loopback interface."""
 
+    local = False
+
     def __init__(self, host: str, port: int, make_session: Callable[[], Session], *, token: str = "") -> None:
         require_private(host, "--websocket", with_token=bool(token))
         self._make_session, self._token = make_session, token
@@ -138,7 +162,7 @@ class WebsocketListener:
 
     def accept(self, connection: socket.socket) -> Peer:
         """The handshake follows."""
-        return WebsocketPeer(connection, self._make_session(), self._token)
+        return WebsocketPeer(connection, self._make_session, self._token)
 
     def close(self) -> None:
         """Stop listening."""

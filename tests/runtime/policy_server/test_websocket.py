@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -18,8 +20,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from runtime.inference.policy import Policy
+from runtime.policy_server import server as policy_server
+from runtime.policy_server.client import RemotePolicy
 from runtime.policy_server.messagepack import pack, unpack
-from runtime.policy_server.server import PolicyServer
+from runtime.policy_server.server import MAX_CLIENTS, PacketListener, PolicyServer
 from runtime.policy_server.session import Session
 from runtime.policy_server.websocket import MAX_MESSAGE_BYTES, WebsocketListener
 from sim2real.contract import Contract
@@ -139,6 +143,157 @@ def test_an_oversized_message_ends_the_connection_and_no_other(port: int, contra
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
         assert ask(good, observation(contract))["commanding"]
+
+
+@pytest.fixture
+def both(policy: Policy, tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A server with a Unix socket, too: its path, and the websocket's port."""
+    websocket = WebsocketListener("127.0.0.1", 0, lambda: Session(policy))
+    server = PolicyServer([PacketListener(tmp_path / "p", lambda: Session(policy)), websocket])
+    ended = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ended.is_set,))
+    thread.start()
+    yield tmp_path / "p", websocket.port
+    ended.set()
+    thread.join()
+    server.close()
+    assert server.failures == []
+
+
+def local_robot(path: Path, contract: Contract) -> RemotePolicy:
+    remote = RemotePolicy(path, timeout_s=10.0)
+    for name, value in observation(contract).items():
+        remote.inputs[name][:] = value
+    return remote
+
+
+def test_silent_connections_lock_nobody_out(
+    both: tuple[Path, int], contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, port = both
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3 * MAX_CLIENTS)]
+    with local_robot(path, contract) as remote:  # has places of its own
+        assert remote.run()
+    monkeypatch.setattr(policy_server, "_HANDSHAKE_S", 0.0)
+    for connection in silent[:MAX_CLIENTS]:
+        connection.settimeout(20)
+        assert connection.recv(1) == b""  # nothing was said, so it is over
+    with dial(port) as client:
+        client.recv(timeout=20)
+        assert ask(client, observation(contract))["commanding"]
+    for connection in silent:
+        connection.close()
+
+
+def test_robots_keep_their_places_and_the_silent_lose_them(
+    port: int, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_server, "_SILENT_S", 1.0)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(dial(port)) for _ in range(MAX_CLIENTS)]
+        for client in clients:
+            client.recv(timeout=20)
+        moment = time.monotonic() + 1.1
+        while time.monotonic() < moment:  # pings are no requests
+            clients[0].ping().wait(20)
+        for client in clients[1:]:
+            assert ask(client, observation(contract))["commanding"]
+        with dial(port) as late:
+            late.recv(timeout=20)
+            assert ask(late, observation(contract))["commanding"]
+        with pytest.raises(ConnectionClosed):
+            clients[0].recv(timeout=20)
+        for client in clients[1:]:
+            assert ask(client, observation(contract))["commanding"]
+
+
+def test_a_flood_of_messages_does_not_keep_others_waiting(both: tuple[Path, int], contract: Contract) -> None:
+    """Strangers get one request in turn, and robots on the Unix socket are answered in every turn."""
+    path, port = both
+    with dial(port) as flooding, dial(port) as other, local_robot(path, contract) as remote:
+        flooding.recv(timeout=20)
+        other.recv(timeout=20)
+        empty = b"\x82\x80\0\0\0\0"  # a binary message of no bytes, masked with zeros
+        flooding.socket.setblocking(False)
+        sent = 0
+        with suppress(BlockingIOError):
+            while sent < 10_000_000:
+                sent += flooding.socket.send(empty * 10_000)
+        assert sent > 100 * len(empty)  # thousands of requests wait now
+        for _ in range(5):
+            assert ask(other, observation(contract))["commanding"]
+            assert remote.run()
+
+
+HOSTILE = [
+    {"x": {b"__npgeneric__": True, b"data": 300, b"dtype": "|i1"}},
+    {"x": {b"__ndarray__": True, b"data": b"\0" * 8, b"dtype": "07", b"shape": [1]}},
+    {"x": {b"__npgeneric__": True, b"data": 2**64 - 1, b"dtype": "<i8"}},
+    {"x": {b"__npgeneric__": True, b"data": -1, b"dtype": "<u4"}},
+    {"x": {b"__npgeneric__": True, b"data": [1] * 9, b"dtype": "<f8"}},
+    {"x": {b"__npgeneric__": True, b"data": None, b"dtype": "<f8"}},
+    {"x": {b"__ndarray__": True, b"data": b"", b"dtype": "<f8", b"shape": [0, 2**62, 2**62]}},
+    {"x": {b"__ndarray__": True, b"data": b"\0" * 16, b"dtype": "<f16", b"shape": [1]}},
+    {"x": {b"__ndarray__": True, b"data": b"\0" * 8, b"dtype": "(2)f", b"shape": [1]}},
+    {"x": {b"__ndarray__": True, b"data": b"\0" * 8, b"dtype": b"<f8", b"shape": [1]}},
+    {"joint_position": [[[0.0] * 7] * 7] * 7},
+    {"time_s": [1.0]},
+    {"time_s": "1.0"},
+    {"reset": "yes"},
+    {"age_s": float("nan")},
+]
+
+
+@pytest.mark.parametrize("message", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_message_ends_another_ones_connection(
+    both: tuple[Path, int], contract: Contract, message: dict[str, Any]
+) -> None:
+    path, port = both
+    with dial(port) as hostile, dial(port) as other, local_robot(path, contract) as remote:
+        hostile.recv(timeout=20)
+        other.recv(timeout=20)
+        hostile.send(msgpack.packb(observation(contract) | message, default=encode))
+        hostile.recv(timeout=20)
+        assert "state" in ask(hostile, observation(contract))
+        assert ask(other, observation(contract))["commanding"]
+        assert remote.run()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x82\xa1a\x01\xa1a\x02",  # a key twice
+        b"\x91" * 60_000,
+        b"\x81\xa1a" * 20_000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xc7\x05\x01hello",
+        b"\xd7\xff" + b"\xff" * 8,
+        b"\x81\x91\x01\x01",
+        b"\xa3\xed\xa0\x80",
+    ],
+)
+def test_bytes_that_are_no_message(data: bytes) -> None:
+    with pytest.raises(ShoalError, match=r"^message: "):
+        unpack(data)
+
+
+def test_a_handshake_with_two_tokens_is_refused_and_nobody_else_notices(port_with_token: int) -> None:
+    with dial(port_with_token, Authorization=f"Bearer {TOKEN}") as client:
+        client.recv(timeout=20)
+        with socket.create_connection(("127.0.0.1", port_with_token), timeout=20) as raw:
+            header = f"Authorization: Bearer {TOKEN}\r\n"
+            raw.sendall(HANDSHAKE.replace("\r\n\r\n", f"\r\n{header * 2}\r\n").encode())
+            assert raw.recv(4096).startswith(b"HTTP/1.1 401")
+        client.send("hello")
+        assert "binary" in str(client.recv(timeout=20))
+
+
+HANDSHAKE = (
+    "GET / HTTP/1.1\r\nHost: robot\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 def test_a_token_is_needed_where_there_is_one(port_with_token: int) -> None:
