@@ -210,16 +210,21 @@ def test_robots_keep_their_places_and_the_silent_lose_them(
 def test_a_flood_of_messages_does_not_keep_others_waiting(both: tuple[Path, int], contract: Contract) -> None:
     """Strangers get one request in turn, and robots on the Unix socket are answered in every turn."""
     path, port = both
-    with dial(port) as flooding, dial(port) as other, local_robot(path, contract) as remote:
-        flooding.recv(timeout=20)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as flooding,
+        dial(port) as other,
+        local_robot(path, contract) as remote,
+    ):
         other.recv(timeout=20)
+        flooding.sendall(HANDSHAKE.encode())
+        assert flooding.recv(1024).startswith(b"HTTP/1.1 101")
+        flooding.setblocking(False)
         empty = b"\x82\x80\0\0\0\0"  # a binary message of no bytes, masked with zeros
-        flooding.socket.setblocking(False)
         sent = 0
         with suppress(BlockingIOError):
             while sent < 10_000_000:
-                sent += flooding.socket.send(empty * 10_000)
-        assert sent > 100 * len(empty)  # thousands of requests wait now
+                sent += flooding.send(empty * 10_000)
+        assert sent > 1000 * len(empty)  # thousands of requests wait now
         for _ in range(5):
             assert ask(other, observation(contract))["commanding"]
             assert remote.run()
