@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tyro
 
+from sim2real.child_process import python_module
 from sim2real.errors import ShoalError
 from student.config import DistillConfig
 
@@ -102,6 +103,6 @@ def _make_room(arguments: Arguments, teacher: Path) -> None:
 def _export(arguments: Arguments) -> None:
     """In a process of its own: `export` reads students from disk, and `student` knows nothing of `export`."""
     output = arguments.output or arguments.run / "student.onnx"
-    command = [sys.executable, "-m", "export.cli", "--student", str(arguments.run), "--output", str(output)]
+    command = python_module("export.cli", "--student", str(arguments.run), "--output", str(output))
     if subprocess.run(command, check=False).returncode:
         raise SystemExit(2)

@@ -14,7 +14,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import jax
 import numpy as np
 import tyro
 
+from sim2real.child_process import python_module
 from sim2real.errors import ShoalError
 from sim2real.files import write_text
 from student.config import DistillConfig, StudentNetworkConfig
@@ -143,7 +143,7 @@ def _teacher(run: Path, config: DistillConfig) -> Row:
 
 def _ticks(runs: list[Path], files: list[Path]) -> list[Row]:
     """Tick times of teachers, then of policy files, from a process of its own: `student` knows nothing of `export`."""
-    command = [sys.executable, "-m", "export.actor", "--teachers", *map(str, runs), "--students", *map(str, files)]
+    command = python_module("export.actor", "--teachers", *map(str, runs), "--students", *map(str, files))
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise ShoalError(f"sweep: policies could not be timed: {done.stderr.strip().splitlines()[-1]}")

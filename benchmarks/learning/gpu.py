@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from rich.table import Table
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_onnx
+from sim2real.child_process import python_module
 from sim2real.files import write_text
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.run_folder import RunFolder
@@ -85,7 +85,7 @@ def pieces(arguments: Arguments) -> list[Piece]:
 def _script(name: str, flags: list[str], folder: Path) -> dict[str, Any]:
     """A benchmark of its own, in a process of its own, whose JSON is the result."""
     output = folder / f"{name}.report.json"
-    subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *flags, "--json", str(output)], check=True)
+    subprocess.run(python_module(f"benchmarks.{name}", *flags, "--json", str(output)), check=True)
     result: dict[str, Any] = json.loads(output.read_text())
     return result
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.learning.teacher_update import rollout
 from benchmarks.machine import machine
+from sim2real.child_process import python_module
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import load_task
@@ -102,7 +102,7 @@ def child(case: dict[str, Any]) -> None:
 def resident_of(depth: int, variant: str, arguments: Arguments) -> int:
     """Peak resident memory that a fresh process needs for three updates."""
     case = {"depth": depth, "variant": variant, "width": arguments.width, "batch_size": arguments.batch_size}
-    command = [sys.executable, "-m", "benchmarks.learning.memory", "--child", json.dumps(case)]
+    command = python_module("benchmarks.learning.memory", "--child", json.dumps(case))
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 

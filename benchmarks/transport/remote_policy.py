@@ -16,7 +16,6 @@ import pickle
 import random
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +37,7 @@ from runtime.policy_server.client import INPUTS, RemotePolicy
 from runtime.policy_server.messagepack import pack, unpack
 from runtime.policy_server.packets import memory_of, reply_dtype, request_dtype
 from runtime.status import Reason
+from sim2real.child_process import python_module
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -418,22 +418,22 @@ def _readings(policy: Path) -> dict[str, np.ndarray]:
 
 
 def _own_server(policy: Path, *arguments: str) -> Any:
-    command = ["-m", "runtime.cli", "policy-server", "--model", str(policy)]
+    command = python_module("runtime.cli", "policy-server", "--model", str(policy))
     return _process([*command, *arguments], "listening")
 
 
 def _peer(name: str, policy: Path, address: str) -> Any:
-    return _process(["-m", "benchmarks.transport.remote_peers", name, str(policy), address], "ready")
+    return _process(python_module("benchmarks.transport.remote_peers", name, str(policy), address), "ready")
 
 
 @contextmanager
 def _process(arguments: list[str], ready: str) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         while not (line := process.stdout.readline()).startswith(ready):
             if not line:
-                raise ShoalError(f"the server {' '.join(arguments)} did not start.")
+                raise ShoalError("a server did not start; its own message is above.")
         yield
     finally:
         process.kill()

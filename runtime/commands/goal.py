@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import re
 from dataclasses import dataclass, field
 
 from runtime.commands.connection import Connection
@@ -73,10 +75,19 @@ class Goal(Connection):
             if not self.wait:
                 print(client.send_goal(goal).line)
                 return 0
-            with client.lease(f"goal:{getpass.getuser()}"[:32]):
+            with client.lease(f"goal:{_user()}"[:32]):
                 client.send_goal(goal)
                 ended = client.wait_for_goal(goal.id, self.wait_s)
                 status = client.status()
         print(status.line)
         print(ended.line)
         return 0 if ended.state == "reached" else 1
+
+
+def _user() -> str:
+    """Whoever runs this, in the characters that a lease's name may have; a number where the system knows no name."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
+    return re.sub(r"[^A-Za-z0-9_.@-]", "-", name)

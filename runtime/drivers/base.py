@@ -7,6 +7,7 @@ contract's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -125,14 +126,27 @@ class JointOrder:
 
 
 def open_driver(name: str, contract: Contract, options: DriverOptions) -> Driver:
-    """The driver called `name`: one of `DRIVERS`, or `module:factory` for one of your own. Raises `ShoalError`."""
+    """The driver called `name`: one of `DRIVERS`, or `module:factory` for one of your own, whose module is installed or
+    lies in the current folder. Raises `ShoalError`.
+    """
     module_name, _, factory_name = DRIVERS.get(name, name).partition(":")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        # At the end, so that nothing there takes the place of an installed module.
+        sys.path.append(folder)
     try:
-        factory = getattr(import_module(module_name), factory_name)
-    except (ImportError, AttributeError, ValueError) as error:
+        module = import_module(module_name)
+    except (ImportError, ValueError) as error:
         raise ShoalError(
-            f"robot: no driver {name!r} ({error}); use {', '.join(DRIVERS)}, or MODULE:FACTORY of your own."
+            f"robot: no driver {name!r} ({error}); use {', '.join(DRIVERS)}, or MODULE:FACTORY of your own, with the "
+            f"module installed, in {folder}, or in a folder of PYTHONPATH."
         ) from error
+    factory = getattr(module, factory_name, None)
+    if factory is None:
+        raise ShoalError(
+            f"robot: no driver {name!r}: {getattr(module, '__file__', None) or module_name} has no {factory_name!r}; "
+            "give MODULE:FACTORY, with a module whose name no installed one has."
+        )
     return cast(Callable[[Contract, DriverOptions], Driver], factory)(contract, options)
 
 

@@ -21,6 +21,8 @@ import mujoco
 import numpy as np
 from pydantic import BaseModel
 
+from sim2real.child_process import python_module
+
 _NICENESS = 10
 
 
@@ -35,7 +37,7 @@ class Frames:
         self.dropped = 0
         self._frame = np.zeros(_size(model))
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, env={**os.environ, "MUJOCO_GL": drawing}
+            python_module(module), stdin=subprocess.PIPE, env={**os.environ, "MUJOCO_GL": drawing}
         )
         assert self._process.stdin is not None
         self._pipe = self._process.stdin.fileno()

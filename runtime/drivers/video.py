@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from runtime.drivers.frames import Frames, begin, place, received
+from sim2real.child_process import python_program
 from sim2real.errors import ShoalError
 from sim2real.robots.model import load_mjcf
 
@@ -81,7 +82,7 @@ def find_backend() -> str:
     for backend in _BACKENDS if asked == "disable" else (asked,):
         # Each in a process of its own: MuJoCo chooses once, at import.
         tried = subprocess.run(
-            [sys.executable, "-c", _TRY],
+            python_program(_TRY),
             env={**os.environ, "MUJOCO_GL": backend},
             capture_output=True,
             timeout=_TRY_TIMEOUT_S,

@@ -7,6 +7,7 @@ import sys
 import time
 
 from runtime.page.config import PageConfig
+from sim2real.child_process import python_module
 
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 30.0
@@ -28,7 +29,7 @@ async def keep_page(config: PageConfig) -> None:
 
 
 async def _run_once(config: PageConfig) -> int:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "runtime.page", stdin=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*python_module("runtime.page"), stdin=asyncio.subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(config.model_dump_json().encode() + b"\n")
     try:

@@ -51,17 +51,31 @@ class Address:
 
 
 def default_address() -> Address:
-    """A Unix socket in the user's private runtime folder, which is created with mode 0700 if need be."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "shoal" if base else Path(tempfile.gettempdir()) / f"shoal-{os.getuid()}"
+    """A Unix socket in the user's private runtime folder, which is created with mode 0700 if need be: in
+    `$XDG_RUNTIME_DIR`, or where that is not this user's (in a container, or after su) where temporary files are.
+    """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        base = _runtime_folder()
+        folder = base / "shoal" if base else Path(tempfile.gettempdir()) / f"shoal-{os.getuid()}"
+    except FileNotFoundError as error:
+        raise ShoalError(f"address: {error.strerror}; choose a path with --socket.") from error
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
         owner = folder.lstat()
     except OSError as error:
         raise ShoalError(f"address: cannot create {folder}: {error.strerror}; choose one with --socket.") from error
     if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
         raise ShoalError(f"address: {folder} is open to other users; remove it, or choose a path with --socket.")
     return Address(str(folder / "runtime.sock"))
+
+
+def _runtime_folder() -> Path | None:
+    """`$XDG_RUNTIME_DIR`, where it is there and this user's own."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    try:
+        return Path(base) if base and Path(base).stat().st_uid == os.getuid() else None
+    except OSError:
+        return None
 
 
 def is_loopback(host: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from sim2real.child_process import python_program
 
 # Ends by itself when whoever started it is gone, however that happened. An ordinary process, whatever its parent is:
 # libfranka makes the thread that connects a real-time one, and children inherit that.
@@ -33,7 +34,7 @@ def competing_load() -> Iterator[int]:
     hogs: list[subprocess.Popen[str]] = []
     try:
         for core in cores:
-            command = [sys.executable, "-c", _HOG, str(os.getpid()), str(core)]
+            command = python_program(_HOG, str(os.getpid()), str(core))
             hogs.append(subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True))
         for hog in hogs:
             assert hog.stdout is not None

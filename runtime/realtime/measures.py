@@ -20,6 +20,7 @@ import platform
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -122,7 +123,10 @@ def release() -> None:
     gc.unfreeze()
     idle_states.let_sleep()
     if hasattr(os, "sched_setscheduler"):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        # Who has no privileges may give priority back, but not the promise that children do not inherit it.
+        kept = os.sched_getscheduler(0) & os.SCHED_RESET_ON_FORK
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER | kept, os.sched_param(0))
 
 
 def kernel_version() -> tuple[int, int]:

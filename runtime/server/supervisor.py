@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import DisplayKind
 from runtime.page.config import PageConfig
 from runtime.protocol.listening import Listening
+from sim2real.child_process import python_module
 from sim2real.contract import Contract
 
 _CHECK_EVERY_S = 0.25
@@ -116,7 +116,7 @@ class GatewaySupervisor:
         self._started_s = time.monotonic()
         self._slots.heartbeat_ns = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.server.gateway_process"],
+            python_module("runtime.server.gateway_process"),
             stdin=subprocess.PIPE,
             pass_fds=[self._config.descriptor, self._config.telemetry, *self._config.listening],
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
+from sim2real.child_process import python_module
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -62,7 +62,7 @@ def _check_robot(robot: str, model: Path | None, options: tuple[str, ...]) -> in
     """Exit status of `runtime check`; drivers belong to the runtime, which is started as a program of its own."""
     if model is None:
         raise ShoalError("check: --robot needs --model, the policy's .onnx that the robot is meant for.")
-    command = [sys.executable, "-m", "runtime.cli", "check", "--robot", robot, "--model", str(model), *options]
+    command = python_module("runtime.cli", "check", "--robot", robot, "--model", str(model), *options)
     return subprocess.run(command, check=False).returncode
 
 

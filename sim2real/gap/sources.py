@@ -6,7 +6,6 @@ A real Franka, or franky-sim, is driven by `runtime serve` as a program of its o
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from sim2real.child_process import python_module
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
@@ -147,7 +147,7 @@ def _home(contract: Contract) -> np.ndarray:
 
 
 def _runtime(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "runtime.cli", *arguments]
+    command = python_module("runtime.cli", *arguments)
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

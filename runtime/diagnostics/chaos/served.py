@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.protocol.client import Client
 from runtime.protocol.messages import PROTOCOL_VERSION
 from runtime.status import State
+from sim2real.child_process import python_module, python_program
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -154,7 +154,7 @@ class Server:
         arguments += ["--no-realtime", "--quiet", "--speed", "4"]
         with (folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "runtime.cli", "serve", *arguments], stdout=output, stderr=output
+                python_module("runtime.cli", "serve", *arguments), stdout=output, stderr=output
             )
 
     def __enter__(self) -> Server:
@@ -213,7 +213,7 @@ def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool
     problems = []
     client.status()
     arguments = [str(server.socket), goal.model_dump_json(exclude_none=True), "leased" if leased else "free"]
-    doomed = subprocess.Popen([sys.executable, "-c", _DOOMED, *arguments])
+    doomed = subprocess.Popen(python_program(_DOOMED, *arguments))
     if not _until(lambda: client.status().goal_id == goal.id):
         problems.append("the goal was never taken")
     doomed.kill()

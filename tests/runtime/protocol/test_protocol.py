@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -272,3 +273,16 @@ def test_default_address_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "shoal").chmod(0o777)
     with pytest.raises(ShoalError, match="open to other users"):
         default_address()
+
+
+def test_default_address_where_the_runtime_folder_is_not_this_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    others = tmp_path / "others"
+    others.mkdir()
+    if os.getuid() == 0:
+        os.chown(others, 12345, 12345)
+    for elsewhere in (tmp_path / "missing", others if os.getuid() == 0 else Path("/")):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(elsewhere))
+        assert default_address().path == tmp_path / f"shoal-{os.getuid()}" / "runtime.sock"
