@@ -74,7 +74,7 @@ class ServeOptions(RobotOptions):
     page: int | None = None
     """Serve a page with the robot live in a browser on this port of the loopback interface, 8080 say."""
     realtime: bool = True
-    """Try SCHED_FIFO, locked memory and processors that stay awake, which costs power; says what was permitted."""
+    """Try SCHED_FIFO, locked memory and no deep sleep of processors, which costs power; says what was permitted."""
     priority: int = 50
     """SCHED_FIFO priority."""
     cpu: int | None = None

@@ -46,7 +46,7 @@ def points(results: Path) -> list[dict[str, Any]]:
     out = []
     for task, setting in SETTINGS.items():
         control, latency = (results / f"{kind}_{task}.json" for kind in ("control", "policy_latency"))
-        lines = _read(control, f"control_experiment --tasks {task} --json {control}")["summary"]
+        lines = _read(control, f"distillation.control_experiment --tasks {task} --json {control}")["summary"]
         command = _latency_command(setting, latency)
         times = {row["policy"]: row["paced_p50_us"] for row in _read(latency, command)["rows"]}
         for line in (line for line in lines if line["case"] in _STYLE):
@@ -71,7 +71,7 @@ def _latency_command(setting: Setting, path: Path) -> str:
         kind, size = policy_name(setting, case).split()
         sizes[kind] = list(dict.fromkeys([*sizes[kind], size]))
     shown = " ".join(f"--{kind}s {' '.join(names)}" for kind, names in sizes.items())
-    return f"policy_latency --task {setting.task} {shown} --json {path}"
+    return f"latency.policy_latency --task {setting.task} {shown} --json {path}"
 
 
 def policy_name(setting: Setting, case: str) -> str:

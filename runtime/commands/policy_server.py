@@ -27,7 +27,7 @@ class ServePolicy:
     engine: Engine = "auto"
     """What computes the policy: onnxruntime, a kernel compiled from its weights, or the faster that works."""
     realtime: bool = True
-    """Try SCHED_FIFO, locked memory and processors that stay awake, which costs power; says what was permitted."""
+    """Try SCHED_FIFO, locked memory and no deep sleep of processors, which costs power; says what was permitted."""
     priority: int = 40
     """SCHED_FIFO priority, below a control loop's."""
     cpu: int | None = None

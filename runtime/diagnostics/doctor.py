@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from runtime.native.build import find_compiler
-from runtime.realtime.idle_states import CPU_LATENCY, has_sleep_states, processor_quota
+from runtime.realtime.idle_states import CPU_LATENCY
 from runtime.realtime.measures import kernel_version
 from sim2real.errors import ShoalError
 
@@ -101,26 +101,17 @@ def check_realtime(
     rtprio_limit: int,
     memlock_limit: int,
     cpu_latency: bool,
-    sleep_states: bool,
-    quota: str,
-    compiler: str | None,
     root: bool,
     cores: int,
 ) -> list[Finding]:
     """Which real-time measures the loop may take, and what each is good for.
 
-    Limits are as of getrlimit, -1 unlimited; `cpu_latency` is whether /dev/cpu_dma_latency can be written,
-    `sleep_states` whether the kernel chooses among states of sleep, as it mostly does not on a virtual machine,
-    `quota` the file that limits this process's share of the processors, if any, and `compiler` the C compiler.
+    Limits are as of getrlimit, -1 unlimited; `cpu_latency` is whether /dev/cpu_dma_latency can be written.
     """
     if not platform.startswith("linux"):
         return [Finding("note", "real time", f"{platform} has no SCHED_FIFO; expect late ticks under load.")]
     limits = "/etc/security/limits.d/shoal.conf"
     fifo = root or rtprio_limit == -1 or rtprio_limit >= 50
-    if sleep_states:
-        sleeps = "" if cpu_latency else "Let the group realtime write /dev/cpu_dma_latency (a udev rule)"
-    else:
-        sleeps = _idle_threads_lack(fifo=fifo, quota=quota, compiler=compiler)
     return [
         _permission(
             "SCHED_FIFO",
@@ -140,7 +131,12 @@ def check_realtime(
             "no tick waits for a page from disk",
             f"Put '@realtime - memlock unlimited' into {limits}",
         ),
-        _permission("no deep sleep", not sleeps, "an idle core answers at once", sleeps),
+        _permission(
+            "no deep sleep",
+            cpu_latency,
+            "an idle core answers at once",
+            "Let the group realtime write /dev/cpu_dma_latency (a udev rule)",
+        ),
         _property(
             "PREEMPT_RT",
             preempt_rt,
@@ -167,15 +163,6 @@ def _property(name: str, there: bool, gain: str, remedy: str) -> Finding:
     if there:
         return Finding("ok", name, f"{gain}.")
     return Finding("note", name, f"not there; with it, {gain}. {remedy}.")
-
-
-def _idle_threads_lack(*, fifo: bool, quota: str, compiler: str | None) -> str:
-    """What to do before idle threads (`runtime.realtime.idle_states`) can run; empty when nothing is missing."""
-    if quota:
-        return f"Idle threads would use up the processor time that {quota} leaves; take the limit away"
-    if not fifo:
-        return "On this machine it takes idle threads, which need SCHED_FIFO; permit that first"
-    return "" if compiler else "On this machine it takes idle threads, which need a C compiler; install one"
 
 
 def check_compiler(compiler: str | None) -> Finding:
@@ -211,8 +198,7 @@ def examine() -> list[Finding]:
     except (ShoalError, AttributeError) as error:
         # AttributeError: what is left of the folder after one of two wheels was uninstalled.
         findings.append(Finding("error", "onnxruntime", f"cannot be used: {error}"))
-    compiler = find_compiler()
-    findings.append(check_compiler(compiler))
+    findings.append(check_compiler(find_compiler()))
     findings.append(check_bytecode(Path(np.__file__)))
     return findings + check_realtime(
         platform=sys.platform,
@@ -222,9 +208,6 @@ def examine() -> list[Finding]:
         rtprio_limit=resource.getrlimit(getattr(resource, "RLIMIT_RTPRIO", resource.RLIMIT_NOFILE))[0],
         memlock_limit=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         cpu_latency=os.access(CPU_LATENCY, os.W_OK),
-        sleep_states=has_sleep_states(),
-        quota=processor_quota(),
-        compiler=compiler,
         root=os.geteuid() == 0,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )

@@ -4,7 +4,7 @@
     short slice       without SCHED_FIFO: a time slice of 0.7 ms, which makes the scheduler wake this process sooner
                       (EEVDF, Linux 6.12 and later); needs nothing
     timer slack       sleeps end when they should and not up to 50 us later; needs nothing
-    no deep sleep     processors stay ready (`idle_states`); costs power; needs root, on virtual machines SCHED_FIFO
+    no deep sleep     processors stay ready (`idle_states`); costs power; needs root
     locked memory     no page of the process is ever fetched from disk; needs a limit of the system's
     frozen collector  a garbage collection does not walk through what existed at the start
 
@@ -100,7 +100,7 @@ def apply(options: RealtimeOptions) -> list[Measure]:
         cpu = options.cpu
         measures.append(_attempt(f"pinned to core {cpu}", lambda: _pin(cpu), "no such core"))
     if options.stay_awake:
-        measures.append(_attempt(NO_DEEP_SLEEP, idle_states.stay_awake, ""))
+        measures.append(_attempt(NO_DEEP_SLEEP, idle_states.hold_latency, ""))
     if options.lock_memory:
         measures.append(_attempt("memory locked", _lock_memory, "needs memlock in limits.conf"))
     if options.freeze_gc:
@@ -121,7 +121,7 @@ def spin_s(wanted_s: float | None, measures: list[Measure]) -> float:
 def release() -> None:
     """Give the scheduler's priority back, and let processors sleep, for what follows the loop."""
     gc.unfreeze()
-    idle_states.let_sleep()
+    idle_states.release_latency()
     if hasattr(os, "sched_setscheduler"):
         # Who has no privileges may give priority back, but not the promise that children do not inherit it.
         kept = os.sched_getscheduler(0) & os.SCHED_RESET_ON_FORK

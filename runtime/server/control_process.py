@@ -36,7 +36,6 @@ from runtime.protocol.address import Address, default_address
 from runtime.protocol.listening import Listening
 from runtime.protocol.messages import PROTOCOL_VERSION
 from runtime.protocol.token import read_token
-from runtime.realtime import idle_states
 from runtime.realtime import measures as realtime
 from runtime.realtime.missed_deadlines import MissedDeadlines
 from runtime.robot.model import find_model
@@ -87,7 +86,7 @@ def serve(options: ServeOptions) -> Summary:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     # A first start compiles this on one core and the policy on another.
-    load_ahead(library.load, *([idle_states.prepare] if options.realtime else []))
+    load_ahead(library.load)
     policy = Policy(options.model, engine=options.engine)
     if (options.video is not None or options.viewer) and options.robot != "mujoco":
         raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")

@@ -56,9 +56,6 @@ _PERMITS_NOTHING = {
     "rtprio_limit": 0,
     "memlock_limit": 8 << 20,
     "cpu_latency": False,
-    "sleep_states": True,
-    "quota": "",
-    "compiler": "/usr/bin/cc",
     "root": False,
     "cores": 4,
 }
@@ -79,27 +76,6 @@ def test_realtime_permissions() -> None:
     assert levels(preempt_rt=True)["PREEMPT_RT"] == "ok"
     assert levels(cores=1)["cores"] == "note"
     assert levels(platform="darwin") == {"real time": "note"}
-
-
-@pytest.mark.parametrize(
-    ("changed", "advice"),
-    [
-        ({"rtprio_limit": 0}, "SCHED_FIFO"),
-        ({"rtprio_limit": 49}, "SCHED_FIFO"),
-        ({"compiler": None}, "C compiler"),
-        ({"quota": "/sys/fs/cgroup/cpu.max"}, "/sys/fs/cgroup/cpu.max"),
-        ({"root": True, "rtprio_limit": 0}, None),
-        ({}, None),
-    ],
-)
-def test_without_sleep_states_staying_awake_takes_what_idle_threads_need(
-    changed: dict[str, object], advice: str | None
-) -> None:
-    permits = {"rtprio_limit": 50, "cpu_latency": True, "sleep_states": False}
-    findings = check_realtime(**(_PERMITS_NOTHING | permits | changed))  # type: ignore[arg-type]
-    (finding,) = [finding for finding in findings if finding.subject == "no deep sleep"]
-    assert finding.level == ("ok" if advice is None else "note")
-    assert advice is None or advice in finding.sentence
 
 
 def test_compiler() -> None:

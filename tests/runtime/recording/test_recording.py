@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 
-from runtime.control import telemetry
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import DriverOptions
 from runtime.goals.messages import GoalPose, validate_goal
 from runtime.inference.policy import Policy
+from runtime.ipc import telemetry_ring
 from runtime.ipc.telemetry_ring import Kind, Ring
 from runtime.recording import replay as replaying
 from runtime.recording.schemas import encode
@@ -169,7 +169,7 @@ def test_recordings_are_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_slow_reader_loses_the_oldest_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "CAPACITY", 8)
+    monkeypatch.setattr(telemetry_ring, "CAPACITY", 8)
     ring = Ring.create(7)
     reader = Ring(ring.descriptor, 7)
     for tick in range(20):
