@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "student": {"sim2real", "teacher"},
     "export": {"sim2real", "student", "teacher"},
     "runtime": {"sim2real"},
+    "shoal": {"runtime", "sim2real"},
 }
 ROOMS = {*MAY_IMPORT, "benchmarks", "tests"}
 TRAINING_ONLY = {"sim2real.backends.mjx", "sim2real.backends.mjx_disturbances", "sim2real.backends.xla"}
