@@ -22,7 +22,7 @@ from runtime.control.warm_up import WarmUp
 from runtime.drivers.base import Driver
 from runtime.goals.messages import ResolvedGoal
 from runtime.inference.policy import Policy
-from runtime.ipc.shared_memory import GOAL_DTYPE, RECORD_OFFSET, Slot
+from runtime.ipc.shared_memory import GOAL_DTYPE, Slot
 from runtime.options import Engine
 from runtime.realtime.histogram import summarise
 from runtime.robot.model import find_model
@@ -162,7 +162,7 @@ class SlotExchange:
     """`runtime.control.loop.Exchange` over a slot of shared memory, with this process on both of its sides."""
 
     def __init__(self, contract: Contract) -> None:
-        memory = mmap.mmap(-1, RECORD_OFFSET + GOAL_DTYPE.itemsize)
+        memory = mmap.mmap(-1, Slot.bytes_for(GOAL_DTYPE))
         self._sender, self._receiver = (Slot(memory, 0, GOAL_DTYPE) for _ in range(2))
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
         x, y, z = (float(value) for value in middle)

@@ -1,18 +1,20 @@
-"""Shared memory between gateway and control loop: requests and the object's place one way, status and
-the goals' records the other.
+"""Shared memory between gateway and control loop: requests and the object's place one way, status and the records of
+goals the other.
 
 Each slot has one writer and one reader and always holds the latest record. Layout of a slot:
 
-    0   uint64  sequence, odd while the writer is writing
-    8   uint32  CRC-32 of the record
-    16  bytes   the record, a NumPy structured dtype
+    0    uint64  number of the latest whole record, which is in half 0 or 1: its number modulo 2
+    8    half 0: uint32 CRC-32 of the record, begun with its number; 4 bytes unused; bytes of the record's NumPy dtype
+    ...  half 1: likewise
 
-A reader copies, then compares sequence and CRC; a torn copy is retried a few times and then given up for this
-tick, never waited for. The CRC also catches what a sequence number alone does not on processors that reorder
-stores. The memory is an unlinked file whose descriptor the child inherits, so nothing is left behind by a crash.
+A writer fills the half that holds the older record and then moves the number on, so a writer that is killed in the
+middle loses nothing: the next one, and every reader, finds the record before it. A reader copies and compares the CRC;
+a copy that the writer overtook is retried a few times and then given up for this tick, never waited for. The CRC also
+catches what a number alone does not on processors that reorder stores. The memory is an unlinked file whose descriptor
+the child inherits, so nothing is left behind by a crash.
 
-The requests are everything that clients want, goals included, not a stream of commands: no order is lost when the
-loop is late or the gateway dies, and a new gateway goes on from what it finds.
+What clients want is state, not a stream of commands: no order is lost when the loop is late or the gateway dies, and a
+new gateway goes on from what it finds.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ import mmap
 import os
 import tempfile
 import zlib
+from enum import IntEnum
 
 import numpy as np
 
-RECORD_OFFSET = 16
+_NUMBER_BYTES, _CRC_BYTES = 8, 8
+_MAX_CRC = 0xFFFFFFFF
 MAX_GOALS = 64
 """Goals that are in force or wait for their turn."""
 HISTORY = 128
@@ -51,7 +55,7 @@ GOAL_DTYPE = np.dtype(
 )
 """One goal; `number` 0 is an empty place, `written_ns` is the system's monotonic clock."""
 
-WISHES_DTYPE = np.dtype(
+REQUESTS_DTYPE = np.dtype(
     [
         ("number", np.uint64),
         ("stop", np.uint8),
@@ -76,6 +80,7 @@ was anything."""
 STATUS_DTYPE = np.dtype(
     [
         ("goal_number", np.uint64),
+        ("stops", np.uint64),
         ("written_ns", np.int64),
         ("goal_id", "S32"),
         ("state", np.uint8),
@@ -91,7 +96,8 @@ STATUS_DTYPE = np.dtype(
         ("missed_periods", np.uint64),
     ]
 )
-"""Loop to gateway, every tick. `goal_number` is the latest request taken. Unknown numbers are NaN."""
+"""Loop to gateway and listener, every tick. `goal_number` is the latest request taken, `stops` the latest of
+`SharedSlots.stops`. Unknown numbers are NaN."""
 
 PROGRESS_DTYPE = np.dtype(
     [
@@ -123,51 +129,58 @@ class Slot:
     def __init__(self, buffer: mmap.mmap, offset: int, dtype: np.dtype[np.void]) -> None:
         self.value = np.zeros(1, dtype)
         self.torn = 0
-        """Reads given up because the record was being written or did not match its CRC."""
+        """Reads given up because the writer kept overtaking them or the record did not match its CRC."""
         self._local = self.value.view(np.uint8)
         self._scratch = np.zeros_like(self._local)
         self._local_bytes, self._scratch_bytes = self._local.data, self._scratch.data
-        self._sequence = np.frombuffer(buffer, np.uint64, 1, offset)
-        self._crc = np.frombuffer(buffer, np.uint32, 1, offset + 8)
-        self._shared = np.frombuffer(buffer, np.uint8, dtype.itemsize, offset + RECORD_OFFSET)
+        halves = [offset + _NUMBER_BYTES + half * _half_bytes(dtype) for half in (0, 1)]
+        self._number = np.frombuffer(buffer, np.uint64, 1, offset)
+        self._crcs = [np.frombuffer(buffer, np.uint32, 1, half) for half in halves]
+        self._shared = [np.frombuffer(buffer, np.uint8, dtype.itemsize, half + _CRC_BYTES) for half in halves]
         self._seen = 0
 
     def write(self) -> None:
         """Publish `value`."""
-        # A writer that died in the middle left an odd number; the next odd one is then two further.
-        writing = (int(self._sequence[0]) + 1) | 1
-        self._sequence[0] = writing
-        self._shared[:] = self._local
-        self._crc[0] = zlib.crc32(self._local_bytes)
-        self._sequence[0] = writing + 1
+        number = int(self._number[0]) + 1
+        half = number % 2
+        self._shared[half][:] = self._local
+        self._crcs[half][0] = zlib.crc32(self._local_bytes, number & _MAX_CRC)
+        self._number[0] = number
 
     def read(self) -> bool:
         """Take over a newly published record into `value`; False when there is none or it could not be read."""
         for _ in range(_TRIES):
-            before = int(self._sequence[0])
-            if before == self._seen:
+            number = int(self._number[0])
+            if number == self._seen:
                 return False
-            if before % 2:
-                continue
-            self._scratch[:] = self._shared
-            crc = int(self._crc[0])
-            if int(self._sequence[0]) == before and zlib.crc32(self._scratch_bytes) == crc:
+            half = number % 2
+            self._scratch[:] = self._shared[half]
+            if zlib.crc32(self._scratch_bytes, number & _MAX_CRC) == int(self._crcs[half][0]):
                 self._local[:] = self._scratch
-                self._seen = before
+                self._seen = number
                 return True
         self.torn += 1
         return False
 
+    @staticmethod
+    def bytes_for(dtype: np.dtype[np.void]) -> int:
+        """Shared memory that a slot of this dtype takes."""
+        return _NUMBER_BYTES + 2 * _half_bytes(dtype)
+
+
+def _half_bytes(dtype: np.dtype[np.void]) -> int:
+    return -(-(_CRC_BYTES + dtype.itemsize) // 8) * 8
+
 
 class SharedSlots:
-    """The mapped memory with all slots and the gateway's heartbeat."""
+    """The mapped memory: all slots, and some words that one process writes at a time."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         offsets, size = _layout()
         self._map = mmap.mmap(descriptor, size)
-        self._heartbeat = np.frombuffer(self._map, np.int64, 1, 0)
-        self.requests = Slot(self._map, offsets[0], WISHES_DTYPE)
+        self._words = np.frombuffer(self._map, np.int64, len(_Word), 0)
+        self.requests = Slot(self._map, offsets[0], REQUESTS_DTYPE)
         self.status = Slot(self._map, offsets[1], STATUS_DTYPE)
         self.goals = Slot(self._map, offsets[2], GOALS_DTYPE)
         self.object = Slot(self._map, offsets[3], OBJECT_DTYPE)
@@ -184,23 +197,60 @@ class SharedSlots:
         return cls(descriptor)
 
     @property
-    def heartbeat_ns(self) -> int:
-        """When the gateway last said that it is alive, on the monotonic clock; 0 when it has not yet."""
-        return int(self._heartbeat[0])
+    def listener_beats(self) -> int:
+        """Counts up while the listener process is not stuck."""
+        return int(self._words[_Word.LISTENER_BEATS])
 
-    @heartbeat_ns.setter
-    def heartbeat_ns(self, value: int) -> None:
-        self._heartbeat[0] = value
+    def beat_as_listener(self) -> None:
+        """To be called by the listener process, over and over."""
+        self._words[_Word.LISTENER_BEATS] += 1
+
+    @property
+    def gateway_beats(self) -> int:
+        """Counts up while the gateway is not stuck."""
+        return int(self._words[_Word.GATEWAY_BEATS])
+
+    def beat_as_gateway(self) -> None:
+        """To be called by the gateway, over and over."""
+        self._words[_Word.GATEWAY_BEATS] += 1
+
+    @property
+    def gateway_starts(self) -> int:
+        """How many gateways there have been."""
+        return int(self._words[_Word.GATEWAY_STARTS])
+
+    def count_gateway(self) -> None:
+        """To be called by the listener process, which starts gateways."""
+        self._words[_Word.GATEWAY_STARTS] += 1
+
+    @property
+    def stops(self) -> int:
+        """How many emergency stops the listener process has asked for."""
+        return int(self._words[_Word.STOPS])
+
+    def ask_for_stop(self) -> int:
+        """To be called by the listener process; gives what `stops` of the status shows once the stop is in force."""
+        self._words[_Word.STOPS] += 1
+        return self.stops
 
     def close(self) -> None:
         """Close the descriptor; the mapping goes with the last view on it."""
         os.close(self.descriptor)
 
 
+class _Word(IntEnum):
+    """Where the words are, in eight bytes each."""
+
+    LISTENER_BEATS = 0
+    GATEWAY_BEATS = 1
+    GATEWAY_STARTS = 2
+    STOPS = 3
+
+
 def _layout() -> tuple[list[int], int]:
-    """Offsets of the slots, and the size of it all; the heartbeat comes first."""
+    """Offsets of the slots, and the size of it all; the words come first."""
     offsets, end = [], _ALIGNMENT
-    for dtype in (WISHES_DTYPE, STATUS_DTYPE, GOALS_DTYPE, OBJECT_DTYPE):
+    for dtype in (REQUESTS_DTYPE, STATUS_DTYPE, GOALS_DTYPE, OBJECT_DTYPE):
         offsets.append(end)
-        end += -(-(RECORD_OFFSET + dtype.itemsize) // _ALIGNMENT) * _ALIGNMENT
+        end += -(-Slot.bytes_for(dtype) // _ALIGNMENT) * _ALIGNMENT
     return offsets, end

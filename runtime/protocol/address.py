@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import os
 import socket
-import tempfile
 from pathlib import Path
 
+from runtime.protocol.stop_socket import default_socket, stop_path
 from sim2real.errors import ShoalError
 
 _MAX_UNIX_PATH = 100
@@ -34,6 +35,14 @@ class Address:
             return f"unix://{self.path}"
         return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
 
+    @property
+    def for_stops(self) -> Address:
+        """Beside a Unix socket: where the server's control process listens; see `runtime.protocol.stop_socket`."""
+        assert self.path is not None
+        other = copy.copy(self)
+        other.path = stop_path(self.path)
+        return other
+
     def connect(self, timeout_s: float) -> socket.socket:
         """A connected stream socket; raises `OSError`."""
         if self.path is None:
@@ -55,10 +64,10 @@ def default_address() -> Address:
     `$XDG_RUNTIME_DIR`, or where that is not this user's (in a container, or after su) where temporary files are.
     """
     try:
-        base = _runtime_folder()
-        folder = base / "shoal" if base else Path(tempfile.gettempdir()) / f"shoal-{os.getuid()}"
+        path = default_socket()
     except FileNotFoundError as error:
         raise ShoalError(f"address: {error.strerror}; choose a path with --socket.") from error
+    folder = path.parent
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         owner = folder.lstat()
@@ -66,16 +75,7 @@ def default_address() -> Address:
         raise ShoalError(f"address: cannot create {folder}: {error.strerror}; choose one with --socket.") from error
     if owner.st_uid != os.getuid() or owner.st_mode & 0o077:
         raise ShoalError(f"address: {folder} is open to other users; remove it, or choose a path with --socket.")
-    return Address(str(folder / "runtime.sock"))
-
-
-def _runtime_folder() -> Path | None:
-    """`$XDG_RUNTIME_DIR`, where it is there and this user's own."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    try:
-        return Path(base) if base and Path(base).stat().st_uid == os.getuid() else None
-    except OSError:
-        return None
+    return Address(str(path))
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,8 @@ from pathlib import Path
 from runtime.protocol.address import Address
 from sim2real.errors import ShoalError
 
-_BACKLOG = 128
+_BACKLOG = 1024
+"""So that connections that come in a rush keep nobody out."""
 _PROBE_S = 0.5
 
 

@@ -34,7 +34,7 @@ class ServerExchange:
     ) -> None:
         self._slots, self._queue, self._supervisor = slots, queue, supervisor
         self._on_lease_lost, self._listed = on_lease_lost, listed
-        self._number = self._estop = self._release = 0
+        self._number = self._estop = self._release = self._stops = 0
         self._lease_expires_ns = 0
         self.listed: list[Tracked] = []
         """The goals of `--goals` and what became of them."""
@@ -50,6 +50,11 @@ class ServerExchange:
         slot = self._slots.requests
         if slot.read():
             self._take(slot.value[0], core, driver)
+        stops = self._slots.stops
+        if stops != self._stops:
+            # After the requests: whatever was released or sent for this tick, the stop wins.
+            self._stops = stops
+            core.estop()
         if 0 < self._lease_expires_ns < time.monotonic_ns():
             self._lease_expires_ns = 0
             if self._on_lease_lost == "hold":
@@ -62,7 +67,7 @@ class ServerExchange:
             self._publish_goals()
         slot, safety = self._slots.status, core.safety
         record = slot.value[0]
-        record["goal_number"], record["written_ns"] = self._number, time.monotonic_ns()
+        record["goal_number"], record["stops"], record["written_ns"] = self._number, self._stops, time.monotonic_ns()
         record["goal_id"] = core.goal.id.encode() if core.goal is not None else b""
         record["state"], record["reason"] = safety.state, safety.reason
         record["within_tolerance"], record["reached"] = core.within_tolerance, core.reached

@@ -100,8 +100,6 @@ def serve(options: ServeOptions) -> Summary:
     with ExitStack() as stack:
         stack.callback(driver.close)
         core = _core(options, policy, driver)
-        sources = EstopSources(key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd)
-        stack.callback(sources.close)
         core.reachability_gate = _gate(options)
         slots = SharedSlots.create()
         stack.callback(slots.close)
@@ -112,6 +110,10 @@ def serve(options: ServeOptions) -> Summary:
         for option, address in zip(("--socket", "--listen"), addresses, strict=False):
             listening.append(Listening(address, option=option))
             stack.callback(listening[-1].close)
+        sources = EstopSources(
+            key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd, beside=addresses[0]
+        )
+        stack.callback(sources.close)
         display: DisplayKind = "none" if options.quiet else "live" if sys.stdout.isatty() else "plain"
         watching = _watching(options, core, driver)
         stack.callback(watching.ring.close)

@@ -1,11 +1,14 @@
-"""Emergency stops that come from this machine: a key, a signal, a file such as a GPIO's, a pipe. Looked at every tick.
+"""Emergency stops that come from this machine: a socket, a key, a signal, a file such as a GPIO's, a pipe. The control
+loop looks at them in every tick.
 
+    socket      to connect is to stop; see `runtime.protocol.stop_socket`
     key         space or e stops, r releases; only while the process has the terminal
     signal      SIGUSR1 stops
     file        as /sys/class/gpio/gpioN/value: "0" is released; "1", anything else and a file that cannot be read stop
     descriptor  a pipe or socket: any byte stops, and so does its end (a cut wire, a watchdog that died)
 
-Clients stop and release over the socket. While a file says so, or after a pipe has spoken, a release does not last.
+Clients on other machines stop, and all clients release, through the processes that talk to them. While a file says so,
+or after a pipe has spoken, a release does not last.
 Nothing here waits: every read is one that cannot block.
 """
 
@@ -13,9 +16,11 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import sys
 import termios
 import tty
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,21 +28,74 @@ from typing import Any
 from runtime.control.loop import Exchange
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver
+from runtime.protocol.address import Address
+from runtime.protocol.listening import Listening
 from runtime.status import State
 from sim2real.errors import ShoalError
 
+_ANSWERS_A_TICK = 4
 _STOP_KEYS, _RELEASE_KEYS = b" eE", b"rR"
 _RELEASED = b"0"
 
 
-class EstopSources:
-    """All sources of one server. Raises `ShoalError` when one that was asked for cannot be used."""
+class StopSocket:
+    """The control process's own socket, beside the one for `requests`; raises `ShoalError`.
 
-    def __init__(self, *, key: bool = False, file: Path | None = None, descriptor: int | None = None) -> None:
+    Nobody who connects can make the loop wait, and a flood stops what is stopped already: a tick accepts a few
+    connections and answers each with one short send into an empty buffer.
+    """
+
+    def __init__(self, requests: Address) -> None:
+        self._opened = Listening(requests.for_stops, option="--socket")
+        (self._listening,) = self._opened.sockets
+        self._listening.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._listening, select.POLLIN)
+        self._callers: list[socket.socket] = []
+
+    def asked(self) -> bool:
+        """Whether anybody has connected since the last call; also when no descriptor is left to accept them with."""
+        if not self._poll.poll(0):
+            return False
+        for _ in range(_ANSWERS_A_TICK):
+            try:
+                self._callers.append(self._listening.accept()[0])
+            except OSError:
+                break
+        return True
+
+    def answer(self, core: PolicyController) -> None:
+        """The status to those who connected."""
+        for caller in self._callers:
+            with caller, suppress(OSError):
+                caller.setblocking(False)
+                caller.send(core.status().model_dump_json().encode() + b"\n")
+        self._callers.clear()
+
+    def close(self) -> None:
+        """Stop listening, and remove the socket."""
+        self._opened.close()
+
+
+class EstopSources:
+    """All sources of one server; `beside` is its socket for requests, which gets another one for stops.
+
+    Raises `ShoalError` when a source that was asked for cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: bool = False,
+        file: Path | None = None,
+        descriptor: int | None = None,
+        beside: Address | None = None,
+    ) -> None:
         self._signalled = self._ended = False
         self._terminal: list[Any] | None = None
         self._file = -1 if file is None else _open(file)
         self._descriptor = -1 if descriptor is None else _inherited(descriptor)
+        self._socket = None if beside is None else StopSocket(beside)
         if key and _in_foreground():
             self._terminal = termios.tcgetattr(sys.stdin.fileno())
             tty.setcbreak(sys.stdin.fileno(), termios.TCSANOW)
@@ -55,15 +113,23 @@ class EstopSources:
     def poll(self, core: PolicyController) -> None:
         """Once per tick."""
         pressed, released = self._keys()
-        if pressed or self._signalled or self._file_says_stop() or self._pipe_says_stop():
+        connected = self._socket is not None and self._socket.asked()
+        if connected or pressed or self._signalled or self._file_says_stop() or self._pipe_says_stop():
             self._signalled = False
             if core.safety.state is not State.ESTOP:
                 core.estop()
         elif released:
             core.release()
 
+    def answer(self, core: PolicyController) -> None:
+        """After the tick: tell those who connected to stop that the stop is in force."""
+        if self._socket is not None:
+            self._socket.answer(core)
+
     def close(self) -> None:
-        """Give the terminal back and close the file."""
+        """Give the terminal back and close file and socket."""
+        if self._socket is not None:
+            self._socket.close()
         if self._terminal is not None and _in_foreground():
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._terminal)
         if self._file >= 0:
@@ -102,8 +168,9 @@ class WatchedExchange:
         self._sources.poll(core)
 
     def after_tick(self, core: PolicyController, missed_periods: int) -> None:
-        """See `runtime.control.loop.Exchange`."""
+        """Those who stopped hear of it when all others can see it."""
         self._exchange.after_tick(core, missed_periods)
+        self._sources.answer(core)
 
 
 def _open(path: Path) -> int:

@@ -38,6 +38,7 @@ from runtime.protocol.messages import (
     TelemetryReply,
     TelemetryRequest,
     Welcome,
+    encode,
 )
 from runtime.server.lease import Authority
 from runtime.server.object_reports import Reports
@@ -69,6 +70,9 @@ class Gateway:
         self._reports = Reports(contract, slots.object)
         self.changes = 0
         """Counts the changes of goals that this gateway has seen; see `look`."""
+        self._progress: tuple[GoalProgress, ...] = ()
+        self._news = b""
+        self._progress_of = self._news_of = -1
 
     def answer(self, request: Request) -> Message:
         """The reply to one request."""
@@ -86,10 +90,7 @@ class Gateway:
             case ObjectReport():
                 return self._reports.take(request, int(self._requests["number"]))
             case StatusRequest():
-                authority = self._authority
-                return StatusReply(
-                    status=self.status(), lease_holder=authority.holder, lease_remaining_s=authority.remaining_s
-                )
+                return status_reply(self.status(), self._authority)
             case GoalsRequest() | SubscribeRequest():
                 return self.goals()
             case TelemetryRequest():
@@ -103,26 +104,7 @@ class Gateway:
         """What the control loop wrote last."""
         slot = self._slots.status
         slot.read()
-        record = slot.value[0]
-        reachability = known(record["reachability"])
-        reason = Reason(int(record["reason"])) if record["written_ns"] else Reason.NO_GOAL
-        return GoalStatus(
-            state=State(int(record["state"])).label,
-            reason=reason.sentence,
-            goal_id=bytes(record["goal_id"]).decode(),
-            goal_number=int(record["goal_number"]),
-            distance_m=known(record["distance_m"]),
-            angle_deg=known(record["angle_deg"]),
-            reachability=reachability,
-            reachable=None if reachability is None else reachability >= self._contract.reachability.threshold,
-            within_tolerance=bool(record["within_tolerance"]),
-            reached=bool(record["reached"]),
-            ticks=int(record["ticks"]),
-            holds=int(record["holds"]),
-            clamped=int(record["clamped"]),
-            missed_periods=int(record["missed_periods"]),
-            age_s=max(0.0, (time.monotonic_ns() - int(record["written_ns"])) / 1e9) if record["written_ns"] else 0.0,
-        )
+        return status_of(slot.value[0], self._contract)
 
     def look(self) -> int:
         """See whether goals have changed; returns `changes`."""
@@ -132,10 +114,20 @@ class Gateway:
     def goals(self) -> GoalsReply:
         """All records, oldest first."""
         number = self.status().goal_number
-        self.look()
-        record = self._slots.goals.value[0]
-        rows = sorted((row for row in record["goals"] if row["number"]), key=lambda row: int(row["number"]))
-        return GoalsReply(number=number, goals=tuple(_progress(row, int(record["in_force"])) for row in rows))
+        if self.look() != self._progress_of:
+            # Once for all who ask and all who are told of the change.
+            self._progress_of = self.changes
+            record = self._slots.goals.value[0]
+            rows = sorted((row for row in record["goals"] if row["number"]), key=lambda row: int(row["number"]))
+            self._progress = tuple(_progress(row, int(record["in_force"])) for row in rows)
+        return GoalsReply(number=number, goals=self._progress)
+
+    def news(self) -> bytes:
+        """The same as a line, written once for all subscribers of a change."""
+        if self.look() != self._news_of:
+            self._news = encode(self.goals())
+            self._news_of = self.changes
+        return self._news
 
     def _command(self, request: GoalRequest | CancelRequest | StopRequest | ReleaseRequest) -> Message:
         match request:
@@ -252,3 +244,31 @@ def _progress(row: np.void, in_force: int) -> GoalProgress:
         reachability=known(row["reachability"]),
         time_s=known(row["time_s"]),
     )
+
+
+def status_of(record: np.void, contract: Contract) -> GoalStatus:
+    """What a record of `STATUS_DTYPE` says."""
+    reachability = known(record["reachability"])
+    reason = Reason(int(record["reason"])) if record["written_ns"] else Reason.NO_GOAL
+    return GoalStatus(
+        state=State(int(record["state"])).label,
+        reason=reason.sentence,
+        goal_id=bytes(record["goal_id"]).decode(),
+        goal_number=int(record["goal_number"]),
+        distance_m=known(record["distance_m"]),
+        angle_deg=known(record["angle_deg"]),
+        reachability=reachability,
+        reachable=None if reachability is None else reachability >= contract.reachability.threshold,
+        within_tolerance=bool(record["within_tolerance"]),
+        reached=bool(record["reached"]),
+        ticks=int(record["ticks"]),
+        holds=int(record["holds"]),
+        clamped=int(record["clamped"]),
+        missed_periods=int(record["missed_periods"]),
+        age_s=max(0.0, (time.monotonic_ns() - int(record["written_ns"])) / 1e9) if record["written_ns"] else 0.0,
+    )
+
+
+def status_reply(status: GoalStatus, authority: Authority) -> StatusReply:
+    """The answer to a status request."""
+    return StatusReply(status=status, lease_holder=authority.holder, lease_remaining_s=authority.remaining_s)

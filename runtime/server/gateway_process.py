@@ -1,18 +1,15 @@
-"""The gateway process: sockets, validation, recording and display, so that the control loop has none of them.
+"""The gateway process: conversations, validation, recording and display, so that the control loop has none of them.
 
-Started by `runtime.server.supervisor` as `python -m runtime.server.gateway_process`, with its configuration as one JSON
-line on standard input. End of file there means that the control process is gone, and the gateway ends too. A restarted
-gateway goes on from what it finds in shared memory: goals, numbers, lease and emergency stop stay what they were.
+A fork of the listener process, which hands connections over; see `runtime.server.listener`. When no more can come, the
+gateway ends, too. A new one goes on from what it finds in shared memory: goals, numbers, lease and emergency stop stay
+what they were.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import sys
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -21,42 +18,58 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import run_display
 from runtime.monitoring.telemetry_reader import TelemetryReader
 from runtime.page.supervisor import keep_page
+from runtime.protocol.messages import MAX_LINE_BYTES
+from runtime.server.connections import Connections
 from runtime.server.gateway import Gateway
-from runtime.server.listener import Listener
-from runtime.server.supervisor import HEARTBEAT_S, GatewayConfig
+from runtime.server.supervisor import GatewayConfig
+
+_BEAT_S = 0.1
+_LONGEST_HANDED_OVER = 2 * MAX_LINE_BYTES + 4096
 
 
-async def run(config: GatewayConfig) -> None:
-    """Listen on every address until standard input ends."""
+def serve(config: GatewayConfig, handed_over: socket.socket) -> None:
+    """Serve the connections that arrive at a socket, until that ends."""
+    handed_over.setblocking(False)
+    try:
+        asyncio.run(_run(config, handed_over))
+    except OSError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+async def _run(config: GatewayConfig, handed_over: socket.socket) -> None:
     slots = SharedSlots(config.descriptor)
     watch, metrics = _watch(config)
     gateway = Gateway(config.contract, slots, watch, facts=config.facts, mjcf=config.mjcf)
-    servers = [await _listen(gateway, descriptor, config.token) for descriptor in config.listening]
-    finished = asyncio.Event()
+    connections, finished = Connections(gateway), asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin.fileno(), _on_parent_input, finished)
-    loop.add_signal_handler(signal.SIGTERM, finished.set)
+    loop.add_reader(handed_over, _adopt, handed_over, connections, finished)
     work = (_beat(slots), run_display(gateway.status, config.display), watch.run())
     tasks = [asyncio.create_task(part) for part in work]
     if config.page is not None:
         tasks.append(asyncio.create_task(keep_page(config.page)))
     await finished.wait()
+    loop.remove_reader(handed_over)
     for task in tasks:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    for server in servers:
-        server.close()
     if metrics is not None:
         metrics.shutdown()
 
 
-async def _listen(gateway: Gateway, descriptor: int, token: str) -> asyncio.Server:
-    """Serve a socket that the control process has bound, so that clients who come before a new gateway can wait."""
-    listening = socket.socket(fileno=descriptor)
-    # Only the user's own processes reach the Unix socket.
-    asked = "" if listening.family == socket.AF_UNIX else token
-    return await Listener(gateway, token=asked).listen(listening)
+def _adopt(handed_over: socket.socket, connections: Connections, finished: asyncio.Event) -> None:
+    """Take one connection."""
+    try:
+        message, descriptors, _, _ = socket.recv_fds(handed_over, _LONGEST_HANDED_OVER, 1)
+    except BlockingIOError:
+        return
+    if not message:
+        finished.set()
+    for descriptor in descriptors:
+        peer = socket.socket(fileno=descriptor)
+        peer.setblocking(False)
+        connections.adopt(peer, message[0], message[1:])
 
 
 def _watch(config: GatewayConfig) -> tuple[TelemetryReader, Any]:
@@ -76,30 +89,7 @@ def _watch(config: GatewayConfig) -> tuple[TelemetryReader, Any]:
 
 
 async def _beat(slots: SharedSlots) -> None:
-    """Show the supervisor that this process is not stuck."""
+    """Show the listener process that this one is not stuck."""
     while True:
-        slots.heartbeat_ns = time.monotonic_ns()
-        await asyncio.sleep(HEARTBEAT_S)
-
-
-def _on_parent_input(finished: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        finished.set()
-
-
-def main() -> None:
-    """Entry point of the process."""
-    # Ctrl-C goes to the whole terminal group; the control process decides when to end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    config = GatewayConfig.model_validate_json(sys.stdin.buffer.readline())
-    if config.cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, config.cores)
-    try:
-        asyncio.run(run(config))
-    except OSError as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()
+        slots.beat_as_gateway()
+        await asyncio.sleep(_BEAT_S)

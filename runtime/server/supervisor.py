@@ -1,10 +1,16 @@
-"""Starts the gateway process, watches it between ticks, and starts it again when it dies or hangs."""
+"""Starts the listener process, watches it between ticks, and starts it again when it dies or hangs.
+
+That one does the same for the gateway; see `runtime.server.listener`. The listening sockets stay open here: whoever
+connects while a process is being replaced waits, and is not turned away.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,27 +24,73 @@ from runtime.protocol.listening import Listening
 from sim2real.child_process import python_module
 from sim2real.contract import Contract
 
-_CHECK_EVERY_S = 0.25
+_CHECK_EVERY_S = 0.05
 _FIRST_BACKOFF_S = 0.5
-_LONGEST_BACKOFF_S = 10.0
-_STABLE_AFTER_S = 10.0
+_LONGEST_BACKOFF_S = 5.0
+_STABLE_AFTER_S = 2.0
+"""A process that lived longer was killed, and its successor starts at once."""
 _END_S = 10.0
-HEARTBEAT_S = 0.2
-_HUNG_S = 4.0
-"""Without a heartbeat; the first one may take as long as a start does on a busy machine."""
+_HUNG_S = 1.0
+"""Without a beat of the listener process, which never waits for anything."""
 _LONGEST_START_S = 60.0
 
 
+class Watchdog:
+    """Notices that a process does not count its beats up any more; to be asked about every `every_s`.
+
+    It wants to have asked in vain often enough, and not only to have waited: when the whole machine was asleep, nobody
+    hangs. The first beat of a process may take as long as a start does on a busy machine.
+    """
+
+    def __init__(self, patience_s: float, *, every_s: float) -> None:
+        self._patience_s, self._enough = patience_s, patience_s / every_s / 2
+        self.restart(0, 0.0)
+
+    def restart(self, beats: int, now_s: float) -> None:
+        """A new process begins with the beats of the one before."""
+        self._beats, self._since_s, self._asked, self._started = beats, now_s, 0, False
+
+    def hangs(self, beats: int, now_s: float) -> bool:
+        """Whether the process that has counted to `beats` hangs."""
+        if beats != self._beats:
+            self._beats, self._since_s, self._asked, self._started = beats, now_s, 0, True
+        self._asked += 1
+        patience_s = self._patience_s if self._started else _LONGEST_START_S
+        return self._asked > self._enough and now_s - self._since_s > patience_s
+
+
+class Backoff:
+    """When a process that has died may be started again: at once, unless it died young."""
+
+    def __init__(self) -> None:
+        self._started_s, self._pause_s = -math.inf, _FIRST_BACKOFF_S
+
+    def started(self, now_s: float) -> None:
+        """It was started, or could not be."""
+        if self._started_s > -math.inf:
+            self._pause_s = min(2 * self._pause_s, _LONGEST_BACKOFF_S)
+        self._started_s = now_s
+
+    def alive(self, now_s: float) -> None:
+        """It runs."""
+        if now_s - self._started_s > _STABLE_AFTER_S:
+            self._pause_s = _FIRST_BACKOFF_S / 2
+
+    def over(self, now_s: float) -> bool:
+        """Whether it may be started."""
+        return now_s - self._started_s >= self._pause_s
+
+
 class GatewayConfig(BaseModel):
-    """What the control process tells its gateway."""
+    """What the control process tells its listener process and through it the gateway."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     contract: Contract
     descriptor: int
     """Of the shared memory, inherited."""
-    listening: tuple[int, ...]
-    """Descriptors of the sockets on which clients connect, inherited."""
+    listening: tuple[tuple[int, ...], ...]
+    """Descriptors of the sockets of each address, inherited."""
     display: DisplayKind
     telemetry: int
     """Descriptor of the telemetry ring, inherited."""
@@ -70,7 +122,7 @@ class Watching:
 
 
 class GatewaySupervisor:
-    """The gateway process of one server; it ends with this process, however that ends."""
+    """Listener process and gateway of one server; they end with this process, however that ends."""
 
     def __init__(
         self,
@@ -88,7 +140,7 @@ class GatewaySupervisor:
         self._config = GatewayConfig(
             contract=contract,
             descriptor=slots.descriptor,
-            listening=tuple(part.fileno() for address in listening for part in address.sockets),
+            listening=tuple(tuple(part.fileno() for part in address.sockets) for address in listening),
             display=display,
             telemetry=watching.ring.descriptor,
             record=watching.record,
@@ -100,25 +152,28 @@ class GatewaySupervisor:
             cores=cores,
         )
         self._slots = slots
-        self.restarts = 0
-        self._backoff_s = _FIRST_BACKOFF_S
-        self._next_check_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_s = 0.0
+        self._next_check_s = 0.0
+        self._backoff = Backoff()
+        self._watchdog = Watchdog(_HUNG_S, every_s=_CHECK_EVERY_S)
 
     @property
-    def pid(self) -> int:
-        """Process id of the running gateway; 0 before the start."""
-        return self._process.pid if self._process else 0
+    def restarts(self) -> int:
+        """How many gateways have taken the place of one that died or hung."""
+        return max(0, self._slots.gateway_starts - 1)
 
     def start(self) -> None:
-        """Start the process; takes about a millisecond, the process itself is ready a little later."""
-        self._started_s = time.monotonic()
-        self._slots.heartbeat_ns = 0
+        """Start the listener process; takes about a millisecond, the process itself is ready a little later."""
+        now = time.monotonic()
+        self._backoff.started(now)
+        self._watchdog.restart(self._slots.listener_beats, now)
+        sockets = [descriptor for address in self._config.listening for descriptor in address]
         self._process = subprocess.Popen(
-            python_module("runtime.server.gateway_process"),
+            python_module("runtime.server.listener"),
             stdin=subprocess.PIPE,
-            pass_fds=[self._config.descriptor, self._config.telemetry, *self._config.listening],
+            pass_fds=[self._config.descriptor, self._config.telemetry, *sockets],
+            # Threads of NumPy's would be of no use, and no process with threads should fork.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
         assert self._process.stdin is not None
         # Far below a pipe's buffer, so this never blocks.
@@ -126,31 +181,24 @@ class GatewaySupervisor:
         self._process.stdin.flush()
 
     def check(self) -> None:
-        """Between two ticks: end a gateway that hangs, restart a dead one after a back-off time. Never raises."""
+        """Between two ticks: end a process that hangs, restart a dead one after a back-off time. Never raises."""
         now = time.monotonic()
         if now < self._next_check_s or self._process is None:
             return
         self._next_check_s = now + _CHECK_EVERY_S
         if self._process.poll() is None:
-            if self._hangs(now):
+            self._backoff.alive(now)
+            if self._watchdog.hangs(self._slots.listener_beats, now):
                 # The next check finds it dead.
                 self._process.kill()
-            elif now - self._started_s > _STABLE_AFTER_S:
-                self._backoff_s = _FIRST_BACKOFF_S
-            return
-        if now - self._started_s < self._backoff_s:
-            return
-        self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
-        self.restarts += 1
-        try:
-            self._close_input()
-            self.start()
-        except OSError:
-            # Out of processes or memory just now; the loop goes on, and the next check tries again.
-            self._started_s = now
+        elif self._backoff.over(now):
+            # Out of processes or memory just now: the loop goes on, and a later check tries again.
+            with suppress(OSError):
+                self._close_input()
+                self.start()
 
     def close(self) -> None:
-        """End the gateway."""
+        """End both processes."""
         if self._process is None:
             return
         self._close_input()
@@ -159,12 +207,6 @@ class GatewaySupervisor:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _hangs(self, now: float) -> bool:
-        beat_ns = self._slots.heartbeat_ns
-        if beat_ns == 0:
-            return now - self._started_s > _LONGEST_START_S
-        return time.monotonic_ns() - beat_ns > 1e9 * _HUNG_S
 
     def _close_input(self) -> None:
         if self._process is not None and self._process.stdin is not None:

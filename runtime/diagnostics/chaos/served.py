@@ -173,11 +173,13 @@ class Server:
         """A client that waits for the server to be ready."""
         return Client(str(self.socket), timeout_s=_PATIENCE_S)
 
+    def listener(self) -> int:
+        """Process id of the listener, the only child."""
+        return _child_of(self.process.pid)
+
     def gateway(self) -> int:
-        """Process id of the gateway, the only child."""
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-        pairs = (line.split() for line in listed.stdout.splitlines())
-        return next(int(pid) for pid, parent in pairs if int(parent) == self.process.pid)
+        """Process id of the gateway, the listener's only child."""
+        return _child_of(self.listener())
 
 
 def _goal(model: Path, share: float, **more: object) -> GoalPose:
@@ -309,6 +311,21 @@ def _estop_by_signal(model: Path, folder: Path) -> Served:
         if not _until(lambda: client.status().state == "estop"):
             problems.append("the signal did not stop the robot")
         return _STATES[client.status().state], problems
+
+
+def _child_of(parent: int) -> int:
+    """The only child of a process, once it has one; 0 if it gets none."""
+    found = 0
+
+    def look() -> bool:
+        nonlocal found
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
+        lines = (line.split() for line in listed.stdout.splitlines())
+        found = next((int(pid) for pid, of, state in lines if int(of) == parent and state[0] != "Z"), 0)
+        return found > 0
+
+    _until(look)
+    return found
 
 
 def _alive(pid: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from runtime.ipc.shared_memory import GOAL_DTYPE, RECORD_OFFSET, SharedSlots, Slot
+from runtime.ipc.shared_memory import GOAL_DTYPE, SharedSlots, Slot
 
 
 class Pair:
@@ -35,7 +35,7 @@ def sides() -> Iterator[tuple[Pair, Pair]]:
 
 def raw(slots: Pair) -> np.ndarray:
     """The goal slot's bytes, header included."""
-    return np.frombuffer(slots._map, np.uint8, RECORD_OFFSET + GOAL_DTYPE.itemsize)
+    return np.frombuffer(slots._map, np.uint8, Slot.bytes_for(GOAL_DTYPE))
 
 
 def test_record_arrives_once(sides: tuple[Pair, Pair]) -> None:
@@ -59,13 +59,24 @@ def test_latest_wins(sides: tuple[Pair, Pair]) -> None:
     assert reader.goal.value["number"][0] == 3
 
 
-def test_record_being_written_is_left_alone(sides: tuple[Pair, Pair]) -> None:
+def test_writer_that_overtakes_every_copy_is_given_up_for_this_tick(
+    sides: tuple[Pair, Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer, reader = sides
     writer.goal.value["number"] = 1
     writer.goal.write()
     assert reader.goal.read()
-    writer.goal._sequence[0] += 1
-    writer.goal._shared[:] = 0xAB
+    writer.goal.write()
+
+    class Overtaken(np.ndarray):
+        """Twice rewritten after each copy of it."""
+
+        def __getitem__(self, key: object) -> object:
+            writer.goal.write()
+            writer.goal.write()
+            return super().__getitem__(key)
+
+    monkeypatch.setattr(reader.goal, "_crcs", [crc.view(Overtaken) for crc in reader.goal._crcs])
     assert not reader.goal.read()
     assert reader.goal.value["number"][0] == 1
     assert reader.goal.torn == 1
@@ -75,20 +86,28 @@ def test_damaged_record_is_refused_by_its_crc(sides: tuple[Pair, Pair]) -> None:
     writer, reader = sides
     writer.goal.value["number"] = 1
     writer.goal.write()
-    raw(writer)[RECORD_OFFSET + 40] ^= 1
+    raw(writer)[8:] ^= 1
     assert not reader.goal.read()
     assert reader.goal.torn == 1
     writer.goal.write()
     assert reader.goal.read()
 
 
-def test_writer_that_died_while_writing_can_be_followed_by_another(sides: tuple[Pair, Pair]) -> None:
+@pytest.mark.parametrize("written", [0, 1, 40, GOAL_DTYPE.itemsize])
+def test_writer_killed_while_writing_loses_nothing(sides: tuple[Pair, Pair], written: int) -> None:
     writer, reader = sides
-    writer.goal._sequence[0] = 7
-    successor = Pair(os.dup(writer.descriptor))
-    successor.goal.value["number"] = 9
-    successor.goal.write()
-    successor.close()
+    for number in (7, 8):
+        writer.goal.value["number"] = number
+        writer.goal.write()
+    # So far it came with the next record.
+    half = (int(writer.goal._number[0]) + 1) % 2
+    writer.goal._shared[half][:written] = 0xAB
+    for follower in (reader, Pair(os.dup(writer.descriptor))):
+        assert follower.goal.read()
+        assert follower.goal.value["number"][0] == 8
+    follower.goal.value["number"] = 9
+    follower.goal.write()
+    follower.close()
     assert reader.goal.read()
     assert reader.goal.value["number"][0] == 9
 
@@ -121,17 +140,19 @@ def test_concurrent_reader_sees_whole_records_only(sides: tuple[Pair, Pair]) -> 
     assert reader.goal.value["number"][0] == 2999
 
 
-def test_slots_and_heartbeat_do_not_touch_each_other() -> None:
+def test_slots_and_words_do_not_touch_each_other() -> None:
     writer = SharedSlots.create()
     reader = SharedSlots(os.dup(writer.descriptor))
     slots = [(slots.requests, slots.status, slots.goals) for slots in (writer, reader)]
     for number, slot in enumerate(slots[0], start=1):
         slot.value.view(np.uint8)[:] = number
         slot.write()
-    writer.heartbeat_ns = -1
+    for beat in (writer.beat_as_listener, writer.beat_as_gateway, writer.beat_as_gateway, writer.count_gateway):
+        beat()
+    assert writer.ask_for_stop() == 1
     for number, slot in enumerate(slots[1], start=1):
         assert slot.read()
         assert (slot.value.view(np.uint8) == number).all()
-    assert reader.heartbeat_ns == -1
+    assert (reader.listener_beats, reader.gateway_beats, reader.gateway_starts, reader.stops) == (1, 2, 1, 1)
     writer.close()
     reader.close()

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import select
 import signal
+import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from runtime.control.policy_controller import PolicyController
 from runtime.inference.policy import Policy
+from runtime.protocol.address import Address
+from runtime.protocol.stop_socket import stop_directly, stop_path
 from runtime.server.estop_sources import EstopSources
-from runtime.status import State
+from runtime.status import GoalStatus, State
 from sim2real.errors import ShoalError
 
 
@@ -65,6 +70,51 @@ def test_signal_stops_once(policy: Policy) -> None:
         assert core.safety.state is State.IDLE
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_connection_to_the_stop_socket_stops_and_is_answered_after_the_tick(policy: Policy, tmp_path: Path) -> None:
+    requests = tmp_path / "s"
+    core, sources = PolicyController(policy), EstopSources(beside=Address(str(requests)))
+    sources.poll(core)
+    assert core.safety.state is State.IDLE
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(stop_directly, requests, timeout_s=60) for _ in range(8)]
+        while not all(one.done() for one in asked):
+            sources.poll(core)
+            sources.answer(core)
+    assert {GoalStatus.model_validate_json(one.result()).state for one in asked} == {"estop"}
+    core.release()
+    sources.poll(core)
+    assert core.safety.state is State.IDLE
+    sources.close()
+    with pytest.raises(OSError, match="No such file"):
+        stop_directly(requests, timeout_s=1)
+
+
+def test_stop_asked_for_before_the_first_tick_or_by_one_who_is_gone_counts(policy: Policy, tmp_path: Path) -> None:
+    requests = tmp_path / "s"
+    core, sources = PolicyController(policy), EstopSources(beside=Address(str(requests)))
+    with pytest.raises(TimeoutError):
+        stop_directly(requests, timeout_s=0.01)
+    sources.poll(core)
+    assert core.safety.state is State.ESTOP
+    sources.answer(core)
+    sources.close()
+
+
+def test_stop_needs_no_free_descriptor(policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = tmp_path / "s"
+    core, sources = PolicyController(policy), EstopSources(beside=Address(str(requests)))
+
+    def refuse(listening: socket.socket) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched, socket.socket(socket.AF_UNIX) as caller:
+        patched.setattr(socket.socket, "accept", refuse)
+        caller.connect(str(stop_path(requests)))
+        sources.poll(core)
+        assert core.safety.state is State.ESTOP
+    sources.close()
 
 
 def test_sources_that_do_not_exist_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""The gateway as a child of the listener process: forked, watched, replaced, and given connections."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+
+from runtime.ipc.shared_memory import SharedSlots
+from runtime.server import gateway_process
+from runtime.server.supervisor import Backoff, GatewayConfig, Watchdog
+
+_CHECK_EVERY_S = 0.02
+_HUNG_S = 2.0
+"""Without a beat."""
+_END_S = 8.0
+_BUFFER_BYTES = 1 << 20
+"""Connections on their way; they wait there while one gateway takes the place of another."""
+_PR_SET_PDEATHSIG = 1
+
+
+class GatewayFork:
+    """The gateway of one server."""
+
+    def __init__(self, config: GatewayConfig, slots: SharedSlots) -> None:
+        self._config, self._slots = config, slots
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        self._ours.setblocking(False)
+        self._pid = 0
+        self._next_check_s = 0.0
+        self._backoff, self._watchdog = Backoff(), Watchdog(_HUNG_S, every_s=_CHECK_EVERY_S)
+
+    def check(self, release: Callable[[], None]) -> None:
+        """Start a gateway where there is none, and end one that hangs; never waits.
+
+        `release` closes in the new process what is this one's alone.
+        """
+        now = time.monotonic()
+        if now < self._next_check_s:
+            return
+        self._next_check_s = now + _CHECK_EVERY_S
+        if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
+            self._pid = 0
+        if self._pid:
+            self._backoff.alive(now)
+            if self._watchdog.hangs(self._slots.gateway_beats, now):
+                os.kill(self._pid, signal.SIGKILL)
+        elif self._backoff.over(now):
+            self._backoff.started(now)
+            self._watchdog.restart(self._slots.gateway_beats, now)
+            # Out of processes or memory just now: a later check tries again.
+            with suppress(OSError):
+                self._fork(release)
+
+    def hand_over(self, connection: socket.socket, address: int, begun: bytes) -> None:
+        """Give a connection away, of which `begun` has been read; it is lost when the gateway takes no more."""
+        with suppress(OSError):
+            socket.send_fds(self._ours, [bytes([address]) + begun], [connection.fileno()])
+
+    def close(self) -> None:
+        """End the gateway."""
+        self._ours.close()
+        self._theirs.close()
+        deadline_s = time.monotonic() + _END_S
+        while self._pid and not os.waitpid(self._pid, os.WNOHANG)[0]:
+            if time.monotonic() > deadline_s:
+                os.kill(self._pid, signal.SIGKILL)
+            time.sleep(_CHECK_EVERY_S)
+
+    def _fork(self, release: Callable[[], None]) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid:
+            self._slots.count_gateway()
+            return
+        status = 1
+        try:
+            _die_with(parent)
+            release()
+            self._ours.close()
+            gateway_process.serve(self._config, self._theirs)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            # Nothing of the parent's must be run again at the end of its child.
+            sys.stdout.flush()
+            os._exit(status)
+
+
+def _die_with(parent: int) -> None:
+    """So that there are never two gateways; elsewhere than on Linux the end of their connection has to do."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
