@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 # Compiled here, modules need not be compiled at every start where PYTHONDONTWRITEBYTECODE is set, as containers like to.
-COMPILE := $(BIN)/python -m compileall -q export runtime sim2real student teacher
+COMPILE := $(BIN)/python -m compileall -q shoal export runtime sim2real student teacher
 # --inexact keeps what uv.lock does not name, uv itself for one, so the two syncs below do not undo each other.
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-300} $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --extra train
 

@@ -1,4 +1,4 @@
-"""Options of `runtime serve`; light, so that the command line can show them without loading the rest."""
+"""Options of what runs for long; light, so that the command line can show them without loading the rest."""
 
 from __future__ import annotations
 
@@ -93,3 +93,49 @@ class ServeOptions(RobotOptions):
     """Emergency stop when this inherited descriptor (a pipe's end) brings a byte or ends."""
     quiet: bool = False
     """No status display."""
+
+
+@dataclass(frozen=True)
+class PolicyServerOptions:
+    """Answer readings with commands, for people who keep their own control loop."""
+
+    model: Path
+    """The policy file, written by export-onnx."""
+    socket: Path | None = None
+    """Unix socket to listen on; a private path of this user if not given."""
+    websocket: str | None = None
+    """Also listen on HOST:PORT, for openpi's clients. Loopback only, unless there is a token."""
+    token_file: Path | None = None
+    """File with the token that clients of the websocket must send as their API key, readable by you alone."""
+    safety: Path | None = None
+    """YAML with limits and fault responses; runtime safety prints its schema."""
+    mjcf: Path | None = None
+    """The robot's model for the workspace and self-collision rules, instead of the one that ships with Shoal."""
+    engine: Engine = "auto"
+    """What computes the policy: onnxruntime, a kernel compiled from its weights, or the faster that works."""
+    realtime: bool = True
+    """Try SCHED_FIFO, locked memory and no deep sleep of processors, which costs power; says what was permitted."""
+    priority: int = 40
+    """SCHED_FIFO priority, below a control loop's."""
+    cpu: int | None = None
+    """Pin the server to this core."""
+
+
+@dataclass(frozen=True)
+class Ros2Options:
+    """Bridge a running server to ROS 2 topics over DDS; needs no ROS installation, respects ROS_DOMAIN_ID."""
+
+    address: str | None = None
+    """The server: socket path, unix:///path or tcp://127.0.0.1:PORT."""
+    namespace: str = ""
+    """Before every topic's name."""
+    frame: str | None = None
+    """What ROS calls the policy's goal frame (fr3_link0, say); the contract's own name if not given."""
+    rate_hz: float = 50.0
+    """How often joint states are looked for; each control tick is published once."""
+    max_age_s: float = 1.0
+    """Goals with an older stamp are refused; 0 takes any, as for a simulated ROS clock."""
+    goal_timeout_s: float | None = None
+    """Goals expire after this time; the robot then holds."""
+    network: bool = False
+    """Let other machines take part. Without this, only the loopback interface is used."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.structure import ORDER, measure
+
 ROOT = Path(__file__).parents[1]
 
 MAY_IMPORT = {
@@ -17,6 +19,7 @@ MAY_IMPORT = {
     "student": {"sim2real", "teacher"},
     "export": {"sim2real", "student", "teacher"},
     "runtime": {"sim2real"},
+    "shoal": {"runtime", "sim2real"},
 }
 ROOMS = {*MAY_IMPORT, "benchmarks", "tests"}
 TRAINING_ONLY = {"sim2real.backends.mjx", "sim2real.backends.mjx_disturbances", "sim2real.backends.xla"}
@@ -59,6 +62,25 @@ def modules_of(room: str) -> list[str]:
     files = sorted((ROOT / room).rglob("*.py"))
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     return [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
+
+
+def test_rooms_inside_the_runtime_stand_on_each_other() -> None:
+    found = measure("runtime")
+    assert {*found.arrows} == {*ORDER["runtime"]}
+    assert found.upward == []
+    assert found.circles == []
+
+
+def test_an_import_against_the_order_is_found(tmp_path: Path) -> None:
+    for name, text in {
+        "goals": "import runtime.safety.rules",
+        "safety": "def f():\n    from runtime import goals",
+    }.items():
+        (tmp_path / "runtime" / name).mkdir(parents=True)
+        (tmp_path / "runtime" / name / "rules.py").write_text(text)
+    found = measure("runtime", tmp_path)
+    assert found.upward == [("runtime/goals/rules.py", "goals", "safety")]
+    assert [{*circle} for circle in found.circles] == [{"goals", "safety"}]
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

@@ -102,5 +102,5 @@ def test_console_scripts_exist(script: str) -> None:
 
 def test_the_wheel_holds_every_room() -> None:
     packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert set(packages) == {"sim2real", "teacher", "student", "export", "runtime"}
+    assert set(packages) == {"shoal", "sim2real", "teacher", "student", "export", "runtime"}
     assert all((ROOT / package / "__init__.py").is_file() for package in packages)

@@ -25,4 +25,10 @@ class Check(RobotOptions):
         """Exit status 1 when any joint answers in another way than the model."""
         from runtime.diagnostics.robot_check import check
 
-        return check(self)
+        return check(
+            self,
+            policy=self.model,
+            amplitude_rad=self.amplitude_rad,
+            latency_max_s=self.latency_max_s,
+            joints=self.joints,
+        )

@@ -23,4 +23,4 @@ class Play(RobotOptions):
         """Exit status 0 when it went to the end."""
         from runtime.diagnostics.trajectory_player import play
 
-        return play(self)
+        return play(self, policy=self.model, trajectory_csv=self.trajectory, record=self.record)

@@ -23,5 +23,5 @@ class Simulate:
         """Exit status 0 after SIGTERM or SIGINT."""
         from runtime.drivers.wire_simulation import simulate
 
-        simulate(self)
+        simulate(self.model, self.address, mjcf=self.mjcf, speed=self.speed)
         return 0

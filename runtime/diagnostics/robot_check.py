@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mujoco
 from rich.console import Console
@@ -11,38 +11,38 @@ from rich.table import Table
 from runtime.drivers.base import open_chosen
 from runtime.drivers.direct import Direct
 from runtime.inference.policy import Policy
+from runtime.options import RobotOptions
 from runtime.robot.model import require_same_model, shipped_mjcf
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.robots.model import load_mjcf
 from sim2real.robots.robot_check import Answer, Robot, judge, tool_finding, wiggle
 
-if TYPE_CHECKING:
-    from runtime.commands.check import Check
 
-
-def check(options: Check) -> int:
-    """Check a robot; 1 when anything was found."""
-    if not 0.005 <= options.amplitude_rad <= 0.2:
-        raise ShoalError(f"--amplitude-rad: {options.amplitude_rad:g} is not between 0.005 and 0.2.")
-    contract = Policy(options.model).contract
-    unknown = set(options.joints) - set(contract.joint_names)
+def check(
+    robot: RobotOptions, *, policy: Path, amplitude_rad: float, latency_max_s: float, joints: tuple[str, ...] = ()
+) -> int:
+    """Check a robot against a policy file's contract; 1 when anything was found. `joints` checks only these."""
+    if not 0.005 <= amplitude_rad <= 0.2:
+        raise ShoalError(f"--amplitude-rad: {amplitude_rad:g} is not between 0.005 and 0.2.")
+    contract = Policy(policy).contract
+    unknown = set(joints) - set(contract.joint_names)
     if unknown:
         names = ", ".join(contract.joint_names)
         raise ShoalError(f"--joints: no joint {', '.join(sorted(unknown))}; there are {names}.")
-    path = options.mjcf or shipped_mjcf(contract.robot.name)
+    path = robot.mjcf or shipped_mjcf(contract.robot.name)
     model = load_mjcf(path)
     require_same_model(model, contract, path)
     model.opt.timestep = contract.timing.physics_dt_s
-    driver = open_chosen(options, contract)
+    driver = open_chosen(robot, contract)
     try:
         return check_robot(
             Direct(driver, contract),
             contract,
             model,
-            amplitude_rad=options.amplitude_rad,
-            latency_max_s=options.latency_max_s,
-            joints=options.joints,
+            amplitude_rad=amplitude_rad,
+            latency_max_s=latency_max_s,
+            joints=joints,
         )
     finally:
         driver.close()

@@ -7,7 +7,7 @@ plays, and lets go of the plan where a joint stays behind by more than the contr
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from rich.progress import track
@@ -16,6 +16,7 @@ from runtime.drivers.base import open_chosen
 from runtime.drivers.direct import Direct
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Kind, record_dtype
+from runtime.options import RobotOptions
 from runtime.recording.writer import Recorder, require_writable
 from runtime.status import Reason, State
 from sim2real.contract import Contract
@@ -23,30 +24,27 @@ from sim2real.errors import ShoalError
 from sim2real.identification.excitation import Trajectory, read_trajectory
 from sim2real.robots.robot_check import Sample
 
-if TYPE_CHECKING:
-    from runtime.commands.play import Play
-
 _APPROACH_OF_LIMIT = 0.2
 """Speed of the way to the first target, as a share of the velocity limits."""
 _CALM = 0.5
 """Seconds of rest before and after."""
 
 
-def play(options: Play) -> int:
-    """Play and record; 0 when it went to the end."""
-    contract = Policy(options.model).contract
-    trajectory = read_trajectory(options.trajectory, contract)
+def play(robot: RobotOptions, *, policy: Path, trajectory_csv: Path, record: Path) -> int:
+    """Play a trajectory on the robot of a policy file's contract and record it; 0 when it went to the end."""
+    contract = Policy(policy).contract
+    trajectory = read_trajectory(trajectory_csv, contract)
     require_playable(trajectory)
-    require_writable(options.record)
-    driver = open_chosen(options, contract)
-    facts = {"trajectory": str(options.trajectory), "driver": driver.description}
-    recorder = Recorder(options.record, contract, facts)
+    require_writable(record)
+    driver = open_chosen(robot, contract)
+    facts = {"trajectory": str(trajectory_csv), "driver": driver.description}
+    recorder = Recorder(record, contract, facts)
     try:
         ticks = play_on(Direct(driver, contract), trajectory, recorder)
     finally:
         recorder.close()
         driver.close()
-    print(f"{ticks} ticks recorded in {options.record}")
+    print(f"{ticks} ticks recorded in {record}")
     return 0
 
 

@@ -14,11 +14,11 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import mujoco
 import numpy as np
 
-from runtime.commands.simulate import Simulate
 from runtime.drivers.wire import (
     COMMAND_MAGIC,
     STATE_MAGIC,
@@ -169,27 +169,30 @@ class SimulationServer:
             self._connection = None
 
 
-def simulate(options: Simulate) -> None:
-    """Simulate until SIGTERM or SIGINT; raises `ShoalError` when policy, model or address do not fit."""
-    if not (options.speed > 0 and math.isfinite(options.speed)):
-        raise ShoalError(f"--speed must be positive, got {options.speed:g}.")
-    contract = Policy(options.model).contract
-    path = options.mjcf or shipped_mjcf(contract.robot.name)
+def simulate(policy: Path, address: str, *, mjcf: Path | None = None, speed: float = 1.0) -> None:
+    """Simulate the robot of a policy file's contract until SIGTERM or SIGINT.
+
+    Raises `ShoalError` when policy, model or address do not fit.
+    """
+    if not (speed > 0 and math.isfinite(speed)):
+        raise ShoalError(f"--speed must be positive, got {speed:g}.")
+    contract = Policy(policy).contract
+    path = mjcf or shipped_mjcf(contract.robot.name)
     model = load_mjcf(path)
     require_same_model(model, contract, path)
     hello = SimulationHello(
         joint_names=contract.joint_names,
         mjcf_sha256=contract.robot.mjcf_sha256,
         end_effector_frame=contract.robot.end_effector_frame,
-        speed=options.speed,
-        description=f"mujoco {mujoco.__version__}, {path.name}, {options.speed:g} x real time",
+        speed=speed,
+        description=f"mujoco {mujoco.__version__}, {path.name}, {speed:g} x real time",
     )
     ended: list[int] = []
     with ExitStack() as stack:
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))
-        address = simulation_address(options.address)
-        server = SimulationServer(Simulation(model, contract), hello, address)
+        place = simulation_address(address)
+        server = SimulationServer(Simulation(model, contract), hello, place)
         stack.callback(server.close)
-        print(f"simulating {hello.description}\nlistening  {address}", flush=True)
+        print(f"simulating {hello.description}\nlistening  {place}", flush=True)
         server.run(lambda: bool(ended))

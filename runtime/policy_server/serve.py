@@ -6,8 +6,8 @@ import signal
 from contextlib import ExitStack
 from functools import partial
 
-from runtime.commands.policy_server import ServePolicy
 from runtime.inference.policy import Policy
+from runtime.options import PolicyServerOptions
 from runtime.policy_server.client import default_socket
 from runtime.policy_server.packets import VERSION
 from runtime.policy_server.server import Listener, PacketListener, PolicyServer
@@ -21,7 +21,7 @@ from runtime.safety.geometry import geometry_checker_for
 from sim2real.errors import ShoalError
 
 
-def serve(options: ServePolicy) -> None:
+def serve(options: PolicyServerOptions) -> None:
     """Serve until SIGTERM or SIGINT; raises `ShoalError` when policy or addresses do not fit."""
     policy = Policy(options.model, engine=options.engine)
     contract = policy.contract
@@ -50,7 +50,7 @@ def serve(options: ServePolicy) -> None:
         print(f"a connection was ended by an internal error, {failure}", flush=True)
 
 
-def _listen(options: ServePolicy, make_session: partial[Session]) -> tuple[list[Listener], list[str]]:
+def _listen(options: PolicyServerOptions, make_session: partial[Session]) -> tuple[list[Listener], list[str]]:
     path = options.socket or default_socket()
     listeners: list[Listener] = [PacketListener(path, make_session)]
     addresses = [f"unix://{path}"]
@@ -65,7 +65,7 @@ def _listen(options: ServePolicy, make_session: partial[Session]) -> tuple[list[
     return listeners, addresses
 
 
-def _websocket(options: ServePolicy, address: str, make_session: partial[Session]) -> Listener:
+def _websocket(options: PolicyServerOptions, address: str, make_session: partial[Session]) -> Listener:
     try:
         from runtime.policy_server.websocket import WebsocketListener
     except ImportError as error:

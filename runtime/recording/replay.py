@@ -19,8 +19,8 @@ from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason, State
 from sim2real.contract import require_same_interface
-from sim2real.errors import ShoalError, problems
-from sim2real.logs.log import Recording, number, read_recording
+from sim2real.errors import ShoalError, problems, shown
+from sim2real.logs.recording import Recording, number, read_recording
 
 _SHOWN = 5
 _STATES = {state.label: state for state in State}
@@ -31,6 +31,8 @@ class Replay:
     """How a replay compares with what was recorded."""
 
     ticks: int = 0
+    compared: int = 0
+    """Ticks that could be recomputed; before the others something is missing."""
     different: int = 0
     """Ticks whose command differs in any bit."""
     max_difference_rad: float = 0.0
@@ -38,10 +40,15 @@ class Replay:
     """Ticks missing from the recording; the replay takes the recorded command over after each gap."""
     first: list[str] = field(default_factory=list)
     """The first few differences, in words."""
+    note: str = ""
+    """A sentence about what the recording lacks; empty where it is complete."""
 
 
 def replay(path: Path, model: Path) -> Replay:
-    """Replay a recording with a policy file; `ShoalError` when they do not belong together."""
+    """Replay a recording with a policy file.
+
+    Raises `ShoalError` when they do not belong together, and when no tick of the recording can be recomputed.
+    """
     recording = read_recording(path)
     # Two engines agree to a few millionths of a radian, and not bit for bit.
     policy = Policy(
@@ -50,7 +57,10 @@ def replay(path: Path, model: Path) -> Replay:
     require_same_interface(
         recording.contract, policy.contract, left_name="the recording", right_name=f"policy {model.name}"
     )
-    return _replay(recording, core_of(recording, policy))
+    result = _replay(recording, core_of(recording, policy))
+    if not result.compared:
+        raise ShoalError(f"{path.name}: holds no tick that can be recomputed. {recording.note}".rstrip())
+    return result
 
 
 def core_of(recording: Recording, policy: Policy) -> PolicyController:
@@ -74,7 +84,7 @@ def core_of(recording: Recording, policy: Policy) -> PolicyController:
 
 
 def _replay(recording: Recording, core: PolicyController) -> Replay:
-    result, joints = Replay(), len(core.contract.joint_names)
+    result, joints = Replay(note=recording.note), len(core.contract.joint_names)
     readings, out, previous = Readings.of(core.contract), np.zeros(joints), 0
     for topic, message in recording.messages:
         if topic == "/event":
@@ -88,6 +98,7 @@ def _replay(recording: Recording, core: PolicyController) -> Replay:
             result.lost += gap
             _take_over(core, message)
             continue
+        result.compared += 1
         _fill(readings, message)
         commanding = core.step(readings, number(message["now_s"]), out)
         recorded = np.array([number(x) for x in message["command"]])
@@ -109,16 +120,7 @@ def _apply(core: PolicyController, message: dict[str, Any]) -> None:
     count, now_s = message["goal_number"], number(message["now_s"])
     match message["kind"]:
         case "goal":
-            goal = ResolvedGoal(
-                id=message["goal_id"],
-                position=tuple(message["position"]),
-                orientation_wxyz=tuple(message["orientation_wxyz"]),
-                position_tolerance_m=message["position_tolerance_m"],
-                angle_tolerance_deg=message["angle_tolerance_deg"],
-                valid_for_s=number(message["valid_for_s"]),
-                speed=message.get("speed", 1.0),
-            )
-            core.set_goal(goal, number=count, now_s=now_s)
+            core.set_goal(_goal(message), number=count, now_s=now_s)
         case "cancel":
             core.cancel_goal(number=count)
         case "restart":
@@ -130,16 +132,39 @@ def _apply(core: PolicyController, message: dict[str, Any]) -> None:
         case "release":
             core.release()
         case "impose":
-            reason = Reason[message["reason"].upper()]
+            reason = _reason(message)
             core.impose(None if reason is Reason.FOLLOWING else reason)
         case other:
-            raise ShoalError(f"recording: unknown event {other!r}; update Shoal.")
+            raise ShoalError(f"recording: unknown event {shown(other)}; update Shoal.")
+
+
+def _goal(message: dict[str, Any]) -> ResolvedGoal:
+    x, y, z = map(number, message["position"])
+    a, b, c, d = map(number, message["orientation_wxyz"])
+    return ResolvedGoal(
+        id=message["goal_id"],
+        position=(x, y, z),
+        orientation_wxyz=(a, b, c, d),
+        position_tolerance_m=number(message["position_tolerance_m"]),
+        angle_tolerance_deg=number(message["angle_tolerance_deg"]),
+        valid_for_s=number(message["valid_for_s"]),
+        speed=number(message.get("speed", 1.0)),
+    )
+
+
+def _reason(message: dict[str, Any]) -> Reason:
+    try:
+        return Reason[message["reason"].upper()]
+    except KeyError as error:
+        raise ShoalError(f"recording: unknown reason {shown(message['reason'])}; update Shoal.") from error
 
 
 def _take_over(core: PolicyController, message: dict[str, Any]) -> None:
+    if message["state"] not in _STATES:
+        raise ShoalError(f"recording: unknown state {shown(message['state'])}; update Shoal.")
     if message["commanding"]:
         command = np.array([number(x) for x in message["command"]])
-        core.safety.resume(command, _STATES[message["state"]], Reason[message["reason"].upper()])
+        core.safety.resume(command, _STATES[message["state"]], _reason(message))
 
 
 def _note(
@@ -163,4 +188,4 @@ def _note(
     else:
         said = f"commanding was {message['commanding']}, recomputed {commanding}"
     if len(result.first) < _SHOWN:
-        result.first.append(f"tick {message['tick']}, {message['reason']}: {said}")
+        result.first.append(f"tick {message['tick']}, {_reason(message).name.lower()}: {said}")

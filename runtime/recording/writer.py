@@ -15,7 +15,7 @@ from runtime.recording.schemas import CHANNELS, encode, stamp
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.logs.log import METADATA
+from sim2real.logs.recording import METADATA
 
 _CHUNK_BYTES = 64 * 1024
 _PACKAGES = ("foxglove_schemas_protobuf", "mcap", "mcap_protobuf")
@@ -55,7 +55,7 @@ class Recorder:
 
         from runtime.recording.views import Views
 
-        self._writer: Any = Writer(self._file, chunk_size=_CHUNK_BYTES)
+        self._writer: Any = Writer(self._file, chunk_size=_CHUNK_BYTES, enable_data_crcs=True)
         self._writer.start(profile="", library="shoal")
         self._writer.add_metadata(METADATA, {"contract": contract.canonical_json, **facts})
         self._channels: dict[str, int] = {}

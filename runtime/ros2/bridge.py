@@ -22,8 +22,8 @@ from collections.abc import Callable
 from cyclonedds.core import Listener
 from cyclonedds.sub import DataReader
 
-from runtime.commands.ros2 import Ros2
 from runtime.goals.messages import GoalRefused
+from runtime.options import Ros2Options
 from runtime.protocol.client import Client
 from runtime.protocol.snapshot import Snapshot
 from runtime.ros2 import messages as ros
@@ -51,7 +51,7 @@ class _Arrival(Listener):
 class Bridge:
     """Carries goals to `client` and what it tells to the topics, which begin with `options.namespace`."""
 
-    def __init__(self, client: Client, options: Ros2) -> None:
+    def __init__(self, client: Client, options: Ros2Options) -> None:
         self._client, self._options = client, options
         self._contract: Contract | None = None
         self._frame, self._period_s = options.frame or "", 0.0
@@ -147,7 +147,7 @@ def _newest(reader: DataReader[ros.PoseStamped]) -> ros.PoseStamped | None:
     return samples[-1] if samples else None
 
 
-def run(options: Ros2) -> None:
+def run(options: Ros2Options) -> None:
     """Bridge until SIGTERM or SIGINT."""
     import signal
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sim2real.contract import Contract, require_same_interface
 from sim2real.contract.policy_file import read_metadata
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, problems
 from sim2real.evaluation.onnx_policy import open_session
 from sim2real.logs.log import Log, read_log
 from sim2real.tasks.task import Task, load_task
@@ -31,9 +31,11 @@ def read_contract(source: str) -> Contract:
     if path.suffix == ".onnx":
         return read_metadata(dict(open_session(path).get_modelmeta().custom_metadata_map), path=str(path))[0]
     try:
-        return Contract.model_validate_json(path.read_text())
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ShoalError(f"{path}: not a contract: {' '.join(str(error).split())}") from error
+        return Contract.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ShoalError(f"cannot read {path}: {error.strerror or error}.") from error
+    except ValidationError as error:
+        raise ShoalError(f"{path}: not a contract: {problems(error)}.") from error
 
 
 def joint_table(contract: Contract) -> Table:
@@ -49,6 +51,8 @@ def joint_table(contract: Contract) -> Table:
 def log_of(path: Path, task: Task) -> Log:
     """A recording's log; `ContractMismatch` where it was made for another robot or task."""
     log = read_log(path)
+    if log.note:
+        print(f"note: {log.note}", file=sys.stderr)
     require_same_interface(log.contract, task.contract, left_name=path.name, right_name=f"task {task.config.name}")
     return log
 

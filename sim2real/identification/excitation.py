@@ -20,7 +20,7 @@ import mujoco
 import numpy as np
 
 from sim2real.contract import Contract
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_line, shown
 from sim2real.files import write_text
 from sim2real.identification.fit import Residual
 from sim2real.identification.parameters import Problem
@@ -164,21 +164,26 @@ def write_trajectory(trajectory: Trajectory, path: Path) -> None:
 
 def read_trajectory(path: Path, contract: Contract) -> Trajectory:
     """A CSV of `write_trajectory`, or one of your own; `ShoalError` where it does not fit the contract."""
-    if not path.is_file():
-        raise ShoalError(f"--trajectory: no file at {path}.")
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
+    try:
+        # Of UTF-8, with or without a byte order mark, as spreadsheets write it.
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+    except OSError as error:
+        raise ShoalError(f"--trajectory: cannot read {path}: {error.strerror or error}.") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ShoalError(f"{path}: not a table of numbers: {error}.") from error
     wanted = ["time_s", *contract.joint_names]
     if not rows or sorted(rows[0]) != sorted(wanted):
-        raise ShoalError(f"{path}: the columns must be {', '.join(wanted)}; got {', '.join(rows[0]) if rows else ''}.")
+        raise ShoalError(f"{path}: the columns must be {', '.join(wanted)}; got {shown(rows[0] if rows else '')}.")
     try:
         table = np.array([[float(cell) for cell in row] for row in rows[1:]], np.float64).reshape(-1, len(wanted))
     except ValueError as error:
-        raise ShoalError(f"{path}: not a table of numbers: {error}.") from error
+        raise ShoalError(f"{path}: not a table of numbers: {first_line(error)}.") from error
     columns = [rows[0].index(name) for name in wanted]
     time_s, command = table[:, columns[0]], table[:, columns[1:]]
     period = contract.timing.control_dt_s
-    if len(time_s) < 2 or not np.isfinite(table).all() or np.abs(np.diff(time_s) - period).max() > 1e-3 * period:
+    with np.errstate(over="ignore"):
+        uneven = np.abs(np.diff(time_s) - period) > 1e-3 * period
+    if len(time_s) < 2 or not np.isfinite(table).all() or uneven.any():
         raise ShoalError(f"{path}: give finite targets every {period:g} s, the contract's control period.")
     return Trajectory(contract, command)
 

@@ -22,7 +22,7 @@ from runtime.robot.readings import Readings
 from sim2real.contract.interface import command, goal_size, goal_vector, observe
 from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, HISTORY_OUTPUT, input_sizes
 from sim2real.errors import ShoalError
-from sim2real.logs.log import Recording, read_recording
+from sim2real.logs.recording import Recording, read_recording
 from sim2real.tasks.task import Task
 from student.config import StudentNetworkConfig
 from student.history import empty, remember

@@ -40,7 +40,7 @@ from runtime.safety.rules import rules
 from runtime.server.gateway import Gateway
 from runtime.status import Reason, State
 from sim2real.contract import Contract
-from sim2real.logs.log import read_recording
+from sim2real.logs.recording import read_recording
 from sim2real.tasks.task import Task, load_task
 from tests.runtime.blind import WHERE, BlindDriver
 from tests.runtime.drivers.test_wire import WIRE, Running

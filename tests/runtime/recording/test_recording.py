@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 
+from runtime.cli import main
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
@@ -32,7 +34,7 @@ from runtime.recording.schemas import encode
 from runtime.recording.views import VIEWS, pose
 from runtime.recording.writer import Recorder, require_writable
 from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.logs.log import Recording, number, read_recording
+from sim2real.logs.recording import Recording, number, read_recording
 from sim2real.tasks.task import load_task
 from tests.runtime.recorded import FACTS, Faulty, Script, guarded, record
 from tests.runtime.small_policy import write_policy
@@ -158,6 +160,62 @@ def test_full_disk_ends_the_recording_and_nothing_else(policy: Policy, capsys: p
     assert recorder.failed
     assert capsys.readouterr().err.count("No space left on device; the robot goes on") == 1
     assert core.safety.ticks == 400
+
+
+def test_a_replay_that_compares_nothing_is_a_failure(
+    policy: Policy, policy_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(policy, tmp_path / "log.mcap", ticks=0)
+    whole = read_recording(tmp_path / "log.mcap")
+    assert len(whole.ticks) == 1
+    content = (tmp_path / "log.mcap").read_bytes()
+    damaged = bytearray(content)
+    damaged[content.index(b"zstd") + 20] ^= 0xFF  # within the first chunk
+    (tmp_path / "damaged.mcap").write_bytes(damaged)
+    recorder = Recorder(tmp_path / "empty.mcap", policy.contract, FACTS)
+    recorder.close()
+    for name, why in (("empty", ""), ("damaged", "damaged.mcap is damaged (")):
+        with pytest.raises(SystemExit) as ended:
+            main(["replay", str(tmp_path / f"{name}.mcap"), "--model", str(policy_path)])
+        assert ended.value.code == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(f"error: {name}.mcap: holds no tick that can be recomputed.")
+        assert why in said.err
+        assert said.err.count("\n") == 1
+
+
+def test_a_damaged_recording_is_compared_up_to_its_damage(
+    policy: Policy, policy_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(policy, tmp_path / "log.mcap", ticks=400)
+    content = bytearray((tmp_path / "log.mcap").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / "log.mcap").write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", str(tmp_path / "log.mcap"), "--model", str(policy_path)])
+    assert ended.value.code == 0
+    note, result = capsys.readouterr().out.splitlines()
+    assert note.startswith("note: log.mcap is damaged (")
+    read = read_recording(tmp_path / "log.mcap")
+    assert 50 < len(read.ticks) < 400
+    assert result == f"all {len(read.ticks)} commands are the same, bit for bit"
+
+
+def test_what_a_newer_recording_says_is_named(policy: Policy, tmp_path: Path) -> None:
+    record(policy, tmp_path / "log.mcap")
+    whole = read_recording(tmp_path / "log.mcap")
+    event = {"kind": "teleport", "now_s": 0.0, "goal_number": 0}
+    fault = {"kind": "impose", "now_s": 0.0, "goal_number": 0, "reason": "bored"}
+    state = whole.ticks[50] | {"state": "dancing", "tick": 4000}
+    for topic, message, said in (
+        ("/event", event, "unknown event 'teleport'"),
+        ("/event", fault, "unknown reason 'bored'"),
+        ("/tick", state, "unknown state 'dancing'"),
+    ):
+        altered = dataclasses.replace(whole, messages=[*whole.messages, (topic, message)])
+        with pytest.raises(ShoalError, match=f"{said}; update Shoal"):
+            replaying._replay(altered, guarded(policy))
 
 
 def test_recordings_are_never_overwritten(tmp_path: Path) -> None:

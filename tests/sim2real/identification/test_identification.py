@@ -247,6 +247,21 @@ def test_trajectory_file_and_back(task: Task, tmp_path: Path) -> None:
         (tmp_path / "bad.csv").write_text("\n".join(edit))
         with pytest.raises(ShoalError, match=message):
             read_trajectory(tmp_path / "bad.csv", task.contract)
+    for content, message in (
+        (b"\xff\xfe", "not a table of numbers"),
+        (b"", "the columns must be"),
+        (b"x" * 200_000, "not a table of numbers: field larger"),
+        (b",".join([b"x" * 90_000] * 9), "the columns must be .{,400}$"),
+        (lines[0].encode() + b"\n0,0,0\n1e308,0,0\n-1e308,0,0", "give finite targets"),
+        (lines[0].encode() + b"\n0,0\n0.02,0", "not a table of numbers"),
+    ):
+        (tmp_path / "bad.csv").write_bytes(content)
+        with pytest.raises(ShoalError, match=message):
+            read_trajectory(tmp_path / "bad.csv", task.contract)
+    (tmp_path / "marked.csv").write_text("\ufeff" + "\n".join(lines))
+    assert len(read_trajectory(tmp_path / "marked.csv", task.contract).command) == len(trajectory.command)
+    with pytest.raises(ShoalError, match="cannot read"):
+        read_trajectory(tmp_path, task.contract)
     assert isinstance(trajectory, Trajectory)
 
 

@@ -1,0 +1,112 @@
+"""How a package is laid out: its rooms, the imports between them, and which of those run against the order.
+
+    python -m benchmarks.structure [--package runtime] [--json PATH]
+
+A *box* is a folder or a module directly inside the package; an *arrow* leads from a box to one that it imports,
+wherever the import stands. An arrow runs *upward* when the imported box comes later in `ORDER`; a *circle* is a set of
+boxes that reach each other. Imports are read with `ast`; nothing is executed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+from dataclasses import asdict, dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+ORDER: dict[str, tuple[str, ...]] = {
+    "runtime": (
+        *("status", "options", "native", "robot", "realtime", "goals", "inference", "safety", "protocol", "ipc"),
+        *("drivers", "page", "ros2", "control", "recording", "policy_server", "monitoring", "diagnostics", "server"),
+        *("commands", "cli"),
+    ),
+}
+"""From the ground up: a box imports only from those before it."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What `measure` finds in one package."""
+
+    lines: dict[str, int]
+    """Lines of Python by box."""
+    arrows: dict[str, list[str]]
+    """The boxes that each box imports."""
+    upward: list[tuple[str, str, str]]
+    """File, importing box and imported box of each import against `ORDER`; empty without an order."""
+    circles: list[list[str]]
+
+
+def measure(package: str, root: Path = ROOT) -> Structure:
+    """Read every module of `package` below `root`."""
+    lines: dict[str, int] = {}
+    arrows: dict[str, set[str]] = {}
+    upward = []
+    rank = {box: place for place, box in enumerate(ORDER.get(package, ()))}
+    for file in sorted((root / package).rglob("*.py")):
+        parts = file.relative_to(root / package).with_suffix("").parts
+        box = parts[0]
+        text = file.read_text()
+        lines[box] = lines.get(box, 0) + text.count("\n")
+        if box == "__init__":
+            continue
+        targets = _imported_boxes(ast.parse(text), package) - {box}
+        arrows.setdefault(box, set()).update(targets)
+        upward += [(str(file.relative_to(root)), box, to) for to in sorted(targets) if rank and rank[to] > rank[box]]
+    named = {box: sorted(targets) for box, targets in sorted(arrows.items())}
+    return Structure(lines, named, upward, _circles(named))
+
+
+def _imported_boxes(tree: ast.Module, package: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    inside = (name.split(".") for name in names if name.startswith(f"{package}."))
+    return {parts[1] for parts in inside}
+
+
+def _circles(arrows: dict[str, list[str]]) -> list[list[str]]:
+    """Circles found one after another, each broken at its last arrow before the next is looked for."""
+    graph = {box: set(targets) for box, targets in arrows.items()}
+    found: list[list[str]] = []
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+            return found
+        except CycleError as error:
+            circle = list(error.args[1])
+            found.append(circle)
+            # graphlib lists predecessors first: each box is imported by the next one.
+            graph[circle[1]].discard(circle[0])
+
+
+def main() -> None:
+    """Print the table and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--package", default="runtime")
+    parser.add_argument("--root", type=Path, default=ROOT, help="another checkout, to compare with")
+    parser.add_argument("--quick", action="store_true", help="accepted for the sake of uniformity; it takes a second")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found = measure(arguments.package, arguments.root)
+    for box, count in sorted(found.lines.items(), key=lambda item: -item[1]):
+        print(f"{box:<16} {count:6d} lines   imports {', '.join(found.arrows.get(box, [])) or 'none'}")
+    arrows = sum(map(len, found.arrows.values()))
+    print(f"\n{len(found.arrows)} boxes, {arrows} arrows, {len(found.upward)} upward, {len(found.circles)} circles")
+    for file, _, to in found.upward:
+        print(f"upward: {file} imports {to}")
+    for circle in found.circles:
+        print(f"circle: {' -> '.join(circle)}")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(asdict(found), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
