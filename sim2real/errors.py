@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -27,6 +28,14 @@ class ShoalError(Exception):
 
 class ContractMismatch(ShoalError):
     """Two sides of a hand-over disagree; the sentence names each field and both values."""
+
+
+def raise_all(problems: Sequence[str], *, what: str) -> None:
+    """Raise one `ShoalError` for all problems of an input, `what`; nothing where there are none."""
+    if len(problems) == 1:
+        raise ShoalError(f"{what}: {problems[0]}.")
+    if problems:
+        raise ShoalError(f"{what} has {len(problems)} problems:\n  " + "\n  ".join(f"{said}." for said in problems))
 
 
 def first_line(error: BaseException) -> str:

@@ -91,12 +91,12 @@ def _segments(task: Task, joints: np.ndarray) -> np.ndarray:
     the body, and from the tool's body to the tool.
     """
     model, addresses = task.model, Addresses.of(task.model, task.contract)
-    data = mujoco.MjData(model)
+    data = addresses.home_data(model)
     thing = -1 if addresses.object is None else addresses.object.body
     bodies = [body for body in range(1, model.nbody) if model.body_mocapid[body] < 0 and body != thing]
     out = np.zeros((*joints.shape[:2], len(bodies) + 1, 2, 3))
     for frame, episode in np.ndindex(*joints.shape[:2]):
-        data.qpos[addresses.qpos] = joints[frame, episode]
+        addresses.place(data.qpos, joints[frame, episode])
         mujoco.mj_kinematics(model, data)
         out[frame, episode, :-1] = np.stack([data.xpos[model.body_parentid[bodies]], data.xpos[bodies]], axis=1)
         out[frame, episode, -1] = data.xpos[addresses.body], data.site_xpos[addresses.site]

@@ -104,10 +104,11 @@ def _tool_poses(task: Task, draw: Callable[[], np.ndarray], count: int, keep: Ca
     """Tool poses in the goal box of drawn joint positions `[J]` rad that `keep` wants."""
     model, contract = task.model, task.contract
     low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-    addresses, data = Addresses.of(model, contract), mujoco.MjData(model)
+    addresses = Addresses.of(model, contract)
+    data = addresses.home_data(model)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     while len(kept) < count:
-        data.qpos[addresses.qpos] = draw()
+        addresses.place(data.qpos, draw())
         mujoco.mj_kinematics(model, data)
         position = data.site_xpos[addresses.site]
         if (position < low).any() or (position > high).any():

@@ -166,11 +166,8 @@ class _Stage:
 
     def __init__(self, task: Task, controller: Controller) -> None:
         self._model, self._controller = task.model, controller
-        self._data = mujoco.MjData(task.model)
         self._addresses = Addresses.of(task.model, task.contract)
-        home = [joint.home_position for joint in task.contract.robot.joints]
-        self._data.qpos[self._addresses.qpos] = home
-        self._data.ctrl[self._addresses.actuator] = home
+        self._data = self._addresses.home_data(task.model)
         self._timing = task.contract.timing
         self.geometry = Geometry(task.model)
         self.segments: list[np.ndarray] = []

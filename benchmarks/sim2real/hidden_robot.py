@@ -48,7 +48,7 @@ class Truth:
 
     def model(self, task: Task) -> mujoco.MjModel:
         """The task's model with the differences written into its fields."""
-        spec = mujoco.MjSpec.from_file(str(task.mjcf_path))
+        spec = task.spec()
         if self.payload_mass_kg > 0:
             addresses = Addresses.of(task.model, task.contract)
             site = spec.site(task.contract.robot.end_effector_frame)
@@ -84,20 +84,21 @@ class Truth:
 def play(task: Task, truth: Truth, command: np.ndarray, *, seed: int) -> Log:
     """The log of commands `[T, J]` rad given to the hidden robot at the control rate, from rest at the first."""
     contract, model, rng = task.contract, truth.model(task), np.random.default_rng(seed)
-    at, data = Addresses.of(model, contract), mujoco.MjData(model)
+    at = Addresses.of(model, contract)
+    data = at.home_data(model)
     joints = len(contract.joint_names)
     offset = np.zeros(joints) if truth.joint_offset_rad is None else truth.joint_offset_rad
     period, substeps = contract.timing.control_dt_s, contract.timing.substeps
-    data.qpos[at.qpos] = command[0] - offset
+    at.place(data.qpos, command[0] - offset)
     arrivals = (
         truth.action_delay_s + period * np.arange(len(command)) + truth.action_jitter_s * rng.random(len(command))
     )
     servo = _Servo(command, np.maximum.accumulate(arrivals), period)
     positions, velocities = np.zeros((2, len(command), joints))
     for tick in range(len(command)):
-        positions[tick], velocities[tick] = data.qpos[at.qpos] + offset, data.qvel[at.dof]
+        positions[tick], velocities[tick] = at.joint_position(data.qpos) + offset, at.joint_velocity(data.qvel)
         for _ in range(substeps):
-            data.ctrl[at.actuator] = servo.target(data.time + model.opt.timestep) - offset
+            data.ctrl[at.actuator] = at.control(servo.target(data.time + model.opt.timestep) - offset)
             mujoco.mj_step(model, data)
     noisy = positions + truth.noise_std_rad * rng.normal(size=positions.shape)
     time_s = period * np.arange(len(command))

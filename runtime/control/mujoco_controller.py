@@ -144,7 +144,7 @@ class Controller:
             fraction = (now - self._tick_s + self._interval_s) / period
             # Rounding must not leave the last step of a period a hair before its end.
             interpolate(self._previous, self._new, 1.0 if fraction > 1 - 1e-9 else fraction, self._between)
-            self._control[robot.addresses.actuator] = self._between
+            self._control[robot.addresses.actuator] = robot.addresses.control(self._between)
         return self._control
 
     def _tick(self, robot: MujocoRobot, data: mujoco.MjData, *, tick_s: float) -> None:

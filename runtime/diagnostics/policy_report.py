@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime.inference.policy import GOLDEN_TOLERANCE, Policy
-from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.model import load_model, shipped_mjcf
 from sim2real.contract.policy_file import input_sizes
 from sim2real.errors import ShoalError
-from sim2real.robots.model import load_mjcf
 
 _GOLDEN_FIELDS = {"golden_inputs", "golden_outputs"}
 
@@ -55,7 +54,7 @@ def verify(path: Path) -> Iterator[str]:
     except ShoalError:
         yield f"robot       no MJCF ships for {contract.robot.name}; its digest is checked when it is served"
         return
-    require_same_model(load_mjcf(mjcf), contract, mjcf)
+    load_model(contract, mjcf)
     yield f"robot       {mjcf.name} compiles to the contract's digest {contract.robot.mjcf_sha256[:12]}"
 
 

@@ -12,10 +12,9 @@ from runtime.drivers.base import open_chosen
 from runtime.drivers.direct import Direct
 from runtime.inference.policy import Policy
 from runtime.options import RobotOptions
-from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.model import load_model
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.robots.model import load_mjcf
 from sim2real.robots.robot_check import Answer, Robot, judge, tool_finding, wiggle
 
 
@@ -30,9 +29,7 @@ def check(
     if unknown:
         names = ", ".join(contract.joint_names)
         raise ShoalError(f"--joints: no joint {', '.join(sorted(unknown))}; there are {names}.")
-    path = robot.mjcf or shipped_mjcf(contract.robot.name)
-    model = load_mjcf(path)
-    require_same_model(model, contract, path)
+    model = load_model(contract, robot.mjcf)
     model.opt.timestep = contract.timing.physics_dt_s
     driver = open_chosen(robot, contract)
     try:

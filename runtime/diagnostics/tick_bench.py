@@ -126,7 +126,7 @@ class BenchDriver:
         self._now.end_effector_orientation[0] = 1.0
         self._now.object_position.fill(0.0)
         self._robot = None if model is None else MujocoRobot(model, contract)
-        self._data = None if model is None else mujoco.MjData(model)
+        self._data = None if self._robot is None else self._robot.addresses.home_data(self._robot.model)
         self._place()
 
     def read(self, out: Readings) -> None:
@@ -154,7 +154,7 @@ class BenchDriver:
 
     def _place(self) -> None:
         if self._robot is not None and self._data is not None:
-            self._data.qpos[self._robot.addresses.qpos] = self._now.joint_position
+            self._robot.addresses.place(self._data.qpos, self._now.joint_position)
             self._robot.read(self._data, self._now)
 
 

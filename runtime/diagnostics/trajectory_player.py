@@ -73,10 +73,11 @@ def require_playable(trajectory: Trajectory) -> None:
     speed = np.abs(np.diff(trajectory.command, axis=0)) / period
     for index, joint in enumerate(contract.robot.joints):
         column, limit = trajectory.command[:, index], joint.velocity_max
-        if column.min() < joint.position_min or column.max() > joint.position_max:
+        low, high = joint.command_range
+        if column.min() < low or column.max() > high:
             raise ShoalError(
                 f"--trajectory: {joint.name} goes from {column.min():.4f} to {column.max():.4f} rad, outside "
-                f"its limits [{joint.position_min}, {joint.position_max}]."
+                f"its limits [{low}, {high}]."
             )
         if speed[:, index].max() > limit * (1 + 1e-6):
             raise ShoalError(

@@ -19,18 +19,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import mujoco
 import numpy as np
 
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.goals.messages import ResolvedGoal
-from runtime.robot.model import shipped_mjcf
+from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
 from runtime.robot.rotations import angle_between_deg
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.robots.model import load_mjcf
 
 _REST_PERIODS = 10
 _MOVE_PERIODS = 10
@@ -207,7 +205,7 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
 
 def _outside(position: Float64, contract: Contract) -> str:
     for joint, value in zip(contract.robot.joints, position, strict=True):
-        if not joint.position_min - _BEYOND_RAD <= value <= joint.position_max + _BEYOND_RAD:
+        if not joint.position_range[0] - _BEYOND_RAD <= value <= joint.position_range[1] + _BEYOND_RAD:
             return (
                 f"{joint.name} is at {value:g}, its limits are {joint.position_min:g} to "
                 f"{joint.position_max:g} rad; is it in degrees, or is it another joint's?"
@@ -218,11 +216,12 @@ def _outside(position: Float64, contract: Contract) -> str:
 def _check_tool(bench: _Bench, contract: Contract, mjcf: Path | None) -> list[Finding]:
     promise = "the tool's pose is that of the contract's kinematics"
     try:
-        model = load_mjcf(mjcf or shipped_mjcf(contract.robot.name))
+        model = load_model(contract, mjcf)
     except ShoalError as error:
         return [Finding(f"{promise} (not checked: {error})")]
-    robot, data, wanted = MujocoRobot(model, contract), mujoco.MjData(model), Readings.of(contract)
-    data.qpos[robot.addresses.qpos] = bench.position
+    robot, wanted = MujocoRobot(model, contract), Readings.of(contract)
+    data = robot.addresses.home_data(model)
+    robot.addresses.place(data.qpos, bench.position)
     robot.read(data, wanted)
     out, frame = bench.readings, contract.robot.end_effector_frame
     distance = float(np.linalg.norm(out.end_effector_position - wanted.end_effector_position))

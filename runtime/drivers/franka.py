@@ -24,17 +24,15 @@ import sys
 import time
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
 from runtime.goals.messages import ResolvedGoal
-from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError, first_line
-from sim2real.robots.model import load_mjcf
 
 _VALID_MS = 200
 _OF_LIMIT = 0.99
@@ -80,10 +78,9 @@ class FrankaDriver:
             )
         self._franky = _import_franky()
         self._host, self._recover_reflexes, self._said = options.host, options.recover_reflexes, ""
-        path = shipped_mjcf(contract.robot.name)
-        model = load_mjcf(path)
-        require_same_model(model, contract, path)
-        self._kinematics, self._data = MujocoRobot(model, contract), mujoco.MjData(model)
+        model = load_model(contract)
+        self._kinematics = MujocoRobot(model, contract)
+        self._data = self._kinematics.addresses.home_data(model)
         self.joint_names = contract.joint_names
         self.owns_clock = False
         self.period_s = contract.timing.control_dt_s
@@ -113,7 +110,8 @@ class FrankaDriver:
         if stamp != self._robot_time:
             self._robot_time, self._measured_s = stamp, time.monotonic()
         addresses = self._kinematics.addresses
-        self._data.qpos[addresses.qpos], self._data.qvel[addresses.dof] = state.q, state.dq
+        addresses.place(self._data.qpos, state.q)
+        addresses.place_velocity(self._data.qvel, state.dq)
         self._kinematics.read(self._data, out)
         out.joint_effort[:] = state.tau_J
         out.time_s = self._measured_s

@@ -15,11 +15,10 @@ from runtime.drivers.pace import Pace
 from runtime.drivers.video import Video
 from runtime.drivers.viewer import Viewer
 from runtime.goals.messages import ResolvedGoal
-from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.model import load_model, shipped_mjcf
 from runtime.robot.mujoco_robot import MujocoRobot, interpolate, require_rate
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
-from sim2real.robots.model import load_mjcf
 
 _GOAL_BODY = "goal"
 
@@ -30,15 +29,12 @@ class MujocoDriver:
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         self._pace = Pace(options.speed, contract.timing.control_dt_s)
         path = options.mjcf or shipped_mjcf(contract.robot.name)
-        self.model = load_mjcf(path)
-        require_same_model(self.model, contract, path)
+        self.model = load_model(contract, path)
         self.model.opt.timestep = contract.timing.physics_dt_s
         self._substeps = require_rate(self.model.opt.timestep, contract)
         self._robot = MujocoRobot(self.model, contract)
-        self.data = mujoco.MjData(self.model)
         home = np.array([joint.home_position for joint in contract.robot.joints])
-        self.data.qpos[self._robot.addresses.qpos] = home
-        self.data.ctrl[self._robot.addresses.actuator] = home
+        self.data = self._robot.addresses.home_data(self.model)
         self.joint_names = contract.joint_names
         self.owns_clock, self.period_s = self._pace.owns_clock, self._pace.period_s
         self.description = f"mujoco {mujoco.__version__}, {path.name}, {self._pace.description}"
@@ -86,7 +82,7 @@ class MujocoDriver:
         actuator = self._robot.addresses.actuator
         for step in range(self._substeps):
             interpolate(self._previous, self._target, (step + 1) / self._substeps, self._between)
-            self.data.ctrl[actuator] = self._between
+            self.data.ctrl[actuator] = self._robot.addresses.control(self._between)
             mujoco.mj_step(self.model, self.data)
         np.copyto(self._previous, self._target)
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import time
 
-import mujoco
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
 from runtime.goals.messages import ResolvedGoal
-from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
-from sim2real.robots.model import load_mjcf
 
 
 class PerfectServo:
@@ -31,10 +29,9 @@ class PerfectServo:
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         # The tool's pose comes from the contract's own kinematics, so that it is the one that training saw.
-        path = options.mjcf or shipped_mjcf(contract.robot.name)
-        model = load_mjcf(path)
-        require_same_model(model, contract, path)
-        self._kinematics, self._data = MujocoRobot(model, contract), mujoco.MjData(model)
+        model = load_model(contract, options.mjcf)
+        self._kinematics = MujocoRobot(model, contract)
+        self._data = self._kinematics.addresses.home_data(model)
         self.joint_names = contract.joint_names
         self.owns_clock = False
         self.period_s = contract.timing.control_dt_s
@@ -52,8 +49,8 @@ class PerfectServo:
         fraction = min(1.0, (now - self._written_s) / self.period_s)
         difference = self._target - self._start
         addresses = self._kinematics.addresses
-        self._data.qpos[addresses.qpos] = self._start + fraction * difference
-        self._data.qvel[addresses.dof] = difference / self.period_s if fraction < 1.0 else 0.0
+        addresses.place(self._data.qpos, self._start + fraction * difference)
+        addresses.place_velocity(self._data.qvel, difference / self.period_s if fraction < 1.0 else 0.0 * difference)
         self._kinematics.read(self._data, out)
         out.time_s = now
 

@@ -32,12 +32,11 @@ from runtime.drivers.wire import (
 from runtime.inference.policy import Policy
 from runtime.protocol.address import Address
 from runtime.protocol.listening import Listening
-from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.model import load_model, shipped_mjcf
 from runtime.robot.mujoco_robot import MujocoRobot, interpolate, require_rate
 from runtime.robot.readings import Readings
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.robots.model import load_mjcf
 
 _MAX_CATCH_UP_S = 0.25
 _GOAL_BODY = "goal"
@@ -47,13 +46,12 @@ class Simulation:
     """The contract's robot with servos that move to each target within one control period, started at home."""
 
     def __init__(self, model: mujoco.MjModel, contract: Contract) -> None:
-        self.model, self.data = model, mujoco.MjData(model)
+        self.model = model
         model.opt.timestep = contract.timing.physics_dt_s
         self._substeps = require_rate(model.opt.timestep, contract)
         self._robot = MujocoRobot(model, contract)
         home = np.array([joint.home_position for joint in contract.robot.joints])
-        self.data.qpos[self._robot.addresses.qpos] = home
-        self.data.ctrl[self._robot.addresses.actuator] = home
+        self.data = self._robot.addresses.home_data(model)
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
         self._step = self._substeps
         self._readings = Readings.of(contract)
@@ -70,7 +68,7 @@ class Simulation:
         if self._step < self._substeps:
             self._step += 1
             interpolate(self._previous, self._target, self._step / self._substeps, self._between)
-            self.data.ctrl[self._robot.addresses.actuator] = self._between
+            self.data.ctrl[self._robot.addresses.actuator] = self._robot.addresses.control(self._between)
         mujoco.mj_step(self.model, self.data)
 
     def measure(self) -> None:
@@ -178,8 +176,7 @@ def simulate(policy: Path, address: str, *, mjcf: Path | None = None, speed: flo
         raise ShoalError(f"--speed must be positive, got {speed:g}.")
     contract = Policy(policy).contract
     path = mjcf or shipped_mjcf(contract.robot.name)
-    model = load_mjcf(path)
-    require_same_model(model, contract, path)
+    model = load_model(contract, path)
     hello = SimulationHello(
         joint_names=contract.joint_names,
         mjcf_sha256=contract.robot.mjcf_sha256,

@@ -241,7 +241,7 @@ def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKine
     if set(goal.joints) != set(names):
         raise GoalRefused(f"goal.joints must name exactly {list(names)}, got {list(goal.joints)}.")
     for joint in contract.robot.joints:
-        value, low, high = goal.joints[joint.name], joint.position_min, joint.position_max
+        value, low, high = goal.joints[joint.name], *joint.position_range
         if not low <= value <= high:
             raise GoalRefused(
                 f"goal.joints {joint.name}={value:g} rad is outside the joint's limits [{low:g}, {high:g}]."

@@ -24,21 +24,18 @@ class ToolPose:
 
     @cached_property
     def _compute(self) -> ForwardKinematics:
-        import mujoco
 
-        from runtime.robot.model import require_same_model, shipped_mjcf
+        from runtime.robot.model import load_model
         from runtime.robot.mujoco_robot import MujocoRobot
         from runtime.robot.readings import Readings
-        from sim2real.robots.model import load_mjcf
 
-        path = self._mjcf or shipped_mjcf(self._contract.robot.name)
-        model = load_mjcf(path)
-        require_same_model(model, self._contract, path)
-        robot, data = MujocoRobot(model, self._contract), mujoco.MjData(model)
+        model = load_model(self._contract, self._mjcf)
+        robot = MujocoRobot(model, self._contract)
+        data = robot.addresses.home_data(model)
         readings = Readings.of(self._contract)
 
         def compute(joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
-            data.qpos[robot.addresses.qpos] = joint_position
+            robot.addresses.place(data.qpos, joint_position)
             robot.read(data, readings)
             x, y, z = readings.end_effector_position.tolist()
             w, i, j, k = readings.end_effector_orientation.tolist()

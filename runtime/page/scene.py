@@ -10,10 +10,9 @@ import numpy as np
 
 from runtime.page.config import require_viser
 from runtime.protocol.snapshot import Snapshot
-from runtime.robot.model import require_same_model, shipped_mjcf
+from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from sim2real.contract import Contract, Quaternion, Vector3
-from sim2real.robots.model import load_mjcf
 
 Pose = tuple[Vector3, Quaternion]
 """Position in m and orientation wxyz, in the goal's frame."""
@@ -31,13 +30,10 @@ class RobotScene:
     """The contract's robot, moved by snapshots. Raises `ShoalError` when its model is not the contract's."""
 
     def __init__(self, server: Any, contract: Contract, mjcf: Path | None) -> None:
-        path = mjcf or shipped_mjcf(contract.robot.name)
-        model = load_mjcf(path)
-        require_same_model(model, contract, path)
+        model = load_model(contract, mjcf)
         _hide_goal(model)
-        self._robot, self._data = MujocoRobot(model, contract), mujoco.MjData(model)
-        home = [joint.home_position for joint in contract.robot.joints]
-        self._data.qpos[self._robot.addresses.qpos] = home
+        self._robot = MujocoRobot(model, contract)
+        self._data = self._robot.addresses.home_data(model)
         self._thing = self._robot.addresses.object
         self._drawn: tuple[Any, ...] = ()
         _, mjviser = require_viser()
@@ -95,7 +91,7 @@ class RobotScene:
         if wanted == self._drawn or not snapshot.joint_position or None in snapshot.joint_position:
             return
         self._drawn = wanted
-        self._data.qpos[self._robot.addresses.qpos] = snapshot.joint_position
+        self._robot.addresses.place(self._data.qpos, snapshot.joint_position)
         if self._thing is not None and snapshot.object_position and None not in snapshot.object_position:
             self._thing.put(self._data.qpos, np.array(snapshot.object_position, np.float64))
         self._goal.visible = bool(snapshot.goal_position)

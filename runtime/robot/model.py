@@ -11,7 +11,8 @@ import numpy as np
 from runtime.robot.mujoco_robot import robot_differences
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
-from sim2real.robots.model import DIGEST_FIELDS, compiled_digest, load_mjcf
+from sim2real.robots.model import DIGEST_FIELDS, compiled_digest
+from sim2real.robots.servos import load_robot
 
 
 def shipped_mjcf(robot: str) -> Path:
@@ -24,10 +25,21 @@ def shipped_mjcf(robot: str) -> Path:
     return found[0]
 
 
+def load_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel:
+    """The contract's robot from the MJCF at `path`, else from the one that ships, with the task's declared servos.
+
+    Raises `ShoalError` where there is none, and `ContractMismatch` where it is another robot.
+    """
+    path = path or shipped_mjcf(contract.robot.name)
+    model = load_robot(path, contract)
+    require_same_model(model, contract, path)
+    return model
+
+
 def find_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel | None:
     """The MJCF with the contract's digest: the one at `path`, else the one that ships; None when none is at hand."""
     try:
-        model = load_mjcf(path or shipped_mjcf(contract.robot.name))
+        model = load_robot(path or shipped_mjcf(contract.robot.name), contract)
     except ShoalError:
         return None
     return model if compiled_digest(model) == contract.robot.mjcf_sha256 else None
@@ -38,11 +50,7 @@ def require_same_model(model: mujoco.MjModel, contract: Contract, path: Path) ->
     digest = compiled_digest(model)
     if digest == contract.robot.mjcf_sha256:
         return
-    found = [
-        f"{field}: {wanted!r} in the policy, {got!r} in the model"
-        for field, wanted, got in robot_differences(model, contract)
-    ]
-    shown = "; ".join((found or _differences_to_shipped(model, contract))[:6])
+    shown = "; ".join((robot_differences(model, contract) or _differences_to_shipped(model, contract))[:6])
     raise ContractMismatch(
         f"robot.mjcf_sha256: {contract.robot.mjcf_sha256[:12]} in the policy, {digest[:12]} in {path.name}"
         f"{': ' + shown if shown else ''}. Serve the MJCF that the policy was trained with."
@@ -52,7 +60,7 @@ def require_same_model(model: mujoco.MjModel, contract: Contract, path: Path) ->
 def _differences_to_shipped(model: mujoco.MjModel, contract: Contract) -> list[str]:
     """Compiled fields in which `model` differs from the shipped MJCF, if that is the one trained with."""
     try:
-        shipped = load_mjcf(shipped_mjcf(contract.robot.name))
+        shipped = load_robot(shipped_mjcf(contract.robot.name), contract)
     except ShoalError:
         return []
     if compiled_digest(shipped) != contract.robot.mjcf_sha256:

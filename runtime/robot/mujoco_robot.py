@@ -11,15 +11,15 @@ import mujoco
 import numpy as np
 
 from runtime.robot.readings import Readings
-from sim2real.contract import Contract
+from sim2real.contract import Contract, Joint
 from sim2real.errors import ContractMismatch
-from sim2real.robots.actuation import joint_actuators
-from sim2real.robots.kinematics import Addresses
+from sim2real.robots.coordinates import Coordinate, read_coordinate
+from sim2real.robots.description import command_limits, model_problems
+from sim2real.robots.home import Home
+from sim2real.robots.kinematics import Addresses, home_state
 
 _RELATIVE = 1e-6
 _SHOWN = 6
-Difference = tuple[str, Any, Any]
-"""Field, value in the policy's contract, value in the model."""
 
 
 class MujocoRobot:
@@ -41,8 +41,12 @@ class MujocoRobot:
         """
         mujoco.mj_kinematics(self.model, data)
         addresses = self.addresses
-        np.take(data.qpos, addresses.qpos, out=out.joint_position, mode="clip")
-        np.take(data.qvel, addresses.dof, out=out.joint_velocity, mode="clip")
+        if addresses.has_tendons:
+            np.copyto(out.joint_position, addresses.joint_position(data.qpos))
+            np.copyto(out.joint_velocity, addresses.joint_velocity(data.qvel))
+        else:
+            np.take(data.qpos, addresses.qpos, out=out.joint_position, mode="clip")
+            np.take(data.qvel, addresses.dof, out=out.joint_velocity, mode="clip")
         np.copyto(out.end_effector_position, data.site_xpos[addresses.site])
         mujoco.mju_mat2Quat(self._quaternion, data.site_xmat[addresses.site])
         np.copyto(out.end_effector_orientation, self._quaternion)
@@ -52,51 +56,42 @@ class MujocoRobot:
         """What `data` only knows where it simulates the robot: what the actuators did in the last physics step, policy
         order, and where the object is. After `read`.
         """
-        np.take(data.qfrc_actuator, self.addresses.dof, out=out.joint_effort, mode="clip")
+        self.addresses.effort(data, out.joint_effort)
         if self.addresses.object is not None:
             np.copyto(out.object_position, data.xpos[self.addresses.object.body])
 
 
 def require_robot(model: mujoco.MjModel, contract: Contract) -> None:
-    """Raise `ContractMismatch` unless every joint, limit, gain and the tool frame are the contract's."""
+    """Raise `ContractMismatch` unless every joint, limit, gain and the tool frame are the contract's, and no more."""
     found = robot_differences(model, contract)
     if found:
-        shown = "; ".join(
-            f"{field}: {wanted!r} in the policy, {got!r} in the model" for field, wanted, got in found[:_SHOWN]
-        )
         more = f" (and {len(found) - _SHOWN} more fields)" if len(found) > _SHOWN else ""
         raise ContractMismatch(
-            f"the MuJoCo model is not the robot of this policy: {shown}{more}. Use the MJCF that the policy was "
-            "trained with, or train for this one."
+            f"the MuJoCo model is not the robot of this policy: {'; '.join(found[:_SHOWN])}{more}. Use the MJCF "
+            "that the "
+            "policy was trained with (where the task declares servos, compile it with "
+            "`runtime.robot.model.load_model`), "
+            "or train for this one."
         )
 
 
-def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[Difference]:
-    """Every field in which the model's robot differs from the contract's."""
-    found: list[Difference] = []
-    joint_names = [model.joint(i).name for i in range(model.njnt)]
+def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[str]:
+    """In words, every field in which the model differs from the contract, and what it does beyond it."""
+    found: list[str] = []
+    coordinates: list[Coordinate] = []
     for index, joint in enumerate(contract.robot.joints):
         path = f"robot.joints[{index}]"
-        if joint.name not in joint_names:
-            found.append((f"{path}.name", joint.name, joint_names))
-            continue
-        where = model.joint(joint.name)
-        wanted = {"position_min": joint.position_min, "position_max": joint.position_max}
-        got = {"position_min": float(where.range[0]), "position_max": float(where.range[1])}
-        found += _unequal(f"{path} {joint.name}", wanted, got)
-        actuators = joint_actuators(model, where.id)
-        if len(actuators) != 1:
-            found.append((f"{path} {joint.name}: number of actuators", 1, len(actuators)))
-            continue
-        wanted = {
-            "stiffness": joint.stiffness,
-            "damping": joint.damping,
-            "effort_max": joint.effort_max,
-        }
-        found += _unequal(f"{path} {joint.name}", wanted, _servo(model, actuators[0]))
+        coordinate, said = read_coordinate(model, joint.name)
+        found += [f"{path}: {problem}" for problem in said]
+        if coordinate is not None:
+            coordinates.append(coordinate)
+            found += _unequal(f"{path} {joint.name}", joint, coordinate)
+    if len(coordinates) == len(contract.robot.joints):
+        found += model_problems(model, coordinates, Home(*home_state(model, contract, coordinates)))
     sites = [model.site(i).name for i in range(model.nsite)]
-    if contract.robot.end_effector_frame not in sites:
-        found.append(("robot.end_effector_frame", contract.robot.end_effector_frame, sites))
+    tool = contract.robot.end_effector_frame
+    if tool not in sites:
+        found.append(f"robot.end_effector_frame: {tool!r} in the policy, {sites} in the model")
     return found
 
 
@@ -122,20 +117,31 @@ def interpolate(previous: np.ndarray, new: np.ndarray, fraction: float, out: np.
     np.add(out, previous, out=out)
 
 
-def _servo(model: mujoco.MjModel, actuator: int) -> dict[str, Any]:
-    gain, bias = float(model.actuator_gainprm[actuator, 0]), model.actuator_biasprm[actuator]
-    is_servo = model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_AFFINE and bias[1] == -gain
-    limited = bool(model.actuator_forcelimited[actuator])
-    return {
-        "stiffness": gain if is_servo else "no position servo",
-        "damping": float(-bias[2]),
-        "effort_max": float(model.actuator_forcerange[actuator, 1]) if limited else "unlimited",
+def _unequal(path: str, joint: Joint, coordinate: Coordinate) -> list[str]:
+    drive = coordinate.actuation
+    command_min, command_max = command_limits(coordinate, joint.velocity_max)
+    got: dict[str, Any] = {
+        "kind": coordinate.kind,
+        "mode": drive.mode,
+        "position_min": coordinate.position_min,
+        "position_max": coordinate.position_max,
+        "continuous": coordinate.continuous,
+        "effort_max": drive.effort_max,
+        "stiffness": drive.stiffness,
+        "damping": drive.damping,
+        "moves": coordinate.moves,
+        "command_min": command_min,
+        "command_max": command_max,
     }
-
-
-def _unequal(path: str, wanted: dict[str, float], got: dict[str, Any]) -> list[Difference]:
+    wanted = {name: getattr(joint, name) for name in got}
     return [
-        (f"{path} {name}", value, got[name])
-        for name, value in wanted.items()
-        if not isinstance(got[name], float) or abs(got[name] - value) > _RELATIVE * max(1.0, abs(value))
+        f"{path} {name}: {wanted[name]!r} in the policy, {value!r} in the model"
+        for name, value in got.items()
+        if not _same(wanted[name], value)
     ]
+
+
+def _same(wanted: Any, got: Any) -> bool:
+    if isinstance(wanted, float) and isinstance(got, float):
+        return abs(got - wanted) <= _RELATIVE * max(1.0, abs(wanted))
+    return bool(wanted == got)

@@ -26,13 +26,13 @@ _OPENING_M = 1e-9
 class Geometry:
     """A `runtime.safety.GeometryChecker` for the contract's robot in `model`, which may hold more than the robot.
 
-    Joints that the contract does not name stay at the model's `qpos0`.
+    Joints that the contract does not name stay where they are at home.
     """
 
     def __init__(self, model: mujoco.MjModel, contract: Contract, config: SafetyConfig) -> None:
         self._model = copy.copy(model)
-        self._data = mujoco.MjData(self._model)
         self._addresses = Addresses.of(self._model, contract)
+        self._data = self._addresses.home_data(self._model)
         self.workspace = config.workspace(contract)
         """Corners of the tool's box, m, world frame; None when the rule is off."""
         self.margin_m = config.self_collision_m
@@ -87,7 +87,7 @@ class Geometry:
         return 0.0 if self.margin_m is None else self.margin_m
 
     def _place(self, joints: list[float]) -> None:
-        self._data.qpos[self._addresses.qpos] = joints
+        self._addresses.place(self._data.qpos, joints)
         mujoco.mj_kinematics(self._model, self._data)
 
     def _outside_m(self) -> float:

@@ -63,14 +63,14 @@ class Safety:
         self.ticks_by_reason = [0] * len(Reason)
         self.ticks_by_state = [0] * len(State)
         joints, period, margin = contract.robot.joints, contract.timing.control_dt_s, self.config.position_margin_rad
-        self.low = np.array([joint.position_min for joint in joints]) + margin
-        self.high = np.array([joint.position_max for joint in joints]) - margin
-        """Joint limits, `[J]` rad."""
+        self.low: Float64 = np.array([joint.command_range[0] for joint in joints]) + margin
+        self.high: Float64 = np.array([joint.command_range[1] for joint in joints]) - margin
+        """Limits of commands, `[J]` rad."""
         if (self.low >= self.high).any():
             joint = joints[int(np.argmin(self.high - self.low))]
             raise ShoalError(
                 f"safety: position_margin_rad {margin:g} leaves joint {joint.name!r} no room between "
-                f"{joint.position_min:g} and {joint.position_max:g} rad; make it smaller."
+                f"{joint.command_range[0]:g} and {joint.command_range[1]:g} rad; make it smaller."
             )
         self.max_step = np.array([joint.velocity_max for joint in joints]) * period * self.config.velocity_share
         """Velocity limit times control period, `[J]` rad."""

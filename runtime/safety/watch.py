@@ -22,8 +22,8 @@ class ReadingWatch:
     def __init__(self, contract: Contract, config: SafetyConfig) -> None:
         joints, period = contract.robot.joints, contract.timing.control_dt_s
         self._config = config
-        self._low = [joint.position_min - config.out_of_range_rad for joint in joints]
-        self._high = [joint.position_max + config.out_of_range_rad for joint in joints]
+        self._low = [joint.position_range[0] - config.out_of_range_rad for joint in joints]
+        self._high = [joint.position_range[1] + config.out_of_range_rad for joint in joints]
         share = config.effort_share
         self._effort_max = [
             math.inf if share is None else share * joint.effort_max * (1 + _EFFORT_ROUNDING) for joint in joints

@@ -83,7 +83,7 @@ class MjxEnvironment:
         self._addresses = Addresses.of(model, self.contract)
         self._model = put_model(model)
         self._disturbances = MjxDisturbances(self._model, self._addresses, self.robots) if self.robots else None
-        template = mjx.make_data(model, impl="jax")
+        template = mjx.make_data(model, impl="jax").replace(ctrl=jnp.asarray(self._addresses.rest_ctrl, jnp.float32))
         self._data = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, axis=0), template)
         self._fractions = jnp.arange(1, self.contract.timing.substeps + 1) / self.contract.timing.substeps
         self._compiled: dict[tuple[int, int], Any] = {}
@@ -150,8 +150,8 @@ class MjxEnvironment:
         position: jax.Array,
         orientation: jax.Array,
     ) -> _State:
-        qpos, joints = start - self._addresses.start_zero.astype(np.float32), start[:, : len(self._addresses.qpos)]
-        at_start = self._data.replace(qpos=self._data.qpos.at[:, self._addresses.start].set(qpos))
+        joints = start[:, : len(self._addresses.qpos)]
+        at_start = self._data.replace(qpos=self._addresses.qpos_of(jnp, start).astype(self._data.qpos.dtype))
 
         def choose(where: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
             return jnp.where(where.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -180,8 +180,8 @@ class MjxEnvironment:
         a, data = self._addresses, state.data
         thing = {} if a.object is None else {"object_position": data.xpos[:, a.object.body]}
         return thing | {
-            "joint_position": data.qpos[:, a.qpos],
-            "joint_velocity": data.qvel[:, a.dof],
+            "joint_position": a.joint_position(data.qpos),
+            "joint_velocity": a.joint_velocity(data.qvel),
             "joint_position_target": state.target,
             "end_effector_position": data.site_xpos[:, a.site],
             "end_effector_orientation": a.tool_orientation(jnp, data.xquat),
@@ -213,7 +213,8 @@ class MjxEnvironment:
             return self._advance_disturbed(state, target, self._disturbances)
 
         def substep(data: Any, fraction: jax.Array) -> tuple[Any, None]:
-            ctrl = data.ctrl.at[:, self._addresses.actuator].set(state.target + (target - state.target) * fraction)
+            moved = self._addresses.control(state.target + (target - state.target) * fraction)
+            ctrl = data.ctrl.at[:, self._addresses.actuator].set(moved)
             return jax.vmap(mjx.step, in_axes=(None, 0))(self._model, data.replace(ctrl=ctrl)), None
 
         data, _ = jax.lax.scan(substep, state.data, self._fractions)
@@ -227,9 +228,9 @@ class MjxEnvironment:
         models, axes = disturbances.models(disturbed)
 
         def substep(data: Any, moved: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
-            ctrl = data.ctrl.at[:, self._addresses.actuator].set(moved)
+            ctrl = data.ctrl.at[:, self._addresses.actuator].set(self._addresses.control(moved))
             data = jax.vmap(mjx.step, in_axes=(axes, 0))(models, data.replace(ctrl=ctrl))
-            return data, (data.qpos[:, self._addresses.qpos], data.qvel[:, self._addresses.dof])
+            return data, (self._addresses.joint_position(data.qpos), self._addresses.joint_velocity(data.qvel))
 
         data = state.data if force is None else state.data.replace(xfrc_applied=force)
         data, past = jax.lax.scan(substep, data, jnp.moveaxis(servo, 1, 0))

@@ -17,7 +17,7 @@ import numpy as np
 from sim2real.actuators.models import Drive
 from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.native_disturbances import NativeDisturbances
-from sim2real.backends.native_drive import NativeDrive, require_own_servos, without_servos
+from sim2real.backends.native_drive import NativeDrive, require_joints, require_own_servos, without_servos
 from sim2real.contract.interface import achieved, command, goal_vector, observe
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
@@ -63,6 +63,7 @@ class NativeEnvironment:
         self._addresses = Addresses.of(model, self.contract)
         if drive is not None:
             require_own_servos(draws)
+            require_joints(self.contract)
             model = without_servos(model, self._addresses)
         self._batch = mujoco.batch.Batch(model, nsim=num_envs, nthread=threads)
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
@@ -76,7 +77,7 @@ class NativeEnvironment:
         self._goal_orientation = np.zeros((num_envs, 4), np.float32)
         self._step = np.zeros(num_envs, np.int64)
         self._fractions = (np.arange(self.contract.timing.substeps) + 1.0) / self.contract.timing.substeps
-        self._control = np.zeros((num_envs, self.contract.timing.substeps, model.nu))
+        self._control = np.tile(self._addresses.rest_ctrl, (num_envs, self.contract.timing.substeps, 1))
         self._drive = NativeDrive(self._batch, self._addresses, drive) if drive else None
         self._disturbed = NativeDisturbances(self._batch, self._addresses, self.robots) if self.robots else None
         self.reset()
@@ -109,7 +110,7 @@ class NativeEnvironment:
         if not len(ids):
             return
         self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        self._qpos[np.ix_(ids, self._addresses.start)] = start - self._addresses.start_zero
+        self._qpos[ids] = self._addresses.qpos_of(np, start)
         joints = start[:, : len(self._addresses.qpos)]
         self._target[ids] = joints
         self._goal_position[ids], self._goal_orientation[ids] = position, orientation
@@ -130,8 +131,8 @@ class NativeEnvironment:
         a = self._addresses
         thing = {} if a.object is None else {"object_position": self._xpos[:, a.object.body].astype(np.float32)}
         return thing | {
-            "joint_position": self._qpos[:, a.qpos].astype(np.float32),
-            "joint_velocity": self._qvel[:, a.dof].astype(np.float32),
+            "joint_position": a.joint_position(self._qpos).astype(np.float32),
+            "joint_velocity": a.joint_velocity(self._qvel).astype(np.float32),
             "joint_position_target": self._target,
             "end_effector_position": self._site[:, a.site].astype(np.float32),
             "end_effector_orientation": a.tool_orientation(np, self._xquat).astype(np.float32),
@@ -155,7 +156,7 @@ class NativeEnvironment:
         record: tuple[str, ...] = ()
         if self._disturbed is not None:
             moves, record = self._disturbed.before(moves)
-        self._control[:, :, self._addresses.actuator] = moves
+        self._control[:, :, self._addresses.actuator] = self._addresses.control(moves)
         if self._drive is not None:
             past = self._drive.advance(moves)
         else:

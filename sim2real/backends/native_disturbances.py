@@ -71,7 +71,7 @@ class NativeDisturbances:
         """Take in the joints' motion, recorded or as it ended, and count the control step."""
         position = past["qpos"] if "qpos" in past else self._qpos[:, None]
         velocity = past["qvel"] if "qvel" in past else self._qvel[:, None]
-        moved = (position[..., self._addresses.qpos], velocity[..., self._addresses.dof])
+        moved = (self._addresses.joint_position(position), self._addresses.joint_velocity(velocity))
         self._signals = self._disturbances.measured(np, self._signals, *moved)
         self._tick += 1
 

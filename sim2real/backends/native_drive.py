@@ -9,6 +9,7 @@ import mujoco.batch
 import numpy as np
 
 from sim2real.actuators.models import Drive
+from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.randomisation.sampling import Draws
 from sim2real.robots.kinematics import Addresses
@@ -24,6 +25,13 @@ def require_own_servos(draws: Draws | None) -> None:
             f"drive: it replaces the servos that {', '.join(scaled)} would scale; leave these terms at 1 and change "
             "the drive itself."
         )
+
+
+def require_joints(contract: Contract) -> None:
+    """Refuse tendons, to which a torque model of joints does not apply."""
+    tendons = [joint.name for joint in contract.robot.joints if joint.kind == "tendon"]
+    if tendons:
+        raise ShoalError(f"drive: {', '.join(tendons)} is a tendon, and torque models are of joints; leave it out.")
 
 
 def without_servos(model: mujoco.MjModel, addresses: Addresses) -> mujoco.MjModel:
@@ -52,7 +60,7 @@ class NativeDrive:
         a, dt_s = self._addresses, float(self._batch.model.opt.timestep)
         past: dict[str, list[np.ndarray]] = {"qpos": [], "qvel": []}
         for index in range(targets.shape[1]):
-            motion = (self._qpos[:, a.qpos], self._qvel[:, a.dof])
+            motion = (a.joint_position(self._qpos), a.joint_velocity(self._qvel))
             self.effort_nm = self._drive.step(self.effort_nm, targets[:, index], *motion, dt_s)
             self._applied[:, a.dof] = self.effort_nm
             self._batch.step()

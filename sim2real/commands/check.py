@@ -79,13 +79,14 @@ def _refuse_delays(model: mujoco.MjModel) -> None:
 def _random_poses(task: Task, samples: int, seed: int) -> tuple[float, float]:
     """Shares of joint positions, uniform over the limits, that collide and whose tool leaves the box of the starts."""
     model, contract = task.model, task.contract
-    addresses, data, rng = Addresses.of(model, contract), mujoco.MjData(model), np.random.default_rng(seed)
+    addresses, rng = Addresses.of(model, contract), np.random.default_rng(seed)
+    data = addresses.home_data(model)
     low = np.array([joint.position_min for joint in contract.robot.joints])
     high = np.array([joint.position_max for joint in contract.robot.joints])
     box = tool_box(task)
     collides = outside = 0
     for _ in range(samples):
-        data.qpos[addresses.qpos] = rng.uniform(low, high)
+        addresses.place(data.qpos, rng.uniform(low, high))
         mujoco.mj_kinematics(model, data)
         mujoco.mj_collision(model, data)
         tool = data.site_xpos[addresses.site]

@@ -1,22 +1,17 @@
 """The contract: what must be the same in simulation and on the robot, in one versioned model."""
 
+from sim2real.contract.base import Frozen, NonNegative, Positive, Quaternion, Vector3
+from sim2real.contract.robot import Held, Joint, Robot, Standing
 from sim2real.contract.schema import (
     PER_POLICY,
     SCHEMA_VERSION,
     Action,
     Calibration,
     Contract,
-    Frozen,
     Goal,
-    Joint,
     Lineage,
-    NonNegative,
-    Positive,
-    Quaternion,
     Reading,
-    Robot,
     Timing,
-    Vector3,
     differences,
     plain_digest,
     require_same_interface,
@@ -30,6 +25,7 @@ __all__ = [
     "Contract",
     "Frozen",
     "Goal",
+    "Held",
     "Joint",
     "Lineage",
     "NonNegative",
@@ -37,6 +33,7 @@ __all__ = [
     "Quaternion",
     "Reading",
     "Robot",
+    "Standing",
     "Timing",
     "Vector3",
     "differences",

@@ -166,8 +166,7 @@ def command(xp: ModuleType, contract: Contract, action: Array, readings: dict[st
     and never outside the joint limits; wind-up against a blocked arm is limited by `action.window`.
     """
     joints = contract.robot.joints
-    low = np.array([joint.position_min for joint in joints], np.float32)
-    high = np.array([joint.position_max for joint in joints], np.float32)
+    low, high = np.array([joint.command_range for joint in joints], np.float32).T
     scale = np.array(contract.action.step_max, np.float32)
     window = np.float32(contract.action.window)
     previous, position = readings["joint_position_target"], readings["joint_position"]

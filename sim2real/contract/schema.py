@@ -18,74 +18,14 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from sim2real.contract.base import Frozen, NonNegative, Positive, Quaternion, Vector3
+from sim2real.contract.robot import Robot
 from sim2real.contract.version1 import upgraded
 from sim2real.errors import ContractMismatch
 
 SCHEMA_VERSION = 2
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Vector3 = tuple[float, float, float]
-Quaternion = tuple[float, float, float, float]
-
-
-class Frozen(BaseModel):
-    """Base of every part: immutable, finite, and without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Joint(Frozen):
-    """One actuated joint: its limits, servo gains and home."""
-
-    name: str
-    position_min: float
-    """rad, as all positions of a hinge."""
-    position_max: float
-    velocity_max: Positive
-    """rad/s."""
-    effort_max: Positive
-    """N m."""
-    stiffness: Positive
-    """N m/rad, proportional gain of the position servo."""
-    damping: NonNegative
-    """N m s/rad, derivative gain of the position servo, on the joint's own velocity."""
-    home_position: float
-
-    @model_validator(mode="after")
-    def _home_within_limits(self) -> Self:
-        if not self.position_min < self.position_max:
-            raise ValueError(
-                f"joint {self.name!r}: position_min {self.position_min} must be below position_max {self.position_max}"
-            )
-        if not self.position_min <= self.home_position <= self.position_max:
-            raise ValueError(
-                f"joint {self.name!r}: home_position {self.home_position} is outside "
-                f"[{self.position_min}, {self.position_max}]"
-            )
-        return self
-
-
-class Robot(Frozen):
-    """The robot that the policy was trained on."""
-
-    name: str
-    mjcf_sha256: str
-    """Digest of the compiled model, see `sim2real.robots.model.compiled_digest`."""
-    joints: Annotated[tuple[Joint, ...], Field(min_length=1)]
-    actuator_mode: Literal["position"] = "position"
-    base_frame: str = "world"
-    end_effector_frame: str
-    """Name of the MJCF site that goals and end-effector readings refer to."""
-
-    @model_validator(mode="after")
-    def _unique_joints(self) -> Self:
-        names = [joint.name for joint in self.joints]
-        if len(set(names)) != len(names):
-            raise ValueError(f"robot.joints: names must be unique, got {names}")
-        return self
 
 
 class Reading(Frozen):

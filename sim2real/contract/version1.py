@@ -22,6 +22,8 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     What is not where version 1 has it is left as it is, for validation to name it.
     """
     robot, action = data.get("robot"), data.get("action")
+    if isinstance(robot, dict) and robot.get("actuator_mode") == "position":
+        robot = {key: value for key, value in robot.items() if key != "actuator_mode"}
     if isinstance(robot, dict) and isinstance(robot.get("joints"), list | tuple):
         robot = robot | {"joints": [_renamed(joint, _JOINT_FIELDS) for joint in robot["joints"]]}
     return data | {"schema_version": 2, "robot": robot, "action": _renamed(action, _ACTION_FIELDS)}

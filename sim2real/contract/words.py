@@ -26,7 +26,20 @@ _FIELDS: dict[str, _Field] = {
     r"robot\.mjcf_sha256": _Field(
         "the compiled robot model", "", "Masses, geometry, contacts or solver options differ: the dynamics are others."
     ),
-    r"robot\.actuator_mode": _Field("what the servos are told", "", "The same command means another motion."),
+    r"robot\.joints\[\d+\]\.mode": _Field("what the drive is told", "", "The same command means another motion."),
+    r"robot\.joints\[\d+\]\.(kind|continuous|moves.*)": _Field(
+        "what the joint is", "", "The same number means another place."
+    ),
+    r"robot\.joints\[\d+\]\.command_(min|max)": _Field(
+        "limit of commands", "rad", "Commands are clamped there, so the joint reaches less or more."
+    ),
+    r"robot\.joints\[\d+\]\.declared_servo": _Field(
+        "whether the task declares the servo", "", "The MJCF is used as it is, or with another actuator."
+    ),
+    r"robot\.base": _Field("whether the base moves", "", "The robot stands or floats."),
+    r"robot\.(standing|held).*": _Field(
+        "where everything outside the task is at home", "", "Episodes start with another scene."
+    ),
     r"robot\.base_frame": _Field("the base frame", "", "Every position means another place."),
     r"robot\.end_effector_frame": _Field("the tool's frame", "", "The policy brings another point to the goal."),
     r"robot\.joints\[\d+\]\.name": _Field("a joint", "", "Readings and commands belong to other joints."),

@@ -31,20 +31,22 @@ class NativeBody:
     """C MuJoCo."""
 
     def __init__(self, model: mujoco.MjModel, contract: Contract, start: np.ndarray) -> None:
-        self._model, self._data, self._at = model, mujoco.MjData(model), Addresses.of(model, contract)
+        self._model, self._at = model, Addresses.of(model, contract)
+        self._data = self._at.home_data(model)
         self._substeps = contract.timing.substeps
-        self._data.qpos[self._at.qpos] = start
-        self._data.ctrl[self._at.actuator] = start
+        self._at.place(self._data.qpos, start)
+        self._data.ctrl[self._at.actuator] = self._at.control(start)
         mujoco.mj_forward(model, self._data)
 
     def readings(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Body`."""
-        return self._data.qpos[self._at.qpos].copy(), self._data.qvel[self._at.dof].copy()
+        return self._at.joint_position(self._data.qpos).copy(), self._at.joint_velocity(self._data.qvel).copy()
 
     def advance(self, previous: np.ndarray, target: np.ndarray) -> None:
         """See `Body`."""
         for step in range(1, self._substeps + 1):
-            self._data.ctrl[self._at.actuator] = previous + (target - previous) * step / self._substeps
+            moved = previous + (target - previous) * step / self._substeps
+            self._data.ctrl[self._at.actuator] = self._at.control(moved)
             mujoco.mj_step(self._model, self._data)
 
 

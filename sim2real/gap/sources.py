@@ -113,18 +113,20 @@ class _MjxBody(Body):
 
         def advance(data: Any, previous: Any, target: Any) -> Any:
             def one(data: Any, fraction: Any) -> tuple[Any, None]:
-                ctrl = data.ctrl.at[at.actuator].set(previous + (target - previous) * fraction)
+                ctrl = data.ctrl.at[at.actuator].set(at.control(previous + (target - previous) * fraction))
                 return mjx.step(model, data.replace(ctrl=ctrl)), None
 
             return jax.lax.scan(one, data, fractions)[0]
 
         self._advance = jax.jit(advance, compiler_options=xla.mjx_compiler_options())
-        data = mjx.make_data(task.model, impl="jax")
-        self._at, self._data = at, data.replace(qpos=data.qpos.at[at.qpos].set(start))
+        data = mjx.make_data(task.model, impl="jax").replace(ctrl=jnp.asarray(at.rest_ctrl, jnp.float32))
+        self._at, self._data = at, data.replace(qpos=at.qpos_of(jnp, start).astype(data.qpos.dtype))
 
     def readings(self) -> tuple[np.ndarray, np.ndarray]:
         position, velocity = np.asarray(self._data.qpos), np.asarray(self._data.qvel)
-        return position[self._at.qpos].astype(np.float64), velocity[self._at.dof].astype(np.float64)
+        return self._at.joint_position(position).astype(np.float64), self._at.joint_velocity(velocity).astype(
+            np.float64
+        )
 
     def advance(self, previous: np.ndarray, target: np.ndarray) -> None:
         self._data = self._advance(self._data, previous, target)

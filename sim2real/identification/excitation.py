@@ -190,11 +190,12 @@ def read_trajectory(path: Path, contract: Contract) -> Trajectory:
 
 def _free_share(task: Task, home: np.ndarray, motion: np.ndarray) -> float:
     """Largest of a few shares of `motion` `[T, J]` around home that touches nothing."""
-    addresses, data = Addresses.of(task.model, task.contract), mujoco.MjData(task.model)
+    addresses = Addresses.of(task.model, task.contract)
+    data = addresses.home_data(task.model)
 
     def touches(share: float) -> bool:
         for offset in motion[::2]:
-            data.qpos[addresses.qpos] = home + share * offset
+            addresses.place(data.qpos, home + share * offset)
             mujoco.mj_kinematics(task.model, data)
             mujoco.mj_collision(task.model, data)
             if data.ncon:

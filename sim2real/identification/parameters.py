@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import mujoco
@@ -17,6 +18,7 @@ import numpy as np
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.robots.kinematics import Addresses
+from sim2real.robots.servos import contract_spec
 
 Kind = Literal[
     "damping",
@@ -133,9 +135,11 @@ def require_sysid() -> Any:
 def make_problem(
     mjcf: str, contract: Contract, kinds: Sequence[Kind], *, bounds: Bounds = DEFAULT_BOUNDS, bodies: Sequence[str] = ()
 ) -> Problem:
-    """Quantities of the given kinds, for every joint where they belong to joints; pseudo-inertias of `bodies`."""
+    """Quantities of the given kinds, for every joint where they belong to joints (not for tendons); pseudo-inertias of
+    `bodies`.
+    """
     sysid = require_sysid()
-    spec = mujoco.MjSpec.from_file(mjcf)
+    spec = contract_spec(Path(mjcf), contract)
     spec.option.timestep = contract.timing.physics_dt_s
     model = spec.compile()
     unknown = set(kinds) - set(KINDS)
@@ -174,7 +178,8 @@ def _of_kind(
         case "action_delay":
             low, high = bounds.action_delay_s
             return [(Quantity("action_delay", kind, "s", low + 0.1 * (high - low), low, high), None)]
-    return [_of_joint(kind, model, contract, joint, bounds) for joint in range(len(contract.joint_names))]
+    own = [index for index, joint in enumerate(contract.robot.joints) if joint.kind != "tendon"]
+    return [_of_joint(kind, model, contract, joint, bounds) for joint in own]
 
 
 def _of_joint(
@@ -182,7 +187,7 @@ def _of_joint(
 ) -> tuple[Quantity, Write | None]:
     addresses, limits = Addresses.of(model, contract), contract.robot.joints[joint]
     dof, actuator = addresses.dof[joint], addresses.actuator[joint]
-    name, servo = limits.name, model.actuator(actuator).name
+    name = limits.name
 
     def scaled(unit: str, nominal: float, scale: Range, otherwise: float = 0.0) -> Quantity:
         low, high = (scale[0] * nominal, scale[1] * nominal) if nominal > 0 else (0.0, otherwise)
@@ -203,14 +208,29 @@ def _of_joint(
             return quantity, on_joint("armature")
         case "servo_stiffness":
             quantity = scaled("N m/rad", limits.stiffness, bounds.servo_stiffness_scale)
-            return quantity, lambda spec, value: require_sysid().apply_pgain(spec, servo, value)
+            return quantity, _write_gains(model, int(actuator), (0, 1), limits.stiffness)
         case "servo_damping":
             if limits.damping == 0:
                 raise ShoalError(f"--fit: the servo of {name!r} has no damping (kv) that could be fitted; fit damping.")
             quantity = scaled("N m s/rad", limits.damping, bounds.servo_damping_scale)
-            return quantity, lambda spec, value: require_sysid().apply_dgain(spec, servo, value)
+            return quantity, _write_gains(model, int(actuator), (2,), limits.damping)
         case _:
             return Quantity(f"{kind} {name}", kind, "rad", 0.0, *bounds.joint_offset_rad, joint), None
+
+
+def _write_gains(model: mujoco.MjModel, actuator: int, which: tuple[int, ...], nominal: float) -> Write:
+    """Scales gain (0) and bias terms (1, 2) so that the joint has another stiffness or damping, whatever the gear."""
+    gain, bias = model.actuator_gainprm[actuator].copy(), model.actuator_biasprm[actuator].copy()
+
+    def write(spec: mujoco.MjSpec, value: float) -> None:
+        servo = spec.actuators[actuator]
+        for index in which:
+            if index == 0:
+                servo.gainprm[0] = gain[0] * value / nominal
+            else:
+                servo.biasprm[index] = bias[index] * value / nominal
+
+    return write
 
 
 def _write_damping(joint: str) -> Write:

@@ -71,18 +71,19 @@ def simulate(
     steps = int(np.ceil((log.measured_s[-1] - start) / step - 1e-6))
     # MuJoCo applies one control during a step; drivers and training use the target's value at the step's end.
     ends = start + step * np.arange(1, steps + 1)
-    control = np.zeros((count, steps, models[0].nu))
+    control = np.tile(addresses.rest_ctrl, (count, steps, 1))
     for delay in np.unique(delays):
         which = np.flatnonzero(delays == delay)
-        control[np.ix_(which, np.arange(steps), addresses.actuator)] = servo_targets(log, ends, float(delay))
-    control[:, :, addresses.actuator] -= offsets[:, None]
+        targets = servo_targets(log, ends, float(delay)) - offsets[which, None]
+        control[np.ix_(which, np.arange(steps), addresses.actuator)] = addresses.control(targets)
     first = np.stack([_state(models[0], addresses, log, 0, offset) for offset in offsets])
     datas = [mujoco.MjData(models[0]) for _ in range(min(threads, count))]
     state, _ = rollout.rollout(list(models), datas, first, control)
     times = np.append(start, ends)
     trajectory = np.concatenate([first[:, None], state], axis=1)[:, :, 1:]
-    position = _sample(times, trajectory[:, :, addresses.qpos], log.measured_s) + offsets[:, None]
-    velocity = _sample(times, trajectory[:, :, models[0].nq + addresses.dof], log.measured_s)
+    motion = np.split(trajectory, [models[0].nq, models[0].nq + models[0].nv], axis=2)
+    position = _sample(times, addresses.joint_position(motion[0]), log.measured_s) + offsets[:, None]
+    velocity = _sample(times, addresses.joint_velocity(motion[1]), log.measured_s)
     return OpenLoop(position, velocity)
 
 
@@ -94,21 +95,23 @@ def simulate_from(model: mujoco.MjModel, log: Log, starts: np.ndarray, ticks: in
     contract, count = log.contract, len(starts)
     addresses, step, substeps = Addresses.of(model, contract), model.opt.timestep, contract.timing.substeps
     ends = log.measured_s[starts][:, None] + step * np.arange(1, ticks * substeps + 1)
-    control = np.zeros((count, ends.shape[1], model.nu))
-    control[:, :, addresses.actuator] = servo_targets(log, ends.ravel()).reshape(count, ends.shape[1], -1)
+    control = np.tile(addresses.rest_ctrl, (count, ends.shape[1], 1))
+    targets = servo_targets(log, ends.ravel()).reshape(count, ends.shape[1], -1)
+    control[:, :, addresses.actuator] = addresses.control(targets)
     first = np.stack([_state(model, addresses, log, int(tick), np.zeros(len(addresses.qpos))) for tick in starts])
     datas = [mujoco.MjData(model) for _ in range(min(_THREADS, count))]
     state, _ = rollout.rollout([model] * count, datas, first, control)
     every = np.concatenate([first[:, None], state[:, substeps - 1 :: substeps]], axis=1)
-    return np.asarray(every[:, :, 1 + addresses.qpos])
+    return np.asarray(addresses.joint_position(every[:, :, 1 : 1 + model.nq]))
 
 
 def tool_poses(model: mujoco.MjModel, contract: Contract, joint_position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tool positions `[T, 3]` m and orientations `[T, 4]` wxyz from joint positions `[T, J]` rad."""
-    addresses, data = Addresses.of(model, contract), mujoco.MjData(model)
+    addresses = Addresses.of(model, contract)
+    data = addresses.home_data(model)
     position, orientation = np.zeros((len(joint_position), 3)), np.zeros((len(joint_position), 4))
     for tick, joints in enumerate(joint_position):
-        data.qpos[addresses.qpos] = joints
+        addresses.place(data.qpos, joints)
         mujoco.mj_kinematics(model, data)
         position[tick] = data.site_xpos[addresses.site]
         mujoco.mju_mat2Quat(orientation[tick], data.site_xmat[addresses.site])
@@ -117,9 +120,9 @@ def tool_poses(model: mujoco.MjModel, contract: Contract, joint_position: np.nda
 
 def _state(model: mujoco.MjModel, addresses: Addresses, log: Log, tick: int, offset: np.ndarray) -> np.ndarray:
     """The measured state of one tick, as `mujoco.rollout` takes it."""
-    data = mujoco.MjData(model)
-    data.qpos[addresses.qpos] = log.joint_position[tick] - offset
-    data.qvel[addresses.dof] = log.joint_velocity[tick]
+    data = addresses.home_data(model)
+    addresses.place(data.qpos, log.joint_position[tick] - offset)
+    addresses.place_velocity(data.qvel, log.joint_velocity[tick])
     data.time = log.measured_s[tick]
     kind = int(mujoco.mjtState.mjSTATE_FULLPHYSICS)
     state = np.empty(mujoco.mj_stateSize(model, kind))

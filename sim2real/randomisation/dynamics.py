@@ -104,7 +104,7 @@ def _common_model(task: Task, draws: Draws) -> tuple[mujoco.MjModel, list[int], 
     split, loaded = draws.changes("link_com_offset_m"), draws.changes("payload_mass_kg")
     carriers, payload = links, None
     if split or loaded:
-        spec = mujoco.MjSpec.from_file(str(task.mjcf_path))
+        spec = task.spec()
         spec.option.timestep = nominal.opt.timestep
         spec.compile()
         by_id = {body.id: body for body in spec.bodies}
@@ -162,14 +162,16 @@ def _set_bodies(fields: _Fields, task: Task, draws: Draws, carriers: list[int], 
 
 
 def _set_joints(fields: _Fields, addresses: Addresses, draws: Draws) -> None:
-    dof, servo = addresses.dof, addresses.actuator
+    servo = addresses.actuator
+    dof = np.concatenate([c.dof for c in addresses.coordinates])
+    of = np.repeat(np.arange(len(servo)), [len(c.dof) for c in addresses.coordinates])
     for name in ("armature", "damping"):
         if draws.changes(f"{name}_scale"):
-            fields[f"dof_{name}"][:, dof] *= getattr(draws, f"{name}_scale")
+            fields[f"dof_{name}"][:, dof] *= getattr(draws, f"{name}_scale")[:, of]
     if draws.changes("friction_loss_scale"):
-        fields["dof_frictionloss"][:, dof] *= draws.friction_loss_scale
+        fields["dof_frictionloss"][:, dof] *= draws.friction_loss_scale[:, of]
     if draws.changes("friction_loss_add_nm"):
-        fields["dof_frictionloss"][:, dof] += draws.friction_loss_add_nm
+        fields["dof_frictionloss"][:, dof] += draws.friction_loss_add_nm[:, of]
     if draws.changes("servo_stiffness_scale"):
         fields["actuator_gainprm"][:, servo, 0] *= draws.servo_stiffness_scale
         fields["actuator_biasprm"][:, servo, 1] *= draws.servo_stiffness_scale

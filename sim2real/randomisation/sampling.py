@@ -112,7 +112,8 @@ class Draws(NamedTuple):
 
 def link_ids(model: mujoco.MjModel, contract: Contract) -> list[int]:
     """Body ids of the links: bodies with mass that move with the task's joints, in the model's order."""
-    jointed = {int(model.joint(name).bodyid[0]) for name in contract.joint_names}
+    names = [name for joint in contract.robot.joints for name, _ in joint.moves or ((joint.name, 1.0),)]
+    jointed = {int(model.joint(name).bodyid[0]) for name in names}
 
     def moves(body: int) -> bool:
         while body:

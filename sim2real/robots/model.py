@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -103,6 +104,46 @@ DIGEST_FIELDS = (
 )
 """Compiled fields that change what a policy experiences; colours, cameras and lights do not."""
 
+_DIGEST_RARE_FIELDS = (
+    "jnt_stiffnesspoly",
+    "dof_dampingpoly",
+    "geom_adhesion",
+    "geom_surfacevel",
+    "pair_margin",
+    "pair_gap",
+    "pair_solreffriction",
+    "pair_adhesion",
+    "hfield_size",
+    "flex_vert",
+    "flex_elem",
+    "flex_stiffness",
+    "flex_bending",
+    "flex_damping",
+    "flex_edgestiffness",
+    "flex_edgedamping",
+    "flex_friction",
+    "tendon_limited",
+    "tendon_margin",
+    "tendon_armature",
+    "tendon_actfrclimited",
+    "tendon_actfrcrange",
+    "tendon_stiffnesspoly",
+    "tendon_dampingpoly",
+    "tendon_solref_lim",
+    "tendon_solimp_lim",
+    "tendon_solref_fri",
+    "tendon_solimp_fri",
+    "actuator_actearly",
+    "actuator_cranklength",
+    "actuator_delay",
+    "actuator_history",
+    "actuator_damping",
+    "actuator_dampingpoly",
+    "actuator_armature",
+    "npluginattr",
+)
+"""Likewise, and hashed only where they are present and not all zero, as in most models."""
+
 _DIGEST_OPTIONS = (
     "integrator",
     "cone",
@@ -120,15 +161,49 @@ _DIGEST_OPTIONS = (
 )
 """Of `<option>`; the time step is part of the contract's timing."""
 
+_DIGEST_RARE_OPTIONS = (
+    "disableactuator",
+    "noslip_iterations",
+    "noslip_tolerance",
+    "ls_tolerance",
+    "ccd_iterations",
+    "ccd_tolerance",
+    "sdf_iterations",
+    "sdf_initpoints",
+    "magnetic",
+    "o_margin",
+    "o_solref",
+    "o_solimp",
+    "o_friction",
+)
+"""Likewise, and hashed only where they are not MuJoCo's defaults."""
 
-def load_mjcf(path: Path) -> mujoco.MjModel:
-    """Compile the MJCF at `path`; a `ShoalError` says what is wrong with it."""
+
+def read_mjcf(path: Path) -> mujoco.MjSpec:
+    """The MJCF at `path`, not compiled yet; a `ShoalError` says what is wrong with it."""
     if not path.is_file():
         raise ShoalError(f"robot.mjcf: no file at {path}; give a path relative to the task file or an absolute one.")
     try:
-        return mujoco.MjModel.from_xml_path(str(path))
+        return mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
-        raise ShoalError(f"robot.mjcf: MuJoCo cannot compile {path}: {' '.join(str(error).split())}") from error
+        raise _cannot_compile(path, error) from error
+
+
+def compiled(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
+    """Of what was read from `path`; a `ShoalError` says what is wrong with it."""
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise _cannot_compile(path, error) from error
+
+
+def load_mjcf(path: Path) -> mujoco.MjModel:
+    """Compile the MJCF at `path` as it is; a `ShoalError` says what is wrong with it."""
+    return compiled(read_mjcf(path), path)
+
+
+def _cannot_compile(path: Path, error: ValueError) -> ShoalError:
+    return ShoalError(f"robot.mjcf: MuJoCo cannot compile {path}: {' '.join(str(error).split())}")
 
 
 def compiled_digest(model: mujoco.MjModel) -> str:
@@ -138,13 +213,24 @@ def compiled_digest(model: mujoco.MjModel) -> str:
     derived quaternion agree.
     """
     digest = hashlib.sha256()
-    for kind, count in (("joint", model.njnt), ("actuator", model.nu), ("body", model.nbody), ("site", model.nsite)):
+    counts = (("joint", model.njnt), ("actuator", model.nactuator), ("body", model.nbody), ("site", model.nsite))
+    for kind, count in counts:
         names = [getattr(model, kind)(index).name for index in range(count)]
         digest.update(f"{kind}:{','.join(names)};".encode())
     for field in DIGEST_FIELDS:
-        values = np.asarray(getattr(model, field), dtype=np.float64).ravel()
-        digest.update(f"{field}:{','.join(format(value + 0.0, '.9g') for value in values)};".encode())
+        digest.update(f"{field}:{_rounded(getattr(model, field))};".encode())
     for field in _DIGEST_OPTIONS:
-        values = np.asarray(getattr(model.opt, field), dtype=np.float64).ravel()
-        digest.update(f"opt.{field}:{','.join(format(value + 0.0, '.9g') for value in values)};".encode())
+        digest.update(f"opt.{field}:{_rounded(getattr(model.opt, field))};".encode())
+    for field in _DIGEST_RARE_FIELDS:
+        if np.any(getattr(model, field)):
+            digest.update(f"{field}:{_rounded(getattr(model, field))};".encode())
+    default = mujoco.MjOption()
+    for field in _DIGEST_RARE_OPTIONS:
+        if not np.array_equal(getattr(model.opt, field), getattr(default, field)):
+            digest.update(f"opt.{field}:{_rounded(getattr(model.opt, field))};".encode())
     return digest.hexdigest()
+
+
+def _rounded(values: Any) -> str:
+    """Nine significant digits each; no negative zeros."""
+    return ",".join(format(value + 0.0, ".9g") for value in np.asarray(values, dtype=np.float64).ravel())

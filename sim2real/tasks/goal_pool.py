@@ -18,6 +18,7 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.robots.contacts import HomeContacts
 from sim2real.robots.kinematics import Addresses
 from sim2real.robots.objects import ObjectAddresses
 from sim2real.tasks.task import Task
@@ -25,7 +26,8 @@ from sim2real.tasks.task import Task
 TRAINING_SEED_OFFSET = 0
 EVALUATION_SEED_OFFSET = 1_000_003
 _MIN_ACCEPTED = 0.02
-_LIMIT_MARGIN_RAD = 0.05
+_LIMIT_MARGIN, _LIMIT_MARGIN_SHARE = 0.05, 0.05
+"""rad (m for slides), and at most this share of the range."""
 
 
 class GoalPool(NamedTuple):
@@ -93,9 +95,12 @@ def mix_in_wide_starts(task: Task, pool: GoalPool, *, share: float, seed: int) -
 
 
 def _joint_range(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    joints = contract.robot.joints
-    low, high = ([getattr(joint, name) for joint in joints] for name in ("position_min", "position_max"))
-    return np.array(low) + _LIMIT_MARGIN_RAD, np.array(high) - _LIMIT_MARGIN_RAD
+    """Where starts may be: inside what a joint may be told, and clear of the limits."""
+    ranges = np.array([(joint.position_min, joint.position_max) for joint in contract.robot.joints])
+    commands = np.array([joint.command_range for joint in contract.robot.joints])
+    low, high = np.maximum(ranges[:, 0], commands[:, 0]), np.minimum(ranges[:, 1], commands[:, 1])
+    margin = np.minimum(_LIMIT_MARGIN, _LIMIT_MARGIN_SHARE * (high - low))
+    return low + margin, high - margin
 
 
 def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_box: bool, size: int, seed: int) -> GoalPool:
@@ -105,8 +110,8 @@ def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_box: bool, size
     model, contract = task.model, task.contract
     box_low, box_high = tool_box(task)
     limits, addresses = _joint_range(contract), Addresses.of(model, contract)
-    data, rng = mujoco.MjData(model), np.random.default_rng(seed)
-    put_object = _object_placer(task, addresses, rng)
+    data, rng = addresses.home_data(model), np.random.default_rng(seed)
+    put_object, known = _object_placer(task, addresses, rng), HomeContacts.of(model, addresses.rest_qpos)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     tried = 0
     while len(kept) < size:
@@ -118,14 +123,14 @@ def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_box: bool, size
                 f"{box}; widen {box} or narrow reset.half_range."
             )
         q = np.clip(rng.uniform(low, high), *limits)
-        data.qpos[addresses.qpos] = q
+        addresses.place(data.qpos, q)
         mujoco.mj_kinematics(model, data)
         position = data.site_xpos[addresses.site].copy()
         if in_box and ((position < box_low).any() or (position > box_high).any()):
             continue
         thing = put_object(data, position)
         mujoco.mj_collision(model, data)
-        if data.ncon and _arm_touches(model, data, addresses.object):
+        if data.ncon and _arm_touches(model, known.others(data), addresses.object):
             continue
         kept.append((q, position, data.xquat.copy(), thing))
     joint_position, tool_position, xquat, things = (np.stack(column) for column in zip(*kept, strict=True))
@@ -133,10 +138,10 @@ def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_box: bool, size
     return GoalPool(*(column.astype(np.float32) for column in columns))
 
 
-def _arm_touches(model: mujoco.MjModel, data: mujoco.MjData, thing: ObjectAddresses | None) -> bool:
+def _arm_touches(model: mujoco.MjModel, pairs: set[tuple[int, int]], thing: ObjectAddresses | None) -> bool:
     """Whether anything touches but the object what it stands on."""
-    bodies = np.sort(model.geom_bodyid[data.contact.geom], axis=1)
-    return thing is None or bool((bodies != [0, thing.body]).any())
+    ground = None if thing is None else {0, thing.body}
+    return any({int(model.geom_bodyid[geom]) for geom in pair} != ground for pair in pairs)
 
 
 def tool_box(task: Task) -> tuple[np.ndarray, np.ndarray]:

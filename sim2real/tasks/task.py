@@ -17,13 +17,16 @@ import mujoco
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from sim2real.contract import Action, Contract, Frozen, Goal, Joint, Positive, Reading, Robot, Timing, Vector3
-from sim2real.errors import ShoalError, problems
+from sim2real.contract import Action, Contract, Frozen, Goal, Positive, Reading, Timing, Vector3
+from sim2real.errors import ShoalError, problems, raise_all
 from sim2real.files import read_yaml
 from sim2real.randomisation.config import Randomisation
-from sim2real.robots.actuation import joint_actuators
-from sim2real.robots.model import compiled_digest, load_mjcf
+from sim2real.robots.config import RobotConfig
+from sim2real.robots.description import describe_robot, only_positions
+from sim2real.robots.home import Home, home_of
+from sim2real.robots.model import compiled
 from sim2real.robots.objects import ObjectAddresses
+from sim2real.robots.servos import robot_spec
 from sim2real.tasks.measurability import require_measurable, require_tool_from_joints
 
 ReadingName = Literal[
@@ -34,20 +37,6 @@ ReadingName = Literal[
     "end_effector_orientation",
     "object_position",
 ]
-
-
-class RobotConfig(Frozen):
-    """Which MJCF, and which of its names the task uses."""
-
-    name: str
-    mjcf: str
-    """Path of the MJCF, relative to the task file."""
-    joints: Annotated[list[str], Field(min_length=1)]
-    """Actuated joints in policy order."""
-    velocity_max: list[Positive]
-    """Velocity limit of each joint; MJCF has no field for it."""
-    end_effector_site: str
-    home_keyframe: str = "home"
 
 
 class ActionConfig(Frozen):
@@ -146,9 +135,19 @@ class Task:
     @cached_property
     def model(self) -> mujoco.MjModel:
         """The compiled MJCF with the task's physics step."""
-        model = load_mjcf(self.mjcf_path)
+        model = compiled(self.spec(), self.mjcf_path)
         model.opt.timestep = self.config.timing.physics_dt_s
         return model
+
+    def spec(self) -> mujoco.MjSpec:
+        """What `model` is compiled from: the MJCF with the servos that the task declares. New at every call."""
+        robot = self.config.robot
+        return robot_spec(self.mjcf_path, robot.servos(), tool=robot.end_effector_site)
+
+    @cached_property
+    def home(self) -> Home:
+        """Where the whole model stands at home."""
+        return home_of(self.config.robot, self.model)[0]
 
     @cached_property
     def contract(self) -> Contract:
@@ -201,91 +200,30 @@ def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
 
 
 def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
-    home = _home(config.robot, model)
-    joints = tuple(_joint(config.robot, model, index, home) for index in range(len(config.robot.joints)))
-    try:
-        model.site(config.robot.end_effector_site)
-    except KeyError as error:
-        raise ShoalError(
-            f"robot.end_effector_site: the MJCF has no site {config.robot.end_effector_site!r}; "
-            f"it has {[model.site(i).name for i in range(model.nsite)]}."
-        ) from error
-    site = model.site(config.robot.end_effector_site).id
+    thing = None if config.goal.object_body is None else ObjectAddresses.of(model, config.goal.object_body)
+    robot, home, said = describe_robot(config.robot, model, placed=() if thing is None else (thing.body,))
+    if robot is not None:
+        said += [f"robot.joints: {only_positions(joint)}" for joint in robot.joints if joint.mode != "position"]
+    raise_all(said, what=f"task {config.name}")
+    assert robot is not None
+    site = model.site(robot.end_effector_frame).id
     require_tool_from_joints(config.robot.joints, config.estimators, model, site)
-    if config.goal.object_body is not None:
-        ObjectAddresses.of(model, config.goal.object_body)
     timing = config.timing
     return Contract(
         task=config.name,
-        robot=Robot(
-            name=config.robot.name,
-            mjcf_sha256=compiled_digest(model),
-            joints=joints,
-            end_effector_frame=config.robot.end_effector_site,
-        ),
-        readings=tuple(_reading(name, len(joints), config) for name in config.readings),
+        robot=robot,
+        readings=tuple(_reading(name, len(robot.joints), config) for name in config.readings),
         action=Action(
             step_max=tuple(
-                config.action.velocity_fraction * joint.velocity_max * timing.control_dt_s for joint in joints
+                config.action.velocity_fraction * joint.velocity_max * timing.control_dt_s for joint in robot.joints
             ),
             window=config.action.window,
         ),
-        goal=Goal(**config.goal.model_dump(), default_orientation_wxyz=_home_orientation(config.robot, model, home)),
+        goal=Goal(
+            **config.goal.model_dump(), default_orientation_wxyz=_home_orientation(config.robot, model, home.qpos)
+        ),
         timing=timing,
     )
-
-
-def _home(robot: RobotConfig, model: mujoco.MjModel) -> np.ndarray:
-    try:
-        return np.asarray(model.key(robot.home_keyframe).qpos)
-    except KeyError as error:
-        raise ShoalError(f"robot.home_keyframe: the MJCF has no keyframe {robot.home_keyframe!r}.") from error
-
-
-def _joint(robot: RobotConfig, model: mujoco.MjModel, index: int, home: np.ndarray) -> Joint:
-    name = robot.joints[index]
-    try:
-        joint = model.joint(name)
-    except KeyError as error:
-        names = [model.joint(i).name for i in range(model.njnt)]
-        raise ShoalError(f"robot.joints: the MJCF has no joint {name!r}; it has {names}.") from error
-    if model.jnt_type[joint.id] != mujoco.mjtJoint.mjJNT_HINGE:
-        raise ShoalError(f"robot.joints: joint {name!r} is not a hinge; only hinges can be actuated joints of a task.")
-    if not model.jnt_limited[joint.id]:
-        raise ShoalError(f"robot.joints: joint {name!r} has no range; give its position limits.")
-    actuator = _servo(model, joint.id, name)
-    stiffness, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
-    return Joint(
-        name=name,
-        position_min=float(joint.range[0]),
-        position_max=float(joint.range[1]),
-        velocity_max=robot.velocity_max[index],
-        effort_max=float(model.actuator_forcerange[actuator, 1]),
-        stiffness=float(stiffness),
-        damping=float(-bias[2]),
-        home_position=float(home[joint.qposadr[0]]),
-    )
-
-
-def _servo(model: mujoco.MjModel, joint: int, name: str) -> int:
-    """The one position servo with an effort limit that drives a joint; `ShoalError` where there is none."""
-    actuators = joint_actuators(model, joint)
-    if len(actuators) != 1:
-        raise ShoalError(f"robot.joints: joint {name!r} needs exactly one position actuator, found {len(actuators)}.")
-    actuator = actuators[0]
-    stiffness, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
-    if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_AFFINE or bias[1] != -stiffness or stiffness <= 0:
-        raise ShoalError(
-            f"robot.joints: the actuator of {name!r} is not a position servo; use <position> with kp and kv."
-        )
-    if model.actuator_gear[actuator, 0] != 1:
-        raise ShoalError(
-            f"robot.joints: the actuator of {name!r} has gear {model.actuator_gear[actuator, 0]:g}; give kp, kv and "
-            "forcerange at the joint, with gear 1."
-        )
-    if not model.actuator_forcelimited[actuator]:
-        raise ShoalError(f"robot.joints: the actuator of {name!r} has no forcerange; give the joint's effort limit.")
-    return actuator
 
 
 def _home_orientation(robot: RobotConfig, model: mujoco.MjModel, home: np.ndarray) -> tuple[float, float, float, float]:

@@ -108,7 +108,7 @@ def test_check_reports_and_passes(sim2real: Runner, tmp_path: Path) -> None:
 
 def test_check_refuses_delays_that_mjx_ignores(sim2real: Runner, tmp_path: Path) -> None:
     path = write_task(tmp_path, mjcf=MJCF.replace('kp="50"', 'kp="50" delay="0.01" nsample="8"'))
-    assert "delay or nsample (elbow)" in sim2real("check", str(path), status=2)
+    assert "actuator 'elbow' has a delay of 0.01 s (delay, nsample)" in sim2real("check", str(path), status=2)
 
 
 def test_check_refuses_a_goal_box_out_of_reach(sim2real: Runner, tmp_path: Path) -> None:

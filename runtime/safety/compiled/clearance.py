@@ -51,6 +51,8 @@ def make_first_look(
 
     Compared with MuJoCo's kinematics before it is given out. Raises `Unsupported` with the reason.
     """
+    if addresses.has_tendons:
+        raise Unsupported("a tendon moves several of its joints")
     frames, body_frame = _frames(model, addresses)
     geoms = sorted({geom for pair in pairs for geom in pair})
     capsules = _capsules(model, geoms, body_frame)
@@ -157,7 +159,7 @@ def _rotation(quaternion: Any) -> NDArray[np.float64]:
 
 def _require_agreement(look: FirstLook, model: mujoco.MjModel, addresses: Addresses, geoms: list[int]) -> None:
     points_of = load().shoal_points
-    data, points = mujoco.MjData(model), np.zeros((1 + 2 * len(geoms), 3))
+    data, points = addresses.home_data(model), np.zeros((1 + 2 * len(geoms), 3))
     rng = np.random.default_rng(0)
     for _ in range(_CHECKED_POSTURES):
         joints = model.qpos0[addresses.qpos] + rng.uniform(-3, 3, len(addresses.qpos))

@@ -301,7 +301,7 @@ def test_one_effort_limit_differs(policy: Policy, model: mujoco.MjModel) -> None
 
 def test_motor_instead_of_servo(policy: Policy, model: mujoco.MjModel) -> None:
     model.actuator_biastype[2] = mujoco.mjtBias.mjBIAS_NONE
-    assert "fr3_joint3 stiffness: 3000.0 in the policy, 'no position servo' in the model" in mismatch(policy, model)
+    assert "fr3_joint3 mode: 'position' in the policy, 'effort' in the model" in mismatch(policy, model)
 
 
 def test_control_period_that_physics_cannot_keep(policy: Policy, model: mujoco.MjModel) -> None:
@@ -313,7 +313,7 @@ def test_control_period_that_physics_cannot_keep(policy: Policy, model: mujoco.M
 
 def test_missing_joint_and_site(policy: Policy) -> None:
     message = mismatch(policy, mujoco.MjModel.from_xml_string("<mujoco><option timestep='0.004'/></mujoco>"))
-    assert "robot.joints[0].name: 'fr3_joint1' in the policy, [] in the model" in message
+    assert "robot.joints[0]: the MJCF has no joint or tendon 'fr3_joint1'; it has []" in message
 
 
 def test_same_robot_has_no_differences(model: mujoco.MjModel, contract: Contract) -> None:

@@ -13,6 +13,8 @@ from runtime.safety.compiled import clearance
 from runtime.safety.compiled.clearance import make_first_look
 from runtime.safety.geometry import Geometry
 from runtime.status import Reason
+from sim2real.robots.actuation import Actuation
+from sim2real.robots.coordinates import Coordinate
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import load_task
 
@@ -47,9 +49,14 @@ ODD_ROBOT = """
 
 def odd_robot() -> tuple[mujoco.MjModel, Addresses, list[tuple[int, int]]]:
     model = mujoco.MjModel.from_xml_string(ODD_ROBOT)
-    places = np.array([int(model.joint(name).qposadr[0]) for name in ("tip", "slide", "turn")])
+    drive = Actuation("position", 1.0, 0.0, 1.0, -np.inf, np.inf, 1.0)
+    places = [np.array([int(model.joint(name).qposadr[0])]) for name in ("tip", "slide", "turn")]
+    joints = tuple(
+        Coordinate("", "hinge", place, place, np.ones(1), (), 0, 1.0, drive, -3.0, 3.0, False) for place in places
+    )
     site = model.site("tool").id
-    addresses = Addresses(places, places, places, site, int(model.site_bodyid[site]), np.array([1.0, 0, 0, 0]))
+    turn, still = np.array([1.0, 0, 0, 0]), np.zeros(0)
+    addresses = Addresses(joints, site, int(model.site_bodyid[site]), turn, model.qpos0.copy(), still)
     names = [("column", name) for name in ("box", "egg", "rod", "ball")] + [
         ("box", "rod"),
         ("box", "ball"),

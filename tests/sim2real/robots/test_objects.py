@@ -109,7 +109,7 @@ def test_starts_touch_nothing_and_put_the_object_near_the_tool_as_often_as_told(
     addresses, data = Addresses.of(model, contract), mujoco.MjData(model)
     assert addresses.object is not None
     for index, start in enumerate(pool.start):
-        data.qpos[addresses.start] = start - addresses.start_zero
+        data.qpos[:] = addresses.qpos_of(np, start)
         mujoco.mj_forward(model, data)
         np.testing.assert_allclose(data.xpos[addresses.object.body], pool.object_position[index], atol=1e-6)
         assert not data.ncon

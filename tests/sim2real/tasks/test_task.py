@@ -58,7 +58,10 @@ def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"robot__joints": ["shoulder", "wrist"]}, "robot.joints: the MJCF has no joint 'wrist'; it has ['shoulder'"),
+        (
+            {"robot__joints": ["shoulder", "wrist"]},
+            "robot.joints: the MJCF has no joint or tendon 'wrist'; it has ['shoulder'",
+        ),
         ({"robot__velocity_max": [3.0]}, "robot.velocity_max has 1 entries for 2 joints"),
         ({"reset__half_range": [1.0]}, "reset.half_range has 1 entries for 2 joints"),
         ({"readings": ["base_linear_velocity"]}, "'base_linear_velocity' cannot be measured on a robot: no sensor"),
@@ -71,7 +74,7 @@ def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) ->
         ({"goal__space": "pose"}, "goal: a pose goal needs orientation_weight_m above 0"),
         ({"goal__position_min_m": [0.6, -0.5, 0.05]}, "position_min_m x=0.6 must be below position_max_m x=0.5"),
         ({"robot__home_keyframe": "rest"}, "robot.home_keyframe: the MJCF has no keyframe 'rest'"),
-        ({"robot__end_effector_site": "hand"}, "the MJCF has no site 'hand'; it has ['tool']"),
+        ({"robot__end_effector_site": "hand"}, "the MJCF has no site or body 'hand'; it has ['tool']"),
         ({"robot__mjcf": "gone.xml"}, "robot.mjcf: no file at"),
         ({"timing__control_dt_s": 0.003}, "timing: timing.control_dt_s 0.003 must be a whole multiple"),
         ({"name": "Planar Reach"}, "name: string should match pattern"),
@@ -132,14 +135,21 @@ ELBOW_SERVO = '<position name="elbow" joint="elbow" kp="50" kv="4" forcerange="-
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        (ELBOW_SERVO, '<motor name="elbow" joint="elbow"/>', "the actuator of 'elbow' is not a position servo"),
-        (ELBOW_SERVO, '<velocity name="elbow" joint="elbow" kv="4"/>', "actuator of 'elbow' is not a position servo"),
-        (ELBOW_SERVO, ELBOW_SERVO.replace("-10 10", "0 0"), "the actuator of 'elbow' has no forcerange"),
-        (ELBOW_SERVO, ELBOW_SERVO.replace("kp", 'gear="2" kp'), "the actuator of 'elbow' has gear 2"),
+        (
+            ELBOW_SERVO,
+            '<motor name="elbow" joint="elbow" forcerange="-9 9"/>',
+            "the actuator of 'elbow' is told forces",
+        ),
+        (
+            ELBOW_SERVO,
+            ELBOW_SERVO.replace("position", "velocity").replace('kp="50" ', ""),
+            "'elbow' is told velocities",
+        ),
+        (ELBOW_SERVO, ELBOW_SERVO.replace("-10 10", "0 0"), "nothing limits the force of actuator 'elbow'"),
         (ELBOW_SERVO, ELBOW_SERVO.replace('name="elbow"', 'name="e"') + ELBOW_SERVO, "'elbow' needs exactly one"),
-        (' range="-2.5 2.5"', "", "joint 'elbow' has no range"),
-        ('name="elbow" axis', 'name="elbow" type="slide" axis', "joint 'elbow' is not a hinge"),
-        ('qpos="0.2 0.5"', 'qpos="0.2 2.6"', "joint 'elbow': home_position 2.6 is outside [-2.5, 2.5]"),
+        (' range="-2.5 2.5"', ' type="slide"', "joint 'elbow' has no range"),
+        (' range="-2.5 2.5"', ' type="ball"', "joint 'elbow' is a ball joint; only hinges and slides"),
+        ('qpos="0.2 0.5"', 'qpos="0.2 2.6"', "'elbow' stands at 2.6, outside its range [-2.5, 2.5]"),
         ("<worldbody>", "<worldbody><bodi/>", "MuJoCo cannot compile"),
     ],
 )
