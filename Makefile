@@ -9,7 +9,7 @@ COMPILE := $(BIN)/python -m compileall -q shoal export runtime sim2real student 
 # --inexact keeps what uv.lock does not name, uv itself for one, so the two syncs below do not undo each other.
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-300} $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --extra train
 
-.PHONY: setup demo test test-slow lint clean
+.PHONY: setup demo test test-slow lint docs clean
 
 setup: $(VENV)/.synced-dev ## Install everything, development tools included.
 
@@ -26,6 +26,9 @@ lint: $(VENV)/.synced-dev ## Style and strict types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.synced-dev ## The documentation site, into docs/_build; a warning is an error.
+	$(BIN)/sphinx-build -W --keep-going -q -j 2 docs docs/_build
 
 clean: ## Remove the environment and caches; runs/ and models/ stay.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
