@@ -20,7 +20,19 @@ ROOT = Path(__file__).parents[1]
 
 ORDER: dict[str, tuple[str, ...]] = {
     "runtime": (
-        *("status", "options", "native", "robot", "realtime", "goals", "inference", "safety", "protocol", "ipc"),
+        *(
+            "status",
+            "options",
+            "memory",
+            "native",
+            "robot",
+            "realtime",
+            "goals",
+            "inference",
+            "safety",
+            "protocol",
+            "ipc",
+        ),
         *("drivers", "page", "ros2", "control", "recording", "policy_server", "monitoring", "diagnostics", "server"),
         *("commands", "cli"),
     ),

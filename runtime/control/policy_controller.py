@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from runtime.control.input_copies import Copy, merged
 from runtime.goals.messages import ResolvedGoal
 from runtime.inference.policy import Policy
+from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings, is_finite
 from runtime.robot.rotations import angle_between_deg
 from runtime.safety import GeometryChecker, Safety, SafetyConfig
@@ -25,11 +27,25 @@ from runtime.status import FOLLOWING, GoalStatus, Reason, known
 from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 
 
-class PolicyController:
+class PolicyController(Remembers):
     """Policy, safety and the progress towards one goal.
 
     `stale_after_periods` overrides the one in `safety`; `geometry_checker` judges commands by the robot's geometry.
     """
+
+    remembered = (
+        "safety",
+        "goal_number",
+        "within_tolerance",
+        "reached",
+        "_idle_reason",
+        "_expires_s",
+        "_goal_finite",
+        "_within_since_s",
+        "_goal_position",
+        "_goal_orientation",
+        "_history",
+    )
 
     def __init__(
         self,
@@ -168,6 +184,17 @@ class PolicyController:
         out[:] = self.safety.target
         return True
 
+    def memory(self) -> dict[str, Any]:
+        """All that the next tick will know of the ones before, the goal in force included."""
+        return super().memory() | {"goal": None if self.goal is None else self.goal._asdict()}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on as the controller would from which `memory` came, of the same contract and settings."""
+        super().recall(memory)
+        goal = memory["goal"]
+        self.goal = None if goal is None else ResolvedGoal(**{name: _recalled(value) for name, value in goal.items()})
+        self.withdraw_offer()
+
     def status(self) -> GoalStatus:
         """A snapshot; allocates, so not for the tick itself."""
         reachability = known(self.reachability)
@@ -269,3 +296,10 @@ class PolicyController:
         else:
             self._within_since_s = min(self._within_since_s, now_s)
             self.reached = self.reached or now_s - self._within_since_s >= self._hold_s
+
+
+def _recalled(value: Any) -> Any:
+    """A field of a goal after a way through JSON, which knows no tuples and no NaN."""
+    if isinstance(value, list):
+        return tuple(map(_recalled, value))
+    return math.nan if value is None else value

@@ -41,6 +41,8 @@ class Telemetry:
         record["clamped"], record["missed_periods"] = safety.clamped, missed_periods
         record["lateness_ns"], record["step_ns"], record["tick_ns"] = lateness_ns, step_ns, tick_ns
         self._ring.push()
+        if self._ring.memory_wanted:
+            self._ring.push_memory(safety.ticks, core.memory())
 
     def _on_event(self, name: str, now_s: float, goal: ResolvedGoal | None, number: int) -> None:
         record = self._ring.record[0]

@@ -7,10 +7,13 @@ J is the number of joints; arrays are in policy order.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import tempfile
+import time
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +23,7 @@ from sim2real.contract import Contract
 CAPACITY = 8192
 """Records: five minutes at 25 Hz, eight seconds at 1 kHz."""
 _HEADER_BYTES = 64
+_MEMORY_BYTES = 256 * 1024
 
 
 class Kind(IntEnum):
@@ -33,6 +37,8 @@ class Kind(IntEnum):
     ESTOP = 5
     RELEASE = 6
     IMPOSE = 7
+    MEMORY = 8
+    """What the control loop remembers after the tick before, see `Ring.memory`; not an event of the loop itself."""
 
 
 def record_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]:
@@ -90,6 +96,12 @@ class Ring:
         start = _HEADER_BYTES + 8 * CAPACITY
         self._shared = np.frombuffer(self._map, dtype, CAPACITY, start)
         self._taken = np.frombuffer(self._map, np.uint64, 1, 8)
+        self._asked = np.frombuffer(self._map, np.uint64, 1, 16)
+        self._answered = int(self._asked[0])
+        memory = start + CAPACITY * dtype.itemsize
+        # Of a tick, which is zero while the bytes are being written, and the number of bytes.
+        self._memory_head = np.frombuffer(self._map, np.uint64, 2, memory)
+        self._memory = memoryview(self._map)[memory + 16 : memory + 16 + _MEMORY_BYTES]
         self._count = int(self._written[0])
         # A reader that takes the place of one that died goes on where that one stopped.
         self._read = int(self._taken[0])
@@ -140,6 +152,37 @@ class Ring:
         self._taken[0] = written
         return np.array(taken, self.record.dtype)
 
+    def ask_for_memory(self) -> None:
+        """Have the writer push what the control loop remembers: a reader that begins in the middle needs it."""
+        self._asked[0] += 1
+
+    @property
+    def memory_wanted(self) -> bool:
+        """Whether a reader has asked since `push_memory`."""
+        return int(self._asked[0]) != self._answered
+
+    def push_memory(self, tick: int, memory: dict[str, Any]) -> None:
+        """Publish what the control loop remembers after `tick`, in place of what it did after an earlier one."""
+        self._answered = int(self._asked[0])
+        data = json.dumps(memory).encode()
+        if len(data) > _MEMORY_BYTES:  # of a policy that remembers very much; its recordings do not begin in the middle
+            return
+        self._memory_head[0] = 0
+        self._memory[: len(data)] = data
+        self._memory_head[1] = len(data)
+        self._memory_head[0] = tick
+        record = self.record[0]
+        record["kind"], record["wall_ns"], record["tick"] = Kind.MEMORY, time.time_ns(), tick
+        self.push()
+
+    def memory(self, tick: int) -> dict[str, Any] | None:
+        """That of a `Kind.MEMORY` record; None when that of a later tick has taken its place."""
+        data = bytes(self._memory[: int(self._memory_head[1])])
+        if int(self._memory_head[0]) != tick:
+            return None
+        remembered: dict[str, Any] = json.loads(data)
+        return remembered
+
     def close(self) -> None:
         """Close the descriptor; the mapping goes with the last view on it."""
         os.close(self.descriptor)
@@ -147,4 +190,4 @@ class Ring:
 
 def ring_bytes(dtype: np.dtype[np.void]) -> int:
     """Size of the shared memory."""
-    return _HEADER_BYTES + CAPACITY * (8 + dtype.itemsize)
+    return _HEADER_BYTES + CAPACITY * (8 + dtype.itemsize) + 16 + _MEMORY_BYTES

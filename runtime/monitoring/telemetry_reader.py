@@ -38,6 +38,8 @@ class TelemetryReader:
         self._times = {name: Histogram() for name in _TIMES}
         self._summaries: dict[str, Latency] = {}
         self._summarised_s = -math.inf
+        if recorder is not None:
+            ring.ask_for_memory()
 
     async def run(self) -> None:
         """Drain until cancelled, then once more."""
@@ -52,9 +54,12 @@ class TelemetryReader:
 
     def drain(self) -> None:
         """Take all records that have come since the last call."""
+        lost = self._ring.lost
         records = self._ring.drain()
         if self._recorder is not None:
-            self._recorder.write(records)
+            self._recorder.write(records, self._ring.memory)
+            if self._ring.lost > lost:
+                self._ring.ask_for_memory()
         if self._metrics is not None:
             self._metrics.update(records, self._ring.lost)
         for record in records:

@@ -19,7 +19,7 @@ from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason, State
 from sim2real.contract import require_same_interface
-from sim2real.errors import ShoalError, problems, shown
+from sim2real.errors import ShoalError, first_line, problems, shown
 from sim2real.logs.recording import Recording, number, read_recording
 
 _SHOWN = 5
@@ -86,16 +86,26 @@ def core_of(recording: Recording, policy: Policy) -> PolicyController:
 def _replay(recording: Recording, core: PolicyController) -> Replay:
     result, joints = Replay(note=recording.note), len(core.contract.joint_names)
     readings, out, previous = Readings.of(core.contract), np.zeros(joints), 0
+    memories = sum(message["kind"] == "memory" for topic, message in recording.messages if topic == "/event")
+    lost = False
     for topic, message in recording.messages:
+        if topic == "/event" and message["kind"] == "memory":
+            memories -= 1
+            if lost:
+                _recall(core, message)
+                lost = False
+            continue
         if topic == "/event":
             _apply(core, message)
             continue
         result.ticks += 1
         gap = message["tick"] - previous - 1
         previous = message["tick"]
-        if gap:
-            # What happened in between is unknown: go on from what was commanded at the end of it.
+        if gap or lost:
+            # What happened in between is unknown. The recording says later where the loop stood, or, if it is an old
+            # one, go on from what was commanded at the end of the gap.
             result.lost += gap
+            lost = memories > 0
             _take_over(core, message)
             continue
         result.compared += 1
@@ -106,6 +116,16 @@ def _replay(recording: Recording, core: PolicyController) -> Replay:
         if not same:
             _note(result, core, message, out, recorded, commanding)
     return result
+
+
+def _recall(core: PolicyController, message: dict[str, Any]) -> None:
+    try:
+        core.recall(message["memory"])
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise ShoalError(
+            f"recording: what the loop remembered after tick {message['tick']} is not what this version remembers "
+            f"({type(error).__name__}: {first_line(error)}); use the version that recorded it."
+        ) from error
 
 
 def _fill(readings: Readings, message: dict[str, Any]) -> None:

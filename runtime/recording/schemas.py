@@ -1,7 +1,7 @@
 """Channels of a recording that are read again, as JSON with JSON schemas.
 
     /tick    shoal.Tick   readings, command, state, timing: all that a replay needs
-    /event   shoal.Event  goals, cancellations, restarts, stops, imposed faults
+    /event   shoal.Event  goals, cancellations, restarts, stops, imposed faults, and what the control loop remembers
 
 JSON has no NaN and no infinity: a number that is not known is null, infinity is 1e999.
 """
@@ -67,6 +67,8 @@ CHANNELS: dict[str, tuple[str, dict[str, Any]]] = {
             valid_for_s=_NUMBER,
             speed=_NUMBER,
             reason={"type": "string"},
+            tick={"type": "integer"},
+            memory={"type": "object"},
         ),
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,30 +48,43 @@ class Recorder:
     def __init__(self, path: Path, contract: Contract, facts: dict[str, str]) -> None:
         self.path, self.failed = path, False
         self._contract, self._joints = contract, len(contract.joint_names)
-        # Appending: a restarted gateway must not cut off what its predecessor wrote.
-        self._path_in_use = _fresh(path)
-        self._file = self._path_in_use.open("wb")
         require_packages()
+        self._path_in_use = path
+        self._file: Any = None
+        try:
+            self._begin(facts)
+        except OSError as error:
+            self._fail(error)
+
+    def _begin(self, facts: dict[str, str]) -> None:
         from mcap.writer import Writer
 
         from runtime.recording.views import Views
 
+        # Appending: a restarted gateway must not cut off what its predecessor wrote.
+        self._path_in_use = _fresh(self.path)
+        self._file = self._path_in_use.open("wb")
         self._writer: Any = Writer(self._file, chunk_size=_CHUNK_BYTES, enable_data_crcs=True)
         self._writer.start(profile="", library="shoal")
-        self._writer.add_metadata(METADATA, {"contract": contract.canonical_json, **facts})
+        self._writer.add_metadata(METADATA, {"contract": self._contract.canonical_json, **facts})
         self._channels: dict[str, int] = {}
         for topic, (name, schema) in CHANNELS.items():
             schema_id = self._writer.register_schema(name, "jsonschema", json.dumps(schema).encode())
             self._channels[topic] = self._writer.register_channel(topic, "json", schema_id)
-        self._views = Views(self._writer, contract)
+        self._views = Views(self._writer, self._contract)
 
-    def write(self, records: np.ndarray) -> None:
-        """Append records of a `runtime.ipc.telemetry_ring.Ring`; never raises."""
+    def write(self, records: np.ndarray, memory: Callable[[int], dict[str, Any] | None] = lambda tick: None) -> None:
+        """Append records of a `runtime.ipc.telemetry_ring.Ring`, whose `memory` it asks; never raises."""
         if self.failed:
             return
         try:
             for record in records:
-                self._write_tick(record) if record["kind"] == Kind.TICK else self._write_event(record)
+                if record["kind"] == Kind.TICK:
+                    self._write_tick(record)
+                elif record["kind"] != Kind.MEMORY:
+                    self._write_event(record)
+                elif remembered := memory(int(record["tick"])):
+                    self._write_memory(record, remembered)
             self._file.flush()
         except (OSError, ValueError) as error:
             self._fail(error)
@@ -80,7 +94,8 @@ class Recorder:
         try:
             if not self.failed:
                 self._writer.finish()
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
         except (OSError, ValueError) as error:
             self._fail(error)
 
@@ -145,6 +160,20 @@ class Recorder:
             self._views.goal(wall_ns, position, wxyz)
         elif kind is Kind.IMPOSE:
             message["reason"] = Reason(int(record["reason"])).name.lower()
+        self._add("/event", wall_ns, message)
+
+    def _write_memory(self, record: Any, remembered: dict[str, Any]) -> None:
+        wall_ns, goal = int(record["wall_ns"]), remembered["goal"]
+        message = {
+            "timestamp": stamp(wall_ns),
+            "kind": Kind.MEMORY.name.lower(),
+            "now_s": float(record["now_s"]),
+            "goal_number": int(record["goal_number"]),
+            "tick": int(record["tick"]),
+            "memory": remembered,
+        }
+        if goal is not None:
+            self._views.goal(wall_ns, goal["position"], goal["orientation_wxyz"])
         self._add("/event", wall_ns, message)
 
 

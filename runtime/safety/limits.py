@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.memory import Remembers
 from runtime.robot.readings import Float64
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ _SPACING_RAD = 0.05
 """Of the places on a braking path that are looked at."""
 
 
-class Limits:
+class Limits(Remembers):
     """Moves `target` `[J]` rad, in place, one control period at a time. Steps are in rad a period.
 
     `runtime.safety.compiled` has a faster one, which is compared with this one.
     """
+
+    remembered = ("target", "_last")
 
     def __init__(self, low: Float64, high: Float64, step: Float64, step_change: Float64) -> None:
         self.target = np.zeros(len(low))

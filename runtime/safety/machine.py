@@ -17,11 +17,12 @@ that a position servo's force fades and the arm yields, and stay while no readin
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings
 from runtime.safety.compiled import make_rules
 from runtime.safety.compiled.clearance import FirstLook
@@ -46,8 +47,10 @@ class GeometryChecker(Protocol):
         """`FOLLOWING`, or why the robot must not take a path of positions `[J]` rad from `present` `[J]` rad."""
 
 
-class Safety:
+class Safety(Remembers):
     """Limits and state of one robot. `target` is the present joint position target, `[J]` rad, once `started`."""
+
+    remembered = ("state", "reason", "started", "ticks", "_limits", "_watch", "_following", "_faulty", "_damping")
 
     def __init__(
         self, contract: Contract, config: SafetyConfig | None = None, *, geometry_checker: GeometryChecker | None = None
@@ -191,6 +194,15 @@ class Safety:
     def impose(self, reason: Reason | None) -> None:
         """A fault seen by another watchdog (the loop's, say), in force until None; it must not lead to `active`."""
         self.imposed = None if reason is FOLLOWING else reason
+
+    def memory(self) -> dict[str, Any]:
+        """See `Remembers`; with the fault that another watchdog imposes."""
+        return super().memory() | {"imposed": None if self.imposed is None else self.imposed.name}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """See `Remembers`."""
+        super().recall(memory)
+        self.imposed = None if memory["imposed"] is None else Reason[memory["imposed"]]
 
     @property
     def measures_effort(self) -> bool:

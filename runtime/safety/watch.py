@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings, readings_size
 from runtime.safety.config import SafetyConfig
 from runtime.status import Reason
@@ -12,12 +13,23 @@ from sim2real.contract import Contract
 _EFFORT_ROUNDING = 1e-6
 
 
-class ReadingWatch:
+class ReadingWatch(Remembers):
     """Judges each tick's readings, with a memory of the ticks before.
 
     Time runs in seconds of the driver's clock. Nothing here moves the robot. `runtime.safety.compiled` has a faster
     one, which is compared with this one.
     """
+
+    remembered = (
+        "_now_s",
+        "_newest_s",
+        "_same_ticks",
+        "_same_since",
+        "_same_target",
+        "_frozen",
+        "_effort_count",
+        "_measures_effort",
+    )
 
     def __init__(self, contract: Contract, config: SafetyConfig) -> None:
         joints, period = contract.robot.joints, contract.timing.control_dt_s

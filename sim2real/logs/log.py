@@ -8,13 +8,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.logs.recording import Recording, number, read_recording
+from sim2real.logs.recording import Goal, Recording, number, read_recording
 
 _LARGEST = 1e12
 """Of any number, in SI units; time stamps of Unix time are below it."""
@@ -132,19 +131,26 @@ def read_log(path: Path) -> Log:
 
 
 def _goals(recording: Recording) -> tuple[LoggedGoal, ...]:
-    events = [message for topic, message in recording.messages if topic == "/event" and message["kind"] == "goal"]
-    goals = [_goal(event) for event in events]
+    """In order; with the one that was in force already when a recording began in the middle."""
+    goals, seen = [], set()
+    for topic, message in recording.messages:
+        if topic != "/event" or message["goal_number"] in seen:
+            continue
+        given = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(message["kind"])
+        if given is not None:
+            seen.add(message["goal_number"])
+            goals.append(_goal(given, message["now_s"]))
     # One that memory had damaged was never followed.
     return tuple(goal for goal in goals if np.isfinite([goal.time_s, *goal.position, *goal.orientation_wxyz]).all())
 
 
-def _goal(event: dict[str, Any]) -> LoggedGoal:
-    x, y, z = map(number, event["position"])
-    a, b, c, d = map(number, event["orientation_wxyz"])
+def _goal(given: Goal, now_s: float | None) -> LoggedGoal:
+    x, y, z = map(number, given["position"])
+    a, b, c, d = map(number, given["orientation_wxyz"])
     return LoggedGoal(
-        time_s=number(event["now_s"]),
+        time_s=number(now_s),
         position=(x, y, z),
         orientation_wxyz=(a, b, c, d),
-        position_tolerance_m=number(event["position_tolerance_m"]),
-        angle_tolerance_deg=number(event["angle_tolerance_deg"]),
+        position_tolerance_m=number(given["position_tolerance_m"]),
+        angle_tolerance_deg=number(given["angle_tolerance_deg"]),
     )

@@ -68,10 +68,9 @@ class Event(TypedDict):
 
 
 @with_config(_STRICT)
-class GoalEvent(Event):
-    """Of the kind `goal`."""
+class Goal(TypedDict):
+    """A goal in the contract's frame."""
 
-    goal_id: str
     position: Annotated[list[Number], Field(min_length=3, max_length=3)]
     orientation_wxyz: Annotated[list[Number], Field(min_length=4, max_length=4)]
     position_tolerance_m: Number
@@ -81,15 +80,44 @@ class GoalEvent(Event):
 
 
 @with_config(_STRICT)
+class GoalEvent(Event, Goal):
+    """Of the kind `goal`."""
+
+    goal_id: str
+
+
+@with_config(_STRICT)
 class ImposeEvent(Event):
     """Of the kind `impose`."""
 
     reason: str
 
 
+@with_config(_STRICT)
+class Memory(TypedDict):
+    """What the control loop remembers; all but the goal in force is for the version that wrote it."""
+
+    goal: Goal | None
+
+
+@with_config(_STRICT)
+class MemoryEvent(Event):
+    """Of the kind `memory`: what the control loop remembers after a tick.
+
+    A recording that begins in the middle, or lost some ticks, can be replayed from there.
+    """
+
+    tick: Count
+    memory: Memory
+
+
 _TICK = TypeAdapter(Tick)
 _EVENT = TypeAdapter(Event)
-_EVENTS: dict[str, TypeAdapter[Any]] = {"goal": TypeAdapter(GoalEvent), "impose": TypeAdapter(ImposeEvent)}
+_EVENTS: dict[str, TypeAdapter[Any]] = {
+    "goal": TypeAdapter(GoalEvent),
+    "impose": TypeAdapter(ImposeEvent),
+    "memory": TypeAdapter(MemoryEvent),
+}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ _HOLD = frozenset({State.HOLD})
 _IDLE = frozenset({State.IDLE})
 _STATES = {state.label: state for state in State}
 _PATIENCE_S = 30.0
+_RECORDED_TICKS = 50
 
 Served = tuple[State, list[str]]
 
@@ -75,6 +76,13 @@ def process_scenarios() -> Iterator[Scenario]:
         "followed without a missing tick; a new gateway takes over",
         FOLLOWS,
         run_served=_gateway_killed,
+    )
+    yield Scenario(
+        "recording continued",
+        "the gateway process is killed while it records",
+        "followed; the new gateway's recording begins in the middle and replays bit for bit alone",
+        FOLLOWS,
+        run_served=_recording_continued,
     )
     yield Scenario(
         "server killed",
@@ -146,12 +154,12 @@ def _model_swapped(rig: Rig) -> None:
 class Server:
     """`runtime serve` in a process of its own, with the simulated robot at four times its speed."""
 
-    def __init__(self, model: Path, folder: Path) -> None:
+    def __init__(self, model: Path, folder: Path, *options: str) -> None:
         self.socket, settings = folder / "s", folder / "safety.yaml"
         # These scenarios are about something else, and must come out the same on a machine that is busy.
         settings.write_text("overruns_in_a_row: null\n")
         arguments = ["--model", str(model), "--socket", str(self.socket), "--safety", str(settings)]
-        arguments += ["--no-realtime", "--quiet", "--speed", "4"]
+        arguments += ["--no-realtime", "--quiet", "--speed", "4", *options]
         with (folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 python_module("runtime.cli", "serve", *arguments), stdout=output, stderr=output
@@ -254,6 +262,27 @@ def _gateway_killed(model: Path, folder: Path) -> Served:
         if server.gateway() == gateway:
             problems.append("the gateway is still the old one")
         return _STATES[status.state], problems
+
+
+def _recording_continued(model: Path, folder: Path) -> Served:
+    from runtime.recording.replay import replay
+
+    problems, first, second = [], folder / "run.mcap", folder / "run.2.mcap"
+    with Server(model, folder, "--record", str(first)) as server, server.client() as client:
+        client.send_goal(_goal(model, 0.8))
+        os.kill(server.gateway(), signal.SIGKILL)
+        if not _until(lambda: second.exists() and second.stat().st_size > 0):
+            problems.append("no second recording was begun")
+        began = client.status().ticks
+        if not _until(lambda: client.status().ticks > began + _RECORDED_TICKS):
+            problems.append("the loop stood still")
+        state = _STATES[client.status().state]
+    result = replay(second, model)
+    if result.different or result.compared < _RECORDED_TICKS:
+        problems.append(f"{result.different} commands of {result.compared} differ: {result.first}")
+    if result.note:
+        problems.append(result.note)
+    return state, problems
 
 
 def _control_killed(model: Path, folder: Path) -> Served:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,14 @@ _WATCH = np.dtype(
     + [(name, "f8") for name in ("now", "newest")]
     + [(name, "i8") for name in ("has_same", "same_ticks", "frozen", "effort_count", "measures_effort")]
 )
+_REMEMBERED = {
+    "_now_s": "now",
+    "_newest_s": "newest",
+    "_same_ticks": "same_ticks",
+    "_frozen": "frozen",
+    "_effort_count": "effort_count",
+    "_measures_effort": "measures_effort",
+}
 _CHECKED_TICKS, _TICKS_ALIKE = 600, 20
 
 
@@ -78,6 +87,25 @@ class CompiledWatch(ReadingWatch):
         for name in ("has_same", "same_ticks", "frozen", "effort_count", "measures_effort"):
             record[name] = 0
         record["now"] = record["newest"] = -np.inf
+
+    def memory(self) -> dict[str, Any]:
+        """See `Remembers`; the same as of a `ReadingWatch`."""
+        record, has_same = self._record, bool(self._record["has_same"])
+        kept = {name: record[field].item() for name, field in _REMEMBERED.items()}
+        return kept | {
+            "_same_since": self._arrays["same"].tolist() if has_same else [],
+            "_same_target": self._arrays["same_target"].tolist() if has_same else [],
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """See `Remembers`."""
+        for name in self.remembered:
+            if field := _REMEMBERED.get(name):
+                self._record[field] = memory[name]
+        self._record["has_same"] = bool(memory["_same_since"])
+        if memory["_same_since"]:
+            self._arrays["same"][:] = memory["_same_since"]
+            self._arrays["same_target"][:] = memory["_same_target"]
 
     @property
     def measures_effort(self) -> bool:

@@ -3,10 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -24,6 +20,7 @@ from runtime.cli import main
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
+from runtime.diagnostics.chaos.served import process_scenarios
 from runtime.drivers.base import DriverOptions
 from runtime.goals.messages import GoalPose, validate_goal
 from runtime.inference.policy import Policy
@@ -34,6 +31,7 @@ from runtime.recording.schemas import encode
 from runtime.recording.views import VIEWS, pose
 from runtime.recording.writer import Recorder, require_writable
 from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.logs.log import read_log
 from sim2real.logs.recording import Recording, number, read_recording
 from sim2real.tasks.task import load_task
 from tests.runtime.recorded import FACTS, Faulty, Script, guarded, record
@@ -162,6 +160,19 @@ def test_full_disk_ends_the_recording_and_nothing_else(policy: Policy, capsys: p
     assert core.safety.ticks == 400
 
 
+def test_a_folder_that_is_gone_ends_the_recording_and_nothing_else(
+    policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = Recorder(tmp_path / "gone" / "log.mcap", policy.contract, FACTS)
+    ring = Ring.create(7)
+    ring.push()
+    recorder.write(ring.drain())
+    recorder.close()
+    ring.close()
+    assert recorder.failed
+    assert capsys.readouterr().err.count("No such file or directory") == 1
+
+
 def test_a_replay_that_compares_nothing_is_a_failure(
     policy: Policy, policy_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,29 +278,15 @@ def test_events_say_what_happened(policy: Policy) -> None:
     ring.close()
 
 
-def test_served_recording_survives_a_killed_gateway(policy_path: Path, tmp_path: Path) -> None:
-    path = tmp_path / "log.mcap"
-    command = [
-        sys.executable,
-        "-m",
-        "runtime.cli",
-        "serve",
-        "--model",
-        str(policy_path),
-        "--socket",
-        str(tmp_path / "s"),
-    ]
-    process = subprocess.Popen([*command, "--no-realtime", "--quiet", "--record", str(path), "--duration", "12"])
-    deadline = time.monotonic() + 10
-    while not (path.is_file() and path.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = [line.split() for line in listed.stdout.splitlines()]
-    os.kill(next(int(pid) for pid, parent in pairs if int(parent) == process.pid), signal.SIGKILL)
-    second = tmp_path / "log.2.mcap"
-    while not (second.is_file() and second.stat().st_size) and time.monotonic() < deadline + 10:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
-    assert read_recording(second).complete
-    assert replaying.replay(second, policy_path).different == 0
+def test_served_recordings_survive_a_killed_gateway_and_each_stands_alone(policy_path: Path, tmp_path: Path) -> None:
+    """While a goal is followed, whose event is in the first file only."""
+    (scenario,) = (scenario for scenario in process_scenarios() if scenario.name == "recording continued")
+    assert scenario.run_served is not None
+    state, problems = scenario.run_served(policy_path, tmp_path)
+    assert (state in scenario.ends_in, problems) == (True, [])
+    second = read_recording(tmp_path / "run.2.mcap")
+    kinds = [message["kind"] for topic, message in second.messages if topic == "/event"]
+    assert (kinds[0], "goal" in kinds) == ("memory", False)
+    assert {tick["reason"] for tick in second.ticks[:50]} == {"following"}
+    assert len(read_log(second.path).goals) == 1
+    assert replaying.replay(tmp_path / "run.mcap", policy_path).different == 0
