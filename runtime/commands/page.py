@@ -17,7 +17,9 @@ class Page:
     port: int = 8080
     """To serve the page on."""
     host: str = "127.0.0.1"
-    """Interface to serve it on; beyond loopback, taking control needs a code that is printed here."""
+    """Interface to serve it on; beyond loopback, the page asks for a code that is printed here."""
+    code: bool = False
+    """Ask for the code on the loopback interface, too, where other people have accounts on this machine."""
     mjcf: Path | None = None
     """The robot's MJCF, where it does not ship with Shoal."""
 
@@ -31,5 +33,6 @@ class Page:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())
         address = self.address or str(default_address())
-        serve_page(PageConfig(address=address, host=self.host, port=self.port, mjcf=self.mjcf), ended.is_set)
+        config = PageConfig(address=address, host=self.host, port=self.port, mjcf=self.mjcf, ask_code=self.code)
+        serve_page(config, ended.is_set)
         return 0

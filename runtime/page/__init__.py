@@ -5,7 +5,8 @@ reach the control loop:
 
     browsers ── websocket ──► page ── socket ──► gateway ── shared memory ──► control loop
 
-`link` talks to the server, `scene` draws, `panel` is what one browser shows, `control` says which browser may drive,
-`app` puts them together and `keeper` keeps the process alive beside a gateway. Everybody sees the robot and may press
-the emergency stop; one browser at a time has control.
+`web_server` lets browsers in, as `gate` decides; `telemetry` watches the robot, `commands` asks for what one of the
+browsers wants, `emergency_stop` for what any of them may; `scene` draws, `panel` and `readouts` are what one browser
+shows, `app` puts them together and `supervisor` keeps the process alive beside a gateway. Everybody sees the robot and
+may press the emergency stop; one browser at a time has control.
 """

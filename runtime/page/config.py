@@ -28,13 +28,15 @@ class PageConfig(BaseModel):
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
     mjcf: Path | None = None
     """The robot's model; the one that ships with Shoal if not given."""
+    ask_code: bool = False
+    """Ask for a code on the loopback interface, too."""
     supervised: bool = False
     """End when standard input ends."""
 
     @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach the page."""
-        return is_loopback(self.host)
+    def guarded(self) -> bool:
+        """Whether browsers have to show a code: always where other machines can reach the page."""
+        return self.ask_code or not is_loopback(self.host)
 
     @property
     def url(self) -> str:

@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
-from html import escape
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from runtime.goals.messages import GoalJoints, GoalPose
-from runtime.page.charts import Charts
-from runtime.page.scene import Gizmo, Pose
-from runtime.protocol.client import Client
+from runtime.goals.messages import AnyGoal, GoalJoints, GoalPose, first_problem
+from runtime.page.commands import Commands, Stop
+from runtime.page.emergency_stop import EmergencyStop
+from runtime.page.readouts import Charts, facts_html, no_server_html, problem_html, status_html
+from runtime.page.scene import Gizmo, Pose, RobotScene
+from runtime.page.telemetry import TelemetryPoller
 from runtime.protocol.snapshot import Snapshot
 from runtime.robot.rotations import quaternion_of_rpy
-from runtime.status import GoalStatus
-from sim2real.contract import Vector3
-from sim2real.errors import ShoalError
+from sim2real.contract import Contract, Vector3
 
-if TYPE_CHECKING:  # it makes the panels
-    from runtime.page.app import Page
-
-_COLOURS = {"active": "#15803d", "ramp-in": "#15803d", "hold": "#b45309", "damp": "#b45309", "estop": "#b91c1c"}
-_GREY = "#64748b"
-_RED, _AMBER = (200, 16, 32), (217, 119, 6)
-_ESTOP = "EMERGENCY STOP"
-_RELEASE = "Release the emergency stop"
+_RED, _AMBER, _SLATE = (200, 16, 32), (217, 119, 6), (51, 65, 85)
 _MOVED_M, _MOVED = 1e-4, 1e-4
 """A gizmo that moved by less is where it was, in m and in entries of its quaternion."""
 
 
-class Panel:
-    """Built when a browser connects; `update` and `follow` are called a few times a second."""
+@dataclass(frozen=True)
+class Robot:
+    """What all panels share."""
 
-    def __init__(self, page: Page, client: Any) -> None:
-        self._page, self.client = page, client
+    contract: Contract
+    scene: RobotScene
+    telemetry: TelemetryPoller
+    stop: EmergencyStop
+    commands: Commands
+
+
+class Panel:
+    """Built when a browser connects; `update` and `follow` are called a few times a second. Its callbacks run in
+    threads that all browsers share, so none of them waits.
+    """
+
+    def __init__(self, robot: Robot, client: Any) -> None:
+        self._robot, self.client = robot, client
         self._gizmo: Gizmo | None = None
+        self._gizmo_lock = threading.RLock()
+        """Held while it appears or goes."""
         self._sent: Pose | None = None
-        gui, turns = client.gui, page.contract.goal.space == "pose"
-        self._stop = gui.add_button(_ESTOP, color=_RED, icon="alert-octagon")
+        gui, turns = client.gui, robot.contract.goal.space == "pose"
+        stop = gui.add_button("EMERGENCY STOP", color=_RED, icon="alert-octagon")
+        self._problem = gui.add_html("")
         self._state = gui.add_html("")
-        self._code = gui.add_text("Code", "", visible=bool(page.control.code))
+        self._release = ReleaseControls(gui, robot, client.client_id, self.complain)
         self._take = gui.add_button("Take control", color="blue", icon="hand-grab")
         self._goal = gui.add_folder("Goal", visible=False)
         with self._goal:
@@ -49,53 +60,55 @@ class Panel:
             self._send = gui.add_button("Send this goal", color="green", icon="send")
             self._hold = gui.add_button("Hold: forget the goal", icon="hand-stop")
             self._home = gui.add_button("Go home", icon="home", visible=turns)
-            brought = "tool" if page.contract.goal.object_body is None else "object"
-            self._fetch = gui.add_button(f"Bring the gizmo to the {brought}", icon="focus-centered")
-            low, high = page.contract.goal.position_min_m, page.contract.goal.position_max_m
-            self._position = gui.add_vector3("Position, m", page.scene.brought[0], min=low, max=high, step=0.005)
+            brought = "tool" if robot.contract.goal.object_body is None else "object"
+            fetch = gui.add_button(f"Bring the gizmo to the {brought}", icon="focus-centered")
+            low, high = robot.contract.goal.position_min_m, robot.contract.goal.position_max_m
+            self._position = gui.add_vector3("Position, m", robot.scene.brought[0], min=low, max=high, step=0.005)
             self._rpy = gui.add_vector3("Roll pitch yaw, deg", (0.0, 0.0, 0.0), step=0.5, visible=turns)
         with gui.add_folder("Last half minute"):
             self._charts = Charts(gui, turns=turns)
-        gui.add_html(_facts(page))
-        self._stop.on_click(lambda event: self._press_stop())
+        gui.add_html(facts_html(robot.telemetry.description))
+        stop.on_click(self._press_stop)
         self._take.on_click(lambda event: self._press_take())
         self._send.on_click(lambda event: self.send())
-        self._hold.on_click(lambda event: self._ask_with_control("Hold", lambda client: client.cancel_goal()))
+        self._hold.on_click(lambda event: robot.commands.ask(client.client_id, "Hold", lambda to: to.cancel_goal()))
         self._home.on_click(lambda event: self._go_home())
-        self._fetch.on_click(lambda event: self._place(page.scene.brought))
+        fetch.on_click(lambda event: self._place(robot.scene.brought))
         self._position.on_update(lambda event: self._typed(event))
         self._rpy.on_update(lambda event: self._typed(event))
 
     @property
     def in_control(self) -> bool:
         """Whether this browser may drive."""
-        return bool(self._page.control.holder == self.client.client_id)
+        return bool(self._robot.commands.holder == self.client.client_id)
 
-    def update(self, snapshot: Snapshot | None, problem: str, history: np.ndarray) -> None:
+    def update(self, snapshot: Snapshot | None, history: np.ndarray) -> None:
         """Show where everything stands."""
-        holder = self._page.control.holder
-        self._state.content = _no_server(problem) if snapshot is None else _status(snapshot)
+        holder = self._robot.commands.holder
+        self._problem.content = problem_html(self._robot.stop.problem)
+        problem = self._robot.telemetry.problem
+        self._state.content = no_server_html(problem) if snapshot is None else status_html(snapshot)
         stopped = snapshot is not None and snapshot.status.state == "estop"
-        self._stop.label = _RELEASE if stopped else _ESTOP
-        self._stop.color = _AMBER if stopped else _RED
+        self._release.update(snapshot if stopped else None)
         self._send.disabled = self._hold.disabled = self._home.disabled = snapshot is None or stopped
         if holder is None:
-            other = self._page.link.lease_holder
+            other = self._robot.telemetry.lease_holder
             self._take.label, self._take.disabled = f"{other} has control" if other else "Take control", bool(other)
         elif self.in_control:
             self._take.label, self._take.disabled = "Release control", False
         else:
             self._take.label, self._take.disabled = f"Browser {holder} has control", True
-        self._code.visible = bool(self._page.control.code) and holder is None
         self._show_gizmo(self.in_control)
         self._charts.update(history)
 
     def follow(self) -> None:
-        """Send the gizmo's pose if it moved and the browser asked for that."""
+        """Send the gizmo's pose if it moved and the browser asked for that, and nothing that it sent still waits."""
         gizmo = self._gizmo
         if gizmo is None or not self._follow.value or not self.in_control:
             return
-        if self._sent is None or _differ(self._sent, gizmo.pose):
+        if not self._robot.commands.busy(self.client.client_id) and (
+            self._sent is None or _differ(self._sent, gizmo.pose)
+        ):
             self.send()
 
     def send(self) -> None:
@@ -106,31 +119,39 @@ class Panel:
             return
         self._sent = gizmo.pose
         position, orientation = self._sent
-        goal = GoalPose(position=position, orientation_wxyz=orientation if gizmo.turns else None)
-        self._ask_with_control("Goal", lambda client: client.send_goal(goal))
-
-    def _go_home(self) -> None:
-        home = GoalJoints(joints={joint.name: joint.home_position for joint in self._page.contract.robot.joints})
-        self._ask_with_control("Home", lambda client: client.send_goal(home))
-
-    def _press_stop(self) -> None:
-        if self._stop.label == _RELEASE:
-            self._ask_with_control("Release", lambda client: client.release())
+        try:
+            goal = GoalPose(position=position, orientation_wxyz=orientation if gizmo.turns else None)
+        except ValidationError as error:  # a browser may send any numbers
+            self.complain("Goal", f"goal{first_problem(error)}.")
         else:
-            self._ask("Emergency stop", lambda client: client.estop())
+            self._send_goal("Goal", goal)
+
+    def complain(self, title: str, sentence: str) -> None:
+        """A notification in this browser."""
+        self.client.add_notification(title, sentence, color="red", auto_close_seconds=8.0)
+
+    async def _press_stop(self, event: Any) -> None:
+        # A coroutine, because viser runs other callbacks in a pool of threads, where this one might wait its turn.
+        self._robot.stop.press()
 
     def _press_take(self) -> None:
         if self.in_control:
-            self._page.release_control(self.client.client_id)
-        elif problem := self._page.take_control(self.client.client_id, self._code.value):
-            self.complain("Control", problem)
-        self._show_gizmo(self.in_control)
+            self._robot.commands.release_control(self.client.client_id)
+        else:
+            self._robot.commands.take_control(self.client.client_id)
+
+    def _go_home(self) -> None:
+        joints = {joint.name: joint.home_position for joint in self._robot.contract.robot.joints}
+        self._send_goal("Home", GoalJoints(joints=joints))
+
+    def _send_goal(self, what: str, goal: AnyGoal) -> None:
+        self._robot.commands.ask(self.client.client_id, what, lambda to: to.send_goal(goal))
 
     def _show_gizmo(self, wanted: bool) -> None:
-        with self._page.lock:
+        with self._gizmo_lock:
             self._goal.visible = wanted
             if wanted and self._gizmo is None:
-                self._gizmo = Gizmo(self.client, self._page.contract, self._page.scene.brought)
+                self._gizmo = Gizmo(self.client, self._robot.contract, self._robot.scene.brought)
                 self._gizmo.handle.on_update(lambda event: self._show_pose())
                 self._show_pose()
             elif not wanted and self._gizmo is not None:
@@ -157,25 +178,63 @@ class Panel:
         x, y, z = (float(value) for value in self._position.value)
         self._gizmo.place(((x, y, z), quaternion_of_rpy(roll, pitch, yaw)))
 
-    def _ask_with_control(self, what: str, ask: Callable[[Client], GoalStatus]) -> None:
-        if self.in_control:
-            self._ask(what, ask)
-        else:
-            self.complain(what, "Take control first.")
 
-    def _ask(self, what: str, ask: Callable[[Client], GoalStatus]) -> None:
-        try:
-            self._page.link.request(ask)
-        except ShoalError as error:
-            self.complain(what, str(error))
+class ReleaseControls:
+    """The way out of an emergency stop: a button that is there only while the robot is stopped, and a question.
 
-    def complain(self, title: str, sentence: str) -> None:
-        """A notification in this browser."""
-        self.client.add_notification(title, sentence, color="red", auto_close_seconds=8.0)
+    What is released is the stop that was in force when the question was asked. The question goes away when anybody
+    presses the stop again, and the answer yes is not where the button was.
+    """
+
+    def __init__(self, gui: Any, robot: Robot, browser: int, complain: Callable[[str, str], None]) -> None:
+        self._robot, self._browser, self._complain = robot, browser, complain
+        self._current: Stop | None = None
+        """The stop in force, as this browser shows it."""
+        self._asked: Stop | None = None
+        """The one that the question is about."""
+        self._ask = gui.add_button("Release the emergency stop ...", color=_AMBER, icon="lock-open", visible=False)
+        self._question = gui.add_folder("Release the emergency stop?", visible=False)
+        with self._question:
+            gui.add_html(
+                "<div style='margin:0.4em 0.6em;font-size:0.85em'>The robot stays where it is, and follows the next "
+                "goal. Is everybody clear of it?</div>"
+            )
+            keep = gui.add_button("No, keep it stopped", color=_SLATE, icon="lock")
+            release = gui.add_button("Yes, release it", color=_AMBER, icon="lock-open")
+        self._ask.on_click(lambda event: self._open())
+        keep.on_click(lambda event: self._close())
+        release.on_click(lambda event: self._confirm())
+
+    def update(self, stopped: Snapshot | None) -> None:
+        """Show what there is to release; None while the robot is not stopped."""
+        self._current = None if stopped is None else Stop(self._robot.stop.presses, stopped.status.goal_number)
+        asked = self._asked
+        if asked is not None and asked != self._current:
+            self._close()
+            if self._current is not None:
+                self._complain("Release", "The emergency stop was pressed again.")
+        self._ask.visible = self._current is not None and self._asked is None
+        self._question.visible = self._asked is not None
+
+    def _open(self) -> None:
+        if self._robot.commands.holder != self._browser:
+            self._complain("Release", "Take control first.")
+            return
+        self._asked = self._current
+        self._ask.visible, self._question.visible = False, self._asked is not None
+
+    def _close(self) -> None:
+        self._asked, self._question.visible = None, False
+
+    def _confirm(self) -> None:
+        asked = self._asked
+        self._close()
+        if asked is not None:
+            self._robot.commands.release_stop(self._browser, asked)
 
 
 def rpy_deg(quaternion: tuple[float, float, float, float]) -> Vector3:
-    """Roll, pitch and yaw in degrees of a unit quaternion wxyz; `quaternion_of_rpy` undone."""
+    """Roll, pitch and yaw in degrees of a unit quaternion wxyz; the inverse of `quaternion_of_rpy`."""
     w, x, y, z = quaternion
     roll = math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
     pitch = math.asin(max(-1.0, min(1.0, 2 * (w * y - z * x))))
@@ -187,44 +246,3 @@ def _differ(first: Pose, second: Pose) -> bool:
     moved = np.abs(np.subtract(first[0], second[0])).max()
     turned = np.abs(np.subtract(first[1], second[1])).max()
     return bool(moved > _MOVED_M or turned > _MOVED)
-
-
-def _status(snapshot: Snapshot) -> str:
-    status = snapshot.status
-    colour = _COLOURS.get(status.state, _GREY)
-    rows = [("Goal", f"{status.goal_id}{' reached' if status.reached else ''}" if status.goal_id else "none")]
-    if status.distance_m is not None:
-        angle = "" if status.angle_deg is None else f", {status.angle_deg:.1f} deg"
-        rows.append(("Distance", f"{1e3 * status.distance_m:.1f} mm{angle}"))
-    if status.reachability is not None:
-        rows.append(("Reachability", f"{status.reachability:.2f}{'' if status.reachable else ', doubtful'}"))
-    tick = snapshot.tick_time
-    rows.append(("Tick", f"p50 {tick.p50_us:.0f}, p99 {tick.p99_us:.0f} &micro;s; missed {status.missed_periods}"))
-    if status.age_s > 1:
-        rows.append(("Silent for", f"{status.age_s:.0f} s"))
-    cells = "".join(
-        f"<tr><td style='color:#64748b;padding-right:0.8em'>{name}</td>"
-        f"<td style='font-variant-numeric:tabular-nums'>{value if '&micro;' in value else escape(value)}</td></tr>"
-        for name, value in rows
-    )
-    reached = status.state == "active" and status.reached
-    label = "at the goal" if reached else status.state
-    return _badge(colour, label, status.reason) + f"<table style='font-size:0.85em;margin:0 0.6em'>{cells}</table>"
-
-
-def _no_server(problem: str) -> str:
-    return _badge("#7f1d1d", "no server", problem or "waiting for the first tick")
-
-
-def _badge(colour: str, label: str, sentence: str) -> str:
-    return (
-        "<div style='margin:0.4em 0.6em;font-size:0.85em'>"
-        f"<span data-state='{escape(label)}' style='background:{colour};color:white;border-radius:0.5em;"
-        f"padding:0.15em 0.7em;font-weight:600'>{escape(label)}</span> <span>{escape(sentence)}</span></div>"
-    )
-
-
-def _facts(page: Page) -> str:
-    facts = page.link.description.facts
-    text = f"{facts.get('policy', 'policy')} on {facts.get('driver', page.contract.robot.name)}"
-    return f"<div style='font-size:0.75em;color:#64748b;margin:0.6em'>{escape(text)}</div>"

@@ -1,4 +1,4 @@
-"""What of the page needs no browser: who may drive, who may connect, and small arithmetic."""
+"""What of the page needs no browser: its configuration, and small arithmetic."""
 
 from __future__ import annotations
 
@@ -12,57 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.page.charts import round_up
 from runtime.page.config import PageConfig
-from runtime.page.control import Control, same_origin
 from runtime.page.panel import rpy_deg
+from runtime.page.readouts import problem_html, round_up
 from runtime.page.scene import box_edges
 from runtime.robot.rotations import quaternion_of_rpy
 
 
-def test_one_browser_at_a_time_has_control() -> None:
-    control = Control(guarded=False)
-    assert control.take(1) == ""
-    assert control.take(1) == ""
-    assert "Browser 1 has control" in control.take(2)
-    assert not control.drop(2)
-    assert control.drop(1)
-    assert control.take(2) == ""
+def test_pages_that_others_can_reach_ask_for_a_code() -> None:
+    assert not PageConfig(address="unix:///tmp/s").guarded
+    assert PageConfig(address="unix:///tmp/s", ask_code=True).guarded
+    assert PageConfig(address="unix:///tmp/s", host="0.0.0.0").guarded
+    assert PageConfig(address="unix:///tmp/s", host="robot.lan").guarded
 
 
-def test_control_over_a_network_needs_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.page.control._WRONG_CODE_S", 0.0)
-    control = Control(guarded=True)
-    assert len(control.code) == 6
-    for wrong in ("", "0", control.code + "0", "ä"):
-        assert "not the code" in control.take(1, wrong)
-    assert control.holder is None
-    assert control.take(1, f" {control.code} ") == ""
-
-
-@pytest.mark.parametrize(
-    ("origin", "asked_for", "allowed"),
-    [
-        (None, "127.0.0.1:8080", True),  # no browser
-        ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
-        ("http://localhost:9000", "localhost:9000", True),  # through a tunnel
-        ("http://[::1]:8080", "[::1]:8080", True),
-        ("http://robot.lan:8080", "robot.lan:8080", True),  # the configured name
-        ("https://evil.example", "127.0.0.1:8080", False),
-        ("http://evil.example:8080", "evil.example:8080", False),  # a foreign name that points here
-        ("http://localhost:8081", "localhost:8080", False),
-        ("null", "127.0.0.1:8080", False),
-        ("", "127.0.0.1:8080", False),
-    ],
-)
-def test_only_the_page_itself_may_open_its_websocket(origin: str | None, asked_for: str, allowed: bool) -> None:
-    headers = {"Host": asked_for} | ({} if origin is None else {"Origin": origin})
-    assert same_origin(headers, "robot.lan") is allowed
-
-
-def test_loopback_by_default() -> None:
-    assert PageConfig(address="unix:///tmp/s").loopback
-    assert not PageConfig(address="unix:///tmp/s", host="0.0.0.0").loopback
+def test_what_a_server_says_is_no_html() -> None:
+    assert problem_html("") == ""
+    assert "&lt;script&gt;" in problem_html("<script>")
 
 
 angles = st.floats(-math.pi, math.pi)

@@ -8,14 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import viser
 
 from runtime.protocol.client import Client
 from sim2real.contract import Contract
@@ -29,6 +32,7 @@ disable-sync use-gl=angle use-angle=swiftshader enable-unsafe-swiftshader
 ARGUMENTS = [f"--{switch}" for switch in SWITCHES.split()]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+ASK = "Release the emergency stop ..."
 PATIENCE_S = 120.0
 """Software rendering on a busy machine."""
 
@@ -108,12 +112,12 @@ def open_page(browser: Any, served: Served, size: dict[str, int] = DESKTOP) -> A
     page = browser.new_context(viewport=size, is_mobile=phone, has_touch=phone).new_page()
     page.set_default_timeout(1000 * PATIENCE_S)
     page.goto(served.url)
-    page.get_by_role("button", name="EMERGENCY STOP").wait_for()
+    page.get_by_role("button", name="EMERGENCY STOP", exact=True).wait_for()
     return page
 
 
 def press(page: Any, name: str) -> None:
-    page.get_by_role("button", name=name).click()
+    page.get_by_role("button", name=name, exact=True).click()
 
 
 def numbers(page: Any) -> Any:
@@ -166,14 +170,23 @@ def test_typed_goal_is_reached_and_anybody_may_stop(
 
     press(onlooker, "EMERGENCY STOP")
     wait_until(lambda: client.status().state == "estop")
-    driver.get_by_role("button", name="Release the emergency stop").wait_for()
+    driver.get_by_role("button", name=ASK).wait_for()
     assert driver.get_by_role("button", name="Send this goal").is_disabled()
     picture(onlooker, tmp_path, "phone")
-    press(onlooker, "Release the emergency stop")
+    press(onlooker, ASK)
     onlooker.get_by_text("Take control first.").wait_for()
+    for _ in range(5):
+        press(onlooker, "EMERGENCY STOP")
+    press(driver, ASK)
+    driver.get_by_text("Is everybody clear of it?").wait_for()
+    picture(driver, tmp_path, "question")
+    press(driver, "EMERGENCY STOP")  # is where it was, and takes the question away
+    driver.get_by_text("Is everybody clear of it?").wait_for(state="hidden")
     assert client.status().state == "estop"
-    press(driver, "Release the emergency stop")
+    press(driver, ASK)
+    press(driver, "Yes, release it")
     wait_until(lambda: client.status().state == "idle")
+    driver.get_by_role("button", name=ASK).wait_for(state="hidden")
     press(driver, "Release control")
     wait_until(lambda: client.lease_holder() == "")
     driver.context.close()
@@ -208,12 +221,98 @@ def test_robot_follows_the_dragged_gizmo(served: Served, browser: Any, client: C
     client.end_lease()
 
 
-def test_foreign_name_gets_no_panel(served: Served, browser: Any) -> None:
+FOREIGN_SITE = """<!doctype html><title>foreign</title><iframe src="{url}"></iframe><img src="{url}/stop/press">
+<script>
+window.seen = [];
+for (const name of ["127.0.0.1", "localhost"]) {{
+  const socket = new WebSocket("ws://" + name + ":{port}", ["{protocol}"]);
+  socket.onopen = () => seen.push("open");
+  socket.onmessage = () => seen.push("message");
+  socket.onclose = (event) => seen.push("closed " + event.code);
+}}
+const pressed = fetch("{url}/stop/press", {{headers: {{"X-Shoal": "stop"}}}});
+pressed.then(() => seen.push("pressed"), () => seen.push("failed"));
+fetch("{url}/stop/press", {{mode: "no-cors"}}).then(() => seen.push("sent"), () => seen.push("not sent"));
+</script>"""
+
+
+@pytest.fixture
+def foreign_site(served: Served) -> Iterator[str]:
+    """Another web site, that tries what it can."""
+    text = FOREIGN_SITE.format(url=served.url, port=served.port, protocol=f"viser-v{viser.__version__}").encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
+def test_another_site_gets_nothing(served: Served, browser: Any, client: Client, foreign_site: str) -> None:
     page = browser.new_page()
-    page.goto(served.url.replace("127.0.0.1", "evil.localhost"))  # a name that points here, as a foreign site's may
-    page.get_by_text("may only be opened under its own address").wait_for(timeout=1000 * PATIENCE_S)
-    assert page.get_by_role("button", name="EMERGENCY STOP").count() == 0
+    page.goto(foreign_site)
+    wait_until(lambda: len(page.evaluate("seen")) == 4)
+    seen = sorted(page.evaluate("seen"))
+    assert seen[:3] == ["closed 1006", "closed 1006", "failed"]
+    assert seen[3] in ("sent", "not sent")  # without an answer that it could read, or an effect
+    frame = page.frames[1]
+    assert "EMERGENCY STOP" not in frame.content()
+    assert client.status().state != "estop"
     page.context.close()
+
+
+def test_foreign_name_gets_no_page(served: Served, browser: Any) -> None:
+    page = browser.new_page()
+    # A name that points here, as a foreign site's may.
+    assert page.goto(served.url.replace("127.0.0.1", "evil.localhost")).status == 421
+    page.get_by_text("may only be opened under its own address").wait_for(timeout=1000 * PATIENCE_S)
+    assert page.get_by_role("button", name="EMERGENCY STOP", exact=True).count() == 0
+    page.context.close()
+
+
+def test_the_page_of_one_button_stops(served: Served, browser: Any, client: Client, tmp_path: Path) -> None:
+    page = browser.new_page(viewport=PHONE)
+    page.goto(f"{served.url}/stop")
+    press(page, "EMERGENCY STOP")
+    page.get_by_text("The emergency stop is in force.").wait_for()
+    assert client.status().state == "estop"
+    picture(page, tmp_path, "stop")
+    page.context.close()
+
+
+def test_a_code_is_asked_for_once(served: Served, browser: Any, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = f"-m runtime.cli page --address {served.address} --port {port} --code"
+    process = subprocess.Popen([sys.executable, *command.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url, _, code = process.stdout.readline().split()[1].partition("/?code=")
+        page = browser.new_page(viewport=PHONE)
+        page.set_default_timeout(1000 * PATIENCE_S)
+        page.goto(url)
+        page.get_by_label("Code").fill("wrong")
+        press(page, "Open the page")
+        page.get_by_text("That is not the code").wait_for()
+        picture(page, tmp_path, "door")
+        time.sleep(1.1)
+        page.get_by_label("Code").fill(code)
+        press(page, "Open the page")
+        page.get_by_role("button", name="Take control").wait_for()
+        assert page.url == f"{url}/"
+        page.context.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
 
 
 def test_killed_page_comes_back_and_the_robot_does_not_notice(served: Served, client: Client) -> None:

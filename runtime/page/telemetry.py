@@ -1,4 +1,4 @@
-"""A page's two connections to the server: one watches in a thread, one carries requests."""
+"""The robot as the server reports it, polled in a thread."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,15 +15,12 @@ from runtime.protocol.messages import DescriptionReply
 from runtime.protocol.snapshot import Snapshot
 from sim2real.errors import ShoalError
 
-T = TypeVar("T")
-
 _POLL_S = 0.05
 _RETRY_S = 0.5
-_WATCH_TIMEOUT_S = 1.0
+_TIMEOUT_S = 1.0
+_START_TIMEOUT_S = 10.0
 _HOLDER_EVERY = 10
 """How many polls between two questions for the lease's holder."""
-_LEASE_S = 3.0
-_START_TIMEOUT_S = 10.0
 HISTORY_S = 30.0
 """How far the plots reach back."""
 
@@ -40,70 +35,33 @@ class Point(NamedTuple):
     tick_us: float
 
 
-class Link:
-    """Watches from `start` on. `latest` is None while the server does not answer; `problem` then says why.
+class TelemetryPoller:
+    """Polls from `start` on. `latest` is None while the server does not answer; `problem` then says why.
 
     Raises `ShoalError` when no server answers within ten seconds.
     """
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._requests = Client(address, timeout_s=_START_TIMEOUT_S)
-        self.description: DescriptionReply = self._requests.describe()
-        self._requests.close()
-        self._requests = Client(address)
-        self._lock = threading.Lock()
+        with Client(address, timeout_s=_START_TIMEOUT_S) as client:
+            self.description: DescriptionReply = client.describe()
         self.latest: Snapshot | None = None
         self.problem = ""
         self.lease_holder = ""
         """Name of the client that alone may command; empty when anybody may."""
-        self._leased = False
         self._history: deque[Point] = deque(maxlen=round(HISTORY_S / _POLL_S))
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="telemetry", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to poll."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and both connections."""
+        """End the thread and its connection."""
         self._ended.set()
         if self._thread.is_alive():
-            self._thread.join(2 * _WATCH_TIMEOUT_S)
-        with self._lock:
-            self._requests.close()
-
-    def request(self, ask: Callable[[Client], T]) -> T:
-        """Ask something on the connection for requests, one at a time; raises `ShoalError`."""
-        with self._lock:
-            return ask(self._requests)
-
-    def acquire_lease(self, name: str) -> None:
-        """Become the only client that may command; raises `GoalRefused` when another is."""
-        with self._lock:
-            self._requests.acquire_lease(name, duration_s=_LEASE_S)
-            self._leased = True
-
-    def renew_lease(self) -> None:
-        """To be called at least once a second while the lease is wanted; raises `GoalRefused` when it has run out."""
-        with self._lock:
-            if self._leased:
-                self._requests.renew_lease()
-
-    def end_lease(self) -> None:
-        """Let others command; the goal in force stays. Never raises: without renewal a lease ends by itself."""
-        with self._lock, suppress(ShoalError):
-            if self._leased:
-                self._leased = False
-                self._requests.end_lease()
-
-    def abandon_lease(self) -> None:
-        """Whoever drove is gone: let the lease run out, so that the server does what it was told to do then."""
-        with self._lock:
-            self._leased = False
-            self._requests.close()
-            self._requests = Client(self._address)
+            self._thread.join(2 * _TIMEOUT_S)
 
     def history(self) -> np.ndarray:
         """`[5, N]`: seconds before now (negative), then the other fields of `Point`."""
@@ -111,8 +69,8 @@ class Link:
         points[0] -= time.monotonic()
         return points[:, points[0] >= -HISTORY_S]
 
-    def _watch(self) -> None:
-        with Client(self._address, timeout_s=_WATCH_TIMEOUT_S) as client:
+    def _poll(self) -> None:
+        with Client(self._address, timeout_s=_TIMEOUT_S) as client:
             for count in itertools.count():
                 if self._ended.is_set():
                     return

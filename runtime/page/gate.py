@@ -1,0 +1,162 @@
+"""Who may open the page: decided from the head of an HTTP request, before there is a websocket."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from runtime.protocol.token import same_token
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Without those that look like others."""
+_CODE_LENGTH = 8
+_WRONG_CODE_S = 1.0
+_MAX_PEERS = 1024
+_NETWORK_OF_A_PEER = 64
+"""Bits of an IPv6 address; the rest is the peer's own choice."""
+
+
+class Headers(Protocol):
+    """Of an HTTP request; the names in any case."""
+
+    def get_all(self, key: str) -> list[str]:
+        """Every value of one name."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not served."""
+
+    status: HTTPStatus
+    sentence: str
+
+
+class Gate:
+    """Judges requests by their addresses, and beyond this machine (`guarded`) by a code that only the terminal shows.
+
+    Browsers let any web site open a websocket to this machine, and say in `Origin` which one did. It must be what was
+    asked for (`Host`), and that must be an IP address, `localhost` or the configured `host`: a foreign name may have
+    been pointed at this machine (DNS rebinding). A websocket without `Origin` comes from no browser: it has to show the
+    code in its own request, and is refused where there is none. Programs have the server's socket.
+    """
+
+    def __init__(self, host: str, port: int, *, guarded: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._host, self._clock = host.lower(), clock
+        self.code = _new_code() if guarded else ""
+        """What the terminal shows; empty where none is needed."""
+        self._session = secrets.token_urlsafe(24)
+        self._cookie = f"shoal_page_{port}"
+        self._wait_until: dict[str, float] = {}
+        """When a peer that was wrong may try another code."""
+
+    @property
+    def cookie(self) -> str:
+        """The `Set-Cookie` of a browser that knows the code."""
+        return f"{self._cookie}={self._session}; Path=/; HttpOnly; SameSite=Lax"
+
+    def misdirected(self, headers: Headers) -> Refusal | None:
+        """Of any request: whether it asks for a name that is not the page's."""
+        name = _hostname("//" + _only(headers, "Host"))
+        if name in ("localhost", self._host) or _is_address(name):
+            return None
+        return Refusal(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            f"This page may only be opened under its own address: an IP address, localhost or {self._host}, "
+            f"not {name or 'none'!r}.",
+        )
+
+    def foreign(self, headers: Headers) -> Refusal | None:
+        """Of a request that a web site may have made: whether another one than this did."""
+        origins, site = headers.get_all("Origin"), headers.get_all("Sec-Fetch-Site")
+        own = (f"http://{_only(headers, 'Host')}", f"https://{_only(headers, 'Host')}")
+        if any(origin.lower() not in own for origin in origins) or any(value != "same-origin" for value in site):
+            return Refusal(HTTPStatus.FORBIDDEN, f"This page does not serve other web sites ({', '.join(origins)}).")
+        return None
+
+    def websocket(self, headers: Headers, peer: str) -> Refusal | None:
+        """Of the opening of a websocket from this address, after `misdirected`."""
+        if refusal := self.foreign(headers):
+            return refusal
+        if headers.get_all("Origin"):
+            if self.knows(headers):
+                return None
+            return Refusal(HTTPStatus.UNAUTHORIZED, "Open the page with its code first.")
+        kind, _, code = _only(headers, "Authorization").partition(" ")
+        if self.code and kind.lower() == "bearer":
+            return self.judge(code, peer)
+        return Refusal(
+            HTTPStatus.UNAUTHORIZED,
+            "A program (no Origin) has to send 'Authorization: Bearer CODE' with the code of a page that has one; "
+            "without a code, use the server's socket.",
+        )
+
+    def knows(self, headers: Headers) -> bool:
+        """Whether this browser has shown the code, where one is needed."""
+        if not self.code:
+            return True
+        cookies = (part.strip().partition("=") for line in headers.get_all("Cookie") for part in line.split(";"))
+        return any(name == self._cookie and same_token(value, self._session) for name, _, value in cookies)
+
+    def judge(self, code: str, peer: str) -> Refusal | None:
+        """Whether the code is right. After a wrong one the same peer has to wait, and is not listened to meanwhile;
+        nothing here waits for that, so that nobody else does.
+        """
+        who, now = _who(peer), self._clock()
+        if (left_s := self._wait_until.get(who, now) - now) > 0:
+            return Refusal(HTTPStatus.TOO_MANY_REQUESTS, f"That was not the code; try again in {left_s:.1f} s.")
+        if self.code and same_token(_plain(code), _plain(self.code)):
+            return None
+        self._wait_until.pop(who, None)
+        if len(self._wait_until) >= _MAX_PEERS:
+            del self._wait_until[next(iter(self._wait_until))]
+        self._wait_until[who] = now + _WRONG_CODE_S
+        return Refusal(HTTPStatus.UNAUTHORIZED, "That is not the code; it was printed where the page was started.")
+
+
+def _new_code() -> str:
+    letters = "".join(secrets.choice(_LETTERS) for _ in range(_CODE_LENGTH))
+    return f"{letters[:4]}-{letters[4:]}"
+
+
+def _plain(code: str) -> str:
+    return code.lower().replace("-", "").replace(" ", "")
+
+
+def _only(headers: Headers, name: str) -> str:
+    """The value; empty when there is none, or several that may contradict each other."""
+    values = headers.get_all(name)
+    return values[0] if len(values) == 1 else ""
+
+
+def _hostname(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _who(peer: str) -> str:
+    """One name for the addresses that one machine may choose from."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _NETWORK_OF_A_PEER), strict=False))
