@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cyclonedds.core import Listener
+from cyclonedds.core import DDSException, Listener
 from cyclonedds.sub import DataReader
 
 from runtime.goals.messages import GoalRefused
@@ -34,6 +34,7 @@ from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 _RETRY_S = 1.0
+_MOST_TAKEN = 16
 
 
 class _Arrival(Listener):
@@ -83,20 +84,38 @@ class Bridge:
                 self._arrival.event.clear()
 
     def step(self) -> None:
-        """One round: the newest goal in, what is new out. Raises `ShoalError` when the server cannot be reached."""
+        """One round: the newest goal in, what is new out. Raises `ShoalError` when server or DDS cannot be reached."""
         if self._contract is None:
             self._contract = self._client.describe().contract
             self._frame = self._options.frame or self._contract.goal.frame
             self._period_s = self._contract.timing.control_dt_s
-        if (seen := _newest(self._objects)) is not None:
+        if (seen := self._newest(self._objects)) is not None:
             self._report(seen, self._contract)
-        if (goal := _newest(self._goals)) is not None:
+        if (goal := self._newest(self._goals)) is not None:
             self._forward(goal, self._contract)
         self._publish(self._client.telemetry())
 
     def close(self) -> None:
         """Leave the domain."""
         self._participant.close()
+
+    def _newest(self, reader: DataReader[ros.PoseStamped]) -> ros.PoseStamped | None:
+        """The latest message that can be read; one that cannot shows in the status as refused."""
+        newest = None
+        for _ in range(_MOST_TAKEN):
+            try:
+                # One at a time: what cannot be read must not take others with it.
+                samples = reader.take(1)
+            except DDSException as error:
+                raise ShoalError(f"cannot read from DDS ({error.msg}).") from error
+            except ShoalError as error:
+                self._refusal = str(error)
+                continue
+            if not samples:
+                break
+            # A publisher that leaves is reported as a sample without data.
+            newest = samples[0] if isinstance(samples[0], ros.PoseStamped) else newest
+        return newest
 
     def _forward(self, message: ros.PoseStamped, contract: Contract) -> None:
         options = self._options
@@ -139,12 +158,6 @@ class Bridge:
         if sentence != self._said:
             self._said = sentence
             print(f"ros2: {sentence}", file=sys.stderr, flush=True)
-
-
-def _newest(reader: DataReader[ros.PoseStamped]) -> ros.PoseStamped | None:
-    # A publisher that leaves is reported as a sample without data.
-    samples = [sample for sample in reader.take(16) if isinstance(sample, ros.PoseStamped)]
-    return samples[-1] if samples else None
 
 
 def run(options: Ros2Options) -> None:

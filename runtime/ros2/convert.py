@@ -8,6 +8,7 @@ from runtime.goals.messages import GoalPose, GoalRefused, parse_goal
 from runtime.protocol.snapshot import Numbers, Snapshot
 from runtime.ros2 import messages as ros
 from sim2real.contract import Contract, Vector3
+from sim2real.errors import shown
 
 _NANOSECONDS = 1_000_000_000
 
@@ -53,8 +54,8 @@ def sighting_of(message: ros.PoseStamped, *, frame: str, stamped: bool) -> tuple
 def _require_frame(message: ros.PoseStamped, frame: str) -> None:
     if message.header.frame_id != frame:
         raise GoalRefused(
-            f"header.frame_id is {message.header.frame_id!r}, but goals are taken in {frame!r}; transform the pose, or "
-            "say with --frame what your tree calls that frame."
+            f"header.frame_id is {shown(message.header.frame_id)}, but goals are taken in {frame!r}; transform the "
+            "pose, or say with --frame what your tree calls that frame."
         )
 
 

@@ -15,6 +15,8 @@ from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
 from cyclonedds.idl.types import float64, int32, uint32
 
+from sim2real.errors import ShoalError, first_line
+
 if TYPE_CHECKING:  # which values a field takes; cyclonedds wants its own name for it
     from collections.abc import Sequence as sequence
 else:
@@ -89,10 +91,19 @@ class Pose(IdlStruct, typename="geometry_msgs.msg.dds_.Pose_"):
 @final
 @dataclass
 class PoseStamped(IdlStruct, typename="geometry_msgs.msg.dds_.PoseStamped_"):
-    """`geometry_msgs/msg/PoseStamped`."""
+    """`geometry_msgs/msg/PoseStamped`, the message that others send."""
 
     header: Header
     pose: Pose
+
+    @classmethod
+    def deserialize(cls, data: bytes, has_header: bool = True, use_version_2: bool | None = None) -> "PoseStamped":
+        """The message in a sample's bytes; raises `ShoalError` where there is none (a frame that is not UTF-8, say)."""
+        try:
+            message: PoseStamped = super().deserialize(data, has_header, use_version_2)
+        except Exception as error:  # of cyclonedds' decoder, which has no error of its own
+            raise ShoalError(f"not a geometry_msgs/PoseStamped: {first_line(error)}.") from error
+        return message
 
 
 @final

@@ -2,8 +2,8 @@
 
 python -m tests.runtime.ros2_peer NAMESPACE FRAME STAMP WANTED X Y Z
 
-STAMP is in seconds from now, empty for a stamp of zero. Ends when the goal is reached, or, if WANTED is not empty,
-refused in these words.
+FRAME is a name, or `hex:` and any bytes. STAMP is in seconds from now, empty for a stamp of zero. Ends when the goal is
+reached, or, if WANTED is not empty, refused in these words.
 
 python -m tests.runtime.ros2_peer NAMESPACE FRAME object WANTED X Y Z
 
@@ -124,8 +124,18 @@ SENSOR_DATA = Qos(
 )
 
 
+class Damaged(str):
+    """A string that is written as the bytes of which it is the hexadecimal form."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return bytes.fromhex(self)
+
+
 def main() -> None:
     prefix, frame, stamp, wanted, *position = sys.argv[1:]
+    frame = Damaged(frame.removeprefix("hex:")) if frame.startswith("hex:") else frame
     x, y, z = (float(value) for value in position)
     participant = DomainParticipant(int(os.environ["ROS_DOMAIN_ID"]))
 

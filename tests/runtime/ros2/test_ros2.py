@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,28 @@ def test_snapshots_become_messages() -> None:
     assert (trajectory.points[0].time_from_start.sec, trajectory.points[0].time_from_start.nanosec) == (0, 40_000_000)
 
 
+def test_a_sample_that_is_no_message_is_one_sentence() -> None:
+    whole = pose("world", 5.0).serialize(use_version_2=False)
+    assert ros.PoseStamped.deserialize(whole) == pose("world", 5.0)
+    start = whole.index(b"world")
+    for data in (
+        b"",
+        whole[:10],
+        whole[:-1],
+        whole.replace(b"world", b"w\xffrld"),
+        whole[: start - 4] + b"\xff\xff\xff\x7f" + whole[start:],
+        whole[: start - 4] + b"\0\0\0\0" + whole[start:],
+        b"\xff" * 100,
+    ):
+        with suppress(ShoalError):  # a frame that is cut off may still be one
+            ros.PoseStamped.deserialize(data)
+    with pytest.raises(ShoalError, match="PoseStamped: 'utf-8' codec"):
+        ros.PoseStamped.deserialize(whole.replace(b"world", b"w\xffrld"))
+    with pytest.raises(GoalRefused) as refused:
+        converted(pose("x" * 1_000_000), load_task("franka_pose").contract)
+    assert len(str(refused.value)) < 400
+
+
 class Bridged:
     """A served simulation and a bridge, each in a process of its own, in a DDS domain of their own."""
 
@@ -242,6 +265,7 @@ def test_a_goal_from_another_process_is_reached_and_seen(bridged: Bridged, contr
     assert (tuple(joint_names), nanosec) == (contract.joint_names, 40_000_000)
     assert np.abs(np.subtract(positions, position)).max() < 0.5
     for frame, stamp, x, sentence in (
+        ("hex:fffe", "", 0.45, "not a geometry_msgs/PoseStamped: 'utf-8' codec"),
         ("map", "", 0.45, "frame_id is 'map'"),
         ("world", "-30", 0.45, "s old, more than --max-age-s 1"),
         ("world", "", 3.0, "outside the workspace"),
