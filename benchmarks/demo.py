@@ -37,7 +37,7 @@ from benchmarks.transport.serving import serve_goals
 from runtime.goals.messages import GoalPose
 from runtime.inference.policy import Policy
 from sim2real.errors import ShoalError
-from sim2real.files import write_text
+from sim2real.files import write_json
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
 
@@ -239,7 +239,7 @@ def _summary(arguments: Arguments, scores: dict[str, dict[str, Any]], served: di
 def _write_summary(summary: dict[str, Any], *paths: Path | None) -> None:
     for path in paths:
         if path is not None:
-            write_text(path, json.dumps(summary, indent=2) + "\n")
+            write_json(path, summary)
 
 
 def _print(console: Console, summary: dict[str, Any], output: Path) -> None:

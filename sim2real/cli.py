@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import tyro
@@ -27,8 +26,7 @@ from sim2real.commands.identify import excite, identify
 from sim2real.commands.latency import latency
 from sim2real.commands.stress import stress
 from sim2real.commands.tasks import schema, show, tasks
-from sim2real.console import discard_output
-from sim2real.errors import ShoalError
+from sim2real.console import command_line
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     tasks,
@@ -47,10 +45,5 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 def main() -> None:
     """Console script."""
     by_name = {command.__name__: command for command in COMMANDS}
-    try:
+    with command_line():
         tyro.extras.subcommand_cli_from_dict(by_name, prog="sim2real", description=(__doc__ or "").split("\n\n")[0])
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except BrokenPipeError:
-        discard_output()

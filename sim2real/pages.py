@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from html import escape
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from sim2real.errors import ShoalError
+from sim2real.files import write_file
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -34,6 +36,12 @@ def pyplot() -> Any:
         return import_module("matplotlib.pyplot")
     except ImportError as error:
         raise ShoalError(f"reports need matplotlib: pip install 'shoal[analysis]' ({error}).") from error
+
+
+def save_figure(figure: Any, path: Path, *, dpi: int = 130) -> None:
+    """A figure as a file that is complete or not there; the figure is closed."""
+    write_file(path, lambda beside: figure.savefig(beside, dpi=dpi, format=path.suffix[1:] or "png"))
+    pyplot().close(figure)
 
 
 def svg(figure: Any) -> str:

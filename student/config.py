@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from teacher.config import Config, Count, Rate, Seed, Share
+from teacher.config import Config, Count, NameOrPath, Rate, Seed, Share
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -42,7 +42,7 @@ class DistillConfig(Config):
     """With `states: student`, rounds over which the teacher's share of the actions falls from 1 to 0."""
     hard_goal_share: Share = 0.0
     """Share of the goals drawn again from the last round's, in proportion to the student's mean action error there."""
-    randomisation: str | None = None
+    randomisation: NameOrPath | None = None
     """How simulated robots, readings and commands differ from the model, pushes included: a preset (off, mild, hard) or
     a YAML file; by default what the task declares."""
     true_labels: bool = False

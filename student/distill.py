@@ -18,6 +18,7 @@ from sim2real.backends.base import Environment
 from sim2real.contract.interface import goal_size
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import Score
+from sim2real.progress import Progress
 from sim2real.randomisation.config import load_randomisation
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from student import dataset
@@ -31,10 +32,12 @@ from student.reachability import fit_reachability
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.networks import count_parameters
 from teacher.plots import plot_curves
-from teacher.progress import TrainingProgress
-from teacher.run_folder import MetricsLog, RunFolder
+from teacher.run_folder import MetricsLog, RunFolder, status_of
 from teacher.train import Teacher, evaluate
 from teacher.train import greedy as teacher_greedy
+
+TRAINING = "training"
+"""Folder inside a run's of what only an interrupted run needs; a finished one has none."""
 
 
 class _State(NamedTuple):
@@ -49,11 +52,23 @@ class Distiller:
     With `resume` it goes on from the newest checkpoint there, to the same numbers as a run that was not interrupted.
     """
 
-    def __init__(self, teacher: Teacher, config: DistillConfig, folder: RunFolder, *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        config: DistillConfig,
+        folder: RunFolder,
+        *,
+        resume: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         self.teacher, self.config, self.folder = teacher, config, folder
+        self.progress = progress or Progress("student", quiet=True)
+        self.elapsed_s = 0.0
+        """What the rounds so far took."""
         self.contract = teacher.contract
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((teacher.actor, teacher.critic))):
             raise ShoalError("teacher: its weights are not finite; distil from an earlier checkpoint or train again.")
+        self.progress.doing(f"preparing {config.num_envs} environments")
         self.policy = make_policy(self.contract, config.student)
         self.apply = greedy(self.contract, self.policy)
         network = teacher.config.network
@@ -74,7 +89,7 @@ class Distiller:
         self.round = 0
         self.state = self._init(jax.random.key(config.seed))
         self.data = self._empty_dataset()
-        self.checkpoints = Checkpoints(folder.path / "training", keep=1)
+        self.checkpoints = Checkpoints(folder.path / TRAINING, keep=2)
         if resume and self.checkpoints.latest is not None:
             self._restore()
 
@@ -83,30 +98,35 @@ class Distiller:
 
     def train(self, *, until: int | None = None) -> None:
         """All rounds that are left, or up to round `until`."""
-        config, last = self.config, until or self.config.rounds
-        log = MetricsLog(self.folder, resume_round=self.round or None)
-        with TrainingProgress(config.rounds, self.round, title=f"student {self.contract.task}") as progress:
+        config, last, progress = self.config, until or self.config.rounds, self.progress
+        progress.expect(config.rounds, done=self.round)
+        progress.doing("compiling, then updating")
+        with MetricsLog(self.folder, resume_round=self.round or None) as log:
+            before_s = log.elapsed_s - time.monotonic()
             while self.round < last:
                 started = time.monotonic()
                 row = self._round(self.round)
                 row["round_s"] = time.monotonic() - started
                 self.round += 1
                 row |= {"round": self.round, "updates": self.round * config.updates_per_round}
-                if self.round % config.eval_every_rounds == 0 or self.round == config.rounds:
+                evaluated = self.round % config.eval_every_rounds == 0 or self.round == config.rounds
+                if evaluated:
                     row |= evaluate(self.eval_env, self.apply, self.state.policy).as_dict()
-                log.append(row)
+                self.elapsed_s = before_s + time.monotonic()
+                log.append(row | {"elapsed_s": self.elapsed_s})
                 if self.round % config.checkpoint_every_rounds == 0 and self.round < config.rounds:
                     self.checkpoints.save(
                         self.round, learner=to_host(self.state._asdict()), world=to_host(self._world())
                     )
-                progress.update(row)
-        log.close()
+                progress.advance(status_of(row), line=evaluated)
 
     def run(self) -> tuple[StudentParams, Score]:
         """Distil, fit and calibrate the reachability head, write summary and curves."""
-        started = time.monotonic()
         self.train()
+        trained = time.monotonic()
+        self.progress.doing("evaluating")
         student = evaluate(self.eval_env, self.apply, self.state.policy)
+        self.progress.doing("fitting the reachability head")
         head = fit_reachability(
             self.contract,
             self.policy,
@@ -116,7 +136,7 @@ class Distiller:
             environment=lambda count, seed: self._environment(count, seed, wild_goal_share=self.config.wild_goal_share),
         )
         self.contract = self.contract.model_copy(update={"reachability": head.calibration})
-        self._write(student, head.report, time.monotonic() - started)
+        self._write(student, head.report, self.elapsed_s + time.monotonic() - trained)
         return StudentParams(self.state.policy, head.params), student
 
     def _energy(self, observation: jax.Array, goal: jax.Array, action: jax.Array) -> jax.Array:
@@ -127,7 +147,7 @@ class Distiller:
 
     def forget_training_state(self) -> None:
         """Remove what only an interrupted run needs; call it once the student is saved."""
-        shutil.rmtree(self.folder.path / "training", ignore_errors=True)
+        shutil.rmtree(self.folder.path / TRAINING, ignore_errors=True)
 
     def _round(self, number: int) -> dict[str, float]:
         self.data = _insert(self.data, *self.collector.visit(self.state.policy, number))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+from pydantic import AfterValidator
 
 from sim2real.contract import Contract, Frozen
 from sim2real.contract.interface import goal_size
 from sim2real.errors import ShoalError
-from sim2real.files import read_model, read_yaml, write_text, write_yaml
-from sim2real.tasks.task import Task, load_task
+from sim2real.files import read_model, write_text, write_yaml
+from sim2real.tasks.task import Task
 from student.config import DistillConfig
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import make_policy, student_inputs, student_observation_size
@@ -36,7 +37,7 @@ class Student:
 class Source(Frozen):
     """Which teacher a run is distilled from."""
 
-    teacher: Path
+    teacher: Annotated[Path, AfterValidator(Path.resolve)]
     digest: str
     """Of its weights."""
 
@@ -61,11 +62,18 @@ class Source(Frozen):
             )
 
 
+class TaskOf(Frozen):
+    """`task.yaml`, which only the folder of a finished student has."""
+
+    task: str
+    """A name or path."""
+
+
 def save_student(folder: RunFolder, contract: Contract, task: str, params: StudentParams) -> None:
     """Write weights, and the contract with this student's calibration and lineage."""
     Checkpoints(folder.checkpoints, keep=1).save(0, learner=to_host(params)._asdict(), world={"complete": jnp.ones(1)})
     write_text(folder.path / "contract.json", contract.canonical_json)
-    write_yaml(folder.path / "task.yaml", {"task": task})
+    write_yaml(folder.path / "task.yaml", TaskOf(task=task).model_dump())
 
 
 def load_student(run: Path) -> Student:
@@ -75,7 +83,7 @@ def load_student(run: Path) -> Student:
     task_file = run / "task.yaml"
     if not task_file.is_file():
         raise ShoalError(f"{run}: the distillation here did not finish (task.yaml is missing); run distill again.")
-    task = load_task(read_yaml(task_file, what="the run's task")["task"])
+    task = folder.task(read_model(TaskOf, task_file, what="the run's task").task)
     folder.require_contract(task.contract)
     policy = make_policy(contract, config.student)
     restored, _ = Checkpoints(folder.checkpoints, keep=1).restore(learner=_template(contract, policy)._asdict())

@@ -2,9 +2,9 @@
 
     distill sweep --teacher runs/teacher --grid 1x32 2x64 2x128-relu 4x128-plain --also runs/shallow
 
-Each student is distilled, exported and certified by `distill` itself in a folder of its own, so that a sweep called
-again reads what is there and resumes what was interrupted. Ticks are timed anew at every call, all policies in turn,
-and all are judged on the same goals.
+Each student is distilled, exported and certified as by `distill` in a folder of its own, so that a sweep called again
+reads what is there and resumes what was interrupted; other settings or another teacher than there are refused. Ticks
+are timed anew at every call, all policies in turn, and all are judged on the same goals.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ import tyro
 
 from sim2real.child_process import python_module
 from sim2real.errors import ShoalError
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
+from sim2real.pages import save_figure
+from sim2real.progress import Progress
+from student import pipeline
 from student.config import DistillConfig, StudentNetworkConfig
 from student.distill import evaluation_environment
 from student.history import without_history
+from student.run import load_student
 from teacher.networks import count_parameters
+from teacher.run_folder import RunFolder
 from teacher.train import evaluate, greedy, load_teacher
 
 _SIZE = re.compile(r"(\d+)x(\d+)(-relu)?(-plain)?")
@@ -58,10 +63,17 @@ def main(arguments: list[str]) -> None:
 def run(arguments: Arguments) -> list[Row]:
     """Distil what is missing, measure, write and draw; returns one row for each policy."""
     networks = {size: network_of(size) for size in arguments.grid}
-    students = [_student(arguments, size, network) for size, network in networks.items()]
-    runs = list(dict.fromkeys((arguments.teacher, *arguments.also)))
-    teachers = [_teacher(run, arguments.config) for run in runs]
-    ticks = _ticks(runs, [arguments.folder / size / "student.onnx" for size in networks])
+    for size, network in networks.items():
+        # Whatever contradicts is to be known before hours of distilling.
+        if (student := RunFolder(arguments.folder / size)).holds_run:
+            pipeline.require_same(student, _config(arguments, network), arguments.teacher)
+    with Progress("sweep", len(networks)) as progress:
+        students = [_student(arguments, size, network, progress) for size, network in networks.items()]
+        progress.doing("evaluating teachers")
+        runs = list(dict.fromkeys((arguments.teacher, *arguments.also)))
+        teachers = [_teacher(run, arguments.config) for run in runs]
+        progress.doing("timing")
+        ticks = _ticks(runs, [arguments.folder / size / "student.onnx" for size in networks])
     rows = [row | tick for row, tick in zip(students + teachers, ticks[len(runs) :] + ticks[: len(runs)], strict=True)]
     _mark_pareto(rows)
     folder = arguments.folder
@@ -70,7 +82,7 @@ def run(arguments: Arguments) -> list[Row]:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "sweep.csv", text.getvalue())
-    write_text(folder / "sweep.json", json.dumps(rows, indent=1) + "\n")
+    write_json(folder / "sweep.json", rows, indent=1)
     draw(rows, folder / "sweep.png")
     print(f"sweep: {len(rows)} policies in {folder}/sweep.csv, drawn in {folder}/sweep.png")
     return rows
@@ -96,21 +108,22 @@ def flops(params: Any) -> int:
     return sum(2 * leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim == 2)
 
 
-def _student(arguments: Arguments, size: str, network: StudentNetworkConfig) -> Row:
-    from student.cli import Arguments as DistillArguments
-    from student.cli import distill
-    from student.run import load_student
+def _config(arguments: Arguments, network: StudentNetworkConfig) -> DistillConfig:
+    return arguments.config.model_copy(update={"student": network})
 
-    folder = arguments.folder / size
-    output = folder / "student.onnx"
-    if not output.is_file():
-        config = arguments.config.model_copy(update={"student": network})
-        if (folder / "config.yaml").is_file():
-            distill(DistillArguments(run=folder, resume=True))
-        else:
-            distill(DistillArguments(teacher=arguments.teacher, run=folder, config=config))
-    params = load_student(folder).params.policy
-    summary = json.loads((folder / "summary.json").read_text())
+
+def _student(arguments: Arguments, size: str, network: StudentNetworkConfig, progress: Progress) -> Row:
+    folder, config = RunFolder(arguments.folder / size), _config(arguments, network)
+    output = folder.path / "student.onnx"
+    with progress.part(f"student {size}") as part:
+        if not output.is_file():
+            if folder.holds_run:
+                pipeline.go_on(folder, config, part, teacher=arguments.teacher)
+            else:
+                pipeline.begin(arguments.teacher, folder, config, part)
+            pipeline.export(folder, output, part)
+    progress.advance()
+    params, summary = load_student(folder.path).params.policy, folder.read_summary()
     return {
         "policy": size,
         "kind": "student",
@@ -196,5 +209,4 @@ def draw(rows: list[Row], path: Path) -> None:
     axes[0].plot(*np.array(front).T, "--", color="grey", lw=1, zorder=0, label="front")
     axes[0].set_ylabel("success, fine")
     axes[0].legend(loc="lower right")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)

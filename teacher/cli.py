@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tyro
 
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import read_model
+from sim2real.progress import Progress
 from teacher.config import TeacherConfig
+from teacher.resume import continued
+from teacher.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Arguments:
     run: Path = Path("runs/teacher")
     """Folder for checkpoints, metrics and curves."""
     resume: Path | None = None
-    """Continue the run in this folder; its own config applies."""
+    """Continue the run in this folder with its own settings; more `--updates` make it longer."""
     distributed: bool = False
     """Be one process of a run across hosts, started once on each (docs/distributed.md)."""
     config: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
@@ -28,61 +33,72 @@ class Arguments:
 
 def main() -> None:
     """Console script."""
-    try:
-        defaults, given = _defaults_from_file(), _without_config_file()
+    with command_line():
+        file, given = _config_file(sys.argv[1:])
         if given[:1] == ["study"]:
             from teacher.study import cli as study
 
-            study.main(given[1:], defaults)
+            study.main(given[1:], _over(TeacherConfig(), file))
+            return
+        arguments = _parsed(given, _over(TeacherConfig(), file))
+        if arguments.resume is None:
+            _train(arguments, RunFolder(arguments.run))
         else:
-            _train(tyro.cli(Arguments, default=Arguments(config=defaults), args=given))
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+            folder = RunFolder(arguments.resume)
+            there, _ = folder.load(TeacherConfig)
+            # Parsed again over the run's own settings, so that what differs from them is what was asked for.
+            asked = _parsed(given, _over(there, file))
+            elsewhere = arguments.run not in (Arguments.run, arguments.resume)
+            others = [f"--run {arguments.run} is another folder"] if elsewhere else []
+            continued(there, asked.config, run=folder.path, length="updates", others=others)
+            _train(asked, folder)
 
 
-def _train(arguments: Arguments) -> None:
+def _parsed(given: list[str], defaults: TeacherConfig) -> Arguments:
+    return tyro.cli(Arguments, default=Arguments(config=defaults), args=given)
+
+
+def _train(arguments: Arguments, folder: RunFolder) -> None:
+    import jax
+
     from teacher.devices import start_distributed
-    from teacher.run_folder import RunFolder
     from teacher.train import Trainer
 
     if arguments.distributed:
         start_distributed()
-    if arguments.resume is not None:
-        folder = RunFolder(arguments.resume)
-        config, _ = folder.load(TeacherConfig)
-        trainer = Trainer(config, folder, resume=True)
-    else:
-        folder = RunFolder(arguments.run)
-        trainer = Trainer(arguments.config, folder)
-    final = trainer.train()
-    if final is not None and trainer.devices.is_main:
+    config, resume = arguments.config, arguments.resume is not None
+    with Progress(f"teacher {Path(config.task).stem}", quiet=jax.process_index() != 0) as progress:
+        final = Trainer(config, folder, resume=resume, progress=progress).train()
+    if final is not None and jax.process_index() == 0:
         print(
             f"success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on {final.episodes} held-out "
             f"goals; run in {folder.path}"
         )
 
 
-def _config_file() -> Path | None:
-    if "--config-file" not in sys.argv:
-        return None
-    index = sys.argv.index("--config-file")
-    if index + 1 >= len(sys.argv):
-        raise ShoalError("--config-file: give the path of a YAML file.")
-    return Path(sys.argv[index + 1])
+def _config_file(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The file of `--config-file FILE` or `--config-file=FILE`, and the other arguments."""
+    file, others, left = None, [], iter(arguments)
+    for argument in left:
+        name, has_value, value = argument.partition("=")
+        if name != "--config-file":
+            others.append(argument)
+            continue
+        given = value if has_value else next(left, "")
+        if file is not None or not given or given.startswith("--"):
+            raise ShoalError("--config-file: give the path of one YAML file.")
+        file = Path(given)
+    return file, others
 
 
-def _defaults_from_file() -> TeacherConfig:
-    """Settings of `--config-file FILE`; other flags then override them."""
-    path = _config_file()
-    if path is None:
-        return TeacherConfig()
-    return read_model(TeacherConfig, path, what="--config-file")
+def _over(settings: TeacherConfig, file: Path | None) -> TeacherConfig:
+    """`settings` with those of a file in their place; flags then override both."""
+    if file is None:
+        return settings
+    given = read_model(TeacherConfig, file, what="--config-file").model_dump(exclude_unset=True)
+    return TeacherConfig.model_validate(_merged(settings.model_dump(), given))
 
 
-def _without_config_file() -> list[str]:
-    arguments = sys.argv[1:]
-    if "--config-file" in arguments:
-        index = arguments.index("--config-file")
-        del arguments[index : index + 2]
-    return arguments
+def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    both = {name: _merged(left[name], right[name]) for name, value in right.items() if isinstance(value, dict)}
+    return left | right | both

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sim2real.errors import ShoalError
 from teacher.losses import Contrast
 from teacher.networks import BlockDesign, ComputeDtype, num_blocks
 
+
+def _absolute(name_or_path: str) -> str:
+    is_path = name_or_path.endswith((".yaml", ".yml")) or os.sep in name_or_path
+    return str(Path(name_or_path).resolve()) if is_path else name_or_path
+
+
+NameOrPath = Annotated[str, AfterValidator(_absolute)]
+"""Of something that ships, or of a file; a path is made absolute, so that what it names does not depend on the folder
+in which a later command is typed."""
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -96,12 +107,12 @@ class LearnerConfig(Config):
 class TeacherConfig(Config):
     """A whole run."""
 
-    task: str = "franka_reach"
+    task: NameOrPath = "franka_reach"
     """Name of a shipped task, or path of a task YAML."""
     backend: Literal["auto", "native", "mjx"] = "auto"
     """`auto` takes mjx where JAX has a GPU and native otherwise."""
     seed: Seed = 0
-    randomisation: str | None = None
+    randomisation: NameOrPath | None = None
     """How simulated robots, readings and commands differ from the model: a preset (off, mild, hard) or a YAML file; by
     default what the task declares. Evaluations see robots of their own."""
     num_envs: Count = 64

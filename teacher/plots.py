@@ -9,6 +9,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from sim2real.pages import save_figure
+
 _PANELS = (
     ("success", {"success_coarse": "coarse", "success_fine": "fine", "time_at_goal": "time at goal"}),
     (
@@ -45,5 +47,4 @@ def plot_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
     axes[0].set_ylim(0, 1.02)
     axes[3].set_yscale("log")
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_figure(figure, path, dpi=110)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sim2real.contract import Contract
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import Score, score
+from sim2real.progress import Progress
 from sim2real.randomisation.config import load_randomisation
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from sim2real.tasks.task import Task, load_task
@@ -36,8 +38,8 @@ from teacher.exploration import Collector
 from teacher.learner import Learner, LearnerState, Networks
 from teacher.networks import count_parameters
 from teacher.plots import plot_curves
-from teacher.progress import TrainingProgress
-from teacher.run_folder import MetricsLog, RunFolder
+from teacher.resume import continued
+from teacher.run_folder import MetricsLog, RunFolder, status_of
 from teacher.video import write_video
 
 _PROCESS_SEED_STRIDE = 7919
@@ -82,7 +84,7 @@ def load_teacher(run: Path) -> Teacher:
     """The newest checkpoint of a run, with its contract checked against today's task."""
     folder = RunFolder(run)
     config, contract = folder.load(TeacherConfig)
-    task = load_task(config.task)
+    task = folder.task(config.task)
     folder.require_contract(task.contract)
     learner = Learner(contract, config.network, config.learner, config.updates)
     shapes = jax.eval_shape(learner.init, jax.random.key(0))
@@ -94,8 +96,19 @@ def load_teacher(run: Path) -> Teacher:
 class Trainer:
     """One teacher run in a folder, alone or as one of the processes of a run across hosts."""
 
-    def __init__(self, config: TeacherConfig, folder: RunFolder, *, resume: bool = False) -> None:
-        self.config, self.folder = config, folder
+    def __init__(
+        self, config: TeacherConfig, folder: RunFolder, *, resume: bool = False, progress: Progress | None = None
+    ) -> None:
+        """Prepare a run, and write nothing yet. With `resume` it goes on from the newest checkpoint, for longer than
+        before if `config` says so.
+        """
+        if resume:
+            there, _ = folder.load(TeacherConfig)
+            config = continued(there, config, run=folder.path, length="updates")
+        elif jax.process_index() == 0:
+            folder.require_free()
+        self.config, self.folder, self._resumed = config, folder, resume
+        self.progress = progress or Progress("teacher", quiet=True)
         self.task = load_task(config.task)
         self.contract = self.task.contract
         self.devices = make_devices(config.devices)
@@ -104,8 +117,7 @@ class Trainer:
         require_memory(replay.size_bytes(**sizes), num_envs=config.num_envs, replay_steps=config.replay_steps)
         if resume:
             folder.require_contract(self.contract)
-        elif self.devices.is_main:
-            folder.start(config, self.contract)
+        self.progress.doing(f"preparing {config.num_envs} environments")
         self.env, self.eval_env = self._environments()
         self.learner = Learner(self.contract, config.network, config.learner, config.updates, self.devices)
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
@@ -159,36 +171,52 @@ class Trainer:
 
         At the first round that ends after `until`, seconds of `time.monotonic()`, it saves and returns None instead.
         """
-        config, started, main = self.config, time.monotonic(), self.devices.is_main
-        log = MetricsLog(self.folder, resume_round=self.round or None) if main else None
-        title = f"teacher {self.contract.task}"
-        with TrainingProgress(self.rounds, self.round, title=title, quiet=not main) as progress:
-            if self.round == 0:
-                self._prefill()
-            while self.round < self.rounds:
-                row = self._one_round()
-                if self.round % config.eval_every_rounds == 0 or self.round == self.rounds:
-                    row |= self.evaluate().as_dict()
-                if log is not None:
-                    log.append(row)
-                progress.update(row)
-                late = time.monotonic() >= until
-                if late or self.round % config.checkpoint_every_rounds == 0 or self.round == self.rounds:
-                    self._save()
-                if late and self.round < self.rounds:
-                    break
+        if not self.devices.is_main:
+            return self._train(None, until)
+        with nullcontext() if self._resumed else self.folder.starting(self.config, self.contract):
+            # A run that goes on for longer has no result until it is there.
+            self.folder.write_config(self.config)
+            if self.round < self.rounds:
+                self.folder.summary.unlink(missing_ok=True)
+            with MetricsLog(self.folder, resume_round=self.round or None) as log:
+                return self._train(log, until)
+
+    def _train(self, log: MetricsLog | None, until: float) -> Score | None:
+        started_s = time.monotonic() - (0.0 if log is None else log.elapsed_s)
+        self._rounds_until(until, log, started_s)
         if self.round < self.rounds:
-            if log is not None:
-                log.close()
             return None
+        self.progress.doing("evaluating")
         final, rollout = self._evaluation()
         if log is not None:
-            log.close()
+            self.progress.doing("drawing")
             write_video(self.task, rollout, self.folder.path / "evaluation.gif")
-            self.folder.write_summary(self._summary(final, time.monotonic() - started))
             rows = self.folder.read_metrics()
             plot_curves(rows, self.folder.path / "curves.png", title=f"teacher, {self.contract.task}")
+            self.folder.write_summary(self._summary(final, time.monotonic() - started_s))
         return final
+
+    def _rounds_until(self, until: float, log: MetricsLog | None, started_s: float) -> None:
+        """All rounds that are left, or those that begin before `until`."""
+        config, progress = self.config, self.progress
+        progress.expect(self.rounds, done=self.round)
+        if self.round == 0:
+            progress.doing("filling the replay")
+            self._prefill()
+        progress.doing("compiling, then updating")
+        while self.round < self.rounds:
+            row = self._one_round()
+            evaluated = self.round % config.eval_every_rounds == 0 or self.round == self.rounds
+            if evaluated:
+                row |= self.evaluate().as_dict()
+            if log is not None:
+                log.append(row | {"elapsed_s": time.monotonic() - started_s})
+            progress.advance(status_of(row), line=evaluated)
+            late = time.monotonic() >= until
+            if late or self.round % config.checkpoint_every_rounds == 0 or self.round == self.rounds:
+                self._save()
+            if late:
+                break
 
     def evaluate(self) -> Score:
         """Success of the deterministic policy on held-out goals; with `video_every_evaluation` also a video of it."""
@@ -272,7 +300,9 @@ class Trainer:
 
     def _save(self) -> None:
         learner = self.devices.local(self.state)._asdict()
-        self.checkpoints.save(self.round, learner=to_host(learner), world=to_host(self._world()))
+        world = self._world()  # All processes gather it, one writes.
+        if self.devices.is_main:
+            self.checkpoints.save(self.round, learner=to_host(learner), world=to_host(world))
 
     def _restore(self) -> None:
         learner = to_host(self.devices.local(self.state)._asdict())

@@ -6,7 +6,6 @@ every backend. `F` frames, `E` episodes, `S` line segments of the robot; the pic
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import mujoco
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from sim2real.backends.base import Rollout
 from sim2real.contract.interface import joint_position, pose_errors
+from sim2real.files import write_file
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import Task
 
@@ -45,11 +45,8 @@ def write_video(task: Task, rollout: Rollout, path: Path, *, episodes: int = 4) 
         camera.frame(robot[i], _project(goal[i, :, :3]), there[i], None if things is None else things[i])
         for i in range(len(robot))
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    duration_ms = round(1e3 * _EVERY * contract.timing.control_dt_s)
-    frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=duration_ms, loop=0)
-    temporary.replace(path)
+    how = {"duration": round(1e3 * _EVERY * contract.timing.control_dt_s), "loop": 0, "append_images": frames[1:]}
+    write_file(path, lambda beside: frames[0].save(beside, format="GIF", save_all=True, **how))
 
 
 class _Camera:

@@ -15,7 +15,6 @@ Every case of a seed meets the same environment steps (`b` has more) and the sam
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from benchmarks.distillation.plot import SCORES, draw, interval, summarise
 from benchmarks.distillation.run import EPISODES, Experiment
 from benchmarks.machine import machine
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def main() -> None:
         )
     if arguments.json:
         report = {"machine": machine(), "rows": rows, "summary": lines, "ratios": ratios}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report, indent=1)
     if arguments.plot:
         draw(rows, lines, arguments.plot)
 

@@ -18,6 +18,8 @@ import tyro
 
 from benchmarks.distillation.cases import SETTINGS, Setting
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
+from sim2real.pages import save_figure
 
 RESULTS = Path(__file__).parents[1] / "results"
 _STYLE = {
@@ -114,8 +116,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes[0, 0].set_ylabel("success, fine")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=140)
-    plt.close(figure)
+    save_figure(figure, path, dpi=140)
 
 
 def main() -> None:
@@ -134,7 +135,7 @@ def main() -> None:
             f"{row['success_fine']:.1%}{half} fine, {row['tick_us']:.0f} us"
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_json(arguments.json, rows, indent=1)
 
 
 if __name__ == "__main__":

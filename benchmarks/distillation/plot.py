@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.distillation.cases import CASES
+from sim2real.pages import save_figure
 
 SCORES = ("success_coarse", "success_fine", "time_at_goal")
 Row = dict[str, Any]
@@ -68,5 +69,4 @@ def draw(rows: list[Row], lines: list[Row], path: Path) -> None:
         axis.set(xlabel="success on held-out goals", title=task, xlim=(max(0.0, np.floor(10 * lowest) / 10), 1.02))
         axis.grid(axis="x", alpha=0.3)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)

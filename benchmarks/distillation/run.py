@@ -10,7 +10,7 @@ import jax
 
 from benchmarks.distillation.cases import Setting
 from sim2real.backends import make_environment
-from sim2real.files import write_text
+from sim2real.files import write_json
 from student.distill import Distiller
 from teacher.networks import count_parameters
 from teacher.run_folder import RunFolder
@@ -36,7 +36,7 @@ class Experiment:
         # Every run compiles its own programs; dozens of them in one process exceed the number of memory maps.
         jax.clear_caches()  # type: ignore[no-untyped-call]
         row = {"case": case, "seed": self.seed} | row
-        write_text(path, json.dumps(row, indent=1) + "\n")
+        write_json(path, row, indent=1)
         return row
 
     def _direct(self, case: str) -> dict[str, Any]:

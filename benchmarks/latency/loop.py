@@ -10,7 +10,6 @@ process on every core that takes all it can get. The machine's own noise stands 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rich.console import Console
 from benchmarks.machine import machine
 from runtime.diagnostics.bench_report import print_loop_rows
 from runtime.diagnostics.loop_bench import AWAKE, BARE, FIFO, FIFO_SPIN, MATRIX, UNPRIVILEGED, bench_loop
+from sim2real.files import write_json
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ def main() -> None:
         console.print(f"{value:8.3g}  {name}", highlight=False)
     if arguments.json:
         report = {"machine": machine(), "policy": arguments.policy.name, "rate_hz": arguments.rate_hz, "ticks": ticks}
-        arguments.json.write_text(
-            json.dumps(report | {"rows": rows, "comparisons": comparisons(rows)}, indent=1) + "\n"
-        )
+        write_json(arguments.json, report | {"rows": rows, "comparisons": comparisons(rows)}, indent=1)
 
 
 if __name__ == "__main__":

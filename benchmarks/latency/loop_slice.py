@@ -8,7 +8,6 @@ slices in turn, so that a machine that changes changes for all of them; what the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from runtime.diagnostics.loop_bench import UNPRIVILEGED, Variant, bench_loop
+from sim2real.files import write_json
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def main() -> None:
     Console().print(table)
     if arguments.json:
         report = {"machine": machine(), "rate_hz": arguments.rate_hz, "ticks": ticks, "missed": missed}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report, indent=1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ calls as on a robot; and the same back to back. Weights are random: time does no
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from runtime.inference.onnx_session import bound_run, make_session
 from sim2real.contract import Contract
 from sim2real.contract.interface import goal_size, observation_size, policy_inputs
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
+from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from student.config import StudentNetworkConfig
 from student.network import StudentPolicy
@@ -149,7 +149,7 @@ def main() -> None:
     Console().print(table)
     if arguments.json:
         report = {"machine": machine(), "task": contract.task, "period_ms": arguments.period_ms, "rows": rows}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report, indent=1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ of one call after the other on random believable readings.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from runtime.safety import Safety, SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
 
@@ -175,7 +175,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(), **result})
 
 
 def _measure(arguments: Arguments) -> dict[str, Any]:

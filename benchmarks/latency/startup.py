@@ -8,7 +8,6 @@ policy of a new shape), and with ONNX Runtime. The last table says which imports
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -26,6 +25,7 @@ from rich.table import Table
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 
 _READY = re.compile(r"first command ([0-9.]+) s after the start")
 _SHOWN = 8
@@ -94,7 +94,7 @@ def main() -> None:
     console.print(packages)
     if arguments.json:
         report = {"machine": machine(), "policy": arguments.policy.name, "first_command_s": rows, "import_ms": imports}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report, indent=1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ limited joint targets. The whole tick besides reads robot and goal, and asks the
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import tempfile
@@ -34,6 +33,7 @@ from rich.table import Column, Table
 from benchmarks.machine import machine
 from runtime.realtime.histogram import LatencySummary, summarise
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 
 _MODES = ("hot", "paced", "warmed")
 _RATE_HZ = 1000.0
@@ -237,7 +237,7 @@ def main() -> None:
         console.print(f"{value:8.2f}  {name}")
     if arguments.json:
         report = {"machine": machine(), "policy": arguments.policy.name, "rate_hz": _RATE_HZ, "rows": rows}
-        arguments.json.write_text(json.dumps(report | {"ratios": ratios(rows), "noise": noise}, indent=1) + "\n")
+        write_json(arguments.json, report | {"ratios": ratios(rows), "noise": noise}, indent=1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ The ratio to the shallowest depth is what to quote: blocks are scanned, so it sh
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.contract.interface import goal_size, observation_size
+from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
@@ -71,7 +71,7 @@ def main() -> None:
         table.add_row(f"{row['depth']:.0f}", f"{row['compile_s']:.1f}", f"{row['ratio']:.2f}")
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

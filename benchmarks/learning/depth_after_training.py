@@ -22,6 +22,8 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.contract.interface import goal_vector, observe
+from sim2real.files import write_json
+from sim2real.pages import save_figure
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.networks import BlockDesign
 from teacher.run_folder import RunFolder
@@ -130,8 +132,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("success, coarse")
     axes[0, -1].legend(title="depth", fontsize="small")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def main() -> None:
@@ -156,7 +157,7 @@ def main() -> None:
         )
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "updates": updates, "rows": rows}, indent=1) + "\n")
+        write_json(arguments.json, {"machine": machine(), "updates": updates, "rows": rows}, indent=1)
     if arguments.plot:
         draw(rows, arguments.plot)
 

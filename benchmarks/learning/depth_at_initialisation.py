@@ -9,7 +9,6 @@ the smallest gradient norm among blocks for the loss |mean|^2.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.files import write_json
 from teacher.diagnostics import effective_rank, gradient_norm_by_block
 from teacher.networks import Actor, BlockDesign, Trunk, apply
 
@@ -76,7 +76,7 @@ def main() -> None:
         table.add_row(*(value if isinstance(value, str) else f"{value:.3g}" for value in row.values()))
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_onnx
 from sim2real.child_process import python_module
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.run_folder import RunFolder
 from teacher.train import Trainer
@@ -184,7 +184,7 @@ def work(arguments: Arguments) -> None:
         if result is None:
             break
         where = {"device": jax.devices()[0].device_kind, "platform": jax.default_backend(), "machine": machine()}
-        write_text(path, json.dumps(where | {"result": result}, indent=1) + "\n")
+        write_json(path, where | {"result": result}, indent=1)
 
 
 def report(arguments: Arguments) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def report(arguments: Arguments) -> dict[str, Any]:
         table.add_row(piece.name, found[piece.name]["device"], _short(found[piece.name]["result"]))
     Console().print(table)
     if arguments.json:
-        write_text(arguments.json, json.dumps(found, indent=1) + "\n")
+        write_json(arguments.json, found, indent=1)
     return found
 
 

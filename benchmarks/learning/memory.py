@@ -26,6 +26,7 @@ from benchmarks.machine import machine
 from sim2real.child_process import python_module
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
@@ -128,7 +129,7 @@ def main() -> None:
         table.add_row(str(row["depth"]), row["variant"], *shown)
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

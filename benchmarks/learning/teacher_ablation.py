@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.run_folder import RunFolder
 from teacher.train import Trainer
@@ -137,18 +138,15 @@ def main() -> None:
         )
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps(
-                {
-                    "machine": machine(),
-                    "task": arguments.task,
-                    "num_envs": arguments.num_envs,
-                    "updates": updates,
-                    "rows": rows,
-                },
-                indent=2,
-            )
-            + "\n"
+        write_json(
+            arguments.json,
+            {
+                "machine": machine(),
+                "task": arguments.task,
+                "num_envs": arguments.num_envs,
+                "updates": updates,
+                "rows": rows,
+            },
         )
 
 

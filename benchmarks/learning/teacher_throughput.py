@@ -9,7 +9,6 @@ and updating, and its updates into sampling and the rest.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
+from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher.config import NetworkConfig, TeacherConfig
 from teacher.run_folder import RunFolder
@@ -144,7 +144,7 @@ def main() -> None:
     if arguments.json:
         device = jax.devices()[0].device_kind
         report = {"machine": machine(), "device": device, "collecting": rows, "round": parts, "updates": updates}
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

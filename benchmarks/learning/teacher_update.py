@@ -11,7 +11,6 @@ column is the share of this machine's rate in a large float32 matrix product tha
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from benchmarks.learning.published_update import PublishedUpdate
 from benchmarks.machine import machine
 from sim2real.backends.base import Rollout
 from sim2real.contract.interface import goal_size, observation_size
+from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
@@ -240,7 +240,7 @@ def main() -> None:
             "matmul_flops_per_s": rate,
             "rows": rows,
         }
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ status 1 when fewer than `--min-share` of the sequences reach all their goals bu
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from sim2real.contract import Contract, require_same_interface
 from sim2real.contract.interface import achieved, goal_vector, pose_errors
 from sim2real.contract.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
 from sim2real.tasks.task import Task, load_task
@@ -191,7 +191,7 @@ def _measure(arguments: Arguments) -> list[dict[str, Any]]:
     Console().print(table)
     if arguments.json:
         report = {"machine": machine(), "seed": arguments.seed, "arms": arms, "goals": goals, "rows": rows}
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(arguments.json, report)
     return rows
 
 

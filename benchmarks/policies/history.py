@@ -28,7 +28,8 @@ from benchmarks.distillation.run import EPISODES, HELD_OUT_SEED
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
 from sim2real.errors import ShoalError
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
+from sim2real.pages import save_figure
 from sim2real.randomisation.config import load_randomisation
 from student.config import DistillConfig
 from student.distill import Distiller
@@ -94,7 +95,7 @@ def run_one(arguments: Arguments, condition: str, steps: int, seed: int, folder:
     score = evaluate(remembering(env, steps), distiller.apply, distiller.state.policy)
     jax.clear_caches()  # type: ignore[no-untyped-call]
     row = {"condition": condition, "history_steps": steps, "seed": seed} | score.as_dict()
-    write_text(path, json.dumps(row, indent=1) + "\n")
+    write_json(path, row, indent=1)
     return row
 
 
@@ -153,8 +154,7 @@ def draw(rows: list[dict[str, Any]], lines: list[dict[str, Any]], path: Path) ->
     axis.grid(axis="y", alpha=0.3)
     axis.legend(loc="lower left", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def main() -> None:
@@ -183,7 +183,7 @@ def main() -> None:
         table.add_row(line["condition"], str(line["history_steps"]), *shares, f"{1e3 * line['position_error_m']:.1f}")
     Console(width=120).print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows, "summary": lines}, indent=1) + "\n")
+        write_json(arguments.json, {"machine": machine(), "rows": rows, "summary": lines}, indent=1)
     if arguments.plot:
         draw(rows, lines, arguments.plot)
 

@@ -9,7 +9,6 @@ training nor its evaluations use. Exit status 1 below `--min-coarse` or `--min-f
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from sim2real.contract.policy_file import (
 )
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import EpisodeErrors, Score, episode_errors, score
+from sim2real.files import write_json
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 
@@ -165,7 +165,7 @@ def _evaluate_all(arguments: Arguments) -> bool:
     if arguments.json:
         rows = [{"file": name} | dataclasses.asdict(result) for name, result in scores.items()]
         report = {"machine": machine(), "seed": arguments.seed, "episodes": episodes, "rows": rows}
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(arguments.json, report)
     below = [
         f"{name}: coarse {result.success_coarse:.1%}, fine {result.success_fine:.1%}"
         for name, result in scores.items()

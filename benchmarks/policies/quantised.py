@@ -9,7 +9,6 @@ float16: its converter, inputs and outputs staying float32. Success is that of
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_commands
 from runtime.inference.onnx_session import make_session
 from runtime.inference.policy import Policy
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
+from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 
 
@@ -104,7 +104,7 @@ def main() -> None:
         table.add_row(row["file"], row["precision"], *shown, f"{row['max_error_rad']:.1e}", *success)
     Console(width=120).print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+        write_json(arguments.json, {"machine": machine(), "rows": rows}, indent=1)
 
 
 if __name__ == "__main__":

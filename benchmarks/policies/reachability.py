@@ -16,7 +16,6 @@ before the arm moves; `all` judges every tick.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +35,8 @@ from sim2real.backends.native import NativeEnvironment
 from sim2real.contract.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import episode_errors
+from sim2real.files import write_json
+from sim2real.pages import save_figure
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import sample_goal_pool, wild_goals
 from sim2real.tasks.task import Task, load_task
@@ -203,8 +204,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(loc="upper left", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def main() -> None:
@@ -225,7 +225,7 @@ def main() -> None:
     Console(width=120).print(table)
     if arguments.json:
         report = {"machine": machine(), "seed": arguments.seed, "episodes": episodes, "rows": rows}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report, indent=1)
     if arguments.plot:
         draw(rows, arguments.plot)
 

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
-from sim2real.files import write_text, write_yaml
+from sim2real.files import write_json, write_yaml
 from sim2real.identification.excitation import fourier, random_coefficients
 from sim2real.identification.fit import fit
 from sim2real.identification.parameters import Kind, make_problem
@@ -234,7 +234,7 @@ def main() -> None:
             rows += future.result()
             if arguments.json:
                 result = {"machine": machine(), "settings": settings, "rows": rows}
-                write_text(arguments.json, json.dumps(result, indent=2) + "\n")
+                write_json(arguments.json, result)
     Console().print(table(rows, arguments))
 
 

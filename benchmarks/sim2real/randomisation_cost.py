@@ -9,7 +9,6 @@ readings and commands; both with the ranges of `hard`. The ratio to `off` is wha
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
 from sim2real.backends.base import ApplyPolicy, Environment
+from sim2real.files import write_json
 from sim2real.randomisation.config import TERMS, Randomisation, load_randomisation
 from sim2real.tasks.task import load_task
 
@@ -114,7 +114,7 @@ def main() -> None:
         table.add_row(row["backend"], row["randomisation"], *numbers)
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -37,11 +37,12 @@ from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
 from export.write import export_student
 from sim2real.errors import ShoalError
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
 from sim2real.identification.excitation import read_trajectory, suggest, write_trajectory
 from sim2real.identification.fit import fit
 from sim2real.identification.parameters import Bounds, Kind, make_problem
 from sim2real.identification.ranges import justified
+from sim2real.pages import save_figure
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
 from sim2real.randomisation.sampling import Draws, neutral_draws
 from sim2real.robots.kinematics import Addresses
@@ -236,7 +237,7 @@ class Loop:
         }
         # Every run compiles its own programs; dozens of them in one process exceed the number of memory maps.
         jax.clear_caches()  # type: ignore[no-untyped-call]
-        write_text(kept, json.dumps(row, indent=1) + "\n")
+        write_json(kept, row, indent=1)
         return row
 
     def _ranges(self, seed: int, condition: str) -> str:
@@ -347,8 +348,7 @@ def draw(rows: list[dict[str, Any]], lines: list[dict[str, Any]], path: Path) ->
     axis.legend(loc="upper left", bbox_to_anchor=(0.0, 0.75), fontsize=8)
     axis.grid(axis="y", alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def setting_of(arguments: Arguments) -> Setting:
@@ -409,7 +409,7 @@ def main() -> None:
     if arguments.json:
         setting = dataclasses.asdict(setting_of(arguments))
         report = {"machine": machine(), "setting": setting | {"task": Path(setting["task"]).stem}, "rows": rows}
-        write_text(arguments.json, json.dumps(report | {"summary": lines}, indent=1) + "\n")
+        write_json(arguments.json, report | {"summary": lines}, indent=1)
     if arguments.plot:
         draw(rows, lines, arguments.plot)
 

@@ -11,7 +11,6 @@ round to round; the median over the rounds counts.
 
 from __future__ import annotations
 
-import json
 import pickle
 import random
 import socket
@@ -40,6 +39,7 @@ from runtime.status import Reason
 from sim2real.child_process import python_module
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 
 _RATE_HZ = 100.0
 _WARM_UP = 30
@@ -362,7 +362,7 @@ def main() -> None:
     if arguments.json:
         report = {"machine": machine(), "policy": arguments.policy.name, "rate_hz": _RATE_HZ, "samples": count}
         report |= {"rounds": rounds, "rows": rows, "comparisons": ratios}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report, indent=1)
 
 
 def comparisons(rows: list[dict[str, Any]]) -> dict[str, float]:

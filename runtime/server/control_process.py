@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -48,6 +47,7 @@ from runtime.server.supervisor import GatewaySupervisor, Watching
 from runtime.status import known
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 
 Summary = dict[str, Any]
 _EPISODES_PER_GOAL = 3
@@ -144,7 +144,7 @@ def serve(options: ServeOptions) -> Summary:
     summary["realtime"] = [str(measure) for measure in measures]
     _print_summary(summary)
     if options.json:
-        options.json.write_text(json.dumps(summary, indent=2) + "\n")
+        write_json(options.json, summary)
     return summary
 
 

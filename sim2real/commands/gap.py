@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +11,7 @@ from sim2real.commands.shared import log_of
 from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
 from sim2real.gap.closed_loop import NativeBody, run_policy
 from sim2real.gap.open_loop import compare
 from sim2real.gap.report import Gap
@@ -60,7 +59,7 @@ def gap(
         if stretch is None:
             raise ShoalError("log: no stretch of a second or more without a gap; record longer.")
         report = Gap(compare(stretch, loaded.model), measured, _closed_loop(measured, stretch, loaded, policy))
-    write_text(out / "gap.json", json.dumps(report.as_dict(), indent=2) + "\n")
+    write_json(out / "gap.json", report.as_dict())
     write_text(out / "gap.html", report.page())
     for sentence in report.sentences():
         print(sentence)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from sim2real.commands.shared import console, log_of
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
 from sim2real.identification.excitation import suggest, write_trajectory
 from sim2real.identification.fit import Identified, Signal
 from sim2real.identification.fit import fit as fit_model
@@ -63,7 +62,7 @@ def identify(
         print(f"randomisation: {sentence}")
     write_text(out / "randomisation.yaml", dump_randomisation(setting))
     summary = _summary(result) | {"unknown": unknown, "reasons": reasons, "logs": [str(path) for path in log]}
-    write_text(out / "identification.json", json.dumps(summary, indent=2) + "\n")
+    write_json(out / "identification.json", summary)
     print(f"written: {out / 'randomisation.yaml'}, {out / 'identification.json'}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from sim2real.commands.shared import console, log_of
 from sim2real.errors import ShoalError
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
 from sim2real.tasks.task import load_task
 from sim2real.timing.latency import measure
@@ -47,5 +46,5 @@ def latency(logs: Logs, *, task: str, base: str = "mild", out: Path = Path("late
         "rows": {name: dict(zip(("p1_s", "p50_s", "p99_s"), values, strict=True)) for name, values in found.rows()},
         "terms": found.terms(),
     }
-    write_text(out.with_suffix(".json"), json.dumps(numbers, indent=2) + "\n")
+    write_json(out.with_suffix(".json"), numbers)
     print(f"written: {out}, {out.with_suffix('.json')}")

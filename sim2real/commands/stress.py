@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
 from sim2real.pages import pyplot
 from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.stress.config import StressConfig, load_stress
@@ -57,7 +56,7 @@ def stress(
     stand = Stand(model, loaded, seed=seed, episodes=max(precision.episodes_max, precision.pair_episodes))
     report = _measure(stand, asked, saw, json.with_suffix(".points.jsonl"), seed)
     page = html or json.with_suffix(".html")
-    write_text(json, json_format.dumps(report.as_dict(), indent=1) + "\n")
+    write_json(json, report.as_dict(), indent=1)
     write_text(page, report.page())
     for sentence in report.sentences():
         print(sentence)

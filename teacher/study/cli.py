@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -13,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from sim2real.errors import ShoalError, problems
-from sim2real.files import write_text
+from sim2real.files import write_json, write_text
 from teacher.config import TeacherConfig
 from teacher.study.grid import Kind, StudyConfig
-from teacher.study.runner import open_study, run_here, run_on_ray
+from teacher.study.runner import opened, run_here, run_on_ray
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,12 @@ def run(arguments: Arguments) -> list[dict[str, Any]]:
     """Run what is missing and write table, numbers and picture; returns the rows."""
     study = _study(arguments)
     folder = arguments.folder or Path("runs") / f"study_{arguments.kind.replace('-', '_')}"
-    made = open_study(study, folder)
-    if arguments.ray is None:
-        results = run_here(made, folder)
-    else:
-        resources = {"cpus": arguments.ray_cpus, "gpus": arguments.ray_gpus}
-        results = run_on_ray(made, folder, address=arguments.ray, **resources)
+    with opened(study, folder) as made:
+        if arguments.ray is None:
+            results = run_here(made, folder)
+        else:
+            resources = {"cpus": arguments.ray_cpus, "gpus": arguments.ray_gpus}
+            results = run_on_ray(made, folder, address=arguments.ray, **resources)
     return report(study, results, folder)
 
 
@@ -78,7 +77,7 @@ def report(study: StudyConfig, results: list[dict[str, Any]], folder: Path) -> l
             f"{name}_exponent": growth_exponent(x, [row[name] for row in rows]) for name in ("parameters", "update_s")
         }
     write_text(folder / "study.csv", as_csv(rows))
-    write_text(folder / "study.json", json.dumps(numbers | {"runs": results}, indent=1) + "\n")
+    write_json(folder / "study.json", numbers | {"runs": results}, indent=1)
     title = f"{Path(study.base.task).stem}, {study.base.updates} updates, seeds: {study.seeds}"
     draw(study.kind, rows, folder / "study.png", title=title)
     _print(study, numbers, folder)

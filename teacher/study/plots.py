@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from sim2real.pages import save_figure
 from teacher.study.analysis import critical_depth, growth_exponent
 from teacher.study.grid import Kind
 
@@ -27,8 +28,7 @@ def draw(kind: Kind, rows: list[dict[str, Any]], path: Path, *, title: str) -> N
     else:
         figure = _heat(rows, across="actor_depth", up="critic_depth")
     figure.suptitle(title)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def _lines(kind: Kind, rows: list[dict[str, Any]]) -> Any:

@@ -5,81 +5,75 @@ A cell is finished when its folder holds `summary.json`; one that was interrupte
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from sim2real.errors import ShoalError, first_line
 from sim2real.files import read_model, write_yaml
+from sim2real.progress import Progress
 from teacher.config import TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.resume import differences
+from teacher.run_folder import RunFolder, nothing_left_on_failure
 from teacher.study.grid import Cell, StudyConfig, cells
 
 _FILE = "study.yaml"
 
 
-def open_study(study: StudyConfig, folder: Path) -> list[Cell]:
-    """Write the study's settings into its folder, or check that the folder holds the same study; returns its cells.
+@contextmanager
+def opened(study: StudyConfig, folder: Path) -> Iterator[list[Cell]]:
+    """The cells of a study in a folder that holds no other; nothing is left of one in which no run has begun.
 
-    A study may grow (more of `grid`, `depths` or `seeds`); anything else must stay as it was.
+    A study may grow: more of `grid`, `depths`, `seeds` or `updates`. Anything else must stay as it was.
     """
     made = cells(study)
     path = folder / _FILE
     if path.is_file():
         earlier = read_model(StudyConfig, path, what="the study's settings")
-        grows = {"grid": study.grid, "depths": study.depths, "seeds": study.seeds}
-        if earlier.model_copy(update=grows) != study:
-            raise ShoalError(
-                f"{folder}: holds another study ({_difference(earlier, study)}); choose another --folder, or the same "
-                "settings."
-            )
-    write_yaml(path, study.model_dump(mode="json"))
-    return made
+        _require_growth(earlier, study, folder)
+    with nothing_left_on_failure(folder, unless=lambda: any(folder.glob("*/config.yaml"))):
+        write_yaml(path, study.model_dump(mode="json"))
+        yield made
 
 
-def _difference(earlier: StudyConfig, now: StudyConfig) -> str:
-    """The first setting that differs, by name, with both values."""
-
-    def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for name, value in data.items():
-            out |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        return out
-
-    left, right = flat(earlier.model_dump()), flat(now.model_dump())
-    name = next(name for name in left if left[name] != right[name] and name not in ("grid", "depths", "seeds"))
-    return f"{name} is {left[name]!r} there and {right[name]!r} here"
+def _require_growth(earlier: StudyConfig, now: StudyConfig, folder: Path) -> None:
+    found = [
+        f"{name} is {there!r} there and {here!r} here"
+        for name, there, here in differences(earlier, now)
+        if name not in ("grid", "depths", "seeds") and not (name == "base.updates" and here > there)
+    ]
+    if found:
+        raise ShoalError(
+            f"{folder}: holds another study ({'; '.join(found)}); choose another --folder, or the same settings."
+        )
 
 
-def run_cell(config: TeacherConfig, folder: Path) -> dict[str, Any]:
+def run_cell(config: TeacherConfig, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Train one cell, or finish it, or read what it left; its summary with the seconds of an update."""
     import jax
 
     from teacher.train import Trainer
 
     run = RunFolder(folder)
-    if not (folder / "summary.json").is_file():
-        Trainer(config, run, resume=(folder / "config.yaml").is_file()).train()
+    if not run.summary.is_file() or run.read_summary()["updates"] < config.updates:
+        Trainer(config, run, resume=run.holds_run, progress=progress).train()
         # Every cell compiles its own programs; dozens of them in one process exceed the number of memory maps.
         jax.clear_caches()  # type: ignore[no-untyped-call]
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     rows = run.read_metrics()
     # The first round compiles.
     seconds = sorted(row["update_s"] for row in rows[1:] or rows)
-    return summary | {"update_s": seconds[len(seconds) // 2] / config.updates_per_rollout}
+    return run.read_summary() | {"update_s": seconds[len(seconds) // 2] / config.updates_per_rollout}
 
 
 def run_here(made: list[Cell], folder: Path) -> list[dict[str, Any]]:
     """All cells one after another, in this process."""
     results = []
-    with _bar() as progress:
-        task = progress.add_task("study", total=len(made))
+    with Progress("study", len(made)) as progress:
         for cell in made:
-            progress.update(task, description=f"study {cell.name}")
-            results.append(cell.values | run_cell(cell.config, folder / cell.name))
-            progress.advance(task)
+            with progress.part(cell.name) as part:
+                results.append(cell.values | run_cell(cell.config, folder / cell.name, part))
+            progress.advance()
     return results
 
 
@@ -101,18 +95,13 @@ def run_on_ray(made: list[Cell], folder: Path, *, address: str, cpus: float, gpu
     try:
         pending = {task.remote(cell.config, (folder / cell.name).resolve()): cell for cell in made}
         found: dict[str, dict[str, Any]] = {}
-        with _bar() as progress:
-            bar = progress.add_task("study", total=len(made))
+        with Progress("study", len(made)) as progress:
+            progress.doing(f"training on Ray, {address}")
             while pending:
                 done, _ = ray.wait(list(pending))
                 cell = pending.pop(done[0])
                 found[cell.name] = cell.values | ray.get(done[0])
-                progress.advance(bar)
+                progress.advance(cell.name, line=True)
     finally:
         ray.shutdown()
     return [found[cell.name] for cell in made]
-
-
-def _bar() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(*columns, TextColumn("left"), TimeRemainingColumn())

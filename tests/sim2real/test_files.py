@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +7,7 @@ import pytest
 from sim2real.contract import Frozen
 from sim2real.errors import ShoalError
 from sim2real.files import read_model, read_yaml, write_file, write_text
+from tests.limits import limited_files
 
 
 class Settings(Frozen):
@@ -102,15 +99,3 @@ def test_writing_never_leaves_half_a_file_when_what_fills_it_fails(tmp_path: Pat
     with pytest.raises(RuntimeError):
         write_file(tmp_path / "file.txt", fill)
     assert not any(tmp_path.iterdir())
-
-
-@contextmanager
-def limited_files(size: int) -> Iterator[None]:
-    """No file of this process can grow beyond `size` bytes, as on a full disk."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract.interface import goal_size, observation_size, policy_inputs
 from sim2real.errors import ContractMismatch, ShoalError
-from student import cli
+from sim2real.progress import Progress
+from student import cli, pipeline
 from student.collect import Collector
-from student.distill import Distiller
+from student.distill import TRAINING, Distiller
 from student.policy import greedy, make_policy
 from student.run import Source, load_student
 from teacher.run_folder import RunFolder
@@ -134,7 +135,8 @@ def test_interrupted_distillation_goes_on_to_the_same_numbers(
     assert again.round == 2
     again.train()
     cut, uncut = (RunFolder(tmp_path / name).read_metrics() for name in ("cut", "whole"))
-    assert [row | {"round_s": 0} for row in cut] == [row | {"round_s": 0} for row in uncut]
+    timing = {"round_s": 0, "elapsed_s": 0}
+    assert [row | timing for row in cut] == [row | timing for row in uncut]
     for left, right in zip(jax.tree.leaves(whole.state), jax.tree.leaves(again.state), strict=True):
         np.testing.assert_array_equal(left, right)
 
@@ -196,20 +198,99 @@ def policy_inputs_size(teacher: Teacher) -> int:
     return policy_inputs(np, contract, *blank).shape[-1]
 
 
+def unfinished(student_run: Path, run: Path) -> RunFolder:
+    """A copy of a student's run as one that was interrupted leaves it."""
+    shutil.copytree(student_run, run)
+    (run / "task.yaml").unlink()
+    return RunFolder(run)
+
+
 def test_command_resumes_only_with_the_same_teacher(
-    student_run: Path,
-    teacher_run: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    student_run: Path, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = unfinished(student_run, tmp_path / "run")
+    resume = ["--run", str(folder.path), "--resume"]
+    assert "source.yaml: missing" in refusal(resume, monkeypatch, capsys)
+    Source(teacher=teacher_run, digest="0" * 64).write(folder)
+    assert "have changed" in refusal(resume, monkeypatch, capsys)
+    assert "have changed" in refusal([*resume, "--teacher", str(teacher_run)], monkeypatch, capsys)
+    assert "no run here" in refusal([*resume, "--teacher", str(tmp_path)], monkeypatch, capsys)
+    assert "name the folder of a teacher" in refusal(["--run", str(folder.path)], monkeypatch, capsys)
+
+
+def test_flags_that_contradict_a_resumed_distillation_are_refused(
+    student_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = shutil.copytree(student_run, tmp_path / "run")
-    assert "source.yaml: missing" in refusal(["--run", str(run), "--resume"], monkeypatch, capsys)
-    Source(teacher=teacher_run, digest="0" * 64).write(RunFolder(run))
-    assert "have changed" in refusal(["--run", str(run), "--resume"], monkeypatch, capsys)
-    other = ["--run", str(run), "--resume", "--teacher", str(tmp_path)]
-    assert "leave --teacher out" in refusal(other, monkeypatch, capsys)
-    assert "name the folder of a teacher" in refusal(["--run", str(run)], monkeypatch, capsys)
+    folder = unfinished(student_run, tmp_path / "run")
+    given = [
+        "--run",
+        str(folder.path),
+        "--resume",
+        "--overwrite",
+        "--rounds",
+        "1",
+        "--seed",
+        "4",
+        "--hidden-width",
+        "8",
+    ]
+    words = refusal(given, monkeypatch, capsys)
+    for contradiction in (
+        "--overwrite would replace it", "--rounds 1 is less than its 2", "--seed 4 contradicts its 0",
+        "--hidden-width 8 contradicts its 32",
+    ):  # fmt: skip
+        assert contradiction in words
+
+
+def test_a_finished_student_cannot_become_longer(
+    student_run: Path, teacher_run: Path, tmp_path: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = RunFolder(shutil.copytree(student_run, tmp_path / "run"))
+    shutil.rmtree(folder.path / TRAINING, ignore_errors=True)
+    Source(teacher=teacher_run, digest=teacher.digest).write(folder)
+    words = refusal(["--run", str(folder.path), "--resume", "--rounds", "4"], monkeypatch, capsys)
+    assert "--rounds 4: this student is finished after 2" in words
+
+
+def test_an_interrupted_distillation_goes_on_for_longer(teacher: Teacher, teacher_run: Path, tmp_path: Path) -> None:
+    config = tiny_distill_config(checkpoint_every_rounds=1, updates_per_round=10)
+    folder = RunFolder(tmp_path)
+    folder.start(config, teacher.contract)
+    Source(teacher=teacher_run, digest=teacher.digest).write(folder)
+    Distiller(teacher, config, folder).train(until=1)
+    longer = config.model_copy(update={"rounds": 3})
+    pipeline.go_on(folder, longer, Progress("student", quiet=True))
+    rows, summary = folder.read_metrics(), folder.read_summary()
+    assert [row["round"] for row in rows] == [1, 2, 3]
+    assert summary["wall_s"] > rows[-1]["elapsed_s"] > rows[0]["elapsed_s"] > 0
+    assert (folder.path / "report.html").is_file()
+    assert load_student(folder.path).config.rounds == 3
+
+
+def test_a_failed_start_leaves_nothing_and_what_it_was_to_replace(
+    teacher_run: Path, student_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise ShoalError("no memory")
+
+    monkeypatch.setattr(Distiller, "_round", failing)
+    quiet = Progress("student", quiet=True)
+    with pytest.raises(ShoalError, match="no memory"):
+        pipeline.begin(teacher_run, RunFolder(tmp_path / "deep" / "run"), tiny_distill_config(), quiet)
+    assert not any(tmp_path.iterdir())
+    run = RunFolder(shutil.copytree(student_run, tmp_path / "run"))
+    with pytest.raises(ShoalError, match="no memory"):
+        pipeline.begin(teacher_run, run, tiny_distill_config(seed=5), quiet, replace=True)
+    assert load_student(run.path).config.seed == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_folder_around_the_teacher_is_never_replaced(teacher_run: Path) -> None:
+    quiet = Progress("student", quiet=True)
+    with pytest.raises(ShoalError, match="the teacher lies inside"):
+        pipeline.begin(teacher_run, RunFolder(teacher_run.parent), tiny_distill_config(), quiet, replace=True)
 
 
 def refusal(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from sim2real.errors import ShoalError
-from student import cli, sweep
+from student import cli, pipeline, sweep
 from student.sweep import network_of
 from teacher.run_folder import RunFolder
 from tests.student.tiny import tiny_distill_config
@@ -48,11 +49,21 @@ def test_sweep_distils_measures_draws_and_reads_what_is_there(
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert "report in" in capfd.readouterr().out
     assert (tmp_path / "1x16" / "report.html").is_file()
-    monkeypatch.setattr(cli, "distill", lambda arguments: pytest.fail("distilled again"))
+    monkeypatch.setattr(pipeline, "begin", lambda *_: pytest.fail("distilled again"))
+    monkeypatch.setattr(pipeline, "go_on", lambda *_, **__: pytest.fail("resumed"))
     again = sweep.run(arguments)
     timed = dict.fromkeys(("tick_us_p50", "tick_us_p99", "pareto"))
     assert [row | timed for row in again] == [row | timed for row in rows]
     assert RunFolder(tmp_path / "1x16").read_metrics()
+
+
+def test_other_settings_than_those_of_the_students_that_are_there_are_refused(
+    student_run: Path, teacher_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(student_run, tmp_path / "2x32")
+    other = sweep.Arguments(teacher_run, ("2x32",), tmp_path, config=tiny_distill_config(rounds=1, seed=3))
+    with pytest.raises(ShoalError, match=r"2x32: .* --seed 3 contradicts its 0; --rounds 1 is less than its 2"):
+        sweep.run(other)
 
 
 def test_command_line_reaches_the_sweep(

@@ -83,7 +83,7 @@ def test_flags_override_the_config_file(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "settings.yaml"
     path.write_text("num_envs: 7\nlearner: {batch_size: 32}\n")
     seen: list[TeacherConfig] = []
-    monkeypatch.setattr(cli, "_train", lambda arguments: seen.append(arguments.config))
+    monkeypatch.setattr(cli, "_train", lambda arguments, folder: seen.append(arguments.config))
     monkeypatch.setattr(sys, "argv", ["train-teacher", "--config-file", str(path), "--num-envs", "9"])
     cli.main()
     assert (seen[0].num_envs, seen[0].learner.batch_size, seen[0].task) == (9, 32, TeacherConfig().task)

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sim2real.errors import ShoalError
-from teacher.checkpoint import Checkpoints
 from teacher.config import TeacherConfig
 from teacher.run_folder import MetricsLog, RunFolder
+from tests.limits import limited_files
 from tests.teacher.tiny import contract, tiny_config
 
 
@@ -60,41 +60,69 @@ def test_row_that_was_cut_off_by_a_kill_does_not_stop_a_resume(tmp_path: Path) -
     assert folder.read_metrics() == [{"round": 1, "updates": 10, "loss": 0.5}]
 
 
-def world(value: float) -> dict[str, np.ndarray]:
-    return {"position": np.full((2, 3), value, np.float64), "step": np.array([int(value)])}
+def start_and_fail(folder: RunFolder, *rows: dict[str, float]) -> None:
+    """A run that fails after some rows of metrics."""
+    with suppress(ShoalError), folder.starting(tiny_config(), contract()), MetricsLog(folder, resume_round=None) as log:
+        for row in rows:
+            log.append(row)
+        raise ShoalError("it diverged")
 
 
-def test_newest_checkpoint_comes_back_exactly_and_old_ones_go(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=2)
-    for number in (1, 2, 3):
-        checkpoints.save(number, learner={"w": np.array([number / 3], np.float32)}, world=world(number / 3))
-    learner, restored = Checkpoints(tmp_path, keep=2).restore(learner={"w": np.zeros(1, np.float32)}, world=world(0))
-    assert checkpoints.latest == 3
-    assert not (tmp_path / "1").exists()
-    np.testing.assert_array_equal(learner["w"], np.array([1.0], np.float32))
-    np.testing.assert_array_equal(restored["position"], world(1.0)["position"])
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "deep" / "run")
+    start_and_fail(folder)
+    assert not any(tmp_path.iterdir())
 
 
-def test_learner_is_read_without_the_world(tmp_path: Path) -> None:
-    Checkpoints(tmp_path, keep=1).save(5, learner={"w": np.ones(2, np.float32)}, world=world(1.0))
-    learner, restored = Checkpoints(tmp_path, keep=1).restore(learner={"w": np.zeros(2, np.float32)})
-    np.testing.assert_array_equal(learner["w"], 1.0)
-    assert restored is None
+def test_a_start_that_fails_keeps_what_was_there_and_what_was_learned(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    folder = RunFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt), folder.starting(tiny_config(), contract()):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    start_and_fail(folder, {"round": 1, "updates": 5})
+    assert folder.holds_run
 
 
-@pytest.mark.parametrize("template", [{"w": np.zeros(3, np.float32)}, {"other": np.zeros(2, np.float32)}])
-def test_checkpoint_of_another_shape_is_refused(template: dict[str, np.ndarray], tmp_path: Path) -> None:
-    Checkpoints(tmp_path, keep=1).save(5, learner={"w": np.ones(2, np.float32)}, world=world(1.0))
-    with pytest.raises(ShoalError, match="checkpoint 5 does not fit this configuration"):
-        Checkpoints(tmp_path, keep=1).restore(learner=template)
+def test_a_run_comes_back_when_what_was_to_replace_it_fails(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(tiny_config(seed=1), contract())
+    with pytest.raises(ShoalError), folder.replaced(), folder.starting(tiny_config(seed=2), contract()):
+        raise ShoalError("no memory")
+    assert folder.load(TeacherConfig)[0].seed == 1
+    with folder.replaced(), folder.starting(tiny_config(seed=2), contract()):
+        (folder.path / "metrics.jsonl").write_text('{"round": 1}\n')
+    assert folder.load(TeacherConfig)[0].seed == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_half_written_checkpoint_is_ignored(tmp_path: Path) -> None:
-    Checkpoints(tmp_path, keep=3).save(5, learner={"w": np.ones(2, np.float32)}, world=world(1.0))
-    (tmp_path / "6.orbax-checkpoint-tmp").mkdir()
-    assert Checkpoints(tmp_path, keep=3).latest == 5
+def test_the_time_of_a_run_adds_up_over_its_parts(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with MetricsLog(folder, resume_round=None) as log:
+        for number in (1, 2):
+            log.append({"round": number, "updates": number, "elapsed_s": 100.0 * number})
+    with MetricsLog(folder, resume_round=1) as log:
+        assert log.elapsed_s == 100.0
 
 
-def test_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ShoalError, match="no complete checkpoint"):
-        Checkpoints(tmp_path, keep=1).restore(learner={"w": np.zeros(2)})
+def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    row = {"round": 1, "updates": 1} | {f"metric_{number}": 0.0 for number in range(100)}
+    refused = pytest.raises(ShoalError, match=r"cannot write .*metrics\.jsonl: File too large")
+    with MetricsLog(RunFolder(tmp_path), resume_round=None) as log, limited_files(1000), refused:
+        log.append(row)
+
+
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"round": 1}\n{"rou\xffd": 2}\n')
+    with pytest.raises(ShoalError, match=r"metrics\.jsonl: damaged .*; remove the line"):
+        RunFolder(tmp_path).read_metrics()
+
+
+def test_task_files_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(task="my/task.yaml", randomisation="my/robots.yaml")
+    assert config.task == str(tmp_path / "my" / "task.yaml")
+    assert config.randomisation == str(tmp_path / "my" / "robots.yaml")
+    assert tiny_config(task="franka_pose", randomisation="hard").task == "franka_pose"
+    with pytest.raises(ShoalError, match="If it has moved, correct `task:`"):
+        RunFolder(tmp_path).task(config.task)

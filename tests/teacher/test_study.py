@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 
 from sim2real.errors import ShoalError
 from teacher import cli
+from teacher.run_folder import RunFolder
 from teacher.study import runner
 from teacher.study.analysis import critical_depth, growth_exponent, summarise
 from teacher.study.cli import Arguments, run
-from teacher.study.grid import StudyConfig, cells
-from teacher.study.runner import open_study
-from tests.teacher.tiny import tiny_config
+from teacher.study.grid import Cell, StudyConfig, cells
+from teacher.study.runner import opened
+from tests.teacher.tiny import contract, tiny_config
 
 FLAGS = ("--grid", "2", "4", "--num-envs", "4", "--config.network.block-size", "2")
 
@@ -71,39 +73,56 @@ def test_cells_of_every_kind() -> None:
 def test_impossible_cells_are_refused_before_anything_runs(
     settings: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ShoalError, match=words):
-        open_study(study(**settings), tmp_path)
+    with pytest.raises(ShoalError, match=words), opened(study(**settings), tmp_path):
+        pass
     assert not any(tmp_path.iterdir())
 
 
+def begun(made: list[Cell], folder: Path) -> None:
+    for cell in made:
+        RunFolder(folder / cell.name).start(cell.config, contract())
+
+
 def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
-    open_study(study(), tmp_path)
-    assert len(open_study(study(grid=(2, 4, 8), seeds=2), tmp_path)) == 6
-    with pytest.raises(ShoalError, match=r"holds another study \(base\.updates is 20 there and 40 here\)"):
-        open_study(study(base=tiny_config(updates=40)), tmp_path)
-    with pytest.raises(ShoalError, match=r"kind is 'depth' there and 'width' here"):
-        open_study(study(kind="width"), tmp_path)
+    with opened(study(), tmp_path) as made:
+        begun(made, tmp_path)
+    with opened(study(grid=(2, 4, 8), seeds=2, base=tiny_config(updates=40)), tmp_path) as made:
+        assert len(made) == 6
+    changed = study(kind="width", base=tiny_config(updates=20, num_envs=8))
+    words = r"kind is 'depth' there and 'width' here; base\.num_envs is 4 there and 8 here; base\.updates is 40 there"
+    with pytest.raises(ShoalError, match=words), opened(changed, tmp_path):
+        pass
+
+
+def test_a_study_in_which_no_run_has_begun_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ShoalError, match="no room"), opened(study(), tmp_path / "deep" / "study"):
+        raise ShoalError("no room")
+    assert not any(tmp_path.iterdir())
+    with suppress(ShoalError), opened(study(), tmp_path / "study") as made:
+        begun(made[:1], tmp_path / "study")
+        raise ShoalError("no room")
+    assert (tmp_path / "study" / "study.yaml").is_file()
 
 
 def test_only_missing_cells_run(tmp_path: Path, teacher_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finished run is read, an interrupted one resumed, a missing one begun."""
-    begun: list[tuple[str, bool]] = []
+    started: list[tuple[str, bool]] = []
 
     class Recorded:
-        def __init__(self, config: Any, folder: Any, *, resume: bool) -> None:
-            begun.append((folder.path.name, resume))
+        def __init__(self, config: Any, folder: Any, *, resume: bool, progress: Any) -> None:
+            started.append((folder.path.name, resume))
             self.folder = folder
 
         def train(self) -> None:
             shutil.copytree(teacher_run, self.folder.path, dirs_exist_ok=True)
 
     monkeypatch.setattr("teacher.train.Trainer", Recorded)
-    made = open_study(study(grid=(2, 4, 8)), tmp_path)
+    made = cells(study(grid=(2, 4, 8)))
     shutil.copytree(teacher_run, tmp_path / made[0].name)
     shutil.copytree(teacher_run, tmp_path / made[1].name)
     (tmp_path / made[1].name / "summary.json").unlink()
     results = runner.run_here(made, tmp_path)
-    assert begun == [(made[1].name, True), (made[2].name, False)]
+    assert started == [(made[1].name, True), (made[2].name, False)]
     assert [row["actor_depth"] for row in results] == [4, 4, 4]  # what the copied summaries say
 
 
@@ -188,7 +207,7 @@ def test_settings_of_the_runs_are_flags(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.timeout(240)
 def test_on_a_local_ray_cluster(tmp_path: Path) -> None:
     """Workers train the cells and leave their folders; this process then finds nothing missing."""
-    made = open_study(study(base=tiny_config(updates=5, eval_every_rounds=1)), tmp_path)
+    made = cells(study(base=tiny_config(updates=5, eval_every_rounds=1)))
     there = runner.run_on_ray(made, tmp_path, address="local", cpus=1.0, gpus=0.0)
     assert [row["actor_depth"] for row in there] == [2, 4]
     written = {cell.name: (tmp_path / cell.name / "summary.json").stat().st_mtime_ns for cell in made}

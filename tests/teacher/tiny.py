@@ -11,7 +11,7 @@ from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 
 NETWORK = NetworkConfig(actor_depth=4, critic_depth=4, block_size=2, width=16, embedding_size=8)
 LEARNER = LearnerConfig(batch_size=16)
-TIMING_FIELDS = {"collect_s", "update_s", "updates_per_s", "steps_per_s"}
+TIMING_FIELDS = {"elapsed_s", "collect_s", "update_s", "updates_per_s", "steps_per_s"}
 """Metrics that measure the machine and may differ between equal runs."""
 
 
