@@ -66,8 +66,8 @@ class Served:
         wait_until(answers)
 
     def page_pid(self) -> int:
-        gateway = children(self.process.pid)[0]
-        return next(pid for pid in children(gateway) if b"runtime.page" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        of_the_server = descendants(self.process.pid)
+        return next(pid for pid in of_the_server if b"runtime.page" in Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,10 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def descendants(pid: int) -> Iterator[int]:
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        yield child
+        yield from descendants(child)
 
 
 def open_page(browser: Any, served: Served, size: dict[str, int] = DESKTOP) -> Any:
