@@ -17,8 +17,9 @@ from mujoco import mjx
 from sim2real.backends import xla
 from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.mjx_disturbances import MjxDisturbances
+from sim2real.backends.mjx_support import mjx_refusals
 from sim2real.contract.interface import achieved, command, goal_vector, observe
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, raise_all
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
 from sim2real.robots.kinematics import Addresses
@@ -43,11 +44,7 @@ class _State(NamedTuple):
 
 def put_model(model: mujoco.MjModel) -> Any:
     """The model on the device; refuses what MJX would silently leave out or cannot do."""
-    if model.nhistory > 0:
-        raise ShoalError(
-            "backend: this MJCF delays actuators or sensors (delay/nsample), which MJX ignores without a word; "
-            "remove them, or use --backend native."
-        )
+    raise_all(mjx_refusals(model), what="backend mjx")
     try:
         return mjx.put_model(model, impl="jax")
     except NotImplementedError as error:

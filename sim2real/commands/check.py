@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
+import time
 from pathlib import Path
 
 import mujoco
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from sim2real.child_process import python_module
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.robots.contacts import HomeContacts
 from sim2real.robots.kinematics import Addresses
+from sim2real.robots.servo_simulation import UNITS, simulate_drives
 from sim2real.tasks.goal_pool import sample_goal_pool, tool_box
 from sim2real.tasks.task import Task, load_task
 
@@ -20,6 +26,7 @@ from sim2real.tasks.task import Task, load_task
 def check(
     name: TaskName = "",
     *,
+    mjx: bool = False,
     samples: int = 2000,
     seed: int = 0,
     robot: str | None = None,
@@ -30,6 +37,7 @@ def check(
 
     Args:
         name: a shipped task or a task's .yaml.
+        mjx: also fail where the MJX backend cannot simulate the model; otherwise that is only said.
         samples: joint positions to draw.
         seed: of the draws.
         robot: a driver: its joints are wiggled slightly and compared with the model (the same as `runtime check`).
@@ -40,12 +48,48 @@ def check(
         raise SystemExit(_check_robot(robot, model, options))
     if not name:
         raise ShoalError("check: name a task, or give --robot and --model to check a robot.")
-    task = load_task(name)
-    contract, compiled, out = task.contract, task.model, console()
-    _refuse_delays(compiled)
+    task, out = load_task(name), console()
+    contract = task.contract
     out.print(f"[bold]{contract.task}[/bold]  {task.mjcf_path.name} compiles, contract {contract.digest[:16]}")
     out.print(joint_table(contract))
-    pool = sample_goal_pool(task, size=min(samples, 500), seed=seed)
+    problems = [*_drives(task, out), *_starts(task, out, samples=samples, seed=seed), *_backends(task, out, mjx=mjx)]
+    for note in _notes(contract, task.model):
+        out.print(f"note: {note}")
+    if problems:
+        print(f"{name}: not ready to train, {len(problems)} {'problem' if len(problems) == 1 else 'problems'}:")
+        for problem in problems:
+            print(f"  {problem}.")
+        raise SystemExit(1)
+    print(f"{name}: ready to train.")
+
+
+def _drives(task: Task, out: Console) -> tuple[str, ...]:
+    """Simulate the servos, print how they did; the problems."""
+    robot = task.contract.robot
+    drives = simulate_drives(task.model, robot, task.home, window=task.contract.action.window)
+    if drives.joints:
+        table = Table("joint", "told a small step", "sag at home", "of effort limit")
+        for seen in drives.joints:
+            rise = f"63 % after {1e3 * seen.rise_s:.0f} ms" if math.isfinite(seen.rise_s) else f"only {seen.moved:.0%}"
+            sag = f"{1e3 * seen.sag:+.2f} m{UNITS[seen.kind]}"
+            table.add_row(seen.name, rise, sag, f"{seen.load:.0%}")
+        out.print(table)
+    if robot.end_effector_frame:
+        out.print(f"under gravity the tool is {1e3 * drives.tool_sag_m:.1f} mm from where home has it")
+    if robot.base == "floating":
+        out.print(f"while the drives only hold home, the base sinks {1e2 * drives.base_drop_m:.1f} cm in three seconds")
+    return drives.problems
+
+
+def _starts(task: Task, out: Console, *, samples: int, seed: int) -> list[str]:
+    """Draw starts and postures, print what touches; the problem where too few starts are left."""
+    known = HomeContacts.of(task.model, task.home.qpos).names(task.model)
+    if known:
+        out.print(f"touch at home already, which counts against no start: {'; '.join(known)}")
+    try:
+        pool = sample_goal_pool(task, size=min(samples, 500), seed=seed)
+    except ShoalError as error:
+        return [str(error).rstrip(".")]
     low, high = pool.goal_position.min(axis=0), pool.goal_position.max(axis=0)
     out.print(f"goals reach from {_metres(low)} to {_metres(high)}")
     collides, outside = _random_poses(task, samples, seed)
@@ -53,9 +97,28 @@ def check(
         f"of {samples} joint positions over the full limits, {collides:.0%} touch themselves or the floor "
         f"and {outside:.0%} have the tool outside the box in which it starts"
     )
-    for note in _notes(contract, compiled):
-        out.print(f"note: {note}")
-    print(f"{name}: ready to train.")
+    return []
+
+
+def _backends(task: Task, out: Console, *, mjx: bool) -> list[str]:
+    """Print what each backend can do with the model; the problem where the wanted one cannot."""
+    out.print("backend native: simulates everything that MuJoCo does")
+    try:
+        from sim2real.backends.mjx import put_model
+        from sim2real.backends.mjx_support import mjx_refusals
+    except ImportError:
+        out.print("backend mjx: not installed (pip install 'shoal[train]')")
+        return ["backend mjx: not installed; pip install 'shoal[train]'"] if mjx else []
+    refusals = mjx_refusals(task.model)
+    for refusal in refusals:
+        out.print(f"backend mjx: {refusal}", soft_wrap=True)
+    if refusals:
+        return [f"backend mjx: {refusal}" for refusal in refusals] if mjx else []
+    print(f"backend mjx: preparing the model ({task.model.nmesh} meshes) ...", flush=True)
+    began = time.monotonic()
+    put_model(task.model)
+    out.print(f"backend mjx: simulates this model, prepared in {time.monotonic() - began:.1f} s")
+    return []
 
 
 def _check_robot(robot: str, model: Path | None, options: tuple[str, ...]) -> int:
@@ -66,21 +129,11 @@ def _check_robot(robot: str, model: Path | None, options: tuple[str, ...]) -> in
     return subprocess.run(command, check=False).returncode
 
 
-def _refuse_delays(model: mujoco.MjModel) -> None:
-    delayed = [model.actuator(i).name for i in range(model.nu) if model.actuator_delay[i] > 0]
-    delayed += [model.sensor(i).name for i in range(model.nsensor) if model.sensor_delay[i] > 0]
-    if model.nhistory or delayed:
-        raise ShoalError(
-            f"robot.mjcf: actuators or sensors with delay or nsample ({', '.join(delayed) or 'nsample only'}) are "
-            "simulated by MuJoCo but silently ignored by MJX, so the two would train different policies; remove them."
-        )
-
-
 def _random_poses(task: Task, samples: int, seed: int) -> tuple[float, float]:
     """Shares of joint positions, uniform over the limits, that collide and whose tool leaves the box of the starts."""
     model, contract = task.model, task.contract
     addresses, rng = Addresses.of(model, contract), np.random.default_rng(seed)
-    data = addresses.home_data(model)
+    data, known = addresses.home_data(model), HomeContacts.of(model, addresses.rest_qpos)
     low = np.array([joint.position_min for joint in contract.robot.joints])
     high = np.array([joint.position_max for joint in contract.robot.joints])
     box = tool_box(task)
@@ -90,7 +143,7 @@ def _random_poses(task: Task, samples: int, seed: int) -> tuple[float, float]:
         mujoco.mj_kinematics(model, data)
         mujoco.mj_collision(model, data)
         tool = data.site_xpos[addresses.site]
-        collides += data.ncon > 0
+        collides += bool(known.others(data))
         outside += bool(np.any(tool < box[0]) or np.any(tool > box[1]))
     return collides / samples, outside / samples
 
@@ -100,17 +153,25 @@ def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     notes = []
     addresses = Addresses.of(model, contract)
     driven, thing = set(addresses.actuator.tolist()), -1 if addresses.object is None else addresses.object.body
-    idle = [model.actuator(i).name for i in range(model.nu) if i not in driven]
+    idle = [f"{model.actuator(i).name} at {addresses.rest_ctrl[i]:g}" for i in range(model.nu) if i not in driven]
     if idle:
-        notes.append(f"actuators that no policy commands stay at control 0: {', '.join(idle)}.")
+        notes.append(f"actuators that no policy commands keep their control at home: {', '.join(idle)}.")
     others = [i for i in range(model.njnt) if model.jnt_bodyid[i] != thing]
-    free = [model.joint(i).name for i in others if model.joint(i).name not in contract.joint_names]
+    own = {int(dof) for coordinate in addresses.coordinates for dof in coordinate.dof}
+    free = [model.joint(i).name or f"number {i}" for i in others if int(model.jnt_dofadr[i]) not in own]
     if free:
         notes.append(
             f"joints outside the task move as physics lets them, and no reading shows them: {', '.join(free)}."
         )
     if not np.any(model.geom_contype | model.geom_conaffinity):
         notes.append("no geom can collide, so starts and goals may lie inside the robot or the floor.")
+    sprung = [model.joint(c.name).id for c in addresses.coordinates if not c.moves]
+    springs = [f"{model.joint(i).name} ({model.jnt_stiffness[i]:g})" for i in sprung if model.jnt_stiffness[i] > 0]
+    if springs:
+        notes.append(f"joints with springs of their own pull away from their targets: {', '.join(springs)}.")
+    gravity = mujoco.mjtDisableBit.mjDSBL_GRAVITY
+    if model.opt.disableflags & gravity or not model.opt.gravity.any():
+        notes.append("there is no gravity in this model.")
     soft = [joint.name for joint in contract.robot.joints if joint.damping == 0]
     if soft:
         notes.append(f"servos without damping (kv) swing for long: {', '.join(soft)}.")

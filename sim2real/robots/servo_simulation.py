@@ -1,7 +1,7 @@
 """Do the drives hold the robot, and do they bring it where they are told? Simulated before anything is trained.
 
-    response = simulate_drives(model, robot, home, window=0.3)
-    response.joints[0].rise_s, response.tool_sag_m, response.problems
+    drives = simulate_drives(model, robot, home, window=0.3)
+    drives.joints[0].rise_s, drives.tool_sag_m, drives.problems
 
 At home, first all drives hold still under gravity, contacts and springs: what they sag. Then each is told a small step,
 the others going on as they were. A floating base is held where it is meanwhile, without contacts; whether the robot
@@ -12,21 +12,28 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
 from sim2real.contract import Joint, Robot
-from sim2real.robots.coordinates import Coordinate, read_coordinate
+from sim2real.robots.coordinates import Coordinate, require_coordinate
 from sim2real.robots.home import Home
 
 _SETTLE_S = 3.0
 _STEP_S = 2.0
 _STEP = {"hinge": 0.05, "slide": 0.01}
 _RISE = 1 - math.exp(-1)
-_MOST_OF_RANGE = 0.1
+_OF_RANGE = 0.1
+_RESTLESS = {"hinge": 0.1, "slide": 0.02}
+"""Speed, rad/s and m/s, above which a joint that only holds has not come to rest."""
+_NUDGE = 0.01
+"""Speed that every joint begins with, rad/s or m/s, without which an unstable one would balance on the spot."""
+_SWING, _SWING_S = 0.5, 0.8
 _HEAVY = 1e6
+UNITS = {"hinge": "rad", "slide": "m", "tendon": "m"}
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,15 @@ class JointResponse:
     rise_s: float
     """From the step to 63 % of it; infinite where it got no farther in two seconds."""
     moved: float
-    """Share of the step after two seconds."""
+    """Share of the step that was done after two seconds."""
     sag: float
-    """Position minus target while it only held, position servos; drift in that time for the others."""
+    """Position minus target while it only held, of position servos; 0 of the others."""
     load: float
-    """Share of the effort limit that it needed meanwhile."""
+    """Share of the effort limit that holding took."""
+    speed: float
+    """Largest speed in the last tenth of holding, after a nudge at its beginning."""
+    swing: float
+    """Share of the step by which it still went to and fro in the last 0.8 s."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Drives:
     tool_sag_m: float
     """How far the tool is from where home has it; 0 without a tool."""
     base_drop_m: float
-    """How far a floating base sinks in three seconds while the drives hold home; 0 for a fixed base."""
+    """How far a floating base sinks in three seconds while the drives hold home; 0 of a fixed base."""
     problems: tuple[str, ...]
     """Why nothing can be trained with these drives, in sentences."""
 
@@ -67,74 +78,77 @@ def simulate_drives(model: mujoco.MjModel, robot: Robot, home: Home, *, window: 
         home: where everything stands.
         window: how far from the measured position a target may be: a servo that sags more sinks ever lower.
     """
-    coordinates = [c for joint in robot.joints if (c := read_coordinate(model, joint.name)[0]) is not None]
-    drop = _base_drop(model, coordinates, home) if robot.base == "floating" else 0.0
-    held = _held_base(model, coordinates) if robot.base == "floating" else model
-    data = _at(held, home, robot, coordinates)
+    coordinates = [require_coordinate(model, joint.name) for joint in robot.joints]
+    drop = 0.0
+    held = model
+    if robot.base == "floating":
+        drop, held = _base_drop(model, robot, coordinates, home), _with_base_held(model, coordinates)
+    data = _told_to_stay(held, robot, coordinates, home)
     tool = _tool(held, data, robot)
-    _run(held, data, _SETTLE_S)
+    _run(held, data, 0.9 * _SETTLE_S)
+    speeds = _largest_speeds(held, data, coordinates, 0.1 * _SETTLE_S)
+    if not np.isfinite(data.qacc).all() or data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
+        diverges = (
+            "the simulation diverges while the drives only hold home: timing.physics_dt_s "
+            f"{model.opt.timestep:g} is too long for them; shorten it, or lower stiffness and damping"
+        )
+        return Drives((), 0.0, drop, (diverges,))
     responses = []
-    for joint, coordinate in zip(robot.joints, coordinates, strict=True):
-        sag = coordinate.position(data.qpos) - joint.home_position
-        load = abs(_effort(held, data, coordinate)) / joint.effort_max
-        moved, rise_s = _step(held, data, joint, coordinate)
-        responses.append(JointResponse(joint.name, joint.kind, rise_s, moved, sag, load))
-    sag_m = float(np.linalg.norm(_tool(held, data, robot) - tool))
-    problems = [
-        said for joint, seen in zip(robot.joints, responses, strict=True) for said in _problems(joint, seen, window)
-    ]
-    if not np.isfinite(data.qpos).all() or data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
-        problems = [
-            f"the simulation diverges while the drives only hold home; timing.physics_dt_s {model.opt.timestep:g} "
-            "is too long"
-        ]
-    return Drives(tuple(responses), sag_m, drop, tuple(problems))
+    for joint, coordinate, speed in zip(robot.joints, coordinates, speeds, strict=True):
+        positions = joint.mode == "position"
+        sag = coordinate.position(data.qpos) - joint.home_position if positions else 0.0
+        load = abs(float(data.actuator_force[coordinate.actuator]) * coordinate.gear) / joint.effort_max
+        moved, rise_s, swing = _step(held, data, joint, coordinate)
+        restless = speed if positions else 0.0
+        responses.append(JointResponse(joint.name, joint.kind, rise_s, moved, sag, load, restless, swing))
+    sag_m = float(np.linalg.norm(_tool(held, data, robot) - tool)) if any(r.sag for r in responses) else 0.0
+    pairs = zip(robot.joints, responses, strict=True)
+    return Drives(tuple(responses), sag_m, drop, tuple(said for pair in pairs for said in _problems(*pair, window)))
 
 
 def _problems(joint: Joint, seen: JointResponse, window: float) -> list[str]:
-    unit = "rad" if joint.kind == "hinge" else "m" if joint.kind == "slide" else ""
-    if joint.mode == "position" and abs(seen.sag) > window:
+    unit, drive = UNITS[joint.kind], f"stiffness {joint.stiffness:g}, damping {joint.damping:g}"
+    if abs(seen.sag) > window:
         return [
             f"{joint.name}: the servo cannot hold home: it sags {abs(seen.sag):.3g} {unit} with {seen.load:.0%} of its "
-            f"effort of {joint.effort_max:g}, farther than the window of {window:g} in which targets are kept; "
-            "give it more stiffness or effort, or compensate gravity (gravcomp)"
+            f"effort limit of {joint.effort_max:g}, farther than targets may be from the joint (action.window "
+            f"{window:g}); give it more stiffness or effort, or compensate gravity (gravcomp)"
+        ]
+    if seen.speed > _RESTLESS.get(joint.kind, math.inf):
+        return [
+            f"{joint.name}: the servo does not come to rest at home: it still moves at {seen.speed:.2g} {unit}/s after "
+            f"{_SETTLE_S:g} s ({drive}); shorten timing.physics_dt_s, or choose other gains"
         ]
     if joint.mode == "effort" and seen.load > 1:
         return [
-            f"{joint.name}: holding home takes {seen.load:.0%} of its effort limit of {joint.effort_max:g}; raise "
-            "the limit"
+            f"{joint.name}: holding home takes {seen.load:.0%} of its effort limit of {joint.effort_max:g}; raise the "
+            "limit, or compensate gravity (gravcomp)"
         ]
-    if seen.moved < _RISE:
+    if not seen.swing <= _SWING:
         return [
-            f"{joint.name}: told a small step, it does {seen.moved:.0%} of it in {_STEP_S:g} s (stiffness "
-            f"{joint.stiffness:g}, "
-            f"damping {joint.damping:g}, effort limit {joint.effort_max:g}); give it more stiffness or effort, or "
-            "less damping, "
-            "or remove what holds it"
+            f"{joint.name}: told a small step, it swings around its target by {seen.swing:.0%} of the step after "
+            f"{_STEP_S:g} s ({drive}); give it damping, or shorten timing.physics_dt_s"
+        ]
+    if not seen.moved >= _RISE:
+        return [
+            f"{joint.name}: told a small step, it does {seen.moved:.0%} of it in {_STEP_S:g} s ({drive}, effort limit "
+            f"{joint.effort_max:g}); give it more stiffness or effort, or less damping, or remove what holds it"
         ]
     return []
 
 
-def _at(model: mujoco.MjModel, home: Home, robot: Robot, coordinates: list[Coordinate]) -> mujoco.MjData:
+def _told_to_stay(model: mujoco.MjModel, robot: Robot, coordinates: Sequence[Coordinate], home: Home) -> mujoco.MjData:
     """Everything at home, drives told to stay."""
     data = mujoco.MjData(model)
     data.qpos[:], data.ctrl[:] = home.qpos, home.ctrl
     mujoco.mj_forward(model, data)
-    for joint, coordinate in zip(robot.joints, coordinates, strict=True):
-        command = {"position": joint.home_position, "velocity": 0.0, "effort": _static_effort(model, data, coordinate)}
-        data.ctrl[coordinate.actuator] = command[joint.mode] * coordinate.actuation.control_per_command
+    against = data.qfrc_bias - data.qfrc_passive
+    for joint, c in zip(robot.joints, coordinates, strict=True):
+        effort = float(c.spread @ against[c.dof])
+        command = {"position": joint.home_position, "velocity": 0.0, "effort": effort}[joint.mode]
+        data.ctrl[c.actuator] = command * c.actuation.control_per_command
+        data.qvel[c.dof] = _NUDGE * c.spread
     return data
-
-
-def _static_effort(model: mujoco.MjModel, data: mujoco.MjData, coordinate: Coordinate) -> float:
-    """What keeps the coordinate where it is against gravity and springs."""
-    needed = data.qfrc_bias - data.qfrc_passive
-    return float(coordinate.coefficients @ needed[coordinate.dof] / (coordinate.coefficients @ coordinate.coefficients))
-
-
-def _effort(model: mujoco.MjModel, data: mujoco.MjData, coordinate: Coordinate) -> float:
-    """Force at the coordinate in the last step."""
-    return float(data.actuator_force[coordinate.actuator] * model.actuator_gear[coordinate.actuator, 0])
 
 
 def _run(model: mujoco.MjModel, data: mujoco.MjData, duration_s: float) -> None:
@@ -142,68 +156,71 @@ def _run(model: mujoco.MjModel, data: mujoco.MjData, duration_s: float) -> None:
         mujoco.mj_step(model, data)
 
 
-def _step(model: mujoco.MjModel, settled: mujoco.MjData, joint: Joint, coordinate: Coordinate) -> tuple[float, float]:
-    """Share of a small step after two seconds, and when 63 % of it were done."""
-    data = copy.copy(settled)
-    size, bias = _step_size(joint), data.ctrl[coordinate.actuator]
+def _largest_speeds(
+    model: mujoco.MjModel, data: mujoco.MjData, coordinates: Sequence[Coordinate], duration_s: float
+) -> list[float]:
+    largest = np.zeros(len(coordinates))
+    for _ in range(round(duration_s / model.opt.timestep)):
+        mujoco.mj_step(model, data)
+        largest = np.maximum(largest, [abs(_velocity(data, c)) for c in coordinates])
+    return [float(speed) for speed in largest]
+
+
+def _step(model: mujoco.MjModel, settled: mujoco.MjData, joint: Joint, c: Coordinate) -> tuple[float, float, float]:
+    """Share of a small step after two seconds, when 63 % of it were done, and how much it still swings.
+
+    A motor obeys at once.
+    """
     if joint.mode == "effort":
-        # A motor obeys at once; that it can move at all is what holding home has shown.
-        return 1.0, 0.0
-    data.ctrl[coordinate.actuator] = bias + size * coordinate.actuation.control_per_command
-    steps, rise_s = round(_STEP_S / model.opt.timestep), math.inf
-    start = coordinate.position(data.qpos) if joint.mode == "position" else 0.0
-    share = 0.0
+        return 1.0, 0.0, 0.0
+    data, size, positions = copy.copy(settled), _step_size(joint), joint.mode == "position"
+    data.ctrl[c.actuator] += size * c.actuation.control_per_command
+    start, share, rise_s = c.position(data.qpos) if positions else 0.0, 0.0, math.inf
+    steps, last = round(_STEP_S / model.opt.timestep), []
     for index in range(steps):
         mujoco.mj_step(model, data)
-        now = coordinate.position(data.qpos) if joint.mode == "position" else _velocity(data, coordinate)
-        share = (now - start) / size
+        share = ((c.position(data.qpos) if positions else _velocity(data, c)) - start) / size
         if share >= _RISE and math.isinf(rise_s):
             rise_s = (index + 1) * model.opt.timestep
-    return (max(share, _RISE) if joint.mode == "velocity" and math.isfinite(rise_s) else share), rise_s
+            if not positions:
+                return share, rise_s, 0.0  # A velocity soon ends at a limit of the joint.
+        if (steps - index) * model.opt.timestep <= _SWING_S:
+            last.append(share)
+    if data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
+        return math.nan, rise_s, math.inf
+    return share, rise_s, max(last) - min(last)
 
 
-def _velocity(data: mujoco.MjData, coordinate: Coordinate) -> float:
-    return float(coordinate.coefficients @ data.qvel[coordinate.dof])
+def _velocity(data: mujoco.MjData, c: Coordinate) -> float:
+    return float(c.coefficients @ data.qvel[c.dof])
 
 
 def _step_size(joint: Joint) -> float:
-    """Towards the middle of the range: a twentieth of a radian, a centimetre, or a tenth of a small range."""
-    if joint.mode == "velocity":
-        return _MOST_OF_RANGE * joint.velocity_max
+    """Towards the middle of the range: a twentieth of a radian or a centimetre, and at most a tenth of the range."""
     low, high = joint.command_range
-    size = min(_STEP.get(joint.kind, math.inf), _MOST_OF_RANGE * (high - low))
-    return size if joint.continuous or joint.home_position <= (low + high) / 2 else -size
+    size = min(_STEP.get(joint.kind, math.inf), _OF_RANGE * (high - low))
+    return -size if joint.mode == "position" and joint.home_position - low > high - joint.home_position else size
 
 
 def _tool(model: mujoco.MjModel, data: mujoco.MjData, robot: Robot) -> np.ndarray:
-    if robot.end_effector_frame is None:
-        return np.zeros(3)
     mujoco.mj_kinematics(model, data)
     return np.array(data.site(robot.end_effector_frame).xpos)
 
 
-def _base_dofs(model: mujoco.MjModel, coordinates: list[Coordinate]) -> np.ndarray:
-    root = int(model.body_rootid[int(model.dof_bodyid[coordinates[0].dof[0]])])
-    first = int(model.body_dofadr[root])
-    return np.arange(first, first + 6)
+def _root(model: mujoco.MjModel, coordinates: Sequence[Coordinate]) -> int:
+    return int(model.body_rootid[int(model.dof_bodyid[coordinates[0].dof[0]])])
 
 
-def _held_base(model: mujoco.MjModel, coordinates: list[Coordinate]) -> mujoco.MjModel:
-    """A copy whose base is too heavy to move, and in which nothing touches."""
-    held = copy.copy(model)
-    held.dof_armature[_base_dofs(model, coordinates)] = _HEAVY * max(float(model.body_mass.sum()), 1.0)
+def _with_base_held(model: mujoco.MjModel, coordinates: Sequence[Coordinate]) -> mujoco.MjModel:
+    """A copy whose floating base is too heavy to move, and in which nothing touches."""
+    held, first = copy.copy(model), int(model.body_dofadr[_root(model, coordinates)])
+    held.dof_armature[first : first + 6] = _HEAVY * max(float(model.body_mass.sum()), 1.0)
     held.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
     return held
 
 
-def _base_drop(model: mujoco.MjModel, coordinates: list[Coordinate], home: Home) -> float:
-    root = int(model.body_rootid[int(model.dof_bodyid[coordinates[0].dof[0]])])
-    data = mujoco.MjData(model)
-    data.qpos[:], data.ctrl[:] = home.qpos, home.ctrl
-    for coordinate in coordinates:
-        if coordinate.actuation.mode == "position":
-            data.ctrl[coordinate.actuator] = coordinate.position(home.qpos) * coordinate.actuation.control_per_command
-    mujoco.mj_kinematics(model, data)
+def _base_drop(model: mujoco.MjModel, robot: Robot, coordinates: Sequence[Coordinate], home: Home) -> float:
+    data, root = _told_to_stay(model, robot, coordinates, home), _root(model, coordinates)
     start = float(data.xpos[root, 2])
     _run(model, data, _SETTLE_S)
     return start - float(data.xpos[root, 2])
