@@ -161,6 +161,8 @@ class GoalStatus(BaseModel):
     """Ticks spent in `hold`."""
     clamped: int = 0
     """Ticks in which the safety layer had to correct the policy's command."""
+    estops: int = 0
+    """Emergency stops since the start, those of a robot that was stopped already among them."""
     missed_periods: int = 0
     """Control periods skipped because a tick was late (served loop only)."""
     age_s: float = 0.0

@@ -214,6 +214,7 @@ class PolicyController(Remembers):
             ticks=safety.ticks,
             holds=safety.holds,
             clamped=safety.clamped,
+            estops=safety.estops,
         )
 
     def _tell(self, name: str, now_s: float) -> None:

@@ -61,6 +61,7 @@ REQUESTS_DTYPE = np.dtype(
         ("stop", np.uint8),
         ("estop", np.uint64),
         ("release", np.uint64),
+        ("release_after", np.int64),
         ("lease", "S32"),
         ("lease_name", "S32"),
         ("lease_duration_s", np.float64),
@@ -69,7 +70,8 @@ REQUESTS_DTYPE = np.dtype(
     ]
 )
 """Gateway to loop. `number` counts the requests; `estop` and `release` are the numbers of the latest such requests;
-a goal that is no longer here is cancelled; `stop` stays 1; `lease_expires_ns` is monotonic, 0 without a lease."""
+the latter holds if the status shows `release_after` stops, or that is negative; a goal that is no longer here is
+cancelled; `stop` stays 1; `lease_expires_ns` is monotonic, 0 without a lease."""
 
 OBJECT_DTYPE = np.dtype(
     [("source", "S32"), ("seen_ns", np.int64), ("received_ns", np.int64), ("position", np.float64, 3)]
@@ -93,6 +95,7 @@ STATUS_DTYPE = np.dtype(
         ("ticks", np.uint64),
         ("holds", np.uint64),
         ("clamped", np.uint64),
+        ("estops", np.uint64),
         ("missed_periods", np.uint64),
     ]
 )

@@ -43,7 +43,7 @@ class Page:
             RobotScene(viser, contract, config.mjcf),
             telemetry,
             stop,
-            Commands(config.address, f"page:{config.port}", stop, self._complain),
+            Commands(config.address, f"page:{config.port}", self._complain),
         )
         viser.on_client_connect(self._connected)
         viser.on_client_disconnect(self._disconnected)

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from runtime.page.emergency_stop import EmergencyStop
 from runtime.protocol.client import Client
 from sim2real.errors import ShoalError
 
@@ -21,15 +20,6 @@ _TAKE_CONTROL = "Take control first."
 
 Complain = Callable[[int, str, str], None]
 """Tells a browser (its number) a title and a sentence; must not block."""
-
-
-class Stop(NamedTuple):
-    """An emergency stop as a browser saw it when it was asked whether to release it."""
-
-    presses: int
-    """`EmergencyStop.presses` of this page."""
-    goal_number: int
-    """`GoalStatus.goal_number`, which every stop that the gateway accepts increases, whoever pressed it."""
 
 
 class _Command(NamedTuple):
@@ -46,8 +36,8 @@ class Commands:
     that viser gives it. No method waits; what a command leads to is told by `complain`, or seen in the robot's status.
     """
 
-    def __init__(self, address: str, name: str, stop: EmergencyStop, complain: Complain) -> None:
-        self._name, self._stop, self._complain = name, stop, complain
+    def __init__(self, address: str, name: str, complain: Complain) -> None:
+        self._name, self._complain = name, complain
         self.holder: int | None = None
         """The browser that has control."""
         self._lock = threading.Lock()
@@ -88,18 +78,6 @@ class Commands:
     def release_control(self, browser: int) -> None:
         """Let others drive; the goal in force stays."""
         self._add(_Command(browser, "Control", self._end_lease))
-
-    def release_stop(self, browser: int, seen: Stop) -> None:
-        """End the emergency stop that this browser saw; refused when the stop was pressed again since, by anybody."""
-
-        def send(client: Client) -> None:
-            if Stop(self._stop.presses, client.status().goal_number) != seen:
-                raise ShoalError("The emergency stop was pressed again; look, and then release that one.")
-            client.release()
-            if self._stop.presses != seen.presses:  # pressed while the release was under way: the stop wins
-                self._stop.press()
-
-        self.ask(browser, "Release", send)
 
     def forget(self, browser: int) -> None:
         """A browser has gone. If it drove, the lease runs out, and the server does what it was told to do then."""

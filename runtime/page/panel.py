@@ -12,11 +12,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from runtime.goals.messages import AnyGoal, GoalJoints, GoalPose, first_problem
-from runtime.page.commands import Commands, Stop
+from runtime.page.commands import Commands
 from runtime.page.emergency_stop import EmergencyStop
 from runtime.page.readouts import Charts, facts_html, no_server_html, problem_html, status_html
 from runtime.page.scene import Gizmo, Pose, RobotScene
 from runtime.page.telemetry import TelemetryPoller
+from runtime.protocol.client import PRESSED_AGAIN
 from runtime.protocol.snapshot import Snapshot
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.contract import Contract, Vector3
@@ -188,10 +189,10 @@ class ReleaseControls:
 
     def __init__(self, gui: Any, robot: Robot, browser: int, complain: Callable[[str, str], None]) -> None:
         self._robot, self._browser, self._complain = robot, browser, complain
-        self._current: Stop | None = None
-        """The stop in force, as this browser shows it."""
-        self._asked: Stop | None = None
-        """The one that the question is about."""
+        self._current: int | None = None
+        """`GoalStatus.estops` of the stop in force, as this browser shows it."""
+        self._asked: int | None = None
+        """That of the stop which the question is about."""
         self._ask = gui.add_button("Release the emergency stop ...", color=_AMBER, icon="lock-open", visible=False)
         self._question = gui.add_folder("Release the emergency stop?", visible=False)
         with self._question:
@@ -207,12 +208,12 @@ class ReleaseControls:
 
     def update(self, stopped: Snapshot | None) -> None:
         """Show what there is to release; None while the robot is not stopped."""
-        self._current = None if stopped is None else Stop(self._robot.stop.presses, stopped.status.goal_number)
+        self._current = None if stopped is None else stopped.status.estops
         asked = self._asked
         if asked is not None and asked != self._current:
             self._close()
             if self._current is not None:
-                self._complain("Release", "The emergency stop was pressed again.")
+                self._complain("Release", PRESSED_AGAIN)
         self._ask.visible = self._current is not None and self._asked is None
         self._question.visible = self._asked is not None
 
@@ -230,7 +231,7 @@ class ReleaseControls:
         asked = self._asked
         self._close()
         if asked is not None:
-            self._robot.commands.release_stop(self._browser, asked)
+            self._robot.commands.ask(self._browser, "Release", lambda to: to.release(estops=asked))
 
 
 def rpy_deg(quaternion: tuple[float, float, float, float]) -> Vector3:

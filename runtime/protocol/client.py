@@ -68,6 +68,7 @@ _POLL_S = 0.02
 _SHORT_POLL_S = 0.002
 _DIRECT_S = 0.5
 """For a control loop to tick."""
+PRESSED_AGAIN = "the emergency stop was pressed again; look, and then release that one."
 _EXPIRED = Reason.GOAL_EXPIRED.sentence
 
 
@@ -205,9 +206,16 @@ class Client:
         with Client(str(self._address), token=self._token, timeout_s=self._timeout_s) as other:
             return other._status_after(other._command(EstopRequest()).number)
 
-    def release(self) -> GoalStatus:
-        """End an emergency stop; the robot stays where it is until the next goal."""
-        return self._status_after(self._command(ReleaseRequest()).number)
+    def release(self, *, estops: int | None = None) -> GoalStatus:
+        """End an emergency stop; the robot stays where it is until the next goal.
+
+        With `GoalStatus.estops` of a status that somebody looked at, only the stop that it showed is released: raises
+        `GoalRefused` when the stop was pressed again since, by anybody.
+        """
+        status = self._status_after(self._command(ReleaseRequest(estops=estops)).number)
+        if estops is not None and status.estops != estops:
+            raise GoalRefused(PRESSED_AGAIN)
+        return status
 
     def stop(self) -> None:
         """Hold position and end the server."""

@@ -125,9 +125,12 @@ class EstopRequest(RequestMessage):
 
 
 class ReleaseRequest(RequestMessage):
-    """End the emergency stop."""
+    """End the emergency stop; one that the sender did not see stays."""
 
     type: Literal["release"] = "release"
+    estops: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """`GoalStatus.estops` when it was decided; nothing is released if the stop was pressed again since. Without it, the
+    stop in force is released whatever it is."""
 
 
 class LeaseRequest(RequestMessage):

@@ -63,6 +63,8 @@ class Safety(Remembers):
         self.ticks = self.transitions = 0
         self.clamped = 0
         """Ticks in which a command had to be corrected; slowing down in a ramp-in is none."""
+        self.estops = 0
+        """Emergency stops so far, those of a robot that is stopped already among them."""
         self.ticks_by_reason = [0] * len(Reason)
         self.ticks_by_state = [0] * len(State)
         joints, period, margin = contract.robot.joints, contract.timing.control_dt_s, self.config.position_margin_rad
@@ -183,6 +185,7 @@ class Safety(Remembers):
 
     def estop(self) -> None:
         """Emergency stop, until `release`."""
+        self.estops += 1
         self.state, self.reason = State.ESTOP, Reason.ESTOP
 
     def release(self) -> None:

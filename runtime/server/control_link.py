@@ -15,6 +15,7 @@ from runtime.ipc.shared_memory import SharedSlots
 from runtime.server.supervisor import GatewaySupervisor
 
 LeaseLost = Literal["hold", "keep"]
+_ANY = -1
 
 
 class ServerExchange:
@@ -74,7 +75,7 @@ class ServerExchange:
         record["distance_m"], record["angle_deg"] = core.distance_m, core.angle_deg
         record["reachability"] = core.reachability
         record["ticks"], record["holds"] = safety.ticks, safety.holds
-        record["clamped"], record["missed_periods"] = safety.clamped, missed_periods
+        record["clamped"], record["estops"], record["missed_periods"] = safety.clamped, safety.estops, missed_periods
         slot.write()
         self._supervisor.check()
 
@@ -82,7 +83,7 @@ class ServerExchange:
         self.stop_requested = self.stop_requested or bool(requests["stop"])
         self._number = int(requests["number"])
         self._lease_expires_ns = int(requests["lease_expires_ns"])
-        self._emergency(int(requests["estop"]), int(requests["release"]), core)
+        self._emergency(int(requests["estop"]), int(requests["release"]), int(requests["release_after"]), core)
         numbers = requests["goals"]["number"]
         self._queue.keep(set(numbers.tolist()))
         now_s = driver.now_s()
@@ -92,11 +93,11 @@ class ServerExchange:
                 if tracked.number <= self._listed:
                     self.listed.append(tracked)
 
-    def _emergency(self, estop: int, release: int, core: PolicyController) -> None:
-        """Take both in the order in which they were asked for."""
+    def _emergency(self, estop: int, release: int, release_after: int, core: PolicyController) -> None:
+        """Take both in the order in which they were asked for, but no release of a stop that its sender did not see."""
         if estop > self._estop:
             core.estop()
-        if release > self._release and release > estop:
+        if release > self._release and release > estop and release_after in (_ANY, core.safety.estops):
             core.release()
         self._estop, self._release = estop, release
 

@@ -112,13 +112,15 @@ class EstopSources:
 
     def poll(self, core: PolicyController) -> None:
         """Once per tick."""
-        pressed, released = self._keys()
-        connected = self._socket is not None and self._socket.asked()
-        if connected or pressed or self._signalled or self._file_says_stop() or self._pipe_says_stop():
-            self._signalled = False
-            if core.safety.state is not State.ESTOP:
-                core.estop()
-        elif released:
+        asked, released = self._keys()
+        asked |= self._socket is not None and self._socket.asked()
+        if self._signalled:
+            self._signalled, asked = False, True
+        # What lasts, as a file does, is one stop. What somebody did again is another one, which no release has seen.
+        lasting = self._file_says_stop() or self._pipe_says_stop()
+        if asked or (lasting and core.safety.state is not State.ESTOP):
+            core.estop()
+        elif released and not lasting:
             core.release()
 
     def answer(self, core: PolicyController) -> None:

@@ -140,6 +140,7 @@ class Gateway:
                 self._requests["stop"] = 1
                 return Accepted(number=self._publish())
             case ReleaseRequest():
+                self._requests["release_after"] = -1 if request.estops is None else request.estops
                 return Accepted(number=self._publish(mark="release"))
 
     def _take_goal(self, request: GoalRequest) -> Message:
@@ -264,6 +265,7 @@ def status_of(record: np.void, contract: Contract) -> GoalStatus:
         ticks=int(record["ticks"]),
         holds=int(record["holds"]),
         clamped=int(record["clamped"]),
+        estops=int(record["estops"]),
         missed_periods=int(record["missed_periods"]),
         age_s=max(0.0, (time.monotonic_ns() - int(record["written_ns"])) / 1e9) if record["written_ns"] else 0.0,
     )

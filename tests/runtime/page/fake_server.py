@@ -38,7 +38,7 @@ class FakeServer:
     def __init__(self, contract: Contract, folder: Path) -> None:
         self.contract = contract
         self.address = f"unix://{folder}/robot"
-        self.state, self.number = "idle", 0
+        self.state, self.number, self.estops = "idle", 0, 0
         self.received: list[str] = []
         self.slow: set[type] = set()
         self.go_on = threading.Event()
@@ -92,9 +92,10 @@ class FakeServer:
             case EstopRequest() | LeaseRequest() if self.refusing:
                 return Refused(reason="not now")
             case EstopRequest():
+                self.estops += 1
                 return self._accept(request, "estop")
             case ReleaseRequest():
-                return self._accept(request, "idle")
+                return self._accept(request, "idle" if request.estops == self.estops else self.state)
             case GoalRequest() | CancelRequest():
                 if self.state == "estop":
                     return Refused(reason="the robot is in emergency stop")
@@ -114,7 +115,7 @@ class FakeServer:
         return Accepted(number=self.number)
 
     def _status(self) -> GoalStatus:
-        return GoalStatus(state=self.state, reason="fake", goal_number=self.number)
+        return GoalStatus(state=self.state, reason="fake", goal_number=self.number, estops=self.estops)
 
     def _snapshot(self) -> Snapshot:
         joints = self.contract.robot.joints

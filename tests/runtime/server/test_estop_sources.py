@@ -41,6 +41,22 @@ def test_file_stops_while_it_says_anything_but_zero(policy: Policy, tmp_path: Pa
     sources.close()
 
 
+def test_every_press_counts_and_what_lasts_counts_once(policy: Policy, tmp_path: Path) -> None:
+    pin = tmp_path / "value"
+    pin.write_text("1\n")
+    core, sources = PolicyController(policy), EstopSources(file=pin)
+    for _ in range(3):
+        sources.poll(core)
+    assert core.status().estops == 1
+    pin.write_text("0\n")
+    for stops in (2, 3):
+        sources.on_signal(signal.SIGUSR1, None)
+        sources.poll(core)
+        sources.poll(core)
+        assert core.status().estops == stops
+    sources.close()
+
+
 @pytest.mark.parametrize("how", ["byte", "end"])
 def test_pipe_stops_when_it_speaks_and_when_it_ends(policy: Policy, how: str) -> None:
     reader, writer = os.pipe()

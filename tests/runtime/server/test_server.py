@@ -177,6 +177,24 @@ def test_hung_gateway_is_replaced_and_the_loop_does_not_notice(server: Server) -
     assert summary["step"]["p50_us"] < 40_000
 
 
+def test_release_of_one_stop_leaves_a_later_one_in_force(server: Server) -> None:
+    with server.client() as client, server.client() as other:
+        client.send_goal(REACHABLE)
+        seen = client.estop().estops
+        assert other.estop().estops == seen + 1
+        with pytest.raises(GoalRefused, match="pressed again"):
+            client.release(estops=seen)
+        assert client.status().state == "estop"
+        server.process.send_signal(signal.SIGUSR1)
+        while (stopped := other.status()).estops == seen + 1:
+            time.sleep(0.01)
+        with pytest.raises(GoalRefused, match="pressed again"):
+            client.release(estops=seen + 1)
+        assert client.release(estops=stopped.estops).state == "idle"
+        client.estop()
+        assert client.release().state == "idle"
+
+
 def test_stop_needs_neither_gateway_nor_listener(server: Server) -> None:
     with server.client() as client:
         client.send_goal(REACHABLE)
