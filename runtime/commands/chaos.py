@@ -50,7 +50,7 @@ class Chaos:
 
         policy = Policy(self.model)
         scenarios = all_scenarios(processes=not self.quick)
-        every = [s for s in scenarios if s.concerns(policy.contract)]
+        every = [s for s in scenarios if s.concerns(policy.contract) and s.installed]
         chosen = [s for s in every if self.only is None or self.only in s.name]
         if not chosen:
             names = ", ".join(s.name for s in every)
@@ -61,9 +61,12 @@ class Chaos:
         console.print(outcome_table(outcomes))
         failed = sum(not outcome.passed for outcome in outcomes)
         console.print(f"{len(outcomes) - failed} of {len(outcomes)} responses as they must be")
-        if len(every) < len(scenarios):
-            names = ", ".join(s.name for s in scenarios if s not in every)
-            console.print(f"left out, since this policy moves no object: {names}")
+        for why, left_out in (
+            ("this policy moves no object", [s.name for s in scenarios if not s.concerns(policy.contract)]),
+            ("shoal\\[page] is not installed", [s.name for s in scenarios if not s.installed]),
+        ):
+            if left_out:
+                console.print(f"left out, since {why}: {', '.join(left_out)}")
         return outcomes
 
     def _write(self, content: object) -> None:

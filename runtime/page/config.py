@@ -41,7 +41,12 @@ class PageConfig(BaseModel):
     @property
     def url(self) -> str:
         """For people."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+def page_installed() -> bool:
+    """Whether the packages that the page needs are there; loads none of them."""
+    return find_spec("viser") is not None and find_spec("mjviser") is not None
 
 
 def require_viser() -> tuple[Any, Any]:
@@ -56,7 +61,7 @@ def require_viser() -> tuple[Any, Any]:
 
 def require_servable(config: PageConfig) -> None:
     """Raise `ShoalError` unless a page could be served: quick, and nothing is loaded."""
-    if find_spec("viser") is None or find_spec("mjviser") is None:
+    if not page_installed():
         raise ShoalError(f"{_MISSING}.")
     # viser itself would quietly take the next free port.
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET

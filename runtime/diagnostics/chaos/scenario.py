@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from runtime.diagnostics.chaos.rig import Rig
 from runtime.inference.policy import Policy
+from runtime.page.config import page_installed
 from runtime.safety import SafetyConfig
 from runtime.status import State
 from sim2real.contract import Contract
@@ -41,10 +42,17 @@ class Scenario:
     wrong."""
     about_object: bool = False
     """Only for policies that move an object."""
+    needs_page: bool = False
+    """Only where what `shoal[page]` adds is installed."""
 
     def concerns(self, contract: Contract) -> bool:
         """Whether policies of this contract can meet it."""
         return contract.goal.object_body is not None or not self.about_object
+
+    @property
+    def installed(self) -> bool:
+        """Whether this installation has what it needs."""
+        return not self.needs_page or page_installed()
 
 
 @dataclass(frozen=True)

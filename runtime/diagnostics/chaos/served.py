@@ -17,7 +17,7 @@ from runtime.control.loop import Loop
 from runtime.control.telemetry import Telemetry
 from runtime.diagnostics.chaos.rig import NoExchange, Rig
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
-from runtime.goals.messages import GoalPose
+from runtime.goals.messages import GoalPose, GoalRefused
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Ring
 from runtime.protocol.client import Client
@@ -99,12 +99,33 @@ def process_scenarios() -> Iterator[Scenario]:
         run_served=_bad_messages,
     )
     yield Scenario(
+        "stopped again",
+        "somebody stops the robot once more while another client is about to release the first stop",
+        "that release is refused; estop",
+        frozenset({State.ESTOP}),
+        run_served=_stopped_again,
+    )
+    yield Scenario(
         "emergency stop by signal",
         "SIGUSR1 to the control process",
         "estop",
         frozenset({State.ESTOP}),
         run_served=_estop_by_signal,
     )
+
+
+def _stopped_again(model: Path, folder: Path) -> Served:
+    problems = []
+    with Server(model, folder) as server, server.client() as client, server.client() as other:
+        client.send_goal(goal_within(model, 0.8))
+        seen = client.estop().estops
+        other.estop()
+        try:
+            client.release(estops=seen)
+            problems.append("the release was accepted")
+        except GoalRefused:
+            pass
+        return _STATES[client.status().state], problems
 
 
 def _disk_full(rig: Rig) -> None:
@@ -190,7 +211,8 @@ class Server:
         return _child_of(self.listener())
 
 
-def _goal(model: Path, share: float, **more: object) -> GoalPose:
+def goal_within(model: Path, share: float, **more: object) -> GoalPose:
+    """A goal in the policy's workspace, at this share of its width along y; `more` are fields of `GoalPose`."""
     contract: Contract = Policy(model).contract
     corners = zip(contract.goal.position_min_m, contract.goal.position_max_m, (0.5, share, 0.5), strict=True)
     x, y, z = (low + part * (high - low) for low, high, part in corners)
@@ -209,7 +231,7 @@ def _until(done: Callable[[], bool]) -> bool:
 _DOOMED = """
 import sys, time
 from runtime.protocol.client import Client
-from runtime.goals.messages import GoalPose
+from runtime.goals.messages import GoalPose, GoalRefused
 client = Client(sys.argv[1], timeout_s=30)
 if sys.argv[3] == "leased":
     client.acquire_lease("doomed", duration_s=2.0)
@@ -235,17 +257,17 @@ def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool
 
 def _client_killed(model: Path, folder: Path) -> Served:
     with Server(model, folder) as server, server.client() as client:
-        problems = _kill_client(server, client, _goal(model, 0.8, timeout_s=1.0), leased=False, ends=State.HOLD)
+        problems = _kill_client(server, client, goal_within(model, 0.8, timeout_s=1.0), leased=False, ends=State.HOLD)
         return _STATES[client.status().state], problems
 
 
 def _lease_lost(model: Path, folder: Path) -> Served:
     with Server(model, folder) as server, server.client() as client:
-        problems = _kill_client(server, client, _goal(model, 0.8, speed=0.02), leased=True, ends=State.IDLE)
+        problems = _kill_client(server, client, goal_within(model, 0.8, speed=0.02), leased=True, ends=State.IDLE)
         state = _STATES[client.status().state]
         if holder := client.lease_holder():
             problems.append(f"{holder!r} still holds the lease")
-        if client.send_goal(_goal(model, 0.2)).goal_id == "":
+        if client.send_goal(goal_within(model, 0.2)).goal_id == "":
             problems.append("another client's goal was not taken")
         return state, problems
 
@@ -253,7 +275,7 @@ def _lease_lost(model: Path, folder: Path) -> Served:
 def _gateway_killed(model: Path, folder: Path) -> Served:
     problems = []
     with Server(model, folder) as server, server.client() as client:
-        number = client.send_goal(_goal(model, 0.8)).goal_number
+        number = client.send_goal(goal_within(model, 0.8)).goal_number
         before, gateway = client.status().ticks, server.gateway()
         os.kill(gateway, signal.SIGKILL)
         status = client.status()
@@ -269,7 +291,7 @@ def _recording_continued(model: Path, folder: Path) -> Served:
 
     problems, first, second = [], folder / "run.mcap", folder / "run.2.mcap"
     with Server(model, folder, "--record", str(first)) as server, server.client() as client:
-        client.send_goal(_goal(model, 0.8))
+        client.send_goal(goal_within(model, 0.8))
         os.kill(server.gateway(), signal.SIGKILL)
         if not _until(lambda: second.exists() and second.stat().st_size > 0):
             problems.append("no second recording was begun")
@@ -288,7 +310,7 @@ def _recording_continued(model: Path, folder: Path) -> Served:
 def _control_killed(model: Path, folder: Path) -> Served:
     problems = []
     with Server(model, folder) as server, server.client() as client:
-        client.send_goal(_goal(model, 0.8))
+        client.send_goal(goal_within(model, 0.8))
         gateway = server.gateway()
         server.process.kill()
         server.process.wait()
@@ -301,7 +323,7 @@ def _control_killed(model: Path, folder: Path) -> Served:
 def _bad_messages(model: Path, folder: Path) -> Served:
     rng, problems = random.Random(0), []
     with Server(model, folder) as server, server.client() as client:
-        client.send_goal(_goal(model, 0.8, id="kept"))
+        client.send_goal(goal_within(model, 0.8, id="kept"))
         good = b'{"v":%d,"type":"goal","goal":{"position":[0.5,0.1,0.4],"id":"other"}}' % PROTOCOL_VERSION
         lines = [b"", b"rubbish", b"\xff\xfe\x00", b"[" * 5000, good[:30], b"9" * 5000, b'{"v":99,"type":"status"}']
         for _ in range(50):
@@ -335,7 +357,7 @@ def _bad_messages(model: Path, folder: Path) -> Served:
 def _estop_by_signal(model: Path, folder: Path) -> Served:
     problems = []
     with Server(model, folder) as server, server.client() as client:
-        client.send_goal(_goal(model, 0.8))
+        client.send_goal(goal_within(model, 0.8))
         server.process.send_signal(signal.SIGUSR1)
         if not _until(lambda: client.status().state == "estop"):
             problems.append("the signal did not stop the robot")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from runtime.diagnostics.chaos.control import control_scenarios
+from runtime.diagnostics.chaos.page import page_scenarios
 from runtime.diagnostics.chaos.readings import reading_scenarios
 from runtime.diagnostics.chaos.scenario import Outcome, Scenario, labels
 from runtime.diagnostics.chaos.served import file_scenarios, process_scenarios
@@ -15,7 +16,7 @@ from runtime.diagnostics.chaos.served import file_scenarios, process_scenarios
 def all_scenarios(*, processes: bool = True) -> list[Scenario]:
     """Every scenario; those with processes of their own take some seconds each."""
     inside = [*reading_scenarios(), *control_scenarios(), *file_scenarios()]
-    return [*inside, *process_scenarios()] if processes else inside
+    return [*inside, *process_scenarios(), *page_scenarios()] if processes else inside
 
 
 def markdown(scenarios: Iterable[Scenario]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from runtime.cli import main
+from runtime.diagnostics.chaos.page import page_scenarios
 from runtime.diagnostics.chaos.rig import Rig, Witness
 from runtime.diagnostics.chaos.scenario import Scenario, run_scenario
 from runtime.diagnostics.chaos.served import process_scenarios
@@ -47,7 +48,7 @@ def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Poli
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", list(process_scenarios()), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [*process_scenarios(), *page_scenarios()], ids=lambda scenario: scenario.name)
 def test_fault_of_processes_gets_its_response(scenario: Scenario, shipped: Policy) -> None:
     outcome = run_scenario(scenario, shipped)
     assert outcome.passed, outcome.problems

@@ -18,9 +18,17 @@ from websockets.sync.client import ClientConnection, connect
 PATIENCE_S = 60.0
 PROTOCOL = f"viser-v{viser.__version__}"
 CAMERA = {
-    "type": "ViewerCameraMessage", "wxyz": (1.0, 0.0, 0.0, 0.0), "position": (1.0, 1.0, 1.0), "fov": 1.2, "near": 0.01,
-    "far": 100.0, "image_height": 600, "image_width": 800, "look_at": (0.0, 0.0, 0.0), "up_direction": (0.0, 0.0, 1.0),
-}  # fmt: skip
+    "type": "ViewerCameraMessage",
+    "wxyz": (1.0, 0.0, 0.0, 0.0),
+    "position": (1.0, 1.0, 1.0),
+    "fov": 1.2,
+    "near": 0.01,
+    "far": 100.0,
+    "image_height": 600,
+    "image_width": 800,
+    "look_at": (0.0, 0.0, 0.0),
+    "up_direction": (0.0, 0.0, 1.0),
+}
 
 
 def open_websocket(port: int, *, origin: str | None, host: str | None = None, **headers: str) -> ClientConnection:

@@ -175,10 +175,14 @@ def test_no_link_makes_the_page_show_another_server(open_page: ServedPage) -> No
 
 @pytest.mark.parametrize(
     "request_headers",
-    [{}, {"X_Shoal": "no"}, {"X_Shoal": "stop", "Origin": "https://evil.example"},
-     {"X_Shoal": "stop", "Sec_Fetch_Site": "cross-site"}],
+    [
+        {},
+        {"X_Shoal": "no"},
+        {"X_Shoal": "stop", "Origin": "https://evil.example"},
+        {"X_Shoal": "stop", "Sec_Fetch_Site": "cross-site"},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_another_site_cannot_press_stop(open_page: ServedPage, request_headers: dict[str, str]) -> None:
     assert get(open_page.port, PRESS_PATH, **request_headers)[0] == 403
     assert open_page.robot.state == "idle"
@@ -202,11 +206,23 @@ def test_a_browser_can_send_only_what_the_page_needs(open_page: ServedPage) -> N
             {"type": "GuiUpdateMessage", "uuid": uuid, "updates": {"removed": True}},
             {"type": "GuiUpdateMessage", "uuid": uuid, "updates": {"update_cb": []}},
             {"type": "GuiUpdateMessage", "uuid": uuid, "updates": None},
-            {"type": "FileTransferStartUpload", "source_component_uuid": uuid, "transfer_uuid": "1", "filename": "x",
-             "mime_type": "x", "part_count": 10**6, "size_bytes": 10**9},
+            {
+                "type": "FileTransferStartUpload",
+                "source_component_uuid": uuid,
+                "transfer_uuid": "1",
+                "filename": "x",
+                "mime_type": "x",
+                "part_count": 10**6,
+                "size_bytes": 10**9,
+            },
             {**CAMERA, "position": (math.nan, 0.0, 0.0)},
-            {"type": ["GuiUpdateMessage"]}, {"type": None}, {}, [], "x", 1,
-        ]  # fmt: skip
+            {"type": ["GuiUpdateMessage"]},
+            {"type": None},
+            {},
+            [],
+            "x",
+            1,
+        ]
         for message in hostile:
             browser.send(message)  # type: ignore[arg-type]
         browser._websocket.send("text")
@@ -228,8 +244,15 @@ def test_numbers_that_are_no_pose_end_neither_page_nor_control(open_page: Served
         gizmo = open_page.page._panels[client.client_id]._gizmo
         assert gizmo is not None
         for wxyz in ((math.nan, 0.0, 0.0, 0.0), (1e308, 1e308, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)):
-            browser.send({"type": "TransformControlsUpdateMessage", "name": "/goal_to_send", "wxyz": wxyz,
-                          "position": (0.4, 0.0, 1e308), "owner": gizmo.handle._impl.api._owner_id})  # fmt: skip
+            browser.send(
+                {
+                    "type": "TransformControlsUpdateMessage",
+                    "name": "/goal_to_send",
+                    "wxyz": wxyz,
+                    "position": (0.4, 0.0, 1e308),
+                    "owner": gizmo.handle._impl.api._owner_id,
+                }
+            )
         browser.wait_for_note("must be a unit quaternion")
         browser.press("Release control")
         browser.wait_for("Take control")

@@ -1,0 +1,114 @@
+"""Faults of what reaches a served robot through its page."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from runtime.diagnostics.chaos.scenario import Scenario
+from runtime.diagnostics.chaos.served import Served, Server, goal_within
+from runtime.status import State
+from sim2real.child_process import python_module
+from sim2real.errors import ShoalError
+
+_PATIENCE_S = 60.0
+_TIMES = 20
+"""That every stranger tries it."""
+_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.TOO_MANY_REQUESTS}
+_WEBSOCKET = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "c29tZSBjbGllbnQncyBrZQ==",
+}
+
+
+class Stranger(NamedTuple):
+    """A request of somebody who has no business here."""
+
+    what: str
+    path: str
+    headers: dict[str, str]
+
+
+STRANGERS = (
+    Stranger("a wrong code", "/?code=aaaa-aaaa", {}),
+    Stranger("a program's wrong code", "/", _WEBSOCKET | {"Authorization": "Bearer aaaa-aaaa"}),
+    Stranger("another site's websocket", "/", _WEBSOCKET | {"Origin": "https://evil.example"}),
+    Stranger("a foreign name", "/", {"Host": "evil.example"}),
+    Stranger("another site's press of the stop", "/stop/press", {"X-Shoal": "stop", "Origin": "https://evil.example"}),
+)
+"""All of these are refused."""
+
+
+def page_scenarios() -> Iterator[Scenario]:
+    """With a served robot and its page in processes of their own."""
+    yield Scenario(
+        "page under attack",
+        "wrong codes, other web sites and foreign names at the page, while somebody presses its stop",
+        "every stranger is refused; estop",
+        frozenset({State.ESTOP}),
+        run_served=_page_attacked,
+        needs_page=True,
+    )
+
+
+def answer(url: str, path: str, headers: dict[str, str]) -> int:
+    """Status of a page's answer to one request."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=_PATIENCE_S)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@contextmanager
+def served_page(server: str) -> Iterator[str]:
+    """A page that asks for a code, before the server at this address; yields where it is, without the code."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = python_module("runtime.cli", "page", "--address", server, "--port", str(port), "--code")
+    page = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert page.stdout is not None
+    try:
+        where = page.stdout.readline().split()
+        if len(where) != 2:
+            raise ShoalError("chaos: runtime page did not start.")
+        yield where[1].partition("/?")[0]
+    finally:
+        page.send_signal(signal.SIGTERM)
+        try:
+            page.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            page.kill()
+            page.wait()
+        page.stdout.close()
+
+
+def _page_attacked(model: Path, folder: Path) -> Served:
+    problems: list[str] = []
+    with Server(model, folder) as server, server.client() as client, ThreadPoolExecutor(_TIMES) as pool:
+        client.send_goal(goal_within(model, 0.8))
+        with served_page(str(server.socket)) as url:
+            asked = [
+                (stranger.what, pool.submit(answer, url, stranger.path, stranger.headers))
+                for stranger in STRANGERS * _TIMES
+            ]
+            if client.status().state == "estop":
+                problems.append("a stranger's request stopped the robot")
+            if answer(url, "/stop/press", {"X-Shoal": "stop"}) != HTTPStatus.OK:
+                problems.append("the stop was not confirmed")
+            got_in = {what for what, status in asked if status.result() not in _REFUSED}
+            problems += [f"{what} was not refused" for what in sorted(got_in)]
+        return State[client.status().state.upper()], problems
