@@ -204,7 +204,7 @@ class Client:
             with suppress(OSError):
                 return self._stopped_directly(self._address.path)
         with Client(str(self._address), token=self._token, timeout_s=self._timeout_s) as other:
-            return other._status_after(other._command(EstopRequest()).number)
+            return other._stopped_at_once()
 
     def release(self, *, estops: int | None = None) -> GoalStatus:
         """End an emergency stop; the robot stays where it is until the next goal.
@@ -257,6 +257,13 @@ class Client:
         except ValidationError as error:
             raise OSError(0, "the answer is no status") from error
 
+    def _stopped_at_once(self) -> GoalStatus:
+        """With no wait for one answer before the next request is sent."""
+        accepted, reply = self._exchange(EstopRequest(), StatusRequest())
+        if not isinstance(accepted, Accepted) or not isinstance(reply, StatusReply):
+            raise ShoalError(f"client: the server answered {accepted.type} and {reply.type}.")
+        return reply.status if reply.status.state == "estop" else self._status_after(accepted.number)
+
     def _progress(self, number: int) -> GoalProgress | None:
         return next((progress for progress in self.goals() if progress.number == number), None)
 
@@ -264,7 +271,7 @@ class Client:
         return self._ask(request, Accepted)
 
     def _ask(self, request: RequestMessage, kind: type[_Kind]) -> _Kind:
-        reply = self._exchange(request.model_copy(update={"lease": self._lease}))
+        (reply,) = self._exchange(request.model_copy(update={"lease": self._lease}))
         if isinstance(reply, Refused):
             raise GoalRefused(reply.reason)
         if not isinstance(reply, kind):
@@ -282,15 +289,17 @@ class Client:
             time.sleep(_SHORT_POLL_S)
         return status
 
-    def _exchange(self, request: RequestMessage) -> Reply:
+    def _exchange(self, *requests: RequestMessage) -> list[Reply]:
+        """The replies to requests that are sent together."""
         deadline = time.monotonic() + self._timeout_s
-        line = encode(request)
-        if len(line) > MAX_LINE_BYTES:
-            raise ShoalError(f"client: a message of {len(line)} bytes is above the limit of {MAX_LINE_BYTES}.")
+        lines = [encode(request) for request in requests]
+        if max(map(len, lines)) > MAX_LINE_BYTES:
+            raise ShoalError(
+                f"client: a message of {max(map(len, lines))} bytes is above the limit of {MAX_LINE_BYTES}."
+            )
         while True:
             try:
-                reply = parse_reply(self._send_and_receive(line, deadline))
-                break
+                return self._send_and_receive(lines, deadline)
             except OSError as error:
                 # Also the short time in which a gateway starts or is restarted; requests may safely be repeated.
                 self.close()
@@ -301,25 +310,24 @@ class Client:
                         "is `runtime serve` running?"
                     ) from error
                 time.sleep(_POLL_S)
-        if isinstance(reply, ErrorReply):
-            raise ShoalError(f"client: the server did not understand: {reply.reason}")
-        return reply
 
-    def _send_and_receive(self, line: bytes, deadline: float) -> bytes:
+    def _send_and_receive(self, lines: list[bytes], deadline: float) -> list[Reply]:
+        asked = len(lines)
         if self._connection is None:
             self._connection = self._address.connect(max(0.01, deadline - time.monotonic()))
             if self._token and self._address.path is None:
-                self._say_hello(self._connection)
+                lines = [encode(HelloRequest(token=self._token)), *lines]
         self._connection.settimeout(max(0.01, deadline - time.monotonic()))
-        self._connection.sendall(line)
-        return self._receive_line()
+        self._connection.sendall(b"".join(lines))
+        return [self._receive() for _ in lines][-asked:]
 
-    def _say_hello(self, connection: socket.socket) -> None:
-        connection.sendall(encode(HelloRequest(token=self._token)))
+    def _receive(self) -> Reply:
         reply = parse_reply(self._receive_line())
         if isinstance(reply, ErrorReply):
+            # The server may have ended the connection, and other answers may be on their way.
             self.close()
-            raise ShoalError(f"client: {self._address}: {reply.reason}")
+            raise ShoalError(f"client: {self._address} refuses: {reply.reason}")
+        return reply
 
     def _receive_line(self) -> bytes:
         assert self._connection is not None

@@ -50,6 +50,8 @@ from sim2real.errors import ShoalError
 from sim2real.files import write_json
 
 Summary = dict[str, Any]
+_LISTENER_PRIORITY = 1
+"""SCHED_FIFO, so that whoever comes to stop the robot does not wait for ordinary processes."""
 _EPISODES_PER_GOAL = 3
 """After which a goal of --goals without a timeout of its own is given up."""
 
@@ -118,7 +120,14 @@ def serve(options: ServeOptions) -> Summary:
         watching = _watching(options, core, driver)
         stack.callback(watching.ring.close)
         supervisor = GatewaySupervisor(
-            policy.contract, slots, listening, display=display, watching=watching, token=token, mjcf=options.mjcf
+            policy.contract,
+            slots,
+            listening,
+            display=display,
+            watching=watching,
+            token=token,
+            mjcf=options.mjcf,
+            fifo_priority=_LISTENER_PRIORITY if options.realtime and options.priority > _LISTENER_PRIORITY else None,
         )
         queue = GoalQueue(core, stall_after_s=_stall_after_s(options, policy.contract))
         exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)

@@ -41,6 +41,7 @@ from runtime.protocol.messages import (
     parse_request,
 )
 from runtime.protocol.token import same_token
+from runtime.realtime import measures
 from runtime.server.gateway import status_of, status_reply
 from runtime.server.gateway_fork import GatewayFork
 from runtime.server.lease import Authority
@@ -308,6 +309,8 @@ def main() -> None:
     config = GatewayConfig.model_validate_json(sys.stdin.buffer.readline())
     if config.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config.cores)
+    # Between a client and the stop there is nothing but this process; what is forked does not inherit its priority.
+    measures.apply(measures.RealtimeOptions(fifo_priority=config.fifo_priority, lock_memory=False, stay_awake=False))
     slots = SharedSlots(config.descriptor)
     listener = Listener(config, slots, GatewayFork(config, slots), sys.stdin.fileno())
     listener.run()

@@ -108,6 +108,8 @@ class GatewayConfig(BaseModel):
     """For goals in joint positions; the MJCF that ships with Shoal if not given."""
     cores: tuple[int, ...] = ()
     """Where it may run; the control process may be pinned to one core."""
+    fifo_priority: int | None = None
+    """SCHED_FIFO priority that the listener process tries, below the control process's."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class GatewaySupervisor:
         watching: Watching,
         token: str = "",
         mjcf: Path | None = None,
+        fifo_priority: int | None = None,
     ) -> None:
         # Taken before the control process pins itself.
         cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
@@ -150,6 +153,7 @@ class GatewaySupervisor:
             token=token,
             mjcf=mjcf,
             cores=cores,
+            fifo_priority=fifo_priority,
         )
         self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None

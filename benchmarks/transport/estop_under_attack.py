@@ -1,0 +1,256 @@
+"""How long an emergency stop takes while other clients do their worst, and after processes of the server have died.
+
+    python -m benchmarks.transport.estop_under_attack [models/franka_pose.onnx] [--quick] [--json PATH]
+
+The server is `runtime serve` with its simulated robot in real time, as it starts by default, with a token on TCP. A
+time runs from the call, or from the signal that kills, to the answer that the stop is in force in the control loop;
+half a control period of it, on average, is the wait for the next tick. Three ways: *direct* is `Client.estop()` on this
+machine, *unix* the same request over a new connection to the socket for requests, *tcp* `Client.estop()` with the token
+over TCP. Every stop is released again over the gateway before the next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from socket import create_server
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.commands import console_script
+from benchmarks.machine import machine
+from runtime.diagnostics.chaos.attackers import attack
+from runtime.protocol.address import Address
+from runtime.protocol.client import Client
+from sim2real.errors import ShoalError
+
+_TOKEN = "estop-under-attack"
+_PATIENCE_S = 60.0
+_REST_S = 0.5
+"""Between two kills, so that no process dies young."""
+
+CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "nobody else": (),
+    "200 silent clients": (("silent", "unix"), ("silent", "tcp")),
+    "200 half lines": (("half a line", "unix"), ("half a line", "tcp")),
+    "pipelined goals": (("pipelined goals", "unix"),),
+    "goals without reading": (("goals without reading", "unix"),),
+    "rubbish": (("rubbish", "unix"),),
+    "100 that ask and never read": (("busy crowd", "unix"),),
+    "coming and going": (("coming and going", "unix"),),
+    "wrong tokens": (("wrong tokens", "tcp"),),
+    "silent, pipelining, guessing": (
+        ("silent", "unix"), ("silent", "tcp"), ("pipelined goals", "unix"), ("wrong tokens", "tcp"),
+    ),
+}  # fmt: skip
+"""Who is at work, and where."""
+
+
+class Server:
+    """`runtime serve` on a Unix socket and on TCP."""
+
+    def __init__(self, policy: Path, folder: Path) -> None:
+        with create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        token = folder / "token"
+        token.write_text(_TOKEN)
+        token.chmod(0o600)
+        self.unix, self.tcp = f"unix://{folder / 's'}", f"tcp://127.0.0.1:{port}"
+        command = [*console_script("runtime"), "serve", "--model", str(policy), "--socket", str(folder / "s")]
+        command += ["--listen", f"127.0.0.1:{port}", "--token-file", str(token), "--quiet"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def address(self, where: str) -> str:
+        """Of `unix` or `tcp`."""
+        return self.unix if where == "unix" else self.tcp
+
+    def close(self) -> None:
+        """End it."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def children(self) -> tuple[int, int]:
+        """Process ids of listener and gateway."""
+        listener = _child_of(self.process.pid)
+        return listener, _child_of(listener)
+
+    def ready(self) -> None:
+        """Wait until all processes answer, and the stop is released."""
+        with Client(self.unix, timeout_s=_PATIENCE_S) as client:
+            if client.status().state == "estop" and client.release().state == "estop":
+                raise ShoalError("estop_under_attack: the stop could not be released.")
+
+
+def stop_directly(server: Server) -> None:
+    """`Client.estop()` on this machine."""
+    with Client(server.unix, timeout_s=_PATIENCE_S) as client:
+        _require_stop(client.estop().state)
+
+
+def stop_over_unix(server: Server) -> None:
+    """The protocol, over a new connection to the socket for requests, again until there is an answer."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), Address(server.unix).connect(_PATIENCE_S) as connection:
+            connection.sendall(b'{"v":2,"type":"estop"}\n{"v":2,"type":"status"}\n')
+            with connection.makefile("rb") as stream:
+                replies = [stream.readline(), stream.readline()]
+            if all(replies):
+                _require_stop(json.loads(replies[1])["status"]["state"])
+                return
+    raise ShoalError(f"estop_under_attack: no stop within {_PATIENCE_S:g} s.")
+
+
+def stop_over_tcp(server: Server) -> None:
+    """`Client.estop()` from another machine, as far as the server can tell."""
+    with Client(server.tcp, token=_TOKEN, timeout_s=_PATIENCE_S) as client:
+        _require_stop(client.estop().state)
+
+
+WAYS: dict[str, Callable[[Server], None]] = {
+    "direct": stop_directly, "unix": stop_over_unix, "tcp": stop_over_tcp,
+}  # fmt: skip
+
+
+def kill(*, listener: bool, gateway: bool, number: signal.Signals) -> Callable[[Server], None]:
+    """Sends a signal to processes of the server."""
+
+    def run(server: Server) -> None:
+        for pid, wanted in zip(server.children(), (listener, gateway), strict=True):
+            if wanted:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    return run
+
+
+KILLS: dict[str, Callable[[Server], None]] = {
+    "gateway killed": kill(listener=False, gateway=True, number=signal.SIGKILL),
+    "gateway suspended": kill(listener=False, gateway=True, number=signal.SIGSTOP),
+    "listener killed": kill(listener=True, gateway=False, number=signal.SIGKILL),
+    "listener suspended": kill(listener=True, gateway=False, number=signal.SIGSTOP),
+    "both killed": kill(listener=True, gateway=True, number=signal.SIGKILL),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Time emergency stops under attack."""
+
+    model: tyro.conf.Positional[Path] = Path("models/franka_pose.onnx")
+    stops: int = 100
+    """In each way under each attack."""
+    kills: int = 15
+    """In each way after each kind of death."""
+    quick: bool = False
+    """8 stops and 2 kills, and only the attacks that the README names."""
+    json: Path | None = None
+    """Write the rows here too."""
+
+
+def measure(arguments: Arguments) -> list[dict[str, Any]]:
+    """One row for each attack or death and way."""
+    stops, kills = (8, 2) if arguments.quick else (arguments.stops, arguments.kills)
+    crowds = {name: CROWDS[name] for name in [*CROWDS][:: len(CROWDS) - 1]} if arguments.quick else CROWDS
+    deaths = {name: KILLS[name] for name in [*KILLS][:1]} if arguments.quick else KILLS
+    rows: list[dict[str, Any]] = []
+    with _served(arguments.model) as server:
+        for name, crowd in track(crowds.items(), "attacks", transient=True):
+            with ExitStack() as stack:
+                for attacker, where in crowd:
+                    token = _TOKEN if where == "tcp" else ""
+                    stack.enter_context(attack(attacker, server.address(where), token=token))
+                rows += [_row(name, way, [_timed(server, way) for _ in range(stops)]) for way in WAYS]
+        for name, kill_them in track(deaths.items(), "deaths", transient=True):
+            rows += [_row(name, way, [_timed(server, way, kill_them) for _ in range(kills)]) for way in WAYS]
+    return rows
+
+
+def _timed(server: Server, way: str, before: Callable[[Server], None] | None = None) -> float:
+    """Seconds until the stop was in force; `before` belongs to the time."""
+    server.ready()
+    # No beat with the control loop's ticks, and with the processes' starts where they die.
+    time.sleep(random.uniform(0, 0.04) + (_REST_S if before else 0.0))
+    pids = server.children() if before else None
+    started = time.perf_counter()
+    if before is not None:
+        assert pids is not None
+        before(server)
+    WAYS[way](server)
+    return time.perf_counter() - started
+
+
+def _row(case: str, way: str, times_s: list[float]) -> dict[str, Any]:
+    p50, p99 = np.percentile(np.multiply(times_s, 1e3), (50, 99))
+    return {
+        "case": case,
+        "way": way,
+        "stops": len(times_s),
+        "median_ms": round(float(p50), 2),
+        "p99_ms": round(float(p99), 2),
+        "max_ms": round(1e3 * max(times_s), 2),
+    }
+
+
+@contextmanager
+def _served(policy: Path) -> Iterator[Server]:
+    # A socket's path may have at most about 100 bytes, so not in the caller's folder.
+    with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
+        server = Server(policy, Path(folder))
+        try:
+            server.ready()
+            yield server
+        finally:
+            server.close()
+
+
+def _child_of(parent: int) -> int:
+    """The only one that lives, once there is one."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            with suppress(OSError):
+                if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                    return int(child)
+        time.sleep(0.01)
+    raise ShoalError(f"estop_under_attack: process {parent} has no child.")
+
+
+def _require_stop(state: str) -> None:
+    if state != "estop":
+        raise ShoalError(f"estop_under_attack: the robot is in state {state!r} after an emergency stop.")
+
+
+def main() -> None:
+    """Print the table, write JSON."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    rows = measure(arguments)
+    table = Table("", "way", "stops", "median", "p99", "max", title="emergency stop in force after, ms")
+    for row in rows:
+        times = (f"{row[name]:.1f}" for name in ("median_ms", "p99_ms", "max_ms"))
+        table.add_row(row["case"], row["way"], str(row["stops"]), *times)
+    Console().print(table)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
