@@ -73,6 +73,8 @@ class Server:
         command = [*console_script("runtime"), "serve", "--model", str(policy), "--socket", str(folder / "s")]
         command += ["--listen", f"127.0.0.1:{port}", "--token-file", str(token), "--quiet"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._steward = Client(self.unix, timeout_s=_PATIENCE_S)
+        """Has its place before anybody else, and releases the stops."""
 
     def address(self, where: str) -> str:
         """Of `unix` or `tcp`."""
@@ -80,6 +82,7 @@ class Server:
 
     def close(self) -> None:
         """End it."""
+        self._steward.close()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(_PATIENCE_S)
@@ -94,9 +97,8 @@ class Server:
 
     def ready(self) -> None:
         """Wait until all processes answer, and the stop is released."""
-        with Client(self.unix, timeout_s=_PATIENCE_S) as client:
-            if client.status().state == "estop" and client.release().state == "estop":
-                raise ShoalError("estop_under_attack: the stop could not be released.")
+        if self._steward.status().state == "estop" and self._steward.release().state == "estop":
+            raise ShoalError("estop_under_attack: the stop could not be released.")
 
 
 def stop_directly(server: Server) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import time
+from collections import Counter
 from contextlib import suppress
 
 from runtime.protocol.messages import (
@@ -43,22 +45,27 @@ class Connections:
     def adopt(self, peer: socket.socket, address: int, begun: bytes) -> None:
         """Serve a connection at one of the addresses; `begun` is what has been read of it."""
         connection = Connection(self._gateway, peer, address, begun)
-        if not self._make_room(address):
+        if not self._make_room(connection):
             connection.refuse(f"there are {MAX_CONNECTIONS} connections already.")
             return
         task = asyncio.ensure_future(connection.serve())
         self._open[connection] = task
-        task.add_done_callback(lambda _: self._open.pop(connection))
+        task.add_done_callback(lambda _: self._open.pop(connection, None))
 
-    def _make_room(self, address: int) -> bool:
-        """Part from the client that has been silent for longest, if need be; those who only listen go last."""
-        here = [connection for connection in self._open if connection.address == address]
+    def _make_room(self, new: Connection) -> bool:
+        """Whether there is a place, if need be that of the longest silent connection of whoever has the most; those on
+        which nothing but changes is wanted go last. One who has fewer need not wait until it has been silent for long.
+        """
+        here = [connection for connection in self._open if connection.address == new.address]
         if len(here) < MAX_CONNECTIONS:
             return True
-        longest = min(here, key=lambda connection: (connection.subscribed, connection.heard_s))
-        if time.monotonic() - longest.heard_s < _IDLE_S:
+        held = Counter(connection.owner for connection in here)
+        longest = min(here, key=lambda one: (-held[one.owner], one.subscribed, one.heard_s))
+        has_fewer = held[new.owner] + 1 < held[longest.owner]
+        if not has_fewer and time.monotonic() - longest.heard_s < _IDLE_S:
             return False
-        self._open[longest].cancel()
+        # Out of the count at once, however long its end takes.
+        self._open.pop(longest).cancel()
         return True
 
 
@@ -67,6 +74,7 @@ class Connection:
 
     def __init__(self, gateway: Gateway, peer: socket.socket, address: int, begun: bytes) -> None:
         self._gateway, self._peer, self.address = gateway, peer, address
+        self.owner = _owner(peer)
         self._reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
         self._reader.feed_data(begun)
         self.heard_s = time.monotonic()
@@ -95,9 +103,9 @@ class Connection:
     async def _converse(self) -> None:
         share = _Share()
         while line := await self._next_line():
-            started = time.perf_counter()
+            started = time.thread_time()
             reply, subscribed = self._answer(line)
-            used_s = time.perf_counter() - started
+            used_s = time.thread_time() - started
             await self._send(reply)
             if subscribed:
                 await self._stream()
@@ -142,6 +150,19 @@ class Connection:
         self._writer.write(line)
         async with asyncio.timeout(_SEND_S):
             await self._writer.drain()
+
+
+def _owner(peer: socket.socket) -> str:
+    """The process at the other end, on this machine, or the host."""
+    if peer.family == socket.AF_UNIX:
+        if not hasattr(socket, "SO_PEERCRED"):
+            return ""
+        pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        return str(pid)
+    try:
+        return str(peer.getpeername()[0])
+    except OSError:
+        return ""
 
 
 class _Share:

@@ -24,6 +24,7 @@ from runtime.server.gateway import Gateway
 from runtime.server.supervisor import GatewayConfig
 
 _BEAT_S = 0.1
+_ADOPTED_AT_ONCE = 32
 _LONGEST_HANDED_OVER = 2 * MAX_LINE_BYTES + 4096
 
 
@@ -59,17 +60,19 @@ async def _run(config: GatewayConfig, handed_over: socket.socket) -> None:
 
 
 def _adopt(handed_over: socket.socket, connections: Connections, finished: asyncio.Event) -> None:
-    """Take one connection."""
-    try:
-        message, descriptors, _, _ = socket.recv_fds(handed_over, _LONGEST_HANDED_OVER, 1)
-    except BlockingIOError:
-        return
-    if not message:
-        finished.set()
-    for descriptor in descriptors:
-        peer = socket.socket(fileno=descriptor)
-        peer.setblocking(False)
-        connections.adopt(peer, message[0], message[1:])
+    """Take the connections that have come, or enough of them."""
+    for _ in range(_ADOPTED_AT_ONCE):
+        try:
+            message, descriptors, _, _ = socket.recv_fds(handed_over, _LONGEST_HANDED_OVER, 1)
+        except BlockingIOError:
+            return
+        if not message:
+            finished.set()
+            return
+        for descriptor in descriptors:
+            peer = socket.socket(fileno=descriptor)
+            peer.setblocking(False)
+            connections.adopt(peer, message[0], message[1:])
 
 
 def _watch(config: GatewayConfig) -> tuple[TelemetryReader, Any]:

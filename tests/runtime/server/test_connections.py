@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -115,6 +116,40 @@ def test_place_of_the_client_that_was_silent_for_longest_is_given_away(monkeypat
         assert (await listening.hear()).startswith(b"x")
 
     run(scenario)
+
+
+def test_crowd_of_one_owner_neither_keeps_others_out_nor_takes_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = "one"
+    monkeypatch.setattr(connections, "_owner", lambda peer: owner)
+
+    async def scenario(served: Connections, gateway: Counting) -> None:
+        nonlocal owner
+        quiet = Client(served, begun=STATUS)
+        assert await quiet.hear()
+        quiet_since = next(iter(served._open))
+        quiet_since.heard_s -= 1000
+        owner = "crowd"
+        crowd = [Client(served, begun=STATUS) for _ in range(MAX_CONNECTIONS)]
+        # The last of the crowd found no place; others do, at the cost of the crowd.
+        assert b"connections already" in await crowd[-1].hear()
+        owner = "another"
+        for _ in range(5):
+            new = Client(served, begun=STATUS)
+            assert json.loads(await new.hear())["type"] == "accepted"
+        await quiet.say(STATUS)
+        assert json.loads(await quiet.hear())["type"] == "accepted"
+
+    run(scenario)
+
+
+def test_process_at_the_other_end_is_the_owner() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as listening:
+        assert connections._owner(ours) == str(os.getpid())
+        with socket.create_connection(listening.getsockname()[:2]):
+            accepted, _ = listening.accept()
+            assert connections._owner(accepted) == "127.0.0.1"
+            accepted.close()
 
 
 def test_new_client_is_refused_while_all_others_are_busy() -> None:
