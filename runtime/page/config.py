@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runtime.page.doorstep import Doorstep
 from runtime.protocol.address import is_loopback
 from sim2real.errors import ShoalError
 
@@ -63,13 +63,14 @@ def require_servable(config: PageConfig) -> None:
     """Raise `ShoalError` unless a page could be served: quick, and nothing is loaded."""
     if not page_installed():
         raise ShoalError(f"{_MISSING}.")
-    # viser itself would quietly take the next free port.
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as error:
-            raise ShoalError(
-                f"--page: cannot listen on {config.host}:{config.port} ({error.strerror}); choose another port."
-            ) from error
+    listening_socket(config).close()
+
+
+def listening_socket(config: PageConfig) -> Doorstep:
+    """Bound to the page's address; raises `ShoalError` when that is taken."""
+    try:
+        return Doorstep.at(config.host, config.port)
+    except OSError as error:
+        raise ShoalError(
+            f"--page: cannot listen on {config.host}:{config.port} ({error.strerror}); choose another port."
+        ) from error

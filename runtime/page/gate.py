@@ -107,7 +107,7 @@ class Gate:
         """Whether the code is right. After a wrong one the same peer has to wait, and is not listened to meanwhile;
         nothing here waits for that, so that nobody else does.
         """
-        who, now = _who(peer), self._clock()
+        who, now = name_of_peer(peer), self._clock()
         if (left_s := self._wait_until.get(who, now) - now) > 0:
             return Refusal(HTTPStatus.TOO_MANY_REQUESTS, f"That was not the code; try again in {left_s:.1f} s.")
         if self.code and same_token(_plain(code), _plain(self.code)):
@@ -149,7 +149,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _who(peer: str) -> str:
+def name_of_peer(peer: str) -> str:
     """One name for the addresses that one machine may choose from."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])

@@ -26,7 +26,7 @@ import websockets.asyncio.server as websockets_server
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from runtime.page.config import PageConfig, require_viser
+from runtime.page.config import PageConfig, listening_socket, require_viser
 from runtime.page.emergency_stop import EmergencyStop
 from runtime.page.gate import Gate, Refusal
 from runtime.page.stop_page import PATH, PRESS_HEADER, PRESS_PATH, stop_page
@@ -35,6 +35,8 @@ from sim2real.errors import ShoalError
 MAX_BROWSERS = 32
 _MAX_ARRIVING = 64
 """Connections that are no browser's websocket (yet); the oldest one makes room for the next."""
+_ACCEPTED_AT_ONCE = 16
+"""Connections that the event loop takes before it looks after the others again."""
 _REQUEST_S = 5.0
 """In which a connection must have said what it wants."""
 _LOAD_S = 120.0
@@ -68,7 +70,7 @@ _Static = Callable[[Any, Request], Response | None]
 class WebServer:
     """Listens from the start, and lets browsers in after `admit`; `viser` is what the page draws with.
 
-    Raises `ShoalError` when viser cannot be guarded, or the port is taken after all.
+    Raises `ShoalError` when the port is taken, or viser cannot be guarded.
     """
 
     def __init__(self, config: PageConfig, gate: Gate, stop: EmergencyStop) -> None:
@@ -76,16 +78,15 @@ class WebServer:
         self._gate, self._stop = gate, stop
         self._protocol = f"viser-v{viser.__version__}"
         self._static: _Static | None = None
+        self._doorstep = listening_socket(config)
         self._admitting = False
         self._arriving: dict[_Connection, None] = {}
         self._browsers: set[_Connection] = set()
         with redirect_stdout(io.StringIO()), self._in_place_of_visers_server():  # it prints a box
             self.viser: Any = viser.ViserServer(host=config.host, port=config.port, label="Shoal", verbose=False)
-        if self._static is None or self.viser.get_port() != config.port:
+        if self._static is None:
             self.close()
-            raise ShoalError(
-                f"--page: viser {viser.__version__} did not open {config.host}:{config.port} as it was to."
-            )
+            raise ShoalError(f"--page: viser {viser.__version__} opens its server in a way that cannot be guarded.")
         # Whatever asks for it: the robot is not put on the internet through a tunnel of viser's makers.
         self.viser.request_share_url = self.viser.get_share_url = _no_sharing
 
@@ -118,13 +119,15 @@ class WebServer:
         def serve(handler: Any, host: str, port: int, **options: Any) -> Any:
             self._static = options["process_request"]
             options |= {
+                "sock": self._doorstep,
+                "backlog": _ACCEPTED_AT_ONCE,
                 "process_request": self._answer,
                 "create_connection": partial(_Connection, self),
                 "max_size": _MAX_MESSAGE_BYTES,
                 "open_timeout": _LOAD_S,
                 "logger": _silent_logger(),
             }
-            return original(handler, host, port, **options)
+            return original(handler, **options)
 
         websockets_server.serve = serve  # type: ignore[assignment, misc]
         try:

@@ -21,9 +21,17 @@ from sim2real.child_process import python_module
 from sim2real.errors import ShoalError
 
 _PATIENCE_S = 60.0
+_ELSEWHERE = "127.0.0.2"
+"""Also this machine, but another peer."""
 _TIMES = 20
 """That every stranger tries it."""
-_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.TOO_MANY_REQUESTS}
+_REFUSED = (
+    0,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
 _WEBSOCKET = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -62,13 +70,17 @@ def page_scenarios() -> Iterator[Scenario]:
     )
 
 
-def answer(url: str, path: str, headers: dict[str, str]) -> int:
-    """Status of a page's answer to one request."""
+def answer(url: str, path: str, headers: dict[str, str], *, source: str = "127.0.0.1") -> int:
+    """Status of a page's answer to one request from this address; 0 if the page closes the connection instead."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=_PATIENCE_S)
+    connection = http.client.HTTPConnection(
+        str(address.hostname), address.port, timeout=_PATIENCE_S, source_address=(source, 0)
+    )
     try:
         connection.request("GET", path, headers=headers)
         return connection.getresponse().status
+    except ConnectionError:
+        return 0
     finally:
         connection.close()
 
@@ -102,7 +114,7 @@ def _page_attacked(model: Path, folder: Path) -> Served:
         client.send_goal(goal_within(model, 0.8))
         with served_page(str(server.socket)) as url:
             asked = [
-                (stranger.what, pool.submit(answer, url, stranger.path, stranger.headers))
+                (stranger.what, pool.submit(answer, url, stranger.path, stranger.headers, source=_ELSEWHERE))
                 for stranger in STRANGERS * _TIMES
             ]
             if client.status().state == "estop":

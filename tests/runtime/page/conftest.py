@@ -11,6 +11,7 @@ import pytest
 
 from runtime.page.app import Page
 from runtime.page.config import PageConfig
+from runtime.page.doorstep import PeerRate
 from sim2real.contract import Contract
 from tests.runtime.page.browsers import PATIENCE_S, wait_until
 from tests.runtime.page.fake_server import FakeServer
@@ -25,6 +26,8 @@ class ServedPage:
         self.robot = FakeServer(contract, folder)
         self.page = Page(PageConfig(address=self.robot.address, port=self.port, ask_code=ask_code))
         self.code = self.page.gate.code
+        # Tests come one after the other, faster than people.
+        self.rate, self.page._web._doorstep.rate = self.page._web._doorstep.rate, PeerRate(1e6, 1e6)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self.page.run, args=(self._ended.is_set,), daemon=True)
         self._thread.start()

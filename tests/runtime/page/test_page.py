@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.page.config import PageConfig
+from runtime.page.doorstep import PeerRate
 from runtime.page.panel import rpy_deg
 from runtime.page.readouts import problem_html, round_up
 from runtime.page.scene import box_edges
@@ -24,6 +25,20 @@ def test_pages_that_others_can_reach_ask_for_a_code() -> None:
     assert PageConfig(address="unix:///tmp/s", ask_code=True).guarded
     assert PageConfig(address="unix:///tmp/s", host="0.0.0.0").guarded
     assert PageConfig(address="unix:///tmp/s", host="robot.lan").guarded
+
+
+def test_peers_have_rates_of_their_own_within_bounds() -> None:
+    now_s = 0.0
+    rate = PeerRate(2.0, 3.0, clock=lambda: now_s)
+    assert [rate.allows("a") for _ in range(5)] == [True, True, True, False, False]
+    assert rate.allows("b")
+    now_s = 0.5
+    assert [rate.allows("a") for _ in range(2)] == [True, False]
+    now_s = 100.0
+    assert [rate.allows("a") for _ in range(4)] == [True, True, True, False]
+    for number in range(5000):
+        rate.allows(str(number))
+    assert len(rate._left) <= 1024
 
 
 def test_what_a_server_says_is_no_html() -> None:

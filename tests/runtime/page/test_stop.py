@@ -176,6 +176,27 @@ def test_when_all_places_are_taken_the_stop_has_its_own(open_page: ServedPage, m
         pass
 
 
+def test_a_peer_that_connects_without_end_delays_no_stop(
+    open_page: ServedPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_page.page._web._doorstep, "rate", open_page.rate)
+    answered = closed = 0
+    with Browser(open_page.port) as browser, ExitStack() as stack:
+        for _ in range(500):
+            stranger = socket.create_connection(("127.0.0.1", open_page.port), 60, source_address=("127.0.0.2", 0))
+            stack.callback(stranger.close)
+            stranger.sendall(b"GET /stop HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            try:
+                answered += bool(stranger.recv(1))
+            except ConnectionResetError:
+                closed += 1
+        browser.press(STOP)
+        wait_until(lambda: open_page.robot.state == "estop", "the stop")
+    assert answered >= 30
+    assert answered + closed <= 500
+    assert answered < 300, "as fast as they came"
+
+
 def test_silent_connections_take_nobodys_place(open_page: ServedPage) -> None:
     with ExitStack() as stack:
         for _ in range(3 * web_server._MAX_ARRIVING):
