@@ -1,14 +1,17 @@
-"""Who may open the page: decided from the head of an HTTP request, before there is a websocket."""
+"""Who may open the page, decided before there is a websocket: `Doorstep` counts a peer's connections, `Gate` reads the
+head of its request.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from runtime.protocol.token import same_token
@@ -16,7 +19,11 @@ from runtime.protocol.token import same_token
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """Without those that look like others."""
 _CODE_LENGTH = 8
-_WRONG_CODE_S = 1.0
+_CODES_PER_S, _CODES_AT_ONCE = 1.0, 3.0
+_CONNECTIONS_PER_S, _CONNECTIONS_AT_ONCE = 10.0, 40.0
+"""Of one peer. A browser needs two or three to open the page."""
+_CLOSED_AT_ONCE = 32
+"""Connections too many that are closed in one go; then others have their turn."""
 _MAX_PEERS = 1024
 _NETWORK_OF_A_PEER = 64
 """Bits of an IPv6 address; the rest is the peer's own choice."""
@@ -37,6 +44,53 @@ class Refusal:
     sentence: str
 
 
+class PeerRate:
+    """Counts what each peer does, and allows it so often in the long run and so often at once."""
+
+    def __init__(self, per_s: float, at_once: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_s, self._at_once, self._clock = per_s, at_once, clock
+        self._left: dict[str, tuple[float, float]] = {}
+        """What each peer has left, and since when."""
+
+    def allows(self, peer: str) -> bool:
+        """Whether this peer may do it once more now, and count it."""
+        now = self._clock()
+        left, since = self._left.pop(peer, (self._at_once, now))
+        left = min(self._at_once, left + (now - since) * self._per_s)
+        if len(self._left) >= _MAX_PEERS:  # the one that has been quiet for longest
+            del self._left[next(iter(self._left))]
+        self._left[peer] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
+
+
+class Doorstep(socket.socket):
+    """A bound socket for an event loop to listen on. Raises `OSError` when the address is taken."""
+
+    @classmethod
+    def at(cls, host: str, port: int) -> Self:
+        """On this interface, an address or a name."""
+        doorstep = cls(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            doorstep.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            doorstep.bind((host, port))
+        except OSError:
+            doorstep.close()
+            raise
+        doorstep.rate = PeerRate(_CONNECTIONS_PER_S, _CONNECTIONS_AT_ONCE)
+        return doorstep
+
+    rate: PeerRate
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection of a peer that has not made too many. Raises `BlockingIOError` when none is there."""
+        for _ in range(_CLOSED_AT_ONCE):
+            connection, address = super().accept()
+            if self.rate.allows(name_of_peer(address[0])):
+                return connection, address
+            connection.close()
+        raise BlockingIOError
+
+
 class Gate:
     """Judges requests by their addresses, and beyond this machine (`guarded`) by a code that only the terminal shows.
 
@@ -47,13 +101,12 @@ class Gate:
     """
 
     def __init__(self, host: str, port: int, *, guarded: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._host, self._clock = host.lower(), clock
+        self._host = host.lower()
         self.code = _new_code() if guarded else ""
         """What the terminal shows; empty where none is needed."""
         self._session = secrets.token_urlsafe(24)
         self._cookie = f"shoal_page_{port}"
-        self._wait_until: dict[str, float] = {}
-        """When a peer that was wrong may try another code."""
+        self._codes = PeerRate(_CODES_PER_S, _CODES_AT_ONCE, clock)
 
     @property
     def cookie(self) -> str:
@@ -104,18 +157,11 @@ class Gate:
         return any(name == self._cookie and same_token(value, self._session) for name, _, value in cookies)
 
     def judge(self, code: str, peer: str) -> Refusal | None:
-        """Whether the code is right. After a wrong one the same peer has to wait, and is not listened to meanwhile;
-        nothing here waits for that, so that nobody else does.
-        """
-        who, now = name_of_peer(peer), self._clock()
-        if (left_s := self._wait_until.get(who, now) - now) > 0:
-            return Refusal(HTTPStatus.TOO_MANY_REQUESTS, f"That was not the code; try again in {left_s:.1f} s.")
+        """Whether the code is right. Three of one peer are looked at, and then one a second; nothing waits for that."""
+        if not self._codes.allows(name_of_peer(peer)):
+            return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "Those were too many codes; try again in a second.")
         if self.code and same_token(_plain(code), _plain(self.code)):
             return None
-        self._wait_until.pop(who, None)
-        if len(self._wait_until) >= _MAX_PEERS:
-            del self._wait_until[next(iter(self._wait_until))]
-        self._wait_until[who] = now + _WRONG_CODE_S
         return Refusal(HTTPStatus.UNAUTHORIZED, "That is not the code; it was printed where the page was started.")
 
 

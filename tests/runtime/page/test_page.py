@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.page.config import PageConfig
-from runtime.page.doorstep import PeerRate
+from runtime.page.gate import PeerRate
 from runtime.page.panel import rpy_deg
 from runtime.page.readouts import problem_html, round_up
 from runtime.page.scene import box_edges
