@@ -12,6 +12,7 @@ from runtime.diagnostics.chaos.rig import Rig, Witness
 from runtime.diagnostics.chaos.scenario import Scenario, run_scenario
 from runtime.diagnostics.chaos.served import process_scenarios
 from runtime.diagnostics.chaos.soak import soak
+from runtime.diagnostics.chaos.stops import stop_scenarios
 from runtime.diagnostics.chaos.table import all_scenarios, markdown, outcome_table
 from runtime.inference.policy import Policy
 from runtime.safety import Safety
@@ -32,6 +33,9 @@ def pushing() -> Policy:
     return Policy(ROOT / "models" / "franka_push.onnx")
 
 
+PROCESSES = [*process_scenarios(), *stop_scenarios(), *page_scenarios()]
+
+
 @pytest.mark.parametrize("scenario", all_scenarios(processes=False), ids=lambda scenario: scenario.name)
 def test_fault_gets_its_response_and_commands_keep_their_bounds(
     scenario: Scenario, shipped: Policy, pushing: Policy
@@ -48,7 +52,7 @@ def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Poli
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", [*process_scenarios(), *page_scenarios()], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", PROCESSES, ids=lambda scenario: scenario.name)
 def test_fault_of_processes_gets_its_response(scenario: Scenario, shipped: Policy) -> None:
     outcome = run_scenario(scenario, shipped)
     assert outcome.passed, outcome.problems
