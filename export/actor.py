@@ -27,8 +27,8 @@ from jax2onnx import to_onnx
 from export.certificate import make_session, tick_times
 from export.graph import OPSET
 from sim2real.contract import Contract
-from sim2real.contract.interface import command, goal_vector, observe, policy_inputs
-from sim2real.contract.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
+from sim2real.contract.interface import command, observe, policy_inputs
+from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
 from sim2real.errors import ShoalError
 from teacher.config import NetworkConfig
 from teacher.networks import apply
@@ -68,7 +68,7 @@ def convert_network(contract: Contract, network: Callable[[jax.Array], jax.Array
     def function(*values: jax.Array) -> jax.Array:
         inputs = dict(zip(names, values, strict=True))
         observation = observe(jnp, contract, inputs)
-        goal = goal_vector(jnp, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
+        goal = contract.goal.vector_of(jnp, contract, inputs)
         action = network(policy_inputs(jnp, contract, observation, goal))
         return jnp.asarray(command(jnp, contract, action, inputs))
 

@@ -18,8 +18,8 @@ import onnxruntime
 from export.graph import graph_inputs, physical_function
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract
-from sim2real.contract.interface import command, goal_vector, observation_size, observe
-from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, Certificate, input_sizes
+from sim2real.contract.interface import command, goal_vector, observation_size, observe, request_size
+from sim2real.contract.policy_file import HISTORY_INPUT, Certificate
 from sim2real.errors import ShoalError
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from student.history import empty, remember
@@ -29,7 +29,6 @@ from student.run import Student
 MAX_ERROR = 1e-5
 _GOLDEN = 8
 _ENVS = 64
-_AROUND_OBJECTS_M = 0.3
 Inputs = dict[str, np.ndarray]
 
 
@@ -100,12 +99,12 @@ def on_policy_inputs(student: Student, count: int, seed: int) -> Inputs:
     steps = student.config.student.history_steps
     history = empty(contract, steps, _ENVS)
     parts: list[Inputs] = []
-    while sum(len(part[GOAL_POSITION]) for part in parts) < count:
+    while len(parts) * _ENVS < count:
         readings = env.readings()
-        position, orientation = env.goals()
-        named = readings | {GOAL_POSITION: position, GOAL_ORIENTATION: orientation, HISTORY_INPUT: history}
+        request = env.goals()
+        named = readings | contract.goal.layout(contract).split(request) | {HISTORY_INPUT: history}
         parts.append({name: named[name].copy() for name in graph_inputs(student)})
-        goal = goal_vector(np, contract, position, orientation)
+        goal = goal_vector(np, contract, request)
         observation = observe(np, contract, readings)
         seen = np.concatenate([observation, history], axis=1) if steps else observation
         action = np.asarray(act(student.params.policy, seen, goal, None))
@@ -128,40 +127,20 @@ def extreme_student_inputs(student: Student, count: int, seed: int) -> Inputs:
 
 
 def extreme_inputs(contract: Contract, count: int, seed: int) -> Inputs:
-    """Inputs over the whole of every range and a little beyond, a third of them exactly at a limit."""
+    """Inputs over the whole of every range and a little beyond, a third of them exactly at a limit.
+
+    Targets are never farther from positions than the policy itself could have put them twice over.
+    """
     rng = np.random.default_rng(seed)
-    joints = contract.robot.joints
-    low = np.array([joint.position_min for joint in joints])
-    high = np.array([joint.position_max for joint in joints])
-    speed = np.array([joint.velocity_max for joint in joints])
-    box = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-    margin = 0.2 * (box[1] - box[0])
-    # The box of an object's goals is no box of the tool, which also moves above and around it.
-    around = margin if contract.goal.object_body is None else margin + _AROUND_OBJECTS_M
-    position = _spread(rng, low, high, count)
-    target = position + contract.action.window * rng.uniform(-2, 2, position.shape)
-    drawn = {
-        "joint_position": position,
-        "joint_velocity": _spread(rng, -1.2 * speed, 1.2 * speed, count),
-        "joint_position_target": np.clip(target, low, high),
-        "end_effector_position": _spread(rng, box[0] - around, box[1] + around, count),
-        "end_effector_orientation": _quaternions(rng, count),
-        "object_position": _spread(rng, box[0] - margin, box[1] + margin, count),
-        GOAL_POSITION: _spread(rng, box[0], box[1], count),
-        GOAL_ORIENTATION: _quaternions(rng, count),
-    }
-    return {name: drawn[name].astype(np.float32) for name in input_sizes(contract)}
-
-
-def _spread(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, count: int) -> np.ndarray:
-    values = rng.uniform(low, high, (count, low.size))
-    edge = rng.integers(0, 6, values.shape)
-    return np.where(edge == 0, low, np.where(edge == 1, high, values))
-
-
-def _quaternions(rng: np.random.Generator, count: int) -> np.ndarray:
-    values = rng.normal(size=(count, 4))
-    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
+    drawn = {reading.name: reading.sample(rng, contract, count) for reading in contract.readings}
+    action = contract.action
+    low, high = contract.command_limits
+    reach = getattr(action, "window", 1.0) * rng.uniform(-2, 2, (count, len(low)))
+    drawn[action.previous] = np.clip(drawn[action.measured] + reach, low, high)
+    uniform, normal = (draw(size=(count, request_size(contract))) for draw in (rng.random, rng.normal))
+    request = contract.goal.between(np, contract, uniform, normal, grown=1.0)
+    drawn |= contract.goal.layout(contract).split(request)
+    return {name: np.asarray(value, np.float32) for name, value in drawn.items()}
 
 
 def _concatenate(*parts: Inputs) -> Inputs:

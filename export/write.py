@@ -48,5 +48,5 @@ def metadata_properties(contract: Contract, certificate: Certificate) -> dict[st
         "default_joint_pos": ",".join(repr(joint.home_position) for joint in joints),
         "action_scale": ",".join(repr(scale) for scale in contract.action.step_max),
         "observation_names": ",".join(reading.name for reading in contract.readings),
-        "command_names": "goal_position" + (",goal_orientation" if contract.goal.space == "pose" else ""),
+        "command_names": ",".join(contract.goal.layout(contract).sizes),
     }

@@ -28,7 +28,7 @@ class Collector:
         self.teacher, self.env, self.config = teacher, env, config
         self._student_apply = student_apply
         self._error = np.zeros(env.num_envs)
-        self._goals = tuple(np.array(goal) for goal in env.goals())
+        self._goals = np.array(env.goals())
 
     def beta(self, number: int) -> float:
         """The teacher's share of the actions in round `number`, counted from 0."""
@@ -43,7 +43,7 @@ class Collector:
     def visit(self, policy: Any, number: int) -> tuple[jax.Array, Labels]:
         """One episode in every environment; policy inputs `[T N, I]` and labels of all states."""
         self._give_hard_goals(number)
-        self._goals = tuple(np.array(goal) for goal in self.env.goals())
+        self._goals = np.array(self.env.goals())
         params = {"student": policy, "beta": np.float32(self.beta(number))}
         key = jax.random.fold_in(jax.random.key(self.config.seed + 1), number)
         rollout = self.env.rollout(self._act, params, key, self.teacher.contract.timing.episode_steps)
@@ -58,7 +58,7 @@ class Collector:
         rng = np.random.default_rng((self.config.seed, number))
         ids = np.flatnonzero(rng.random(self.env.num_envs) < self.config.hard_goal_share)
         drawn = rng.choice(self.env.num_envs, size=len(ids), p=self._error / self._error.sum())
-        self.env.set_goals(ids, *(goal[drawn] for goal in self._goals))
+        self.env.set_goals(ids, self._goals[drawn])
 
     def _act(self, params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         """Each arm follows the teacher with probability beta at each step; noise shows the way back from errors."""
@@ -89,9 +89,9 @@ class Collector:
 
     def state_dict(self) -> dict[str, Any]:
         """The environments, and the last round's goals and errors."""
-        return {"environment": self.env.state_dict(), "error": self._error, "goals": list(self._goals)}
+        return {"environment": self.env.state_dict(), "error": self._error, "goals": self._goals}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
         self.env.load_state_dict(state["environment"])
-        self._error, self._goals = state["error"], tuple(state["goals"])
+        self._error, self._goals = state["error"], state["goals"]

@@ -15,7 +15,7 @@ import optax
 
 from sim2real.backends import make_environment, resolve
 from sim2real.backends.base import Environment
-from sim2real.contract.interface import goal_size
+from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import Score
 from sim2real.progress import Progress
@@ -24,7 +24,7 @@ from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from student import dataset
 from student.collect import Collector
 from student.config import DistillConfig
-from student.history import remembering, without_history
+from student.history import as_teacher, remembering
 from student.network import Projections, StudentParams
 from student.objective import Objective
 from student.policy import greedy, make_policy, student_inputs, student_observation_size
@@ -168,8 +168,10 @@ class Distiller:
         return _State(policy, projections, self.optimizer.init((policy, projections)))
 
     def _sizes(self) -> tuple[int, int]:
-        """Of the student's observations, history included, and of goal vectors."""
-        return student_observation_size(self.contract, self.config.student), goal_size(self.contract)
+        """Of the student's observations, history and what only the teacher sees included, and of goal vectors."""
+        judged = self.teacher.networks.contract
+        more = observation_size(judged) if judged.readings != self.contract.readings else 0
+        return student_observation_size(self.contract, self.config.student) + more, goal_size(self.contract)
 
     def _empty_dataset(self) -> dataset.Dataset:
         shapes = [jnp.zeros((1, 1, size)) for size in self._sizes()]
@@ -220,7 +222,9 @@ class Distiller:
 
     def _write(self, student: Score, reachability: dict[str, Any], seconds: float) -> None:
         teacher_score = evaluate(
-            self.eval_env, without_history(self.contract, teacher_greedy(self.teacher.networks)), self.teacher.actor
+            self.eval_env,
+            as_teacher(self.contract, self.config.student.history_steps, teacher_greedy(self.teacher.networks)),
+            self.teacher.actor,
         )
         self.folder.write_summary(
             {

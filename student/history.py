@@ -65,29 +65,33 @@ def seen(contract: Contract, observation: Any) -> Any:
 
 
 def truth(contract: Contract, steps: int, observation: Any) -> Any:
-    """The true observation where there is one behind the history, or else what was seen, `[..., D]`."""
+    """What the teacher sees where it stands behind the history, or else what was seen, `[..., D]`."""
     behind = observation[..., observation_size(contract) + history_size(contract, steps) :]
     return behind if behind.shape[-1] else seen(contract, observation)
 
 
-def without_history(contract: Contract, apply: ApplyPolicy) -> ApplyPolicy:
-    """A policy without a memory, the teacher say, in an environment that carries histories."""
-    return lambda params, observation, goal, key: apply(params, seen(contract, observation), goal, key)
+def as_teacher(contract: Contract, steps: int, apply: ApplyPolicy) -> ApplyPolicy:
+    """The teacher, who has no memory, in an environment that carries histories of K steps."""
+    return lambda params, observation, goal, key: apply(params, truth(contract, steps, observation), goal, key)
 
 
 def remembering(env: Environment, steps: int, *, true_too: bool = False) -> Environment:
-    """`env` with histories of K steps behind its observations, and the truth with `true_too`; `env` itself where there
-    is nothing to add.
+    """`env` with histories of K steps behind its observations, and what the teacher sees where that is more: the truth
+    with `true_too`, or readings that only it gets. `env` itself where there is nothing to add.
     """
-    return RememberingEnvironment(env, steps, true_too=true_too) if steps or true_too else env
+    more = true_too or env.teacher_contract is not env.contract
+    return RememberingEnvironment(env, steps, teacher_too=more, true=true_too) if steps or more else env
 
 
 class RememberingEnvironment:
-    """An environment whose observations carry the history, forgotten wherever an episode ends, and the truth."""
+    """An environment whose observations carry the history, forgotten wherever an episode ends, and with `teacher_too`
+    what the teacher sees, undisturbed if `true`.
+    """
 
-    def __init__(self, env: Environment, steps: int, *, true_too: bool = False) -> None:
-        self.env, self.steps, self._true_too = env, steps, true_too
-        self.contract, self.num_envs, self.pool = env.contract, env.num_envs, env.pool
+    def __init__(self, env: Environment, steps: int, *, teacher_too: bool = False, true: bool = False) -> None:
+        self.env, self.steps, self._teacher_too, self._true = env, steps, teacher_too, true
+        self.contract, self.teacher_contract = env.contract, env.teacher_contract
+        self.num_envs, self.pool = env.num_envs, env.pool
         self._wrapped: dict[int, tuple[ApplyPolicy, ApplyPolicy]] = {}
         self._forget()
 
@@ -114,11 +118,15 @@ class RememberingEnvironment:
         return Rollout(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _behind(self) -> np.ndarray:
-        """What stands behind the present observations: the history, and the truth if it is wanted."""
-        if not self._true_too:
+        """What stands behind the present observations: the history, and what the teacher sees if it is wanted."""
+        if not self._teacher_too:
             return self._history
-        readings = self.env.true_readings()
-        return np.concatenate([self._history, observe(np, self.contract, readings).astype(np.float32)], axis=-1)
+        readings = self.env.true_readings() if self._true else self.env.readings()
+        return np.concatenate([self._history, observe(np, self.teacher_contract, readings).astype(np.float32)], axis=-1)
+
+    def readings(self) -> dict[str, np.ndarray]:
+        """The present readings of every robot as its policy gets them, by name."""
+        return self.env.readings()
 
     def true_readings(self) -> dict[str, np.ndarray]:
         """The present readings of every arm without noise, bias and delay, by name."""
@@ -132,13 +140,13 @@ class RememberingEnvironment:
 
         return self._wrapped.setdefault(id(apply), (wrapped, apply))[0]
 
-    def goals(self) -> tuple[np.ndarray, np.ndarray]:
-        """The commanded tool positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+    def goals(self) -> np.ndarray:
+        """The requests in force, `[N, K]`."""
         return self.env.goals()
 
-    def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
-        """Give environments `ids` other goals; what they remember does not depend on goals."""
-        self.env.set_goals(ids, position, orientation)
+    def set_goals(self, ids: np.ndarray, goal: np.ndarray) -> None:
+        """Give environments `ids` other requests; what they remember does not depend on them."""
+        self.env.set_goals(ids, goal)
 
     def state_dict(self) -> dict[str, Any]:
         """The environment's, and the history, if there is one: checkpoints take no empty arrays."""

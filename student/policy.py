@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sim2real.contract import Contract
-from sim2real.contract.interface import command, goal_vector, observation_size, observe, policy_inputs
-from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT
+from sim2real.contract.interface import command, observation_size, observe, policy_inputs
+from sim2real.contract.policy_file import HISTORY_INPUT
+from sim2real.terms.joints import JointVelocity
 from student.config import StudentNetworkConfig
 from student.history import differences, history_size, remember, seen
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
@@ -48,9 +49,11 @@ def student_inputs(
 
 def _without_velocity(contract: Contract) -> np.ndarray:
     """1 for every entry of an observation, 0 for joint velocities, `[D]`."""
-    joints = len(contract.robot.joints)
-    keep = np.ones(observation_size(contract), np.float32)
-    keep[joints : 2 * joints] = 0.0
+    layout = contract.observation
+    keep = np.ones(layout.size, np.float32)
+    for reading in contract.readings:
+        if isinstance(reading, JointVelocity):
+            keep[layout.slices[reading.name]] = 0.0
     return keep
 
 
@@ -77,7 +80,7 @@ def physical_policy(
     remembered = observation
     if config.history_steps:
         remembered = jnp.concatenate([observation, inputs[HISTORY_INPUT]], axis=-1)
-    goal = goal_vector(jnp, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
+    goal = contract.goal.vector_of(jnp, contract, inputs)
     network_inputs = student_inputs(contract, config, remembered, goal)
     action, features = network(policy, params.policy, network_inputs, method=StudentPolicy.action)
     logit = network(ReachabilityHead(), params.reachability, network_inputs, features)

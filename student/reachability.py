@@ -20,9 +20,9 @@ import optax
 
 from sim2real.backends.base import Environment
 from sim2real.contract import Calibration, Contract
-from sim2real.evaluation.success import episode_errors
+from sim2real.evaluation.success import episode_errors, first_episode
 from student.config import DistillConfig
-from student.history import seen
+from student.history import truth
 from student.losses import binary_cross_entropy
 from student.network import ReachabilityHead, StudentPolicy
 from student.policy import greedy, student_inputs
@@ -99,9 +99,11 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
     flat = inputs.reshape(-1, inputs.shape[-1])
     features = apply(policy, params, flat, method=StudentPolicy.action)[1]
     label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
-    parts = seen(contract, rollout.observation), rollout.goal, rollout.action
+    parts = truth(contract, policy.config.history_steps, rollout.observation), rollout.goal, rollout.action
     states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in parts]
-    return _Group(np.asarray(flat), np.asarray(features), label, np.asarray(jax.jit(energy)(*states)))
+    group = _Group(np.asarray(flat), np.asarray(features), label, np.asarray(jax.jit(energy)(*states)))
+    # What comes behind an early end belongs to another episode.
+    return _Group(*(column[first_episode(rollout).reshape(-1)] for column in group))
 
 
 def _logits(head: ReachabilityHead, params: Any, group: _Group) -> np.ndarray:

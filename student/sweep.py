@@ -30,7 +30,7 @@ from sim2real.progress import Progress
 from student import pipeline
 from student.config import DistillConfig, StudentNetworkConfig
 from student.distill import evaluation_environment
-from student.history import without_history
+from student.history import as_teacher
 from student.run import load_student
 from teacher.networks import count_parameters
 from teacher.run_folder import RunFolder
@@ -140,7 +140,8 @@ def _teacher(run: Path, config: DistillConfig) -> Row:
     """A directly trained policy, on the goals on which students are evaluated."""
     teacher = load_teacher(run)
     env = evaluation_environment(teacher, config)
-    score = evaluate(env, without_history(teacher.contract, greedy(teacher.networks)), teacher.actor)
+    by_teacher = as_teacher(teacher.contract, config.student.history_steps, greedy(teacher.networks))
+    score = evaluate(env, by_teacher, teacher.actor)
     network = teacher.config.network
     return {
         "policy": f"{run.name} {network.actor_depth}x{network.width}",

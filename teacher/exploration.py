@@ -62,7 +62,7 @@ def _wandering(contract: Contract, policy: Any) -> Any:
 
     def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         actor, posture, wanders = params
-        way = jnp.clip((posture - joint_position(contract, observation)) / scale, -1.0, 1.0)
+        way = jnp.clip((posture - joint_position(jnp, contract, observation)) / scale, -1.0, 1.0)
         return jnp.where(wanders, way, policy(actor, observation, goal, key))
 
     return apply

@@ -44,7 +44,7 @@ class Networks(NamedTuple):
 
     def embed_goal(self, params: Params, goal: jax.Array) -> jax.Array:
         """psi(g), `[B, E]`."""
-        return jnp.asarray(apply(self.psi, params["psi"], goal_features(jnp, self.contract, goal)))
+        return jnp.asarray(apply(self.psi, params["psi"], goal_features(self.contract, goal)))
 
 
 def make_networks(contract: Contract, config: NetworkConfig) -> Networks:

@@ -86,7 +86,7 @@ def load_teacher(run: Path) -> Teacher:
     config, contract = folder.load(TeacherConfig)
     task = folder.task(config.task)
     folder.require_contract(task.contract)
-    learner = Learner(contract, config.network, config.learner, config.updates)
+    learner = Learner(task.teacher_contract, config.network, config.learner, config.updates)
     shapes = jax.eval_shape(learner.init, jax.random.key(0))
     template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     state, _ = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints).restore(learner=template._asdict())
@@ -119,7 +119,7 @@ class Trainer:
             folder.require_contract(self.contract)
         self.progress.doing(f"preparing {config.num_envs} environments")
         self.env, self.eval_env = self._environments()
-        self.learner = Learner(self.contract, config.network, config.learner, config.updates, self.devices)
+        self.learner = Learner(self.task.teacher_contract, config.network, config.learner, config.updates, self.devices)
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
         self.replay = self.devices.place(replay.create(**sizes), axis=1)
         self.round = 0
@@ -142,6 +142,7 @@ class Trainer:
             backend,
             num_envs=config.num_envs // jax.process_count(),
             seed=config.seed + _PROCESS_SEED_STRIDE * jax.process_index(),
+            privileged=True,
             continue_share=config.continue_share,
             wide_start_share=config.wide_start_share,
             resample=config.resample,
@@ -149,14 +150,20 @@ class Trainer:
         )
         seed, count = config.seed + EVALUATION_SEED_OFFSET, config.eval_envs
         return env, make_environment(
-            self.task, backend, num_envs=count, seed=seed, randomisation=randomisation, keep_robots=True
+            self.task,
+            backend,
+            num_envs=count,
+            seed=seed,
+            randomisation=randomisation,
+            keep_robots=True,
+            privileged=True,
         )
 
     def _replay_sizes(self) -> dict[str, int]:
         return {
             "capacity": self.config.replay_steps,
             "num_envs": self.config.num_envs,
-            "observation": observation_size(self.contract),
+            "observation": observation_size(self.task.teacher_contract),
             "goal": goal_size(self.contract),
             "action": len(self.contract.robot.joints),
         }

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sim2real.backends.base import Rollout
-from sim2real.contract.interface import joint_position, pose_errors
+from sim2real.contract import Contract
+from sim2real.contract.interface import goal_errors, joint_position
 from sim2real.files import write_file
-from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import Task
 
 _AZIMUTH, _ELEVATION = np.radians(-50.0), np.radians(22.0)
@@ -36,13 +36,15 @@ def write_video(task: Task, rollout: Rollout, path: Path, *, episodes: int = 4) 
     achieved, goal, observation = (
         np.asarray(part)[::_EVERY, :episodes] for part in (rollout.achieved, rollout.goal, rollout.observation)
     )
-    position, angle = pose_errors(contract, achieved, goal)
+    position, angle = goal_errors(contract, achieved, goal)
     there = (position <= contract.goal.coarse_position_m) & (angle <= contract.goal.coarse_angle_deg)
-    robot = _project(_segments(task, joint_position(contract, observation)))
-    camera = _Camera(robot, _project(goal[..., :3]), contract.goal.coarse_position_m)
-    things = None if contract.goal.object_body is None else _project(achieved)
+    brought, wanted = _place(contract, achieved), _place(contract, goal)
+    robot = _project(_segments(task, observation, brought))
+    camera = _Camera(robot, _project(wanted), contract.goal.coarse_position_m)
+    about_tool = contract.goal.readings(contract)[0].source == "forward_kinematics"
+    things = None if about_tool or contract.goal.box() is None else _project(brought)
     frames = [
-        camera.frame(robot[i], _project(goal[i, :, :3]), there[i], None if things is None else things[i])
+        camera.frame(robot[i], _project(wanted[i]), there[i], None if things is None else things[i])
         for i in range(len(robot))
     ]
     how = {"duration": round(1e3 * _EVERY * contract.timing.control_dt_s), "loop": 0, "append_images": frames[1:]}
@@ -83,21 +85,44 @@ class _Camera:
         return panel * self._side_px + float(x), self._side_px - float(y)
 
 
-def _segments(task: Task, joints: np.ndarray) -> np.ndarray:
-    """Robot links as line segments `[F, E, S, 2, 3]` m from joint positions `[F, E, J]` rad: from each body's parent to
-    the body, and from the tool's body to the tool.
+def _place(contract: Contract, vector: np.ndarray) -> np.ndarray:
+    """Where goal vectors `[..., G]` are, `[..., 3]` m; the world's origin for goals that are no places."""
+    if contract.goal.box() is None:
+        return np.zeros((*vector.shape[:-1], 3))
+    coordinates = min(contract.goal.readings(contract)[0].encoded_size, 3)
+    if coordinates == 3:
+        return vector[..., :3]
+    return np.concatenate([vector[..., :2], np.zeros_like(vector[..., :1])], axis=-1)
+
+
+def _segments(task: Task, observation: np.ndarray, brought: np.ndarray) -> np.ndarray:
+    """Robot links as line segments `[F, E, S, 2, 3]` m from observations `[F, E, D]`: from each body's parent to
+    the body, and from the tool's body to the tool. A base that floats stands where goals bring it, `[F, E, 3]` m.
     """
-    model, addresses = task.model, Addresses.of(task.model, task.contract)
-    data = addresses.home_data(model)
-    thing = -1 if addresses.object is None else addresses.object.body
-    bodies = [body for body in range(1, model.nbody) if model.body_mocapid[body] < 0 and body != thing]
-    out = np.zeros((*joints.shape[:2], len(bodies) + 1, 2, 3))
+    model, contract, addresses = task.model, task.contract, task.scene.addresses
+    joints = joint_position(np, contract, observation)
+    data, floating = addresses.home_data(model), task.scene.free_joint(int(model.body_rootid[addresses.body]))
+    links = [body for body in range(1, model.nbody) if model.body_mocapid[body] < 0 and _moves(task, body)]
+    out = np.zeros((*joints.shape[:2], len(links) + 1, 2, 3))
     for frame, episode in np.ndindex(*joints.shape[:2]):
         addresses.place(data.qpos, joints[frame, episode])
+        if floating is not None:
+            start = int(model.jnt_qposadr[floating])
+            data.qpos[start : start + 2] = brought[frame, episode, :2]
         mujoco.mj_kinematics(model, data)
-        out[frame, episode, :-1] = np.stack([data.xpos[model.body_parentid[bodies]], data.xpos[bodies]], axis=1)
-        out[frame, episode, -1] = data.xpos[addresses.body], data.site_xpos[addresses.site]
+        parents = data.xpos[model.body_parentid[links]]
+        if floating is not None:
+            parents[0] = data.xpos[links[0]]  # and not a line to the world's origin
+        out[frame, episode, :-1] = np.stack([parents, data.xpos[links]], axis=1)
+        tool = data.xpos[addresses.body] if addresses.site is None else data.site_xpos[addresses.site]
+        out[frame, episode, -1] = data.xpos[addresses.body], tool
     return out
+
+
+def _moves(task: Task, body: int) -> bool:
+    """Whether a body belongs to the robot: it hangs on the same root as the body of the tool."""
+    model = task.model
+    return bool(model.body_rootid[body] == model.body_rootid[task.scene.addresses.body])
 
 
 def _project(points: np.ndarray) -> np.ndarray:

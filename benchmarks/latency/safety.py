@@ -100,12 +100,12 @@ def run_sequence(core: PolicyController, goals: list[GoalPose], timeout_s: float
 
 def goal_lists(contract: Contract, sequences: int, goals: int) -> Iterator[list[GoalPose]]:
     """Reachable goals, other ones for every sequence."""
-    task, pose = load_task(contract.task), contract.goal.space == "pose"
+    task, pose = load_task(contract.task), contract.turns
     for sequence in range(sequences):
         pool = sample_goal_pool(task, size=goals, seed=SEQUENCE_SEED + sequence)
         yield [
-            GoalPose(position=position, orientation_wxyz=orientation if pose else None)
-            for position, orientation in zip(pool.tool_position.tolist(), pool.tool_orientation.tolist(), strict=True)
+            GoalPose(position=tuple(request[:3]), orientation_wxyz=tuple(request[3:]) if pose else None)
+            for request in pool.goal.tolist()
         ]
 
 

@@ -23,8 +23,8 @@ from runtime.inference.onnx_graph import read_graph
 from runtime.inference.policy import Policy
 from runtime.native.build import find_compiler
 from sim2real.contract import Contract
-from sim2real.contract.interface import command, goal_vector, observe, policy_inputs
-from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, input_sizes
+from sim2real.contract.interface import command, observe, policy_inputs
+from sim2real.contract.policy_file import input_sizes
 from sim2real.errors import ShoalError
 
 Float32 = NDArray[np.float32]
@@ -212,7 +212,7 @@ def torch_policy_peer(path: Path) -> Peer:
 
     def policy() -> Float32:
         observation = observe(np, contract, inputs)
-        goal = goal_vector(np, contract, inputs[GOAL_POSITION], inputs.get(GOAL_ORIENTATION))
+        goal = contract.goal.vector_of(np, contract, inputs)
         answer = run(np.asarray(policy_inputs(np, contract, observation, goal), np.float32))
         targets: Float32 = np.asarray(command(np, contract, answer[None, :joints], inputs))[0]
         return targets
@@ -225,10 +225,10 @@ def _readings_and_goal(contract: Contract) -> dict[str, Float32]:
     inputs = {name: np.zeros((1, size), np.float32) for name, size in input_sizes(contract).items()}
     for name in ("joint_position", "joint_position_target"):
         inputs[name][:] = [joint.home_position for joint in contract.robot.joints]
-    inputs[GOAL_POSITION][:] = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
-    for name in ("end_effector_orientation", GOAL_ORIENTATION):
+    inputs["goal_position"][:] = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
+    for name in ("end_effector_orientation", "goal_orientation"):
         if name in inputs:
-            inputs[name][:] = contract.goal.default_orientation_wxyz
+            inputs[name][:] = contract.default_orientation_wxyz
     return inputs
 
 

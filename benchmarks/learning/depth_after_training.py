@@ -107,7 +107,7 @@ def trunk_statistics(run: Path) -> dict[str, float]:
     loaded = load_teacher(run)
     env = NativeEnvironment(loaded.task, num_envs=256, seed=5)
     observation = observe(np, loaded.contract, env.readings()).astype(np.float32)
-    goal = goal_vector(np, loaded.contract, *env.goals()).astype(np.float32)
+    goal = goal_vector(np, loaded.contract, env.goals()).astype(np.float32)
     features = np.asarray(loaded.networks.act(loaded.actor, observation, goal)[2])
     return {
         "trunk_rms": float(np.sqrt(np.mean(features**2))),

@@ -25,19 +25,18 @@ from benchmarks.machine import machine
 from runtime.inference.policy import Policy
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, require_same_interface
-from sim2real.contract.interface import achieved, goal_vector, pose_errors
-from sim2real.contract.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION, input_sizes
+from sim2real.contract.interface import achieved, goal_errors, goal_vector
+from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
-from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 
 SEQUENCE_SEED = 8_000_009
 """Away from the seeds of training, of evaluations and of the demo's served goals."""
 
-Targets = Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], np.ndarray]
-"""`targets(readings, goal_position [N, 3], goal_orientation [N, 4]) -> joint_position_target [N, J]` rad."""
+Targets = Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray]
+"""`targets(readings, request [N, K]) -> joint_position_target [N, J]` rad."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def run_sequences(task: Task, targets: Targets, *, arms: int, goals: int, timeou
     """Send `goals` goals to each of `arms` arms that start at home."""
     contract = task.contract
     pool = sample_goal_pool(task, size=arms * goals, seed=seed)
-    position, orientation = (column.reshape(arms, goals, -1) for column in (pool.goal_position, pool.tool_orientation))
+    requests = pool.goal.reshape(arms, goals, -1)
     env = _at_home(task, arms, pool)
     rows, hold = np.arange(arms), max(1, round(contract.goal.hold_s / contract.timing.control_dt_s))
     limit = round(timeout_s / contract.timing.control_dt_s)
@@ -94,31 +93,27 @@ def run_sequences(task: Task, targets: Targets, *, arms: int, goals: int, timeou
     final = np.zeros((arms, goals, len(contract.robot.joints)), np.float32)
     while (index < goals).any():
         current = np.minimum(index, goals - 1)
-        goal_position, goal_orientation = position[rows, current], orientation[rows, current]
+        request = requests[rows, current]
         readings = {name: value.copy() for name, value in env.readings().items()}
-        within = _within(contract, readings, goal_position, goal_orientation)
+        within = _within(contract, readings, request)
         held, age = np.where(within, held + 1, 0), age + 1
         done = ((held >= hold) | (age > limit)) & (index < goals)
         reached[rows[done], index[done]] = held[done] >= hold
         final[rows[done], index[done]] = readings["joint_position"][done]
         index, held, age = index + done, np.where(done, 0, held), np.where(done, 0, age)
-        env.advance(targets(readings, goal_position, goal_orientation))
-    return Sequences(reached, final, position)
+        env.advance(targets(readings, request))
+    return Sequences(reached, final, requests[..., :3])
 
 
 def _at_home(task: Task, arms: int, pool: GoalPool) -> NativeEnvironment:
     env = NativeEnvironment(task, num_envs=arms, seed=0, pool=pool)
-    home = np.array([joint.home_position for joint in task.contract.robot.joints], np.float32)
-    start = Addresses.of(task.model, task.contract).start_at(task.model, home)
-    env.place(np.arange(arms), np.tile(start, (arms, 1)), pool.goal_position[:arms], pool.tool_orientation[:arms])
+    env.place(np.arange(arms), np.tile(task.scene.home, (arms, 1)), pool.goal[:arms])
     return env
 
 
-def _within(
-    contract: Contract, readings: dict[str, np.ndarray], position: np.ndarray, orientation: np.ndarray
-) -> np.ndarray:
-    goals = goal_vector(np, contract, position, orientation)
-    distance, angle = pose_errors(contract, achieved(np, contract, readings), goals)
+def _within(contract: Contract, readings: dict[str, np.ndarray], request: np.ndarray) -> np.ndarray:
+    goals = goal_vector(np, contract, request)
+    distance, angle = goal_errors(contract, achieved(np, contract, readings), goals)
     goal = contract.goal
     return np.asarray((distance <= goal.coarse_position_m) & (angle <= goal.coarse_angle_deg))
 
@@ -130,8 +125,8 @@ def policy_targets(path: Path) -> tuple[Task, Targets]:
     task = load_task(contract.task)
     require_same_interface(contract, task.contract, left_name=path.name, right_name="the task today")
 
-    def targets(readings: dict[str, np.ndarray], position: np.ndarray, orientation: np.ndarray) -> np.ndarray:
-        named = readings | {GOAL_POSITION: position, GOAL_ORIENTATION: orientation}
+    def targets(readings: dict[str, np.ndarray], request: np.ndarray) -> np.ndarray:
+        named = readings | contract.goal.layout(contract).split(request)
         return np.asarray(policy.infer({name: named[name] for name in input_sizes(contract)})[COMMAND_OUTPUT])
 
     return task, targets

@@ -28,8 +28,6 @@ from sim2real.contract import require_same_interface
 from sim2real.contract.interface import achieved, goal_vector, observe
 from sim2real.contract.policy_file import (
     COMMAND_OUTPUT,
-    GOAL_ORIENTATION,
-    GOAL_POSITION,
     HISTORY_INPUT,
     HISTORY_OUTPUT,
     input_sizes,
@@ -47,18 +45,20 @@ HELD_OUT_SEED = 7_000_003
 class Goals(NamedTuple):
     """Goals of the evaluated episodes."""
 
-    position: np.ndarray
-    """`[N, 3]` m."""
-    orientation: np.ndarray
-    """`[N, 4]` wxyz."""
+    request: np.ndarray
+    """`[N, K]`, as of `sim2real.terms.goal`."""
+
+    @property
+    def position(self) -> np.ndarray:
+        """`[N, 3]` m, of goals that begin with a place."""
+        return self.request[:, :3]
 
 
 def held_out_environment(task: Task, episodes: int, seed: int) -> NativeEnvironment:
     """Arms at the start of their first episode, no start or goal twice; equal seeds give equal ones."""
     pool = sample_goal_pool(task, size=2 * episodes, seed=seed)
     env = NativeEnvironment(task, num_envs=episodes, seed=seed, pool=pool)
-    goals = pool.goal_position[episodes:], pool.tool_orientation[episodes:]
-    env.place(np.arange(episodes), pool.start[:episodes], *goals)
+    env.place(np.arange(episodes), pool.start[:episodes], pool.goal[episodes:])
     return env
 
 
@@ -93,10 +93,10 @@ def evaluate_commands(
 ) -> tuple[Score, EpisodeErrors, Goals]:
     """One episode of every arm under joint targets `[N, J]` rad that `infer` makes of a policy file's inputs."""
     env = held_out_environment(task, episodes, seed)
-    position, orientation = (goal.copy() for goal in env.goals())
+    request = env.goals().copy()
     rollout = run_episode(env, infer)
     contract = task.contract
-    return score(contract, rollout), episode_errors(contract, rollout), Goals(position, orientation)
+    return score(contract, rollout), episode_errors(contract, rollout), Goals(request)
 
 
 def run_episode(env: NativeEnvironment, infer: Callable[[dict[str, np.ndarray]], np.ndarray]) -> Rollout:
@@ -104,18 +104,18 @@ def run_episode(env: NativeEnvironment, infer: Callable[[dict[str, np.ndarray]],
     file's inputs.
     """
     contract = env.contract
-    position, orientation = (goal.copy() for goal in env.goals())
-    goal = goal_vector(np, contract, position, orientation)
+    request = env.goals().copy()
+    goal = goal_vector(np, contract, request)
     scale = np.array(contract.action.step_max, np.float32)
-    columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
+    columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [], [])
     for _ in range(contract.timing.episode_steps):
         readings = {name: value.copy() for name, value in env.readings().items()}
-        named = readings | {GOAL_POSITION: position, GOAL_ORIENTATION: orientation}
+        named = readings | contract.goal.layout(contract).split(request)
         target = infer({name: named[name] for name in input_sizes(contract)})
         last = env.advance(target)
         done = achieved(np, contract, readings).astype(np.float32)
         action = (target - readings["joint_position_target"]) / scale
-        row = (observe(np, contract, readings).astype(np.float32), done, goal, action, last)
+        row = (observe(np, contract, readings).astype(np.float32), done, goal, action, last, env.terminated)
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     return Rollout(*(np.stack(column) for column in columns))

@@ -32,13 +32,14 @@ from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Goals, run_episode
 from runtime.inference.policy import Policy
 from sim2real.backends.native import NativeEnvironment
+from sim2real.contract.interface import request_size
 from sim2real.contract.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import episode_errors
 from sim2real.files import write_json
 from sim2real.pages import save_figure
 from sim2real.robots.kinematics import Addresses
-from sim2real.tasks.goal_pool import sample_goal_pool, wild_goals
+from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 from student.reachability import auroc, expected_calibration_error, reliability
 
@@ -68,9 +69,10 @@ def make_goals(task: Task, kind: str, count: int, rng: np.random.Generator) -> G
     match kind:
         case "reachable":
             pool = sample_goal_pool(task, size=count, seed=int(rng.integers(2**31)))
-            return Goals(pool.goal_position, pool.tool_orientation)
+            return Goals(pool.goal)
         case "unreachable":
-            return Goals(*wild_goals(np, contract, rng.random((count, 3)), rng.normal(size=(count, 4))))
+            shape = (count, request_size(contract))
+            return Goals(contract.goal.between(np, contract, rng.random(shape), rng.normal(size=shape), grown=1.4))
         case "blocked":
             return _tool_poses(task, _within_limits(task, rng), count, lambda data: data.ncon > 0)
         case "beyond limits":
@@ -107,7 +109,8 @@ def _tool_poses(task: Task, draw: Callable[[], np.ndarray], count: int, keep: Ca
     low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
     addresses = Addresses.of(model, contract)
     data = addresses.home_data(model)
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    kept: list[np.ndarray] = []
+    readings = [contract.reading(part.reading) for part in contract.goal.parts()]
     while len(kept) < count:
         addresses.place(data.qpos, draw())
         mujoco.mj_kinematics(model, data)
@@ -116,8 +119,8 @@ def _tool_poses(task: Task, draw: Callable[[], np.ndarray], count: int, keep: Ca
             continue
         mujoco.mj_collision(model, data)
         if keep(data):
-            kept.append((position.copy(), addresses.tool_orientation(np, data.xquat)))
-    return Goals(*(np.stack(column).astype(np.float32) for column in zip(*kept, strict=True)))
+            kept.append(contract.goal.achieved(np, task.scene.simulated([data]).values(np, readings))[0])
+    return Goals(np.stack(kept))
 
 
 def outcomes(policy: Policy, task: Task, goals: Goals, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +128,7 @@ def outcomes(policy: Policy, task: Task, goals: Goals, seed: int) -> tuple[np.nd
     count = len(goals.position)
     starts = sample_goal_pool(task, size=count, seed=seed)
     env = NativeEnvironment(task, num_envs=count, seed=seed, pool=starts)
-    env.place(np.arange(count), starts.start, *goals)
+    env.place(np.arange(count), starts.start, goals.request)
     estimates: list[np.ndarray] = []
 
     def infer(inputs: dict[str, np.ndarray]) -> np.ndarray:

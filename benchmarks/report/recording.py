@@ -106,8 +106,8 @@ class Recording:
 
 def goals_from_pool(pool: GoalPool, count: int) -> list[GoalPose]:
     """The first `count` tool poses of a pool as goal messages."""
-    pairs = zip(pool.goal_position[:count].tolist(), pool.tool_orientation[:count].tolist(), strict=True)
-    return [GoalPose(position=tuple(position), orientation_wxyz=tuple(wxyz)) for position, wxyz in pairs]
+    requests = pool.goal[:count].tolist()
+    return [GoalPose(position=tuple(r[:3]), orientation_wxyz=tuple(r[3:]) or None) for r in requests]
 
 
 def record(policy: Path, goals: Sequence[GoalPose], *, task: Task | None = None, longest_s: float = 5.0) -> Recording:
@@ -168,6 +168,7 @@ class _Stage:
         self._model, self._controller = task.model, controller
         self._addresses = Addresses.of(task.model, task.contract)
         self._data = self._addresses.home_data(task.model)
+        self._scene, self._tool = task.scene, task.contract.robot.end_effector_frame or "tool"
         self._timing = task.contract.timing
         self.geometry = Geometry(task.model)
         self.segments: list[np.ndarray] = []
@@ -189,7 +190,7 @@ class _Stage:
                 reached = first + step
             if reached is not None and first + step - reached >= round(_DWELL_S / dt):
                 break
-        orientation = goal.quaternion() or controller.contract.goal.default_orientation_wxyz
+        orientation = goal.quaternion() or controller.contract.default_orientation_wxyz
         return Visit(goal.position, orientation, first, reached)
 
     def _control_step(self) -> None:
@@ -207,7 +208,7 @@ class _Stage:
         status = self._controller.status
         self.segments.append(self.geometry.ends(self._data))
         self.tool_position.append(self._data.site_xpos[self._addresses.site].copy())
-        self.tool_orientation.append(self._addresses.tool_orientation(np, self._data.xquat))
+        self.tool_orientation.append(self._scene.simulated([self._data]).orientation(np, self._tool)[0])
         self.distance_m.append(status.distance_m or 0.0)
         self.angle_deg.append(status.angle_deg or 0.0)
         self.reachability.append(status.reachability or 0.0)

@@ -88,9 +88,9 @@ PLANAR_TASK: dict[str, Any] = {
         "end_effector_position",
         "end_effector_orientation",
     ],
-    "goal": {"space": "position", "position_min_m": [-0.5, -0.5, 0.5], "position_max_m": [0.5, 0.5, 1.5]},
+    "goal": {"kind": "tool_position", "position_min_m": [-0.5, -0.5, 0.5], "position_max_m": [0.5, 0.5, 1.5]},
     "timing": {"physics_dt_s": 0.002, "control_dt_s": 0.02, "episode_s": 2.0},
-    "reset": {"half_range": [1.0, 1.0]},
+    "resets": [{"kind": "around_home", "half_range": [1.0, 1.0]}],
 }
 """Two joints that lift their own weight, so that everything about them shows."""
 

@@ -99,7 +99,7 @@ def example_observation(contract: Contract) -> dict[str, np.ndarray]:
     """The robot at home, and a goal in the middle of the workspace."""
     home = np.array([joint.home_position for joint in contract.robot.joints])
     middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
-    orientation = np.array(contract.goal.default_orientation_wxyz)
+    orientation = np.array(contract.default_orientation_wxyz)
     return {
         "joint_position": home,
         "joint_velocity": np.zeros_like(home),

@@ -24,7 +24,6 @@ from runtime.robot.readings import Float64, Readings, is_finite
 from runtime.robot.rotations import angle_between_deg
 from runtime.safety import GeometryChecker, Safety, SafetyConfig
 from runtime.status import FOLLOWING, GoalStatus, Reason, known
-from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION
 
 
 class PolicyController(Remembers):
@@ -81,8 +80,9 @@ class PolicyController(Remembers):
         self._goal_finite = True
         self._within_since_s = math.inf
         self._goal_position, self._goal_orientation = np.split(np.zeros(7), [3])
-        self._largest_step = np.minimum(self.contract.action.step_max, self.safety.max_step)
-        self._step, self._slow = np.zeros_like(self._largest_step), np.zeros_like(self._largest_step)
+        self._largest_step: Float64 = np.minimum(self.contract.action.step_max, self.safety.max_step)
+        self._step: Float64 = np.zeros_like(self._largest_step)
+        self._slow: Float64 = np.zeros_like(self._largest_step)
         self._history = np.zeros_like(policy.history)
         self._remembers = self._history.size > 0
         self._copies: list[Copy] = []
@@ -90,11 +90,11 @@ class PolicyController(Remembers):
         # Graph inputs that the core itself knows; all others are fields of `Readings`.
         self._own_sources = {
             "joint_position_target": self.safety.target,
-            GOAL_POSITION: self._goal_position,
-            GOAL_ORIENTATION: self._goal_orientation,
+            "goal_position": self._goal_position,
+            "goal_orientation": self._goal_orientation,
         }
-        self._pose_goals = self.contract.goal.space == "pose"
-        self._object_goals = self.contract.goal.object_body is not None
+        self._pose_goals = self.contract.turns
+        self._object_goals = self.contract.tracked is not None
         # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
         self._hold_s = self.contract.goal.hold_s - 0.5 * self.contract.timing.control_dt_s
 
@@ -239,7 +239,7 @@ class PolicyController(Remembers):
         number, inputs = self.offered_number, self.policy.inputs
         self.withdraw_offer()
         self._fill_inputs(readings)
-        for name, value in ((GOAL_POSITION, goal.position), (GOAL_ORIENTATION, goal.orientation_wxyz)):
+        for name, value in (("goal_position", goal.position), ("goal_orientation", goal.orientation_wxyz)):
             if name in inputs:
                 inputs[name][:] = value
         self.policy.run()

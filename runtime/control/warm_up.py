@@ -39,7 +39,7 @@ class WarmUp:
         self._period_s = contract.timing.control_dt_s
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
         x, y, z = (float(value) for value in middle)
-        goal = ResolvedGoal("warm-up", (x, y, z), contract.goal.default_orientation_wxyz, 0.01, 1.0, math.inf)
+        goal = ResolvedGoal("warm-up", (x, y, z), contract.default_orientation_wxyz, 0.01, 1.0, math.inf)
         self._core.set_goal(goal, number=1, now_s=0.0)
 
     @property

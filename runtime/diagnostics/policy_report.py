@@ -67,8 +67,8 @@ def _summary_table(policy: Policy) -> Table:
             "task": contract.task,
             "robot": f"{contract.robot.name}, MJCF {contract.robot.mjcf_sha256[:12]}",
             "tool": f"site {contract.robot.end_effector_frame}",
-            **({} if goal.object_body is None else {"brings": f"body {goal.object_body} to its goals"}),
-            "goals": f"{goal.space} in {goal.frame}, {goal.position_min_m} to {goal.position_max_m} m",
+            "brings": ", ".join(part.reading for part in goal.parts()) + " to its goals",
+            "goals": f"{goal.kind} in {goal.frame}, {goal.position_min_m} to {goal.position_max_m} m",
             "tolerance": f"coarse {goal.coarse_position_m} m, {goal.coarse_angle_deg} deg; "
             f"fine {goal.fine_position_m} m, {goal.fine_angle_deg} deg; held {goal.hold_s} s",
             "rates": f"control {timing.control_dt_s} s, physics {timing.physics_dt_s} s, episode {timing.episode_s} s",

@@ -166,7 +166,7 @@ class SlotExchange:
         self._sender, self._receiver = (Slot(memory, 0, GOAL_DTYPE) for _ in range(2))
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
         x, y, z = (float(value) for value in middle)
-        self._goal = ResolvedGoal("bench", (x, y, z), contract.goal.default_orientation_wxyz, 0.01, 1.0, math.inf)
+        self._goal = ResolvedGoal("bench", (x, y, z), contract.default_orientation_wxyz, 0.01, 1.0, math.inf)
 
     def send_goal(self) -> None:
         """As the gateway would."""

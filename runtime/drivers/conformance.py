@@ -298,7 +298,7 @@ def _any_goal(contract: Contract) -> ResolvedGoal:
     return ResolvedGoal(
         id="conformance",
         position=(float(middle[0]), float(middle[1]), float(middle[2])),
-        orientation_wxyz=contract.goal.default_orientation_wxyz,
+        orientation_wxyz=contract.default_orientation_wxyz,
         position_tolerance_m=contract.goal.coarse_position_m,
         angle_tolerance_deg=contract.goal.coarse_angle_deg,
         valid_for_s=math.inf,

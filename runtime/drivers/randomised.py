@@ -17,10 +17,10 @@ from runtime.goals.messages import ResolvedGoal
 from runtime.robot.readings import Float64, Readings
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, require_same_interface
+from sim2real.contract.interface import request_size
 from sim2real.errors import ShoalError
 from sim2real.randomisation.config import load_randomisation
 from sim2real.randomisation.sampling import Draws, sample
-from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
 
@@ -50,12 +50,10 @@ class RandomisedDriver:
             keep_robots=True,
             threads=1,
         )
-        home = np.array([joint.home_position for joint in contract.robot.joints])
-        start = Addresses.of(task.model, contract).start_at(task.model, home)
-        self._environment.place(_ONE, start[None], np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
-        self._target = np.array(self._environment.readings()["joint_position_target"])
+        self._environment.place(_ONE, task.scene.home[None], np.zeros((1, request_size(contract))))
+        self._target = np.array(self._environment.readings()[contract.action.previous])
         self._control_dt_s, self._periods = contract.timing.control_dt_s, 0
-        self.joint_names = contract.joint_names
+        self.joint_names, self._measured = contract.joint_names, contract.measured.sizes
         self.owns_clock, self.period_s = self._pace.owns_clock, self._pace.period_s
         self.description = (
             f"mujoco {mujoco.__version__}, robot {options.seed} of {options.randomisation} ({_words(draws)}), "
@@ -70,7 +68,7 @@ class RandomisedDriver:
         if due or not self._periods:
             # Once in a period: noise belongs to the reading, not to the looking.
             for name, value in self._environment.readings().items():
-                if name != "joint_position_target":
+                if name in self._measured:
                     getattr(out, name)[:] = value[0]
         self._periods += due
         out.time_s = self.now_s()

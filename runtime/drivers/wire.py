@@ -146,7 +146,7 @@ class WireDriver:
             raise ShoalError("--host: give the simulation's address, for example --host 127.0.0.1:7400.")
         self._contract, self._address = contract, simulation_address(options.host)
         joints = len(contract.joint_names)
-        self._state_dtype = state_dtype(joints, with_object=contract.goal.object_body is not None)
+        self._state_dtype = state_dtype(joints, with_object=contract.tracked is not None)
         self._measured = measured_names(self._state_dtype)
         self._command = np.zeros(1, command_dtype(joints))
         self._command["magic"] = COMMAND_MAGIC

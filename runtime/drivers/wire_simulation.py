@@ -55,7 +55,7 @@ class Simulation:
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
         self._step = self._substeps
         self._readings = Readings.of(contract)
-        self.state = np.zeros(1, state_dtype(len(home), with_object=contract.goal.object_body is not None))
+        self.state = np.zeros(1, state_dtype(len(home), with_object=contract.tracked is not None))
         """What is sent after every step."""
         self.state["magic"] = STATE_MAGIC
         self._measured = measured_names(self.state.dtype)

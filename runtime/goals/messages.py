@@ -179,12 +179,12 @@ def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoa
                 f"(box {_box(limits.position_min_m)} to {_box(limits.position_max_m)})."
             )
     quaternion = goal.quaternion()
-    if limits.space == "position" and (quaternion is not None or goal.angle_tolerance_deg is not None):
+    if not contract.turns and (quaternion is not None or goal.angle_tolerance_deg is not None):
         raise GoalRefused("goal.orientation was given, but this policy reaches positions only; leave it out.")
     return ResolvedGoal(
         id=goal.id,
         position=goal.position,
-        orientation_wxyz=quaternion if quaternion is not None else limits.default_orientation_wxyz,
+        orientation_wxyz=quaternion if quaternion is not None else contract.default_orientation_wxyz,
         position_tolerance_m=goal.position_tolerance_m or limits.coarse_position_m,
         angle_tolerance_deg=goal.angle_tolerance_deg or limits.coarse_angle_deg,
         valid_for_s=_remaining(goal, now),
@@ -206,10 +206,10 @@ def as_pose(contract: Contract, goal: AnyGoal, kinematics: ForwardKinematics) ->
 def pose_of_object(contract: Contract, goal: GoalObject) -> GoalPose:
     """The same goal as a place of the object, or as a tool pose before it. Raises `GoalRefused`."""
     options = goal.model_dump(include=set(GoalOptions.model_fields))
-    if contract.goal.object_body is not None:
+    if contract.tracked is not None:
         if goal.standoff_m is not None or goal.approach is not None:
             raise GoalRefused(
-                f"goal.standoff_m or goal.approach was given, but this policy brings {contract.goal.object_body!r} "
+                f"goal.standoff_m or goal.approach was given, but this policy brings {contract.tracked_body!r} "
                 "itself to object_position; leave them out."
             )
         return parse_goal(options | {"position": goal.object_position, "frame": goal.frame})
@@ -221,13 +221,13 @@ def pose_of_object(contract: Contract, goal: GoalObject) -> GoalPose:
 
 def pose_of_plane(contract: Contract, goal: GoalPlanar) -> GoalPose:
     """The same goal as a tool pose: yaw, then the contract's default orientation. Raises `GoalRefused`."""
-    if contract.goal.space != "pose":
+    if not contract.turns:
         raise GoalRefused("goal.planar was given, but this policy reaches positions only; give a position.")
     x, y, yaw = goal.planar
     low, high = contract.goal.position_min_m[2], contract.goal.position_max_m[2]
     z = (low + high) / 2 if goal.height_m is None else goal.height_m
     c, s = math.cos(yaw / 2), math.sin(yaw / 2)
-    a, b, d, e = contract.goal.default_orientation_wxyz
+    a, b, d, e = contract.default_orientation_wxyz
     turned = (c * a - s * e, c * b - s * d, c * d + s * b, c * e + s * a)
     options = goal.model_dump(include=set(GoalOptions.model_fields))
     return parse_goal(options | {"position": (x, y, z), "orientation_wxyz": turned, "frame": goal.frame})
@@ -235,7 +235,7 @@ def pose_of_plane(contract: Contract, goal: GoalPlanar) -> GoalPose:
 
 def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKinematics) -> GoalPose:
     """The same goal as a tool pose; raises `GoalRefused` for missing, unknown or out-of-limit joints."""
-    if contract.goal.space != "pose":
+    if not contract.turns:
         raise GoalRefused("goal.joints was given, but this policy reaches positions only; give a position.")
     names = contract.joint_names
     if set(goal.joints) != set(names):

@@ -120,7 +120,7 @@ class Ring:
     @classmethod
     def of(cls, contract: Contract, descriptor: int | None = None) -> Ring:
         """For a contract's readings: new memory, or that behind `descriptor`."""
-        joints, with_object = len(contract.joint_names), contract.goal.object_body is not None
+        joints, with_object = len(contract.joint_names), contract.tracked is not None
         if descriptor is None:
             return cls.create(joints, with_object=with_object)
         return cls(descriptor, joints, with_object=with_object)

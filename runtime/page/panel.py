@@ -49,7 +49,7 @@ class Panel:
         self._gizmo_lock = threading.RLock()
         """Held while it appears or goes."""
         self._sent: Pose | None = None
-        gui, turns = client.gui, robot.contract.goal.space == "pose"
+        gui, turns = client.gui, robot.contract.turns
         stop = gui.add_button("EMERGENCY STOP", color=_RED, icon="alert-octagon")
         self._problem = gui.add_html("")
         self._state = gui.add_html("")
@@ -61,7 +61,7 @@ class Panel:
             self._send = gui.add_button("Send this goal", color="green", icon="send")
             self._hold = gui.add_button("Hold: forget the goal", icon="hand-stop")
             self._home = gui.add_button("Go home", icon="home", visible=turns)
-            brought = "tool" if robot.contract.goal.object_body is None else "object"
+            brought = "tool" if robot.contract.tracked is None else "object"
             fetch = gui.add_button(f"Bring the gizmo to the {brought}", icon="focus-centered")
             low, high = robot.contract.goal.position_min_m, robot.contract.goal.position_max_m
             self._position = gui.add_vector3("Position, m", robot.scene.brought[0], min=low, max=high, step=0.005)

@@ -13,6 +13,8 @@ from runtime.protocol.snapshot import Snapshot
 from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from sim2real.contract import Contract, Quaternion, Vector3
+from sim2real.robots.objects import ObjectAddresses
+from sim2real.terms.poses import Position
 
 Pose = tuple[Vector3, Quaternion]
 """Position in m and orientation wxyz, in the goal's frame."""
@@ -34,7 +36,8 @@ class RobotScene:
         _hide_goal(model)
         self._robot = MujocoRobot(model, contract)
         self._data = self._robot.addresses.home_data(model)
-        self._thing = self._robot.addresses.object
+        tracked = None if contract.tracked is None else contract.reading(contract.tracked)
+        self._thing = ObjectAddresses.of(model, tracked.of) if isinstance(tracked, Position) else None
         self._drawn: tuple[Any, ...] = ()
         _, mjviser = require_viser()
         self._scene = mjviser.ViserMujocoScene(server, model, num_envs=1)
@@ -56,11 +59,11 @@ class RobotScene:
             fade_strength=2.0,
             fade_from="origin",
         )
-        if contract.goal.object_body is not None:  # the box lies flat on a table, and the robot stands above it
+        if contract.tracked is not None:  # the box lies flat on a table, and the robot stands above it
             high = np.maximum(high, low + _ABOVE_A_TABLE)
         self._middle = (low + high) / 2 * np.array([0.7, 1.0, 0.75])
         self._size_m = float(np.linalg.norm(high - low))
-        turns = contract.goal.space == "pose"
+        turns = contract.turns
         self._goal = server.scene.add_frame(
             "/goal", show_axes=turns, axes_length=0.09, axes_radius=0.003, origin_radius=0.001, visible=False
         )
@@ -119,7 +122,7 @@ class Gizmo:
     def __init__(self, client: Any, contract: Contract, start: Pose) -> None:
         goal = contract.goal
         self._low, self._high = np.array(goal.position_min_m), np.array(goal.position_max_m)
-        self.turns = goal.space == "pose"
+        self.turns = contract.turns
         self.handle = client.scene.add_transform_controls(
             "/goal_to_send",
             scale=0.25,

@@ -165,14 +165,14 @@ class Hello(BaseModel):
             contract_sha256=contract.digest,
             task=contract.task,
             joint_names=contract.joint_names,
-            goal_space=contract.goal.space,
+            goal_space="pose" if contract.turns else "position",
             goal_frame=contract.goal.frame,
-            object_body=contract.goal.object_body,
+            object_body=contract.tracked_body,
             rehearses=True,
             control_dt_s=contract.timing.control_dt_s,
             states=tuple(state.label for state in State),
             reasons=tuple(reason.sentence for reason in Reason),
-            request=_describe(request_dtype(joints, with_object=contract.goal.object_body is not None), contract),
+            request=_describe(request_dtype(joints, with_object=contract.tracked is not None), contract),
             reply=_describe(reply_dtype(joints), contract),
         )
 

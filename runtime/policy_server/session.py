@@ -44,7 +44,7 @@ class Session:
         self.core = PolicyController(policy, safety=safety, geometry_checker=geometry_checker)
         self.contract = policy.contract
         joints = len(self.contract.joint_names)
-        with_object = self.contract.goal.object_body is not None
+        with_object = self.contract.tracked is not None
         self.request_record = np.zeros(1, request_dtype(joints, with_object=with_object))
         self.reply_record = np.zeros(1, reply_dtype(joints))
         self.request: dict[str, NDArray[Any]] = _views(self.request_record)
@@ -120,7 +120,7 @@ class Session:
 
     def _set_goal(self, position: NDArray[np.float64], orientation: NDArray[np.float64], now_s: float) -> None:
         fields: dict[str, Any] = {"position": tuple(position.tolist()), "frame": self.contract.goal.frame}
-        if self.contract.goal.space == "pose" and not np.isnan(orientation).all():
+        if self.contract.turns and not np.isnan(orientation).all():
             fields["orientation_wxyz"] = tuple(orientation.tolist())
         try:
             goal = validate_goal(self.contract, parse_goal(fields), time.time())

@@ -17,6 +17,7 @@ from sim2real.robots.coordinates import Coordinate, read_coordinate
 from sim2real.robots.description import command_limits, model_problems
 from sim2real.robots.home import Home
 from sim2real.robots.kinematics import Addresses, home_state
+from sim2real.terms.poses import Position
 
 _RELATIVE = 1e-6
 _SHOWN = 6
@@ -33,6 +34,8 @@ class MujocoRobot:
         self.model = model
         self.addresses = Addresses.of(model, contract)
         self._quaternion = np.zeros(4)
+        tracked = None if contract.tracked is None else contract.reading(contract.tracked)
+        self._object = model.body(tracked.of).id if isinstance(tracked, Position) else None
 
     def read(self, data: mujoco.MjData, out: Readings) -> None:
         """Present readings, policy order, with the tool's pose brought up to date with `qpos` first.
@@ -57,8 +60,8 @@ class MujocoRobot:
         order, and where the object is. After `read`.
         """
         self.addresses.effort(data, out.joint_effort)
-        if self.addresses.object is not None:
-            np.copyto(out.object_position, data.xpos[self.addresses.object.body])
+        if self._object is not None:
+            np.copyto(out.object_position, data.xpos[self._object])
 
 
 def require_robot(model: mujoco.MjModel, contract: Contract) -> None:
@@ -87,7 +90,7 @@ def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[str]:
             coordinates.append(coordinate)
             found += _unequal(f"{path} {joint.name}", joint, coordinate)
     if len(coordinates) == len(contract.robot.joints):
-        found += model_problems(model, coordinates, Home(*home_state(model, contract, coordinates)))
+        found += model_problems(model, coordinates, Home(*home_state(model, contract.robot, coordinates)))
     sites = [model.site(i).name for i in range(model.nsite)]
     tool = contract.robot.end_effector_frame
     if tool not in sites:

@@ -37,7 +37,7 @@ class Readings:
     @classmethod
     def of(cls, contract: Contract) -> Self:
         """Everything that policies of this contract are told."""
-        return cls(len(contract.robot.joints), with_object=contract.goal.object_body is not None)
+        return cls(len(contract.robot.joints), with_object=contract.tracked is not None)
 
 
 def readings_size(joints: int, *, with_object: bool) -> int:

@@ -35,7 +35,7 @@ def goal_of(
         "stamp": stamp if stamp and max_age_s else None,
         "timeout_s": timeout_s,
     }
-    if contract.goal.space == "pose":
+    if contract.turns:
         fields["orientation_wxyz"] = (orientation.w, orientation.x, orientation.y, orientation.z)
     goal = parse_goal({name: value for name, value in fields.items() if value is not None})
     assert isinstance(goal, GoalPose)

@@ -97,7 +97,7 @@ class SafetyConfig(Frozen):
         """Lower and upper corner of the tool's box, m; None when the rule is off."""
         if self.workspace_min_m is not None and self.workspace_max_m is not None:
             return self.workspace_min_m, self.workspace_max_m
-        if self.workspace_margin_m is None or contract.goal.object_body is not None:
+        if self.workspace_margin_m is None or contract.tracked is not None:
             return None
         return box_around_goals(contract, self.workspace_margin_m)
 

@@ -35,7 +35,7 @@ def rules(safety: Safety, contract: Contract) -> list[Rule]:
         _rule("tracking", config.tracking_max_rad, f"{config.tracking_max_rad} rad", "tracking_max_rad"),
         _rule("ramp-in", config.ramp_in_s or None, f"{config.ramp_in_s:g} s", "ramp_in_s"),
         Rule("stale readings", True, f"{1e3 * safety.stale_after_s:g} ms"),
-        *([] if contract.goal.object_body is None else [Rule("lost object", True, f"{config.object_stale_s:g} s")]),
+        *([] if contract.tracked is None else [Rule("lost object", True, f"{config.object_stale_s:g} s")]),
         _rule(
             "frozen readings",
             config.frozen_after_periods,
@@ -65,7 +65,7 @@ def _rule(name: str, setting: object, detail: str, field: str) -> Rule:
 
 def _workspace(safety: Safety, contract: Contract) -> Rule:
     box = safety.config.workspace(contract)
-    if box is None and contract.goal.object_body is not None:
+    if box is None and contract.tracked is not None:
         why = "the goal box is the object's, not the tool's; set workspace_min_m and workspace_max_m"
         return Rule("workspace", False, why)
     if box is None:

@@ -19,7 +19,7 @@ class Reports:
     """The gateway's side."""
 
     def __init__(self, contract: Contract, slot: Slot) -> None:
-        self._goal, self._slot = contract.goal, slot
+        self._contract, self._goal, self._slot = contract, contract.goal, slot
         slot.read()  # a gateway that takes the place of one that died
 
     def take(self, report: ObjectReport, number: int) -> Accepted | Refused:
@@ -36,7 +36,7 @@ class Reports:
         return Accepted(number=number)
 
     def _objection(self, report: ObjectReport) -> str:
-        if self._goal.object_body is None:
+        if self._contract.tracked is None:
             return "object: the goals of this policy are about the tool, so no object is looked for."
         if report.frame != self._goal.frame:
             return f"object.frame is {report.frame!r}, but this policy takes places in {self._goal.frame!r}."

@@ -28,6 +28,7 @@ def make_environment(
     *,
     num_envs: int,
     seed: int,
+    privileged: bool = False,
     wild_goal_share: float = 0.0,
     continue_share: float = 0.0,
     wide_start_share: float = 0.0,
@@ -37,17 +38,19 @@ def make_environment(
 ) -> Environment:
     """An environment of `num_envs` robots on the named backend.
 
-    `wild_goal_share` of the goals are drawn without asking whether they can be reached, see
-    `sim2real.tasks.goal_pool.wild_goals`. `continue_share` of the episodes after the first begin where the last one
-    ended, as on a robot that is sent one goal after another; `reset` always starts anew. `wide_start_share` of the
-    starts lie anywhere in the joint ranges, see `sim2real.tasks.goal_pool.mix_in_wide_starts`. Without `resample` every
-    environment repeats its first start and goal, as the published code of arXiv 2503.14858 does.
+    `privileged` observations hold the task's `teacher_readings` as well. `wild_goal_share` of the goals are drawn in
+    bounds 1.4 times as wide, without asking whether they can be reached. `continue_share` of the episodes after the
+    first begin where the last one ended, as on a robot that is sent one goal after another; `reset` always starts anew.
+    `wide_start_share` of the starts lie anywhere in the joint ranges, see
+    `sim2real.tasks.goal_pool.mix_in_wide_starts`. Without `resample` every environment repeats its first start and
+    goal, as the published code of arXiv 2503.14858 does.
 
     `randomisation` makes robots, readings and commands differ from the model; None takes what the task declares. An
     environment gets another robot with every new start, or with `keep_robots` the same one for ever, for evaluation.
     """
     setting = task.config.randomisation if randomisation is None else randomisation
     shares: Any = {
+        "privileged": privileged,
         "wild_goal_share": wild_goal_share,
         "continue_share": continue_share,
         "wide_start_share": wide_start_share,

@@ -26,19 +26,23 @@ class Rollout(NamedTuple):
     observation: Array
     """`[T, N, D]`."""
     achieved: Array
-    """`[T, N, G]`, the goal that is fulfilled: the tool's own pose, or where the object is."""
+    """`[T, N, G]`, the goal vector that is fulfilled."""
     goal: Array
     """`[T, N, G]`, the commanded goal."""
     action: Array
     """`[T, N, J]` in [-1, 1]."""
     last: Array
     """`[T, N]` bool, true on the last step of an episode."""
+    terminated: Array
+    """`[T, N]` bool, true on that of an episode that was over before its time."""
 
 
 class Environment(Protocol):
-    """N arms that start and are given goals at random, anew in every episode."""
+    """N robots that start and are given goals at random, anew in every episode."""
 
     contract: Contract
+    teacher_contract: Contract
+    """The same with what only teachers are told."""
     num_envs: int
     pool: GoalPool
 
@@ -48,14 +52,21 @@ class Environment(Protocol):
     def rollout(self, apply: ApplyPolicy, params: Any, key: Array, steps: int) -> Rollout:
         """Advance all environments by `steps` control steps under a policy; episodes restart by themselves."""
 
+    def readings(self) -> dict[str, np.ndarray]:
+        """The present readings of every robot as its policy gets them, and those that only a teacher gets, by name,
+        `[N, size]`.
+        """
+
     def true_readings(self) -> dict[str, np.ndarray]:
-        """The present readings of every arm without noise, bias and delay, by name, `[N, size]`."""
+        """The present readings of every robot without noise, bias and delay, and those that only a teacher gets, by
+        name, `[N, size]`.
+        """
 
-    def goals(self) -> tuple[np.ndarray, np.ndarray]:
-        """The commanded positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
+    def goals(self) -> np.ndarray:
+        """The requests in force, `[N, K]`."""
 
-    def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
-        """Give environments `ids` `[n]` other goals, `[n, 3]` m and `[n, 4]` wxyz, in the middle of their episodes."""
+    def set_goals(self, ids: np.ndarray, goal: np.ndarray) -> None:
+        """Give environments `ids` `[n]` other requests `[n, K]` in the middle of their episodes."""
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that the next rollout depends on, for an exact resume."""

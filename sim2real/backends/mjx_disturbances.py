@@ -35,11 +35,11 @@ class MjxDisturbances:
         error = self._dynamics.gravity_error_m_s2
         self._gravity_error = None if error is None else jnp.asarray(error, jnp.float32)
 
-    def blank(self) -> Disturbed:
-        """Before the first start."""
+    def blank(self, truth: dict[str, jax.Array]) -> Disturbed:
+        """Before the first start, where all readings are `truth`."""
         count = self._robots.num_envs
         now = jax.tree.map(lambda x: x[jnp.zeros(count, jnp.int32)], self._draws)
-        signals = self._disturbances.begin(jnp, now, jnp.zeros((count, len(self._addresses.dof))))
+        signals = self._disturbances.begin(jnp, now, jnp.zeros((count, len(self._addresses.dof))), truth)
         return Disturbed(signals, jnp.full(count, -1, jnp.int32), jnp.uint32(0))
 
     def _index(self, disturbed: Disturbed) -> jax.Array:
@@ -56,10 +56,12 @@ class MjxDisturbances:
         index = self._index(disturbed)
         return self._model.tree_replace({name: values[index] for name, values in self._fields.items()}), self._axes
 
-    def begin(self, disturbed: Disturbed, moved: jax.Array, start: jax.Array) -> tuple[Disturbed, jax.Array]:
-        """Next robots where `moved` `[N]`, at rest at `start` `[N, J]` rad, and their targets `[N, J]` rad."""
+    def begin(
+        self, disturbed: Disturbed, moved: jax.Array, start: jax.Array, truth: dict[str, jax.Array]
+    ) -> tuple[Disturbed, jax.Array]:
+        """Next robots where `moved` `[N]`, at rest at `start` `[N, J]`, their readings `truth`; their targets."""
         disturbed = disturbed._replace(starts=disturbed.starts + moved)
-        begun = self._disturbances.begin(jnp, self._now(disturbed), start)
+        begun = self._disturbances.begin(jnp, self._now(disturbed), start, truth)
 
         def choose(new: jax.Array, old: jax.Array) -> jax.Array:
             return jnp.where(moved.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -76,7 +78,7 @@ class MjxDisturbances:
         """What the servos get `[N, S, J]` rad while `targets` are sent, and external forces `[N, nbody, 6]`, if any."""
         now, signals = self._now(disturbed), disturbed.signals
         if self._disturbances.senses:
-            signals = self._disturbances.seen(signals, self.sense(disturbed))
+            signals = self._disturbances.seen(jnp, signals, self.sense(disturbed))
         force = self._force(disturbed, now)
         servo, signals = self._disturbances.actuate(jnp, now, signals, targets, disturbed.tick)
         return servo, disturbed._replace(signals=signals), force
@@ -93,9 +95,11 @@ class MjxDisturbances:
             force = force.at[:, self._addresses.body, :3].add(self._disturbances.push(jnp, now, disturbed.tick))
         return force
 
-    def after(self, disturbed: Disturbed, position: jax.Array, velocity: jax.Array) -> Disturbed:
-        """Take in the joints' motion, `[N, S, J]` rad and rad/s, and count the control step."""
-        signals = self._disturbances.measured(jnp, disturbed.signals, position, velocity)
+    def after(
+        self, disturbed: Disturbed, position: jax.Array, velocity: jax.Array, truth: dict[str, jax.Array]
+    ) -> Disturbed:
+        """Take in the joints' motion, `[N, S, J]`, and all readings after it; count the control step."""
+        signals = self._disturbances.measured(jnp, disturbed.signals, position, velocity, truth)
         return disturbed._replace(signals=signals, tick=disturbed.tick + jnp.uint32(1))
 
     def state_dict(self, disturbed: Disturbed) -> dict[str, jax.Array]:

@@ -1,4 +1,4 @@
-"""C MuJoCo, many arms on threads through `mujoco.batch`: the CPU default, and the independent engine that
+"""C MuJoCo, many robots on threads through `mujoco.batch`: the CPU default, and the independent engine that
 judges policies trained elsewhere.
 
 Within a control step the servo targets move linearly from the old target to the new one, one increment per
@@ -18,21 +18,40 @@ from sim2real.actuators.models import Drive
 from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.native_disturbances import NativeDisturbances
 from sim2real.backends.native_drive import NativeDrive, require_joints, require_own_servos, without_servos
-from sim2real.contract.interface import achieved, command, goal_vector, observe
+from sim2real.backends.stages import needed_stage
+from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size
 from sim2real.randomisation.robots import Robots
 from sim2real.randomisation.sampling import Draws
 from sim2real.robots.kinematics import Addresses
-from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
+from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task
+from sim2real.terms import Simulated
 
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """`act(observation [N, D], goal [N, G]) -> action [N, J]`."""
 
 _POOL_SIZE = 16_384
+_STAGES = {
+    "position": int(mujoco.mjtStage.mjSTAGE_POS),
+    "velocity": int(mujoco.mjtStage.mjSTAGE_VEL),
+    "acceleration": int(mujoco.mjtStage.mjSTAGE_ACC),
+}
+
+
+class _Bound:
+    """Fields of a batch by attribute, `[N, ...]`."""
+
+    def __init__(self, batch: mujoco.batch.Batch) -> None:
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        bound: np.ndarray = self._batch.bind(name)
+        setattr(self, name, bound)
+        return bound
 
 
 class NativeEnvironment:
-    """N arms in C MuJoCo. See `sim2real.backends.base.Environment`."""
+    """N robots in C MuJoCo. See `sim2real.backends.base.Environment`."""
 
     def __init__(
         self,
@@ -41,6 +60,7 @@ class NativeEnvironment:
         num_envs: int,
         seed: int,
         pool: GoalPool | None = None,
+        privileged: bool = False,
         wild_goal_share: float = 0.0,
         continue_share: float = 0.0,
         wide_start_share: float = 0.0,
@@ -51,13 +71,13 @@ class NativeEnvironment:
         threads: int = 0,
     ) -> None:
         """`drive` replaces the MJCF's position servos by a torque model; physics then goes through Python each step."""
-        self.contract = task.contract
+        self.contract, self.teacher_contract = task.contract, task.teacher_contract
+        self._seen = task.teacher_contract if privileged else task.contract
         self.num_envs = num_envs
         self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
         self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._resample = resample
-        self._pool_goals = self.pool.goal_position
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         model = self.robots.dynamics.model if self.robots else task.model
         self._addresses = Addresses.of(model, self.contract)
@@ -66,90 +86,103 @@ class NativeEnvironment:
             require_joints(self.contract)
             model = without_servos(model, self._addresses)
         self._batch = mujoco.batch.Batch(model, nsim=num_envs, nthread=threads)
-        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
-        self._site, self._xquat = self._batch.bind("site_xpos"), self._batch.bind("xquat")
-        self._xpos = self._batch.bind("xpos")
+        self._fields = _Bound(self._batch)
+        self._qpos, self._qvel = self._fields.qpos, self._fields.qvel
+        self._stage = _STAGES[needed_stage(self.teacher_contract)]
         self._rng = np.random.default_rng(seed)
         self._jitted: dict[int, Any] = {}
         joints = len(self.contract.robot.joints)
         self._target = np.zeros((num_envs, joints), np.float32)
-        self._goal_position = np.zeros((num_envs, 3), np.float32)
-        self._goal_orientation = np.zeros((num_envs, 4), np.float32)
+        self._sim = Simulated(task.scene.of(model), self._fields, self._target)
+        self._goal = np.zeros((num_envs, request_size(self.contract)), np.float32)
         self._step = np.zeros(num_envs, np.int64)
+        self.terminated = np.zeros(num_envs, bool)
+        """Which of the episodes that the last `advance` ended were over before their time, `[N]`."""
         self._fractions = (np.arange(self.contract.timing.substeps) + 1.0) / self.contract.timing.substeps
         self._control = np.tile(self._addresses.rest_ctrl, (num_envs, self.contract.timing.substeps, 1))
         self._drive = NativeDrive(self._batch, self._addresses, drive) if drive else None
-        self._disturbed = NativeDisturbances(self._batch, self._addresses, self.robots) if self.robots else None
+        self._bind_all_fields()
+        self._disturbed: NativeDisturbances | None = None
+        if self.robots:
+            self._disturbed = NativeDisturbances(self._batch, self._addresses, self.robots, self.true_readings())
         self.reset()
+
+    def _bind_all_fields(self) -> None:
+        """Fields are copied out of physics only once they are bound, so that terms have to be asked once before."""
+        self.true_readings()
+        self._over()
 
     def reset(self) -> None:
         """Start a new episode in every environment."""
         self._reset(np.arange(self.num_envs), continue_share=0.0)
 
     def _reset(self, ids: np.ndarray, *, continue_share: float) -> None:
-        starts, goals = ids % len(self._starts), (ids + self.num_envs) % len(self.pool.joint_position)
+        starts, goals = ids % len(self._starts.start), (ids + self.num_envs) % len(self.pool.goal)
         if self._resample:
-            starts = self._rng.integers(len(self._starts), size=len(ids))
-            goals = self._rng.integers(len(self.pool.joint_position), size=len(ids))
-        position, orientation = self._pool_goals[goals], self.pool.tool_orientation[goals]
+            starts = self._rng.integers(len(self._starts.start), size=len(ids))
+            goals = self._rng.integers(len(self.pool.goal), size=len(ids))
+        goal = self.pool.goal[goals]
         if self._wild_goal_share > 0:
             wild = self._rng.random(len(ids)) < self._wild_goal_share
-            draws = self._rng.random((len(ids), 3)), self._rng.normal(size=(len(ids), 4))
-            wild_position, wild_orientation = wild_goals(np, self.contract, *draws)
-            position = np.where(wild[:, None], wild_position, position)
-            orientation = np.where(wild[:, None], wild_orientation, orientation)
+            draws = self._rng.random(goal.shape), self._rng.normal(size=goal.shape)
+            goal = np.where(wild[:, None], self.contract.goal.between(np, self.contract, *draws, grown=1.4), goal)
         fresh = self._rng.random(len(ids)) >= continue_share if continue_share > 0 else np.ones(len(ids), bool)
-        self._goal_position[ids], self._goal_orientation[ids] = position, orientation
-        self._step[ids] = 0
-        self.place(ids[fresh], self._starts[starts[fresh]], position[fresh], orientation[fresh])
+        fresh |= self.terminated[ids]
+        self._goal[ids], self._step[ids] = goal, 0
+        rows = starts[fresh]
+        self.place(ids[fresh], self._starts.start[rows], goal[fresh], velocity=self._starts.start_velocity[rows])
 
-    def place(self, ids: np.ndarray, start: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
-        """Begin episodes in environments `ids` from given starts `[n, S]`, as of `GoalPool.start`, to given goals
-        `[n, 3]` and `[n, 4]`.
+    def place(
+        self, ids: np.ndarray, start: np.ndarray, goal: np.ndarray, *, velocity: np.ndarray | float = 0.0
+    ) -> None:
+        """Begin episodes in environments `ids` from given starts `[n, nq]`, at rest or with velocities `[n, nv]`, to
+        given requests `[n, K]`.
         """
         if not len(ids):
             return
         self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        self._qpos[ids] = self._addresses.qpos_of(np, start)
-        joints = start[:, : len(self._addresses.qpos)]
-        self._target[ids] = joints
-        self._goal_position[ids], self._goal_orientation[ids] = position, orientation
-        self._step[ids] = 0
+        self._qpos[ids], self._qvel[ids] = start, velocity
+        joints = self._addresses.joint_position(start)
+        self._target[ids], self._goal[ids], self._step[ids], self.terminated[ids] = joints, goal, 0, False
         if self._drive is not None:
             self._drive.begin(ids)
         if self._disturbed is not None:
-            self._target[ids] = self._disturbed.begin(ids, joints)
-        self._batch.forward(ids, stage=int(mujoco.mjtStage.mjSTAGE_POS))
+            self._disturbed.install_next(ids)
+        self._batch.forward(ids, stage=self._stage)
+        if self._disturbed is not None:
+            self._target[ids] = self._disturbed.begin(ids, joints, self.true_readings())
 
     def readings(self) -> dict[str, np.ndarray]:
-        """The present readings of every arm as its policy gets them, float32, by name."""
-        truth = self.true_readings()
+        """The present readings of every robot as its policy gets them, float32, by name."""
+        return self._sensed(self.true_readings())
+
+    def _sensed(self, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return truth if self._disturbed is None else truth | self._disturbed.sense()
 
     def true_readings(self) -> dict[str, np.ndarray]:
-        """The same without noise, bias and delay."""
-        a = self._addresses
-        thing = {} if a.object is None else {"object_position": self._xpos[:, a.object.body].astype(np.float32)}
-        return thing | {
-            "joint_position": a.joint_position(self._qpos).astype(np.float32),
-            "joint_velocity": a.joint_velocity(self._qvel).astype(np.float32),
-            "joint_position_target": self._target,
-            "end_effector_position": self._site[:, a.site].astype(np.float32),
-            "end_effector_orientation": a.tool_orientation(np, self._xquat).astype(np.float32),
-        }
+        """The same without noise, bias and delay, and those that only a teacher gets."""
+        self._sim.target = self._target
+        return self._sim.values(np, self.teacher_contract.readings)
 
-    def goals(self) -> tuple[np.ndarray, np.ndarray]:
-        """The commanded positions `[N, 3]` m and orientations `[N, 4]` wxyz."""
-        return self._goal_position, self._goal_orientation
+    def _over(self) -> np.ndarray:
+        """Which episodes a termination ends, `[N]` bool."""
+        over = np.zeros(self.num_envs, bool)
+        for term in self.contract.terminations:
+            over |= term.over(np, self._sim)
+        return over
 
-    def set_goals(self, ids: np.ndarray, position: np.ndarray, orientation: np.ndarray) -> None:
-        """Give environments `ids` `[n]` other goals, `[n, 3]` m and `[n, 4]` wxyz, in the middle of their episodes."""
-        self._goal_position[ids], self._goal_orientation[ids] = position, orientation
+    def goals(self) -> np.ndarray:
+        """The requests in force, `[N, K]`."""
+        return self._goal
+
+    def set_goals(self, ids: np.ndarray, goal: np.ndarray) -> None:
+        """Give environments `ids` `[n]` other requests `[n, K]` in the middle of their episodes."""
+        self._goal[ids] = goal
 
     def advance(self, target: np.ndarray) -> np.ndarray:
-        """One control step towards joint targets `[N, J]` rad; returns which episodes ended, `[N]` bool.
+        """One control step towards joint targets `[N, J]`; returns which episodes ended, `[N]` bool.
 
-        Ended episodes are not restarted here; `rollout` does that.
+        Ended episodes are not restarted here; `rollout` does that. `terminated` tells which were over early.
         """
         previous = self._target.astype(np.float64)
         moves = previous[:, None] + (target - previous)[:, None] * self._fractions[:, None]
@@ -163,27 +196,28 @@ class NativeEnvironment:
             past = self._batch.rollout(
                 self._control.shape[1], self._control, control_spec=int(mujoco.mjtState.mjSTATE_CTRL), record=record
             )
-        if self._disturbed is not None:
-            self._disturbed.after(past)
-        self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
+        self._batch.forward(stage=self._stage)
         self._target = np.asarray(target, np.float32).copy()
+        if self._disturbed is not None:
+            self._disturbed.after(past, self.true_readings())
         self._step += 1
-        return self._step >= self.contract.timing.episode_steps
+        self.terminated = self._over()
+        return (self._step >= self.contract.timing.episode_steps) | self.terminated
 
     def rollout_with(self, act: Act, steps: int) -> Rollout:
         """As `rollout`, with any callable on NumPy arrays as the policy."""
-        columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
+        columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [], [])
         for _ in range(steps):
             truth = self.true_readings()
-            readings = truth if self._disturbed is None else truth | self._disturbed.sense()
-            observation = observe(np, self.contract, readings).astype(np.float32)
+            readings = self._sensed(truth)
+            observation = observe(np, self._seen, readings).astype(np.float32)
             done = achieved(np, self.contract, truth)
-            goal = goal_vector(np, self.contract, self._goal_position, self._goal_orientation)
+            goal = goal_vector(np, self.contract, self._goal)
             action = np.asarray(act(observation, goal))
             last = self.advance(command(np, self.contract, action, readings))
-            row = (observation, done.astype(np.float32), goal.astype(np.float32), action, last)
+            row = (observation, done.astype(np.float32), goal.astype(np.float32), action, last, self.terminated)
             for column, value in zip(columns, row, strict=True):
-                column.append(value)
+                column.append(value.copy())
             if last.any():
                 self._reset(np.flatnonzero(last), continue_share=self._continue_share)
         return Rollout(*(np.stack(column) for column in columns))
@@ -211,8 +245,7 @@ class NativeEnvironment:
                 "qacc_warmstart": self._batch.bind("qacc_warmstart").copy(),
                 "time": self._batch.bind("time").copy(),
                 "target": self._target.copy(),
-                "goal_position": self._goal_position.copy(),
-                "goal_orientation": self._goal_orientation.copy(),
+                "goal": self._goal.copy(),
                 "step": self._step.copy(),
                 "rng": _pack_rng(self._rng),
             }
@@ -224,14 +257,14 @@ class NativeEnvironment:
         self._batch.bind("qacc_warmstart")[:] = state["qacc_warmstart"]
         self._batch.bind("time")[:] = state["time"]
         self._target = state["target"].copy()
-        self._goal_position, self._goal_orientation = state["goal_position"].copy(), state["goal_orientation"].copy()
+        self._goal = state["goal"].copy()
         self._step = state["step"].copy()
         _unpack_rng(self._rng, state["rng"])
         if self._disturbed is not None:
             self._disturbed.load_state_dict(state)
         if self._drive is not None:
             self._drive.effort_nm = state["effort"].copy()
-        self._batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_POS))
+        self._batch.forward(stage=self._stage)
 
 
 def _pack_rng(rng: np.random.Generator) -> np.ndarray:

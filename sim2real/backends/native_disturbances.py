@@ -13,7 +13,9 @@ from sim2real.robots.kinematics import Addresses
 class NativeDisturbances:
     """What the environment calls before and after physics. `N` environments, `J` joints, `S` physics steps."""
 
-    def __init__(self, batch: mujoco.batch.Batch, addresses: Addresses, robots: Robots) -> None:
+    def __init__(
+        self, batch: mujoco.batch.Batch, addresses: Addresses, robots: Robots, truth: dict[str, np.ndarray]
+    ) -> None:
         self._robots, self._addresses = robots, addresses
         self._disturbances, self._dynamics = robots.disturbances, robots.dynamics
         self._fields = {name: batch.expand(name) for name in self._dynamics.fields}
@@ -24,18 +26,22 @@ class NativeDisturbances:
         blank = np.zeros((robots.num_envs, len(addresses.dof)), np.float32)
         self._now = robots.signal_draws.rows(np.zeros(robots.num_envs, np.int64))
         self._weight = np.zeros((robots.num_envs, self._dynamics.model.nbody, 6))
-        self._signals = self._disturbances.begin(np, self._now, blank)
+        self._signals = self._disturbances.begin(np, self._now, blank, truth)
 
     @property
     def index(self) -> np.ndarray:
         """The robot that each environment simulates, `[N]`."""
         return np.asarray(self._robots.index(np, np.maximum(self._starts, 0)))
 
-    def begin(self, ids: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Give environments `ids` their next robots, at rest at `start` `[n, J]` rad; their targets, `[n, J]` rad."""
+    def install_next(self, ids: np.ndarray) -> None:
+        """Give environments `ids` their next robots."""
         self._starts[ids] += 1
         self._install(ids)
-        begun = self._disturbances.begin(np, self._now.rows(ids), start)
+
+    def begin(self, ids: np.ndarray, start: np.ndarray, truth: dict[str, np.ndarray]) -> np.ndarray:
+        """Those robots at rest at `start` `[n, J]`, where the readings of all are `truth`; their targets, `[n, J]`."""
+        there = {name: value[ids] for name, value in truth.items()}
+        begun = self._disturbances.begin(np, self._now.rows(ids), start, there)
         signals = Signals(*(value.copy() for value in self._signals))
         for old, new in zip(signals, begun, strict=True):
             old[ids] = new
@@ -56,10 +62,10 @@ class NativeDisturbances:
         return self._disturbances.sense(np, self._now, self._signals, np.uint32(self._tick))
 
     def before(self, targets: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-        """What the servos get `[N, S, J]` rad while `targets` are sent, and the fields to record meanwhile."""
+        """What the servos get `[N, S, J]` while `targets` are sent, and the fields to record meanwhile."""
         tick = np.uint32(self._tick)
         if self._disturbances.senses:
-            self._signals = self._disturbances.seen(self._signals, self.sense())
+            self._signals = self._disturbances.seen(np, self._signals, self.sense())
         if self._forced:
             self._force[:] = self._weight
             if self._disturbances.pushes:
@@ -67,12 +73,12 @@ class NativeDisturbances:
         servo, self._signals = self._disturbances.actuate(np, self._now, self._signals, targets, tick)
         return servo, ("qpos", "qvel") if self._disturbances.observation_steps else ()
 
-    def after(self, past: dict[str, np.ndarray]) -> None:
-        """Take in the joints' motion, recorded or as it ended, and count the control step."""
+    def after(self, past: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> None:
+        """Take in the joints' motion, recorded or as it ended, and all readings after it; count the control step."""
         position = past["qpos"] if "qpos" in past else self._qpos[:, None]
         velocity = past["qvel"] if "qvel" in past else self._qvel[:, None]
         moved = (self._addresses.joint_position(position), self._addresses.joint_velocity(velocity))
-        self._signals = self._disturbances.measured(np, self._signals, *moved)
+        self._signals = self._disturbances.measured(np, self._signals, *moved, truth)
         self._tick += 1
 
     def state_dict(self) -> dict[str, np.ndarray]:

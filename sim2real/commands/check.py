@@ -19,7 +19,7 @@ from sim2real.errors import ShoalError
 from sim2real.robots.contacts import HomeContacts
 from sim2real.robots.kinematics import Addresses
 from sim2real.robots.servo_simulation import UNITS, simulate_drives
-from sim2real.tasks.goal_pool import sample_goal_pool, tool_box
+from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 
 
@@ -66,7 +66,7 @@ def check(
 def _drives(task: Task, out: Console) -> tuple[str, ...]:
     """Simulate the servos, print how they did; the problems."""
     robot = task.contract.robot
-    drives = simulate_drives(task.model, robot, task.home, window=task.contract.action.window)
+    drives = simulate_drives(task.model, robot, task.home, window=getattr(task.contract.action, "window", 0.3))
     if drives.joints:
         table = Table("joint", "told a small step", "sag at home", "of effort limit")
         for seen in drives.joints:
@@ -90,13 +90,10 @@ def _starts(task: Task, out: Console, *, samples: int, seed: int) -> list[str]:
         pool = sample_goal_pool(task, size=min(samples, 500), seed=seed)
     except ShoalError as error:
         return [str(error).rstrip(".")]
-    low, high = pool.goal_position.min(axis=0), pool.goal_position.max(axis=0)
-    out.print(f"goals reach from {_metres(low)} to {_metres(high)}")
-    collides, outside = _random_poses(task, samples, seed)
-    out.print(
-        f"of {samples} joint positions over the full limits, {collides:.0%} touch themselves or the floor "
-        f"and {outside:.0%} have the tool outside the box in which it starts"
-    )
+    low, high = pool.goal.min(axis=0), pool.goal.max(axis=0)
+    out.print(f"goals reach from {_numbers(low)} to {_numbers(high)}")
+    collides = _random_poses(task, samples, seed)
+    out.print(f"of {samples} joint positions over the full limits, {collides:.0%} touch themselves or the floor")
     return []
 
 
@@ -129,34 +126,32 @@ def _check_robot(robot: str, model: Path | None, options: tuple[str, ...]) -> in
     return subprocess.run(command, check=False).returncode
 
 
-def _random_poses(task: Task, samples: int, seed: int) -> tuple[float, float]:
-    """Shares of joint positions, uniform over the limits, that collide and whose tool leaves the box of the starts."""
+def _random_poses(task: Task, samples: int, seed: int) -> float:
+    """Share of joint positions, uniform over the limits, that collide."""
     model, contract = task.model, task.contract
     addresses, rng = Addresses.of(model, contract), np.random.default_rng(seed)
     data, known = addresses.home_data(model), HomeContacts.of(model, addresses.rest_qpos)
     low = np.array([joint.position_min for joint in contract.robot.joints])
     high = np.array([joint.position_max for joint in contract.robot.joints])
-    box = tool_box(task)
-    collides = outside = 0
+    collides = 0
     for _ in range(samples):
         addresses.place(data.qpos, rng.uniform(low, high))
         mujoco.mj_kinematics(model, data)
         mujoco.mj_collision(model, data)
-        tool = data.site_xpos[addresses.site]
         collides += bool(known.others(data))
-        outside += bool(np.any(tool < box[0]) or np.any(tool > box[1]))
-    return collides / samples, outside / samples
+    return collides / samples
 
 
 def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     """What is allowed but worth a second look."""
     notes = []
     addresses = Addresses.of(model, contract)
-    driven, thing = set(addresses.actuator.tolist()), -1 if addresses.object is None else addresses.object.body
+    driven = set(addresses.actuator.tolist())
     idle = [f"{model.actuator(i).name} at {addresses.rest_ctrl[i]:g}" for i in range(model.nu) if i not in driven]
     if idle:
         notes.append(f"actuators that no policy commands keep their control at home: {', '.join(idle)}.")
-    others = [i for i in range(model.njnt) if model.jnt_bodyid[i] != thing]
+    told = {getattr(reading, "of", "") for reading in contract.readings} - {""}
+    others = [i for i in range(model.njnt) if model.body(int(model.jnt_bodyid[i])).name not in told]
     own = {int(dof) for coordinate in addresses.coordinates for dof in coordinate.dof}
     free = [model.joint(i).name or f"number {i}" for i in others if int(model.jnt_dofadr[i]) not in own]
     if free:
@@ -178,5 +173,5 @@ def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     return notes
 
 
-def _metres(point: np.ndarray) -> str:
-    return "(" + ", ".join(f"{value:.2f}" for value in point) + ") m"
+def _numbers(request: np.ndarray) -> str:
+    return "(" + ", ".join(f"{value:.2f}" for value in request) + ")"

@@ -22,7 +22,7 @@ def tasks() -> None:
             name,
             config.robot.name,
             str(len(config.robot.joints)),
-            config.goal.space,
+            config.goal.kind,
             f"{1 / timing.control_dt_s:g} Hz",
             f"{1 / timing.physics_dt_s:g} Hz",
             f"{timing.episode_s:g} s",

@@ -1,21 +1,19 @@
 """The contract: what must be the same in simulation and on the robot, in one versioned model."""
 
-from sim2real.contract.base import Frozen, NonNegative, Positive, Quaternion, Vector3
 from sim2real.contract.robot import Held, Joint, Robot, Standing
 from sim2real.contract.schema import (
     PER_POLICY,
     SCHEMA_VERSION,
-    Action,
     Calibration,
     Contract,
-    Goal,
     Lineage,
-    Reading,
     Timing,
     differences,
     plain_digest,
     require_same_interface,
 )
+from sim2real.frozen import Frozen, NonNegative, Positive, Quaternion, Vector3
+from sim2real.terms import Action, Goal, Reading
 
 __all__ = [
     "PER_POLICY",

@@ -4,7 +4,7 @@ A policy file is one ONNX graph from physical quantities to physical quantities,
 dimension `batch`:
 
     inputs   every reading of `contract.readings` under its own name, `[batch, size]`
-             `goal_position [batch, 3]` m, and for pose goals `goal_orientation [batch, 4]` wxyz
+             the goal's parts, `goal_position [batch, 3]` m and for poses `goal_orientation [batch, 4]` wxyz, say
     outputs  `joint_position_command [batch, J]` rad, within all limits of the contract
              `reachability [batch, 1]`, the probability that the goal is reached within an episode
 
@@ -29,8 +29,6 @@ CONTRACT_KEY = "shoal.contract"
 CONTRACT_DIGEST_KEY = "shoal.contract_sha256"
 CERTIFICATE_KEY = "shoal.certificate"
 
-GOAL_POSITION = "goal_position"
-GOAL_ORIENTATION = "goal_orientation"
 COMMAND_OUTPUT = "joint_position_command"
 REACHABILITY_OUTPUT = "reachability"
 HISTORY_INPUT = "history"
@@ -62,11 +60,7 @@ class Certificate(Frozen):
 
 def input_sizes(contract: Contract) -> dict[str, int]:
     """Graph inputs in order, name to size."""
-    sizes = {reading.name: reading.size for reading in contract.readings}
-    sizes[GOAL_POSITION] = 3
-    if contract.goal.space == "pose":
-        sizes[GOAL_ORIENTATION] = 4
-    return sizes
+    return {r.name: r.size for r in contract.readings} | dict(contract.goal.layout(contract).sizes)
 
 
 def read_metadata(properties: dict[str, str], *, path: str) -> tuple[Contract, Certificate]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sim2real.contract.base import Frozen, NonNegative, Positive
+from sim2real.frozen import Frozen, NonNegative, Positive
 
 
 class Joint(Frozen):
@@ -107,8 +107,8 @@ class Robot(Frozen):
     """In policy order."""
     base: Literal["fixed", "floating"] = "fixed"
     base_frame: str = "world"
-    end_effector_frame: str
-    """Name of the MJCF site, or body, that goals and end-effector readings refer to."""
+    end_effector_frame: str | None
+    """Name of the MJCF site, or body, of the tool; None for a robot without one."""
     standing: tuple[Standing, ...] = ()
     held: tuple[Held, ...] = ()
 

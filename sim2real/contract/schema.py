@@ -18,80 +18,17 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+import numpy as np
+from pydantic import Field, model_validator
 
-from sim2real.contract.base import Frozen, NonNegative, Positive, Quaternion, Vector3
 from sim2real.contract.robot import Robot
 from sim2real.contract.version1 import upgraded
 from sim2real.errors import ContractMismatch
+from sim2real.frozen import Frozen, Positive, Quaternion
+from sim2real.terms import Action, Feature, Goal, Layout, Reading, Termination, any_of
+from sim2real.terms.poses import Orientation
 
 SCHEMA_VERSION = 2
-
-
-class Reading(Frozen):
-    """One named input of the policy, as the robot delivers it."""
-
-    name: str
-    size: Annotated[int, Field(ge=1)]
-    unit: str
-    frame: str
-    source: Literal["encoder", "forward_kinematics", "last_command", "tracker", "estimator"]
-    """Where a real robot gets it; simulation-only quantities cannot be named here."""
-    noise_std: NonNegative = 0.0
-
-
-class Action(Frozen):
-    """How the policy's output in [-1, 1] becomes a joint position target.
-
-    `target = clip(previous_target + step_max * action)`, then kept within `window` of the measured
-    position without ever moving faster than `step_max` per control step.
-    """
-
-    kind: Literal["joint_position_increment"] = "joint_position_increment"
-    step_max: tuple[Positive, ...]
-    """Largest change of each joint's target in one control step, `[joints]`."""
-    window: Positive
-    """Largest distance between target and measured position, against wind-up when the arm is blocked."""
-    interpolation: Literal["linear"] = "linear"
-    """How the servo's target moves between two control steps."""
-
-
-class Goal(Frozen):
-    """What the policy is asked to reach, and within which limits it may be asked."""
-
-    space: Literal["position", "pose"]
-    frame: str = "world"
-    position_min_m: Vector3
-    position_max_m: Vector3
-    orientation_weight_m: NonNegative = 0.0
-    """Length given to one unit of the rotation's first two columns in the goal vector (pose goals)."""
-    default_orientation_wxyz: Quaternion = (0.0, 1.0, 0.0, 0.0)
-    """Used when a position is given without an orientation (pose goals): the tool pointing down."""
-    coarse_position_m: Positive = 0.05
-    coarse_angle_deg: Positive = 20.0
-    fine_position_m: Positive = 0.02
-    fine_angle_deg: Positive = 8.0
-    hold_s: NonNegative = 0.5
-    """A goal counts as reached when the tolerance holds for this long."""
-    object_body: str | None = None
-    """Name of the MJCF body that is to be brought to the goal; the tool itself where there is none."""
-
-    @model_validator(mode="after")
-    def _box(self) -> Self:
-        for axis, low, high in zip("xyz", self.position_min_m, self.position_max_m, strict=True):
-            if not low < high:
-                raise ValueError(f"goal.position_min_m {axis}={low} must be below position_max_m {axis}={high}")
-        if self.object_body is not None and self.space != "position":
-            raise ValueError("goal.object_body is given, so goal.space must be position: objects are brought to places")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_absent_object(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Contracts about tools read, and hash, as they did before there were any about objects."""
-        fields: dict[str, Any] = handler(self)
-        if self.object_body is None:
-            fields.pop("object_body", None)
-        return fields
 
 
 class Timing(Frozen):
@@ -144,9 +81,11 @@ class Contract(Frozen):
     schema_version: Literal[2] = 2
     task: str
     robot: Robot
-    readings: Annotated[tuple[Reading, ...], Field(min_length=1)]
-    action: Action
-    goal: Goal
+    readings: Annotated[tuple[any_of(Reading), ...], Field(min_length=1)]  # type: ignore[valid-type]
+    features: tuple[any_of(Feature), ...] = ()  # type: ignore[valid-type]
+    action: any_of(Action)  # type: ignore[valid-type]
+    goal: any_of(Goal)  # type: ignore[valid-type]
+    terminations: tuple[any_of(Termination), ...] = ()  # type: ignore[valid-type]
     timing: Timing
     reachability: Calibration = Calibration()
     lineage: Lineage = Lineage()
@@ -171,9 +110,80 @@ class Contract(Frozen):
         names = [reading.name for reading in self.readings]
         if len(set(names)) != len(names):
             raise ValueError(f"readings: names must be unique, got {names}")
-        if ("object_position" in names) != (self.goal.object_body is not None):
-            raise ValueError("readings: object_position is needed with goal.object_body, and only then")
+        unstated = [reading.name or reading.kind for reading in self.readings if not (reading.name and reading.size)]
+        if unstated:
+            raise ValueError(f"readings: name and size of {', '.join(unstated)} are not stated")
+        needed = {f"feature {feature.kind}": feature.needs for feature in self.features}
+        needed |= {f"action {self.action.kind}": (self.action.measured, self.action.previous)}
+        needed |= {f"goal {self.goal.kind}": self.goal.needs}
+        for what, wanted in needed.items():
+            missing = [name for name in wanted if name not in names]
+            if missing:
+                raise ValueError(f"readings: {what} needs {', '.join(missing)}; add it, or name another one there")
         return self
+
+    def reading(self, name: str) -> Reading:
+        """The reading of that name; `KeyError` where there is none."""
+        found: dict[str, Reading] = {reading.name: reading for reading in self.readings}
+        return found[name]
+
+    @property
+    def position_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest position of every joint, `[J]` each, policy order; of endless ones -pi and pi."""
+        joints = self.robot.joints
+        return np.array([j.position_min for j in joints]), np.array([j.position_max for j in joints])
+
+    @property
+    def command_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest joint position target, `[J]` each, policy order; infinite for endless joints."""
+        low, high = np.array([joint.command_range for joint in self.robot.joints]).T
+        return low, high
+
+    @property
+    def workspace(self) -> tuple[np.ndarray, float]:
+        """Centre `[3]` m and largest half width in m of the goals' box, the scale of all positions that networks see;
+        1 m about the world's origin where goals are no places.
+        """
+        box = self.goal.box()
+        if box is None:
+            return np.zeros(3), 1.0
+        low, high = (np.array(corner) for corner in box)
+        return (low + high) / 2, float((high - low).max() / 2)
+
+    @property
+    def tracked(self) -> str | None:
+        """Name of the reading that a tracker tells, where there is one."""
+        return next((reading.name for reading in self.readings if reading.source == "tracker"), None)
+
+    @property
+    def tracked_body(self) -> str | None:
+        """Name of the body that a tracker tells about, where there is one."""
+        return None if self.tracked is None else getattr(self.reading(self.tracked), "of", None)
+
+    @property
+    def turns(self) -> bool:
+        """Whether goals say how something is to be turned."""
+        return any(isinstance(reading, Orientation) for reading in self.goal.readings(self))
+
+    @property
+    def default_orientation_wxyz(self) -> Quaternion:
+        """The orientation of goals that don't say any; the tool pointing down where goals have none."""
+        for part, reading in zip(self.goal.parts(), self.goal.readings(self), strict=True):
+            if isinstance(reading, Orientation) and part.default is not None:
+                w, x, y, z = part.default
+                return w, x, y, z
+        return 0.0, 1.0, 0.0, 0.0
+
+    @property
+    def observation(self) -> Layout:
+        """Which entries of an observation come from which reading or feature."""
+        sizes = {reading.name: reading.encoded_size for reading in self.readings}
+        return Layout.of(sizes | {f"feature {i}": feature.size for i, feature in enumerate(self.features)})
+
+    @property
+    def measured(self) -> Layout:
+        """What the robot delivers: all readings but the last command."""
+        return Layout.of({r.name: r.size for r in self.readings if r.source != "last_command"})
 
     @property
     def canonical_json(self) -> str:

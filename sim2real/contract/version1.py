@@ -21,12 +21,41 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
 
     What is not where version 1 has it is left as it is, for validation to name it.
     """
-    robot, action = data.get("robot"), data.get("action")
+    robot, goal, readings = data.get("robot"), data.get("goal"), data.get("readings")
     if isinstance(robot, dict) and robot.get("actuator_mode") == "position":
         robot = {key: value for key, value in robot.items() if key != "actuator_mode"}
     if isinstance(robot, dict) and isinstance(robot.get("joints"), list | tuple):
         robot = robot | {"joints": [_renamed(joint, _JOINT_FIELDS) for joint in robot["joints"]]}
-    return data | {"schema_version": 2, "robot": robot, "action": _renamed(action, _ACTION_FIELDS)}
+    known: dict[str, Any] = {}
+    if isinstance(readings, list | tuple):
+        known["readings"] = [_reading(reading) for reading in readings]
+    if isinstance(goal, dict):
+        known["goal"] = _goal(goal)
+        known["features"] = [] if goal.get("object_body") is None else [_FROM_TOOL]
+    action = _renamed(data.get("action"), _ACTION_FIELDS)
+    return data | {"schema_version": 2, "robot": robot, "action": action} | known
+
+
+_FROM_TOOL = {"kind": "difference", "of": "object_position", "minus": "end_effector_position"}
+"""Version 1 observed objects from the tool without saying so."""
+
+
+def _reading(reading: Any) -> Any:
+    """Version 1 named readings as their kinds are named, and put both ends of a pose into its frame."""
+    if not isinstance(reading, dict):
+        return reading
+    frame, arrow, place = str(reading.get("frame")).partition("->")
+    return reading | {"kind": reading.get("name")} | ({"frame": frame, "of": place} if arrow else {})
+
+
+def _goal(goal: dict[str, Any]) -> dict[str, Any]:
+    space, thing = goal.get("space"), goal.get("object_body")
+    rest = {key: value for key, value in goal.items() if key not in ("space", "object_body")}
+    if space == "position":
+        # Version 1 stated an orientation that no such goal ever had.
+        rest = {key: value for key, value in rest.items() if key != "default_orientation_wxyz"}
+    kinds = {"position": "tool_position" if thing is None else "object_position", "pose": "tool_pose"}
+    return {"kind": kinds.get(str(space), space)} | rest
 
 
 def _renamed(data: Any, names: dict[str, str]) -> Any:

@@ -64,15 +64,17 @@ _FIELDS: dict[str, _Field] = {
     r"readings\[\d+\]\.unit": _Field("unit", "", "The same number means something else."),
     r"readings\[\d+\]\.frame": _Field("frame", "", "The same number means another place."),
     r"readings\[\d+\]\.source": _Field("source", "", "It may be late or noisy in another way."),
-    r"readings\[\d+\]\.(name|size)": _Field("a reading", "", "The policy has other inputs."),
+    r"readings\[\d+\]\..*": _Field("a reading", "", "The policy has other inputs."),
+    r"features.*": _Field("what follows from readings", "", "The policy sees other things."),
+    r"terminations.*": _Field("when an episode is over", "", "What counts as a failure differs, motion may not."),
     r"action\.step_max\[\d+\]": _Field(
         "largest step of the target", "rad per control step", "The same output moves the joint farther or less far."
     ),
     r"action\.window": _Field(
         "the window around the measured position", "rad", "A blocked arm presses harder where it is larger."
     ),
-    r"action\.(kind|interpolation)": _Field("how outputs become targets", "", "The same output means another motion."),
-    r"goal\.space": _Field("what a goal is", "", "One policy takes orientations, the other does not."),
+    r"action\..*": _Field("how outputs become targets", "", "The same output means another motion."),
+    r"goal\.kind": _Field("what a goal is", "", "One policy is asked for other things than the other."),
     r"goal\.frame": _Field("the frame of goals", "", "The same goal means another place."),
     r"goal\.position_(min|max)_m(\[\d\])?": _Field(
         "an edge of the workspace", "m", "Positions are scaled by the workspace, and goals outside it are refused."
@@ -84,6 +86,7 @@ _FIELDS: dict[str, _Field] = {
     r"goal\.(coarse|fine)_position_m": _Field("a tolerance", "m", "Success is counted differently, motion is not."),
     r"goal\.(coarse|fine)_angle_deg": _Field("a tolerance", "deg", "Success is counted differently, motion is not."),
     r"goal\.hold_s": _Field("how long a goal must hold", "s", "Success is counted differently, motion is not."),
+    r"goal\..*": _Field("a part of the goal", "", "The same goal means something else."),
     r"timing\.physics_dt_s": _Field("the physics step", "s", "The simulation differs, most where servos are stiff."),
     r"timing\.control_dt_s": _Field(
         "the control period", "s", "A policy run at another rate moves at another speed and sees another delay."

@@ -1,7 +1,7 @@
 """A policy file run on batches of readings, for reports: the exported graph itself, without the runtime.
 
 policy = OnnxPolicy(Path("student.onnx"), batch=1)
-command, reachability = policy(readings, goal_position, goal_orientation)
+command, reachability = policy(readings, goal)
 
 Nothing here paces, limits or watches: robots are driven by the runtime.
 """
@@ -16,12 +16,9 @@ import numpy as np
 
 from sim2real.contract.policy_file import (
     COMMAND_OUTPUT,
-    GOAL_ORIENTATION,
-    GOAL_POSITION,
     HISTORY_INPUT,
     HISTORY_OUTPUT,
     REACHABILITY_OUTPUT,
-    input_sizes,
     read_metadata,
 )
 from sim2real.errors import ShoalError
@@ -33,7 +30,7 @@ class OnnxPolicy:
     def __init__(self, path: Path, *, batch: int) -> None:
         self._session = open_session(path)
         self.contract = read_metadata(dict(self._session.get_modelmeta().custom_metadata_map), path=str(path))[0]
-        self._readings = [name for name in input_sizes(self.contract) if name not in (GOAL_POSITION, GOAL_ORIENTATION)]
+        self._goal = self.contract.goal.layout(self.contract)
         self._sizes = {node.name: node.shape[-1] for node in self._session.get_inputs()}
         self._outputs = [node.name for node in self._session.get_outputs()]
         self.batch = batch
@@ -43,14 +40,10 @@ class OnnxPolicy:
         """Begin anew, for a policy with a memory."""
         self._history = np.zeros((self.batch, self._sizes.get(HISTORY_INPUT, 0)), np.float32)
 
-    def __call__(
-        self, readings: dict[str, np.ndarray], goal_position: np.ndarray, goal_orientation: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Readings `[N, size]`, goals `[N, 3]` m and `[N, 4]` wxyz to commands `[N, J]` rad, reachability `[N]`."""
-        inputs = {name: readings[name] for name in self._readings if name in self._sizes}
-        inputs[GOAL_POSITION] = goal_position
-        if GOAL_ORIENTATION in self._sizes:
-            inputs[GOAL_ORIENTATION] = goal_orientation
+    def __call__(self, readings: dict[str, np.ndarray], goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Readings `[N, size]` by name and requests `[N, K]` to commands `[N, J]`, reachability `[N]`."""
+        inputs = {reading.name: readings[reading.name] for reading in self.contract.readings}
+        inputs |= self._goal.split(goal)
         if HISTORY_INPUT in self._sizes:
             inputs[HISTORY_INPUT] = self._history
         answers = self._session.run(self._outputs, {name: np.float32(value) for name, value in inputs.items()})

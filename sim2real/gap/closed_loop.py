@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 
 from sim2real.contract import Contract
+from sim2real.contract.interface import achieved, goal_errors, goal_vector
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.logs.log import Log, LoggedGoal
@@ -66,9 +67,10 @@ def run_policy(
     Before the first goal the robot holds where it stands.
     """
     contract, period = policy.contract, policy.contract.timing.control_dt_s
-    if contract.goal.object_body is not None:
+    strange = [reading.name for reading in contract.readings if reading.source == "tracker"]
+    if strange:
         raise ShoalError(
-            f"gap: the policy of {contract.task} moves {contract.goal.object_body!r}, and bodies here have no object; "
+            f"gap: the policy of {contract.task} reads {', '.join(strange)}, and bodies here have no object; "
             "compare the arm alone (an open-loop gap needs no goals)."
         )
     ticks = round(duration_s / period)
@@ -90,7 +92,7 @@ def run_policy(
                 "end_effector_orientation": turn[0],
             }
             batch = {name: value[None] for name, value in readings.items()}
-            command, _ = policy(batch, np.array([goal.position]), np.array([goal.orientation_wxyz]))
+            command, _ = policy(batch, np.array([goal.request]))
             target = command[0].astype(np.float64)
         for name, value in zip(rows, (position, velocity, tool[0], turn[0], target), strict=True):
             rows[name].append(value)
@@ -129,10 +131,8 @@ def _outcome(log: Log, goal: LoggedGoal, end_s: float) -> GoalOutcome | None:
     during = (log.time_s >= goal.time_s - period / 2) & (log.time_s < end_s - period / 2)
     if during.sum() < 2:
         return None
-    distance = np.linalg.norm(log.end_effector_position[during] - goal.position, axis=1)
-    within = distance <= goal.position_tolerance_m
-    if log.contract.goal.space == "pose":
-        within &= _angle_deg(log.end_effector_orientation[during], goal.orientation_wxyz) <= goal.angle_tolerance_deg
+    distance, angle = goal_course(log, goal, during)
+    within = (distance <= goal.position_tolerance_m) & (angle <= goal.angle_tolerance_deg)
     hold = max(1, round(log.contract.goal.hold_s / period))
     held = np.convolve(within, np.ones(hold), "valid") >= hold - 1e-9
     reached = bool(held.any())
@@ -140,10 +140,12 @@ def _outcome(log: Log, goal: LoggedGoal, end_s: float) -> GoalOutcome | None:
     return GoalOutcome(goal.time_s, reached, after, float(within.mean()), float(distance[-1]))
 
 
-def _angle_deg(orientation: np.ndarray, goal: tuple[float, float, float, float]) -> np.ndarray:
-    other = np.array(goal) / np.linalg.norm(goal)
-    cosine = np.abs(orientation @ other) / np.linalg.norm(orientation, axis=1)
-    return np.asarray(2 * np.degrees(np.arccos(np.clip(cosine, 0, 1))))
+def goal_course(log: Log, goal: LoggedGoal, during: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance in m and angle in degrees to a goal over some ticks of a log, `[T]` bool to `[t]` each."""
+    contract = log.contract
+    readings = {part.reading: getattr(log, part.reading)[during] for part in contract.goal.parts()}
+    wanted = goal_vector(np, contract, np.array(goal.request, np.float32)[None])
+    return goal_errors(contract, achieved(np, contract, readings), wanted)
 
 
 def _goal_at(goals: Sequence[LoggedGoal], time_s: float) -> LoggedGoal | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sim2real.gap.closed_loop import goal_course
 from sim2real.gap.open_loop import OpenLoopGap
 from sim2real.logs.log import Log
 from sim2real.pages import pyplot, svg
@@ -80,7 +81,7 @@ def goal_distance(log: Log) -> np.ndarray:
     distance = np.full(len(log), np.nan)
     for goal in log.goals:
         after = log.time_s >= goal.time_s - 1e-9
-        distance[after] = np.linalg.norm(log.end_effector_position[after] - goal.position, axis=1)
+        distance[after] = goal_course(log, goal, after)[0]
     return distance
 
 

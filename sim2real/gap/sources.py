@@ -37,8 +37,7 @@ def random_goals(task: Task, count: int, *, seed: int) -> list[LoggedGoal]:
     return [
         LoggedGoal(
             time_s=timing.control_dt_s + number * timing.episode_s,
-            position=tuple(pool.goal_position[number].tolist()),
-            orientation_wxyz=tuple(pool.tool_orientation[number].tolist()),
+            request=tuple(pool.goal[number].tolist()),
             position_tolerance_m=goal.coarse_position_m,
             angle_tolerance_deg=goal.coarse_angle_deg,
         )
@@ -79,7 +78,7 @@ def from_franka(contract: Contract, policy: Path, goals: list[LoggedGoal], *, ho
         try:
             _wait_for(socket, server)
             for goal in goals:
-                _give(goal, socket, timeout_s=period_s + 5.0, pose=contract.goal.space == "pose")
+                _give(contract, goal, socket, timeout_s=period_s + 5.0)
                 time.sleep(period_s)
             _call("stop", "--address", str(socket))
             server.wait(_START_S)
@@ -120,7 +119,9 @@ class _MjxBody(Body):
 
         self._advance = jax.jit(advance, compiler_options=xla.mjx_compiler_options())
         data = mjx.make_data(task.model, impl="jax").replace(ctrl=jnp.asarray(at.rest_ctrl, jnp.float32))
-        self._at, self._data = at, data.replace(qpos=at.qpos_of(jnp, start).astype(data.qpos.dtype))
+        qpos = at.rest_qpos.copy()
+        at.place(qpos, start)
+        self._at, self._data = at, data.replace(qpos=jnp.asarray(qpos, data.qpos.dtype))
 
     def readings(self) -> tuple[np.ndarray, np.ndarray]:
         position, velocity = np.asarray(self._data.qpos), np.asarray(self._data.qvel)
@@ -159,10 +160,10 @@ def _call(*arguments: str) -> None:
         raise ShoalError(f"runtime {arguments[0]}: {_said(process)}")
 
 
-def _give(goal: LoggedGoal, socket: Path, *, timeout_s: float, pose: bool) -> None:
-    arguments = ["--position", *(repr(value) for value in goal.position)]
-    if pose:
-        arguments += ["--orientation", *(repr(value) for value in goal.orientation_wxyz)]
+def _give(contract: Contract, goal: LoggedGoal, socket: Path, *, timeout_s: float) -> None:
+    arguments = []
+    for name, values in contract.goal.layout(contract).split(np.array(goal.request)).items():
+        arguments += [f"--{name.removeprefix('goal_')}", *(repr(float(value)) for value in values)]
     _call("goal", *arguments, "--timeout-s", repr(timeout_s), "--address", str(socket))
 
 

@@ -25,9 +25,8 @@ class LoggedGoal:
 
     time_s: float
     """On the log's clock."""
-    position: tuple[float, float, float]
-    """m, in the contract's goal frame."""
-    orientation_wxyz: tuple[float, float, float, float]
+    request: tuple[float, ...]
+    """`[K]`, as of `sim2real.terms.goal`."""
     position_tolerance_m: float
     angle_tolerance_deg: float
 
@@ -139,18 +138,16 @@ def _goals(recording: Recording) -> tuple[LoggedGoal, ...]:
         given = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(message["kind"])
         if given is not None:
             seen.add(message["goal_number"])
-            goals.append(_goal(given, message["now_s"]))
+            goals.append(_goal(recording.contract, given, message["now_s"]))
     # One that memory had damaged was never followed.
-    return tuple(goal for goal in goals if np.isfinite([goal.time_s, *goal.position, *goal.orientation_wxyz]).all())
+    return tuple(goal for goal in goals if np.isfinite([goal.time_s, *goal.request]).all())
 
 
-def _goal(given: Goal, now_s: float | None) -> LoggedGoal:
-    x, y, z = map(number, given["position"])
-    a, b, c, d = map(number, given["orientation_wxyz"])
+def _goal(contract: Contract, given: Goal, now_s: float | None) -> LoggedGoal:
+    said = {"goal_position": given["position"], "goal_orientation": given["orientation_wxyz"]}
     return LoggedGoal(
         time_s=number(now_s),
-        position=(x, y, z),
-        orientation_wxyz=(a, b, c, d),
+        request=tuple(number(x) for name in contract.goal.layout(contract).sizes for x in said[name]),
         position_tolerance_m=number(given["position_tolerance_m"]),
         angle_tolerance_deg=number(given["angle_tolerance_deg"]),
     )

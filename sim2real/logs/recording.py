@@ -218,7 +218,7 @@ def _sizes(contract: Contract) -> dict[str, int]:
     """Of the arrays in a tick."""
     joints = len(contract.joint_names)
     of_joints = ("joint_position", "joint_velocity", "joint_effort", "command")
-    with_object = contract.goal.object_body is not None
+    with_object = contract.tracked is not None
     return {
         **dict.fromkeys(of_joints, joints),
         "end_effector_position": 3,

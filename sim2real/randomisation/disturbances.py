@@ -3,13 +3,18 @@ lag and saturate; somebody pushes. Written once for NumPy and JAX, so that both 
 
 One control step, of S physics steps:
 
-    readings = disturbances.sense(...)        # what the policy sees: the arm some physics steps ago, noise, bias
+    readings = disturbances.sense(...)        # what the policy sees: the robot some physics steps ago, noise, bias
     command  = policy(readings)               # a new target
     servo    = disturbances.actuate(...)      # what the servos get in each of the S physics steps
-    arm moves S physics steps under `servo` and `disturbances.push(...)`
-    signals  = disturbances.measured(...)     # the arm's new past
+    robot moves S physics steps under `servo` and `disturbances.push(...)`
+    signals  = disturbances.measured(...)     # the robot's new past
 
-Shapes: `N` environments, `J` joints, `S` physics steps of a control step, `H` and `K` physics steps of the past.
+Encoders age by physics steps, and what the robot computes from them, a tool's pose say, is computed from what they
+tell. All other sensors age by whole control steps.
+
+Shapes: `N` environments, `J` joints, `S` physics steps of a control step, `H` and `K` physics steps of the past, `C`
+control steps of the past, `M` numbers of all that is measured (`Contract.measured`), `R` of those that are neither
+encoders nor computed from them.
 `xp` is the array namespace, `numpy` or `jax.numpy`. Signals are float32.
 """
 
@@ -22,8 +27,11 @@ import numpy as np
 
 from sim2real.randomisation.noise import normal, uniform
 from sim2real.randomisation.sampling import Draws
-from sim2real.robots.kinematics import ToolChain, quaternion_product, rotation_vector_quaternion
+from sim2real.rotations import quaternion_product, rotation_vector_quaternion
 from sim2real.tasks.task import Task
+from sim2real.terms import Layout, Reading
+from sim2real.terms.joints import JointPosition, JointVelocity
+from sim2real.terms.poses import Orientation, Position
 from sim2real.timing import delay
 
 Array = Any
@@ -39,6 +47,7 @@ _STREAMS = (
     "action_delay",
     "push",
     "push_direction",
+    "others",
 )
 _SENSED = (
     "joint_offset_rad",
@@ -67,14 +76,10 @@ class Signals(NamedTuple):
     """`[N, K, J]` rad, targets sent at the last K physics steps, oldest first."""
     servo: Array
     """`[N, J]` rad, the target that each drive follows by now."""
-    seen_position: Array
-    """`[N, J]` rad, joint positions as the policy last saw them."""
-    seen_velocity: Array
-    """`[N, J]` rad/s, likewise."""
-    seen_tool_position: Array
-    """`[N, 3]` m, likewise."""
-    seen_tool_orientation: Array
-    """`[N, 4]` wxyz, likewise."""
+    others: Array
+    """`[N, C, R]`, other sensors at the last C control steps, oldest first."""
+    seen: Array
+    """`[N, M]`, what the policy saw last."""
 
 
 class Disturbances:
@@ -82,7 +87,14 @@ class Disturbances:
 
     def __init__(self, task: Task, draws: Draws, *, seed: int, num_envs: int) -> None:
         self.contract, self._seed, self._envs = task.contract, seed, num_envs
-        self._chain = ToolChain.of(task.model, task.contract)
+        self._readings = {r.name: r for r in task.contract.readings if r.source != "last_command"}
+        chains = {name: reading.from_joints(task.scene) for name, reading in self._readings.items()}
+        self._chains = {name: chain for name, chain in chains.items() if chain is not None}
+        encoders = {name for name, r in self._readings.items() if isinstance(r, JointPosition | JointVelocity)}
+        self._measured = task.contract.measured
+        self._others = Layout.of(
+            {name: r.size for name, r in self._readings.items() if name not in encoders and name not in self._chains}
+        )
         self._active = set(draws.active)
         timing = task.contract.timing
         self._physics_dt, self._control_dt = timing.physics_dt_s, timing.control_dt_s
@@ -95,76 +107,103 @@ class Disturbances:
             )
         )
         """Physics steps of the longest delays, H - 1 and K - 1."""
+        self._late_steps = int(
+            delay.steps_of(np, np.float64(self.observation_steps * self._physics_dt), self._control_dt)
+        )
 
     @property
     def senses(self) -> bool:
         """Whether readings differ from the truth at all."""
-        return bool(self._active & set(_SENSED))
+        noisy = any(self._readings[name].noise_std > 0 for name in self._others.sizes)
+        return noisy or bool(self._active & set(_SENSED))
 
     @property
     def pushes(self) -> bool:
         """Whether anything pushes."""
         return "push_force_n" in self._active
 
-    def begin(self, xp: ModuleType, robots: Draws, start: Array) -> Signals:
-        """Signals of arms that have rested at `start` `[N, J]` rad for long."""
+    def begin(self, xp: ModuleType, robots: Draws, start: Array, truth: dict[str, Array]) -> Signals:
+        """Signals of robots that have rested at `start` `[N, J]` for long, where all readings are `truth`."""
         start = xp.asarray(start, dtype=xp.float32)
-        seen = start + robots.joint_offset_rad
+        biased = start + robots.joint_offset_rad
         length, rest = self.observation_steps + 1, xp.zeros_like(start)
-        return Signals(
+        others = self._joined(xp, self._others, truth, len(start))
+        signals = Signals(
             delay.full_of(xp, start, length),
             delay.full_of(xp, rest, length),
-            delay.full_of(xp, seen, self.action_steps + 1),
-            seen,
-            seen,
-            rest,
-            *self._chain.pose(xp, seen),
+            delay.full_of(xp, biased, self.action_steps + 1),
+            biased,
+            delay.full_of(xp, others, self._late_steps + 1),
+            xp.zeros((len(start), self._measured.size), dtype=xp.float32),
         )
+        return self.seen(xp, signals, truth | self._of_encoders(xp, biased, rest))
+
+    @staticmethod
+    def _joined(xp: ModuleType, layout: Layout, values: dict[str, Array], count: int) -> Array:
+        parts = [values[name] for name in layout.sizes]
+        # One column of zeros where there is nothing: checkpoints take no empty arrays.
+        return xp.concatenate(parts, axis=-1) if parts else xp.zeros((count, 1), dtype=xp.float32)
+
+    def _of_encoders(self, xp: ModuleType, position: Array, velocity: Array) -> dict[str, Array]:
+        """What the robot knows from its joints' positions and velocities, by name."""
+        found = {}
+        for name, reading in self._readings.items():
+            if isinstance(reading, JointPosition):
+                found[name] = position
+            elif isinstance(reading, JointVelocity):
+                found[name] = velocity
+            elif name in self._chains:
+                found[name] = self._chains[name](xp, position)
+        return found
 
     def sense(self, xp: ModuleType, robots: Draws, signals: Signals, tick: Array) -> dict[str, Array]:
-        """What the policy sees in control step `tick`, by name, without `joint_position_target`."""
+        """What the policy sees in control step `tick`, by name, of all that is measured."""
         steps = self._steps(xp, robots.observation_delay_s, robots.observation_jitter_s, "observation", tick)
         position = delay.read(xp, signals.position, steps) + robots.joint_offset_rad
         velocity = delay.read(xp, signals.velocity, steps) + robots.joint_velocity_bias_rad_s
         joints = position.shape[1]
         position = position + self._noise(xp, "position", robots.joint_position_noise_std_rad, tick, joints)
         velocity = velocity + self._noise(xp, "velocity", robots.joint_velocity_noise_std_rad_s, tick, joints)
-        place, turn = self._chain.pose(xp, position)
-        place = place + robots.tool_position_bias_m
-        place = place + self._noise(xp, "tool_position", robots.tool_position_noise_std_m, tick, 3)
-        if self._active & {"tool_orientation_bias_rad", "tool_orientation_noise_std_rad"}:
-            noise = self._noise(xp, "tool_orientation", robots.tool_orientation_noise_std_rad, tick, 3)
-            error = rotation_vector_quaternion(xp, robots.tool_orientation_bias_rad + noise)
-            turn = quaternion_product(xp, error, turn)
-        readings = {
-            "joint_position": position,
-            "joint_velocity": velocity,
-            "end_effector_position": place,
-            "end_effector_orientation": turn,
-        }
+        readings = self._of_encoders(xp, position, velocity) | self._late(xp, signals, steps, tick)
+        readings = {name: self._miscalibrated(xp, name, value, robots, tick) for name, value in readings.items()}
         if "dropped_reading_probability" not in self._active:
             return readings
         lost = self._uniform(xp, "dropped", tick, 1) < robots.dropped_reading_probability[:, None]
-        last = self._last_seen(signals)
+        last = self._measured.split(signals.seen)
         return {name: xp.where(lost, last[name], value) for name, value in readings.items()}
 
-    @staticmethod
-    def _last_seen(signals: Signals) -> dict[str, Array]:
-        return {
-            "joint_position": signals.seen_position,
-            "joint_velocity": signals.seen_velocity,
-            "end_effector_position": signals.seen_tool_position,
-            "end_effector_orientation": signals.seen_tool_orientation,
-        }
-
-    def seen(self, signals: Signals, readings: dict[str, Array]) -> Signals:
-        """Remember what the policy saw, in case the next reading is lost."""
-        return signals._replace(
-            seen_position=readings["joint_position"],
-            seen_velocity=readings["joint_velocity"],
-            seen_tool_position=readings["end_effector_position"],
-            seen_tool_orientation=readings["end_effector_orientation"],
+    def _late(self, xp: ModuleType, signals: Signals, steps: Array, tick: Array) -> dict[str, Array]:
+        """Other sensors, some control steps late and with the noise that their readings state."""
+        if not self._others.size:
+            return {}
+        late = delay.steps_of(xp, steps * np.float32(self._physics_dt), self._control_dt)
+        values = delay.read(xp, signals.others, xp.minimum(late, self._late_steps))
+        spread = np.concatenate(
+            [np.full(size, self._readings[name].noise_std, np.float32) for name, size in self._others.sizes.items()]
         )
+        if spread.any():
+            stream = _STREAMS.index("others")
+            values = values + spread * normal(xp, self._seed, stream, tick, self._envs, self._others.size)
+        return self._others.split(values)
+
+    def _miscalibrated(self, xp: ModuleType, name: str, value: Array, robots: Draws, tick: Array) -> Array:
+        """The errors of a pose that the robot computes from its joints, on top of theirs."""
+        reading: Reading = self._readings[name]
+        if name not in self._chains or reading.frame != "world":
+            return value
+        if isinstance(reading, Position):
+            noise = self._noise(xp, "tool_position", robots.tool_position_noise_std_m, tick, 3)
+            return value + robots.tool_position_bias_m + noise
+        turned = self._active & {"tool_orientation_bias_rad", "tool_orientation_noise_std_rad"}
+        if isinstance(reading, Orientation) and turned:
+            noise = self._noise(xp, "tool_orientation", robots.tool_orientation_noise_std_rad, tick, 3)
+            error = rotation_vector_quaternion(xp, robots.tool_orientation_bias_rad + noise)
+            return quaternion_product(xp, error, value)
+        return value
+
+    def seen(self, xp: ModuleType, signals: Signals, readings: dict[str, Array]) -> Signals:
+        """Remember what the policy saw, in case the next reading is lost."""
+        return signals._replace(seen=self._joined(xp, self._measured, readings, len(signals.seen)))
 
     def actuate(
         self, xp: ModuleType, robots: Draws, signals: Signals, targets: Array, tick: Array
@@ -193,11 +232,16 @@ class Disturbances:
             path.append(servo)
         return xp.stack(path, axis=1)
 
-    def measured(self, xp: ModuleType, signals: Signals, position: Array, velocity: Array) -> Signals:
-        """Take in the joints' true motion in the physics steps of a control step, `[N, S, J]` rad and rad/s."""
+    def measured(
+        self, xp: ModuleType, signals: Signals, position: Array, velocity: Array, truth: dict[str, Array]
+    ) -> Signals:
+        """Take in the joints' true motion in the S physics steps, `[N, S, J]`, and all readings after them."""
         new = (position.astype(xp.float32), velocity.astype(xp.float32))
         moved = [delay.shifted(xp, old, x) for old, x in zip((signals.position, signals.velocity), new, strict=True)]
-        return signals._replace(position=moved[0], velocity=moved[1])
+        others = self._joined(xp, self._others, truth, len(position))
+        return signals._replace(
+            position=moved[0], velocity=moved[1], others=delay.shifted(xp, signals.others, others[:, None])
+        )
 
     def push(self, xp: ModuleType, robots: Draws, tick: Array) -> Array:
         """Force on the body that carries the tool during control step `tick`, `[N, 3]` N in the world."""

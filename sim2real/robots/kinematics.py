@@ -11,25 +11,10 @@ from typing import Any, Self
 import mujoco
 import numpy as np
 
-from sim2real.contract import Contract
+from sim2real.contract import Contract, Robot
 from sim2real.errors import ShoalError
 from sim2real.robots.coordinates import Coordinate, passive_addresses, require_coordinate
-from sim2real.robots.objects import ObjectAddresses
-
-
-def quaternion_product(xp: ModuleType, left: Any, right: Any) -> Any:
-    """Hamilton product of wxyz quaternions, `[..., 4]` each."""
-    a, b, c, d = (left[..., i] for i in range(4))
-    e, f, g, h = (right[..., i] for i in range(4))
-    return xp.stack(
-        [
-            a * e - b * f - c * g - d * h,
-            a * f + b * e + c * h - d * g,
-            a * g - b * h + c * e + d * f,
-            a * h + b * g - c * f + d * e,
-        ],
-        axis=-1,
-    )
+from sim2real.rotations import cross, quaternion_product, rotate
 
 
 @dataclass(frozen=True)
@@ -38,33 +23,32 @@ class Addresses:
 
     coordinates: tuple[Coordinate, ...]
     """`[J]`."""
-    site: int
-    """The tool's site."""
+    site: int | None
+    """The tool's site, of a robot that has one."""
     body: int
-    """The body that carries the tool's site."""
-    site_quaternion: np.ndarray
-    """`[4]` wxyz, the site's orientation in its body."""
+    """The body that carries the tool's site, or else the root of the robot's first joint."""
     rest_qpos: np.ndarray
     """`[nq]`, home of the whole model: where joints outside the task begin every episode."""
     rest_ctrl: np.ndarray
     """`[nu]`, controls at home: what actuators outside the task are given."""
-    object: ObjectAddresses | None = None
-    """Of the thing that goals are about, where that is not the tool."""
 
     @classmethod
-    def of(cls, model: mujoco.MjModel, contract: Contract) -> Self:
-        """Look the contract's names up in `model`; `ShoalError` where one is missing or its drive is none."""
-        coordinates = tuple(require_coordinate(model, name) for name in contract.joint_names)
-        site = model.site(contract.robot.end_effector_frame).id
-        rest_qpos, rest_ctrl = home_state(model, contract, coordinates)
+    def of(cls, model: mujoco.MjModel, robot: Contract | Robot) -> Self:
+        """Look the names of a robot, or of a contract's, up in `model`; `ShoalError` where one is missing or its drive
+        is none.
+        """
+        robot = robot.robot if isinstance(robot, Contract) else robot
+        coordinates = tuple(require_coordinate(model, joint.name) for joint in robot.joints)
+        tool = robot.end_effector_frame
+        site = None if tool is None else model.site(tool).id
+        carrier = model.dof_bodyid[coordinates[0].dof[0]] if site is None else model.site_bodyid[site]
+        rest_qpos, rest_ctrl = home_state(model, robot, coordinates)
         return cls(
             coordinates=coordinates,
             site=site,
-            body=int(model.site_bodyid[site]),
-            site_quaternion=np.array(model.site_quat[site]),
+            body=int(carrier if site is not None else model.body_rootid[carrier]),
             rest_qpos=rest_qpos,
             rest_ctrl=rest_ctrl,
-            object=None if contract.goal.object_body is None else ObjectAddresses.of(model, contract.goal.object_body),
         )
 
     @cached_property
@@ -104,20 +88,6 @@ class Addresses:
     def joint_velocity(self, qvel: Any) -> Any:
         """`[..., J]`, from `[..., nv]`."""
         return qvel[..., self.dof] if self._sums is None else qvel @ self._sums[1][: qvel.shape[-1]]
-
-    def qpos_of(self, xp: ModuleType, start: Any) -> Any:
-        """`[..., nq]` with the joints (and the object's x and y, where they are given) at `start` `[..., S]`, as of
-        `GoalPool.start`, and everything else at home.
-        """
-        count = len(self.rest_qpos)
-        source, factor, zero = np.arange(count), np.ones(count), np.zeros(count)
-        for index, c in enumerate(self.coordinates):
-            source[c.qpos], factor[c.qpos] = count + index, c.spread
-        if self.object is not None and start.shape[-1] > len(self.coordinates):
-            source[self.object.qpos] = count + len(self.coordinates) + np.arange(2)
-            zero[self.object.qpos] = self.object.origin
-        rest = xp.broadcast_to(xp.asarray(self.rest_qpos), (*start.shape[:-1], count))
-        return xp.concatenate([rest, start], axis=-1)[..., source] * factor - zero
 
     def place(self, qpos: np.ndarray, joint_position: Any) -> None:
         """Write joint positions `[J]` into `qpos` `[nq]`, and nothing else."""
@@ -160,34 +130,6 @@ class Addresses:
         data.qpos[:], data.ctrl[:] = self.rest_qpos, self.rest_ctrl
         return data
 
-    def start_at(self, model: mujoco.MjModel, joint_position: np.ndarray) -> np.ndarray:
-        """The start `[S]` with these joints, `[J]` rad, and the object where the MJCF has it."""
-        if self.object is None:
-            return np.asarray(joint_position)
-        return np.concatenate([joint_position, model.qpos0[self.object.qpos] + self.object.origin])
-
-    def tool_orientation(self, xp: ModuleType, xquat: Any) -> Any:
-        """Tool orientation, wxyz, from body orientations `[..., nbody, 4]`."""
-        return quaternion_product(xp, xquat[..., self.body, :], self.site_quaternion)
-
-
-def cross(left: Any, right: Any) -> Any:
-    """Cross products of `[..., 3]`; several times as fast on small arrays as NumPy's, which checks more."""
-    forward, backward = np.array([1, 2, 0]), np.array([2, 0, 1])
-    return left[..., forward] * right[..., backward] - left[..., backward] * right[..., forward]
-
-
-def rotate(quaternion: Any, vector: Any) -> Any:
-    """Vectors `[..., 3]` turned by unit quaternions `[..., 4]` wxyz."""
-    twice = 2 * cross(quaternion[..., 1:], vector)
-    return vector + quaternion[..., :1] * twice + cross(quaternion[..., 1:], twice)
-
-
-def rotation_vector_quaternion(xp: ModuleType, vector: Any) -> Any:
-    """The unit quaternion, `[..., 4]` wxyz, of a rotation vector `[..., 3]` rad."""
-    half = 0.5 * xp.sqrt((vector * vector).sum(axis=-1, keepdims=True) + 1e-30)
-    return xp.concatenate([xp.cos(half), 0.5 * vector * xp.sin(half) / half], axis=-1)
-
 
 @dataclass(frozen=True)
 class ToolChain:
@@ -221,9 +163,17 @@ class ToolChain:
 
     @classmethod
     def of(cls, model: mujoco.MjModel, contract: Contract) -> Self:
-        """Follow the bodies from the tool to the world. `ShoalError` where a joint in between has no reading."""
-        site = model.site(contract.robot.end_effector_frame).id
-        bodies = [int(model.site_bodyid[site])]
+        """Of the robot's tool. `ShoalError` where it has none, or where a joint in between has no reading."""
+        tool = contract.robot.end_effector_frame
+        if tool is None:
+            raise ShoalError("robot.end_effector_site: this robot has no tool whose pose could follow from its joints.")
+        site = model.site(tool).id
+        return cls.to(model, contract.joint_names, int(model.site_bodyid[site]), site)
+
+    @classmethod
+    def to(cls, model: mujoco.MjModel, joint_names: Sequence[str], body: int, site: int | None) -> Self:
+        """Of a body, or of a site on it: follow the bodies from there to the world."""
+        bodies = [body]
         while bodies[-1]:
             bodies.append(int(model.body_parentid[bodies[-1]]))
         rows: list[tuple[Any, ...]] = []
@@ -233,7 +183,7 @@ class ToolChain:
             turn = quaternion_product(np, turn, model.body_quat[body])
             for joint in range(model.body_jntadr[body], model.body_jntadr[body] + model.body_jntnum[body]):
                 name = model.joint(joint).name
-                if name not in contract.joint_names:
+                if name not in joint_names:
                     raise ShoalError(
                         f"robot.joints: joint {name!r} lies between the base and the tool but is no joint of the task, "
                         "so the tool's pose does not follow from the readings; add the joint, or weld it."
@@ -246,10 +196,12 @@ class ToolChain:
                 turned = quaternion_product(np, turn, np.array([0.0, *axis]))
                 zero = model.qpos0[model.jnt_qposadr[joint]]
                 moves = (rotate(turn, vector) for vector in (swing, swing_back))
-                rows.append((contract.joint_names.index(name), zero, slides, turn, turned, place, *moves))
+                rows.append((joint_names.index(name), zero, slides, turn, turned, place, *moves))
                 turn, place = np.eye(4)[0], np.zeros(3)
-        tool_turn = quaternion_product(np, turn, model.site_quat[site])
-        tool_place = place + rotate(turn, model.site_pos[site])
+        tool_turn, tool_place = turn, place
+        if site is not None:
+            tool_turn = quaternion_product(np, turn, model.site_quat[site])
+            tool_place = place + rotate(turn, model.site_pos[site])
         order, zero, slides, *rest = (np.array(row) for row in zip(*rows, strict=True))
         turns, about, places, swings, swings_back = rest
         return cls(order, zero, slides, turns, about, places, swings, swings_back, tool_turn, tool_place)
@@ -279,12 +231,10 @@ class ToolChain:
         return turn, about
 
 
-def home_state(
-    model: mujoco.MjModel, contract: Contract, coordinates: Sequence[Coordinate]
-) -> tuple[np.ndarray, np.ndarray]:
-    """`qpos` `[nq]` and controls `[nu]` of the contract's home."""
+def home_state(model: mujoco.MjModel, robot: Robot, coordinates: Sequence[Coordinate]) -> tuple[np.ndarray, np.ndarray]:
+    """`qpos` `[nq]` and controls `[nu]` of the robot's home."""
     qpos, ctrl = model.qpos0.copy(), np.zeros(model.nu)
-    for standing in contract.robot.standing:
+    for standing in robot.standing:
         where = passive_addresses(model, coordinates, standing.body)
         if len(where) != len(standing.position):
             raise ShoalError(
@@ -293,11 +243,11 @@ def home_state(
                 f"{len(standing.position)} in the contract; use the MJCF that the policy was trained with."
             )
         qpos[where] = standing.position
-    for joint, c in zip(contract.robot.joints, coordinates, strict=True):
+    for joint, c in zip(robot.joints, coordinates, strict=True):
         qpos[c.qpos] = joint.home_position * c.spread
         if joint.mode == "position":
             ctrl[c.actuator] = joint.home_position * c.actuation.control_per_command
-    for held in contract.robot.held:
+    for held in robot.held:
         actuator = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_ACTUATOR, held.actuator)
         if actuator < 0:
             raise ShoalError(

@@ -32,7 +32,7 @@ class ObjectAddresses:
         body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
         if body < 0:
             names = [model.body(index).name for index in range(1, model.nbody)]
-            raise ShoalError(f"goal.object_body: the MJCF has no body {name!r}; it has {names}.")
+            raise ShoalError(f"free_body: the MJCF has no body {name!r}; it has {names}.")
         first = int(model.body_jntadr[body])
         joints = range(first, first + int(model.body_jntnum[body])) if first >= 0 else range(0)
         if model.body_parentid[body] == 0:
@@ -45,7 +45,7 @@ class ObjectAddresses:
                 qpos = model.jnt_qposadr[slides].copy()
                 return cls(body, qpos, model.body_pos[body, :2] - model.qpos0[qpos], None)
         raise ShoalError(
-            f"goal.object_body: body {name!r} must hang on the world by a free joint, or by slide joints along x and y."
+            f"free_body: body {name!r} must hang on the world by a free joint, or by slide joints along x and y."
         )
 
     def put(self, qpos: np.ndarray, position: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.evaluation.success import EpisodeErrors, episode_errors
 from sim2real.randomisation.config import Randomisation
 from sim2real.randomisation.sampling import Draws, sample
-from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
+from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task
 
 STRESS_SEED = 9_000_011
@@ -55,31 +55,31 @@ class Stand:
             self.task, num_envs=count, seed=self._seed + first, pool=self._pool, draws=draws, keep_robots=True
         )
         rows = slice(first, first + count)
-        starts, (position, orientation) = self._pool.start[rows], self._goals(first, count)
-        env.place(np.arange(count), starts, position, orientation)
+        env.place(np.arange(count), self._pool.start[rows], self._goals(first, count))
         return episode_errors(self.task.contract, fly(env, OnnxPolicy(self.model, batch=count)))
 
-    def _goals(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = slice(self.episodes + first, self.episodes + first + count)
-        pool: GoalPool = self._pool
-        return pool.goal_position[rows], pool.tool_orientation[rows]
+    def _goals(self, first: int, count: int) -> np.ndarray:
+        return self._pool.goal[self.episodes + first : self.episodes + first + count]
 
 
 def fly(env: NativeEnvironment, policy: OnnxPolicy) -> Rollout:
-    """The episode that every arm has just begun. The policy sees disturbed readings; `achieved` is the truth."""
+    """The episode that every robot has just begun. The policy sees disturbed readings; `achieved` is the truth.
+
+    Robots whose episode is over early go on as they are: what happens then doesn't count.
+    """
     contract = env.contract
-    position, orientation = (goal.copy() for goal in env.goals())
-    goal = goal_vector(np, contract, position, orientation)
+    request = env.goals().copy()
+    goal = goal_vector(np, contract, request)
     scale = np.array(contract.action.step_max, np.float32)
-    columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [])
+    columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [], [])
     policy.forget()
     for _ in range(contract.timing.episode_steps):
         truth, readings = env.true_readings(), env.readings()
-        target, _ = policy(readings, position, orientation)
-        action = (target - readings["joint_position_target"]) / scale
+        target, _ = policy(readings, request)
+        action = (target - readings[contract.action.previous]) / scale
         last = env.advance(target)
         done = achieved(np, contract, truth).astype(np.float32)
-        row = (observe(np, contract, readings).astype(np.float32), done, goal, action, last)
+        row = (observe(np, contract, readings).astype(np.float32), done, goal, action, last, env.terminated)
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     return Rollout(*(np.stack(column) for column in columns))

@@ -1,173 +1,171 @@
 """Starts and goals that are reachable by construction.
 
-Joint positions are drawn around home; those whose arm touches itself or the floor, or whose tool leaves the
-goal box, are dropped. What is left serves as start (its joint positions) and as goal (its tool pose). Where goals are
-about an object, every configuration also has a place of the object that nothing touches, and those are the goals.
-Training and evaluation draw from pools of different seeds, so no evaluation goal was ever commanded before.
+The task's resets draw where an episode begins; what touches anything that doesn't touch at home is dropped. What is
+left serves as start, and what it achieves as goal, where that lies within the goal's bounds; goals of some kinds are
+drawn anywhere within them instead. Training and evaluation draw from pools of different seeds, so no evaluation goal
+was ever commanded before.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
 
 from sim2real.contract import Contract
+from sim2real.contract.interface import achieved_request
 from sim2real.errors import ShoalError
 from sim2real.robots.contacts import HomeContacts
-from sim2real.robots.kinematics import Addresses
-from sim2real.robots.objects import ObjectAddresses
 from sim2real.tasks.task import Task
+from sim2real.terms import Simulated, Start
 
 TRAINING_SEED_OFFSET = 0
 EVALUATION_SEED_OFFSET = 1_000_003
 _MIN_ACCEPTED = 0.02
+_CHUNK = 256
 _LIMIT_MARGIN, _LIMIT_MARGIN_SHARE = 0.05, 0.05
 """rad (m for slides), and at most this share of the range."""
+_FIELDS = ("qpos", "qvel", "xpos", "xquat", "site_xpos")
 
 
 class GoalPool(NamedTuple):
-    """P reachable configurations of the arm, and of the object where there is one."""
+    """P starts, and P goals of any of them."""
 
+    start: np.ndarray
+    """`[P, nq]`, all of qpos."""
+    start_velocity: np.ndarray
+    """`[P, nv]`, all of qvel."""
     joint_position: np.ndarray
-    """`[P, J]` rad, policy order."""
-    tool_position: np.ndarray
-    """`[P, 3]` m, world frame."""
-    tool_orientation: np.ndarray
-    """`[P, 4]` wxyz, world frame."""
-    object_position: np.ndarray
-    """`[P, 3]` m, world frame; `[P, 0]` where goals are about the tool."""
-
-    @property
-    def start(self) -> np.ndarray:
-        """`[P, S]`: joint positions in rad, then the object's x and y in m where there is one."""
-        return np.concatenate([self.joint_position, self.object_position[:, :2]], axis=1)
-
-    @property
-    def goal_position(self) -> np.ndarray:
-        """`[P, 3]` m, what to ask for: where the object is, or where the tool is."""
-        return self.object_position if self.object_position.shape[1] else self.tool_position
-
-
-def wild_goals(xp: ModuleType, contract: Contract, uniform: Any, normal: Any) -> tuple[Any, Any]:
-    """Goals that nobody checked: positions `[n, 3]` in a box 1.4 times the goal box, any orientation `[n, 4]`.
-
-    Many are out of reach; a reachability estimate learns from both kinds. The draws come from the caller:
-    `uniform` `[n, 3]` in [0, 1) and `normal` `[n, 4]`.
-    """
-    low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-    centre, half = (low + high) / 2, 0.7 * (high - low)
-    position = (centre - half) + 2 * half * uniform
-    orientation = normal / xp.sqrt(xp.sum(normal * normal, axis=1, keepdims=True))
-    return position.astype(np.float32), orientation.astype(np.float32)
+    """`[P, J]` rad or m, policy order, at the starts."""
+    goal: np.ndarray
+    """`[P, K]`, requests; of goals that are drawn as `reached`, what the start in the same row achieves."""
 
 
 def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:
-    """Draw `size` collision-free configurations whose tool lies in the goal box."""
-    joints = task.contract.robot.joints
-    spread = np.array(task.config.reset.half_range)
-    if spread.shape != (len(joints),):
-        raise ShoalError(f"reset.half_range has {spread.size} entries for {len(joints)} joints.")
-    home = np.array([joint.home_position for joint in joints])
-    limit_low, limit_high = _joint_range(task.contract)
-    low, high = np.maximum(home - spread, limit_low), np.minimum(home + spread, limit_high)
-    return _sample(task, low, high, in_box=True, size=size, seed=seed)
+    """Draw `size` starts that touch nothing, and as many goals."""
+    rows, requests = _sample(task, wide=False, size=size, seed=seed)
+    if task.contract.goal.drawn == "between":
+        rng = np.random.default_rng([seed, 1])
+        draws = rng.random(requests.shape), rng.normal(size=requests.shape)
+        requests = task.contract.goal.between(np, task.contract, *draws, grown=1.0)
+    return _pool(task, rows, requests)
 
 
-def mix_in_wide_starts(task: Task, pool: GoalPool, *, share: float, seed: int) -> np.ndarray:
-    """Starts as of `GoalPool.start`, `[P, S]`: the pool's, a `share` of them replaced by wide ones.
+def mix_in_wide_starts(task: Task, pool: GoalPool, *, share: float, seed: int) -> GoalPool:
+    """The pool with a `share` of its starts replaced by wide ones; its goals stay.
 
     Wide starts lie anywhere in the joint ranges, each joint at one of its limits with probability 1/6, free of
     collisions, with the tool anywhere: the postures in which a missed goal can leave an arm.
     """
-    start: np.ndarray = pool.start.copy()
-    count = round(share * len(start))
-    if count:
-        low, high = _joint_range(task.contract)
-        beyond = 0.1 * (high - low)
-        wide = _sample(task, low - beyond, high + beyond, in_box=False, size=count, seed=seed)
-        start[:count] = wide.start
-    return start
+    count = round(share * len(pool.start))
+    if not count:
+        return pool
+    rows, requests = _sample(task, wide=True, size=count, seed=seed)
+    wide = _pool(task, rows, requests)
+    mixed = GoalPool(*(np.concatenate([new, old[count:]]) for new, old in zip(wide, pool, strict=True)))
+    return mixed._replace(goal=pool.goal)
 
 
-def _joint_range(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """Where starts may be: inside what a joint may be told, and clear of the limits."""
-    ranges = np.array([(joint.position_min, joint.position_max) for joint in contract.robot.joints])
-    commands = np.array([joint.command_range for joint in contract.robot.joints])
-    low, high = np.maximum(ranges[:, 0], commands[:, 0]), np.minimum(ranges[:, 1], commands[:, 1])
+def _pool(task: Task, rows: dict[str, np.ndarray], requests: np.ndarray) -> GoalPool:
+    joints = task.scene.addresses.joint_position(rows["qpos"])
+    return GoalPool(rows["qpos"], rows["qvel"], joints.astype(np.float32), requests.astype(np.float32))
+
+
+def joint_range(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+    """Where starts may be, `[J]` each: inside what a joint may be told, and clear of the limits."""
+    (low, high), (least, most) = contract.position_limits, contract.command_limits
+    low, high = np.maximum(low, least), np.minimum(high, most)
     margin = np.minimum(_LIMIT_MARGIN, _LIMIT_MARGIN_SHARE * (high - low))
     return low + margin, high - margin
 
 
-def _sample(task: Task, low: np.ndarray, high: np.ndarray, *, in_box: bool, size: int, seed: int) -> GoalPool:
-    """`size` collision-free configurations, uniform between joint positions `low` and `high`, `[J]` rad; draws beyond
-    a joint's limits are put on the limit.
-    """
-    model, contract = task.model, task.contract
-    box_low, box_high = tool_box(task)
-    limits, addresses = _joint_range(contract), Addresses.of(model, contract)
-    data, rng = addresses.home_data(model), np.random.default_rng(seed)
-    put_object, known = _object_placer(task, addresses, rng), HomeContacts.of(model, addresses.rest_qpos)
-    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
-    tried = 0
-    while len(kept) < size:
-        tried += 1
-        if tried > 1000 and len(kept) < _MIN_ACCEPTED * tried:
-            box = "goal.position_min_m/max_m" if task.config.reset.object is None else "reset.object.tool_min_m/max_m"
-            raise ShoalError(
-                f"reset: only {len(kept)} of {tried} random starts are free of collisions and inside the box of "
-                f"{box}; widen {box} or narrow reset.half_range."
+def _sample(task: Task, *, wide: bool, size: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Fields of `size` starts, `[P, ...]` by name, and the requests that they achieve, `[P, K]`."""
+    sampler, rng = _Sampler(task, wide=wide), np.random.default_rng(seed)
+    chunks: list[dict[str, np.ndarray]] = []
+    requests: list[np.ndarray] = []
+    tried = kept = 0
+    while kept < size:
+        rows = sampler.drawn(rng, _CHUNK)
+        tried += _CHUNK
+        if rows is not None:
+            found, achieved = sampler.accepted(rows)
+            chunks.append(found)
+            requests.append(achieved)
+            kept += len(achieved)
+        if tried > 4 * _CHUNK and kept < _MIN_ACCEPTED * tried:
+            raise ShoalError(sampler.complaint(kept, tried))
+    fields = {name: np.concatenate([chunk[name] for chunk in chunks])[:size] for name in _FIELDS}
+    return fields, np.concatenate(requests)[:size]
+
+
+class _Sampler:
+    """Draws starts in chunks: first all resets, then at once whether the goal allows them, then contacts."""
+
+    def __init__(self, task: Task, *, wide: bool) -> None:
+        self._task, self._wide = task, wide
+        self._model, self._scene = task.model, task.scene
+        self._known = HomeContacts.of(task.model, task.scene.home)
+        self._range = joint_range(task.contract)
+        self.refused = {"resets": 0, "goal": 0, "contacts": 0}
+
+    def drawn(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray] | None:
+        """Fields of those of `count` tries that every reset lets pass; None where that is none."""
+        data = mujoco.MjData(self._model)
+        start = Start(self._scene, self._scene.addresses, data, *self._range, wide=self._wide)
+        rows: list[list[np.ndarray]] = []
+        for _ in range(count):
+            data.qpos[:], data.qvel[:] = self._scene.home, 0
+            if all(reset.draw(rng, start) for reset in self._task.config.resets):
+                mujoco.mj_kinematics(self._model, data)
+                rows.append([getattr(data, name).copy() for name in _FIELDS])
+        self.refused["resets"] += count - len(rows)
+        if not rows:
+            return None
+        return {name: np.stack(column) for name, column in zip(_FIELDS, zip(*rows, strict=True), strict=True)}
+
+    def accepted(self, rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Those of `rows` that the goal allows and in which nothing new touches, and what they achieve."""
+        contract = self._task.contract
+        sim = Simulated(self._scene, _Rows(rows), self._scene.addresses.joint_position(rows["qpos"]))
+        goal_readings = [contract.reading(part.reading) for part in contract.goal.parts()]
+        request = achieved_request(np, contract, sim.values(np, goal_readings))
+        keep = np.ones(len(request), bool)
+        if not self._wide and contract.goal.drawn == "reached":
+            keep = contract.goal.allows(contract, request)
+        self.refused["goal"] += int((~keep).sum())
+        data = mujoco.MjData(self._model)
+        for index in np.flatnonzero(keep):
+            data.qpos[:] = rows["qpos"][index]
+            mujoco.mj_kinematics(self._model, data)
+            mujoco.mj_comPos(self._model, data)
+            mujoco.mj_collision(self._model, data)
+            keep[index] = not (data.ncon and self._known.others(data))
+            self.refused["contacts"] += not keep[index]
+        return {name: values[keep] for name, values in rows.items()}, request[keep]
+
+    def complaint(self, kept: int, tried: int) -> str:
+        """Why so few starts are left."""
+        said = ", ".join(
+            f"{self.refused[name]} {why}"
+            for name, why in (
+                ("resets", "by the resets themselves (kind inside)"),
+                ("goal", "because what they achieve is outside the goal's bounds (goal.position_min_m/max_m)"),
+                ("contacts", "because something touches"),
             )
-        q = np.clip(rng.uniform(low, high), *limits)
-        addresses.place(data.qpos, q)
-        mujoco.mj_kinematics(model, data)
-        position = data.site_xpos[addresses.site].copy()
-        if in_box and ((position < box_low).any() or (position > box_high).any()):
-            continue
-        thing = put_object(data, position)
-        mujoco.mj_collision(model, data)
-        if data.ncon and _arm_touches(model, known.others(data), addresses.object):
-            continue
-        kept.append((q, position, data.xquat.copy(), thing))
-    joint_position, tool_position, xquat, things = (np.stack(column) for column in zip(*kept, strict=True))
-    columns = joint_position, tool_position, addresses.tool_orientation(np, xquat), things
-    return GoalPool(*(column.astype(np.float32) for column in columns))
+        )
+        return (
+            f"resets: only {kept} of {tried} random starts are left; refused were {said}. Widen the goal's bounds or "
+            "the boxes of the resets, or narrow half_range."
+        )
 
 
-def _arm_touches(model: mujoco.MjModel, pairs: set[tuple[int, int]], thing: ObjectAddresses | None) -> bool:
-    """Whether anything touches but the object what it stands on."""
-    ground = None if thing is None else {0, thing.body}
-    return any({int(model.geom_bodyid[geom]) for geom in pair} != ground for pair in pairs)
+class _Rows:
+    """Fields that are already stacked, by attribute."""
 
+    def __init__(self, rows: dict[str, np.ndarray]) -> None:
+        self._rows = rows
 
-def tool_box(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner, `[3]` m each, of where the tool may be at a start."""
-    goal, thing = task.contract.goal, task.config.reset.object
-    corners = (goal.position_min_m, goal.position_max_m) if thing is None else (thing.tool_min_m, thing.tool_max_m)
-    return np.array(corners[0]), np.array(corners[1])
-
-
-def _object_placer(
-    task: Task, addresses: Addresses, rng: np.random.Generator
-) -> Callable[[mujoco.MjData, np.ndarray], np.ndarray]:
-    """A function that puts the object somewhere, given where the tool is, and says where: `[3]` m, or `[0]`."""
-    reset, where, goal = task.config.reset.object, addresses.object, task.contract.goal
-    if reset is None or where is None:
-        return lambda data, tool: np.zeros(0)
-    low, high = np.array(goal.position_min_m)[:2], np.array(goal.position_max_m)[:2]
-
-    def put(data: mujoco.MjData, tool: np.ndarray) -> np.ndarray:
-        position = rng.uniform(low, high)
-        if rng.random() < reset.near_tool_share:
-            distance, angle = reset.near_tool_m * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
-            near = tool[:2] + distance * np.array([math.cos(angle), math.sin(angle)])
-            position = near if (near >= low).all() and (near <= high).all() else position
-        data.qpos[where.qpos] = position - where.origin
-        mujoco.mj_kinematics(task.model, data)
-        return np.array(data.xpos[where.body])
-
-    return put
+    def __getattr__(self, name: str) -> np.ndarray:
+        return self._rows[name]

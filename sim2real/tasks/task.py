@@ -11,112 +11,57 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self
 
 import mujoco
-import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from sim2real.contract import Action, Contract, Frozen, Goal, Positive, Reading, Timing, Vector3
+from sim2real.contract import Contract, Timing
 from sim2real.errors import ShoalError, problems, raise_all
 from sim2real.files import read_yaml
+from sim2real.frozen import Frozen
 from sim2real.randomisation.config import Randomisation
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.description import describe_robot, only_positions
 from sim2real.robots.home import Home, home_of
 from sim2real.robots.model import compiled
-from sim2real.robots.objects import ObjectAddresses
 from sim2real.robots.servos import robot_spec
-from sim2real.tasks.measurability import require_measurable, require_tool_from_joints
-
-ReadingName = Literal[
-    "joint_position",
-    "joint_velocity",
-    "joint_position_target",
-    "end_effector_position",
-    "end_effector_orientation",
-    "object_position",
-]
-
-
-class ActionConfig(Frozen):
-    """How fast the policy may move the joint targets."""
-
-    kind: Literal["joint_position_increment"] = "joint_position_increment"
-    velocity_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Largest target speed as a fraction of each joint's velocity limit."""
-    window: Positive = 0.3
-
-
-class GoalConfig(Frozen):
-    """What may be asked for; see `sim2real.contract.Goal`."""
-
-    space: Literal["position", "pose"]
-    position_min_m: Vector3
-    position_max_m: Vector3
-    orientation_weight_m: Annotated[float, Field(ge=0)] = 0.0
-    object_body: str | None = None
-
-    @model_validator(mode="after")
-    def _pose_weighs_rotation(self) -> Self:
-        if self.space == "pose" and self.orientation_weight_m == 0:
-            raise ValueError("a pose goal needs orientation_weight_m above 0; with 0 it is a position goal")
-        return self
-
-
-class ObjectReset(Frozen):
-    """Starts of tasks with an object."""
-
-    tool_min_m: Vector3
-    tool_max_m: Vector3
-    """The box in which the tool starts; the goal box is the object's."""
-    near_tool_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of the starts in which the object lies no farther than `near_tool_m` from the tool, so that an untrained
-    arm touches it now and then; otherwise anywhere in the goal box."""
-    near_tool_m: Positive = 0.15
-
-
-class ResetConfig(Frozen):
-    """Starts and goals: uniform joint positions around home."""
-
-    half_range: list[Positive]
-    object: ObjectReset | None = None
+from sim2real.tasks.measurability import unmeasurable
+from sim2real.terms import Action, Feature, Goal, Reading, Reset, Scene, Termination, any_of
+from sim2real.terms.action import JointPositionIncrement
+from sim2real.terms.reset import FreeBody
 
 
 class TaskConfig(Frozen):
-    """The whole YAML file. `sim2real schema` prints its JSON schema for editors."""
+    """The whole YAML file: a list of terms. `sim2real schema` prints its JSON schema for editors."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     robot: RobotConfig
-    readings: list[ReadingName]
+    readings: Annotated[list[any_of(Reading)], Field(min_length=1)]  # type: ignore[valid-type]
+    """What the policy is told, in the order of its observation."""
+    teacher_readings: list[any_of(Reading)] = Field(default_factory=list)  # type: ignore[valid-type]
+    """What critic and teacher are told besides, be it measurable or not."""
     estimators: dict[str, str] = Field(default_factory=dict)
     """Readings that no sensor measures, and what estimates them on the robot, in words."""
-    action: ActionConfig = ActionConfig()
-    goal: GoalConfig
+    features: list[any_of(Feature)] = Field(default_factory=list)  # type: ignore[valid-type]
+    """What else follows from the readings and is worth seeing."""
+    action: any_of(Action) = JointPositionIncrement()  # type: ignore[valid-type]
+    goal: any_of(Goal)  # type: ignore[valid-type]
     timing: Timing
-    reset: ResetConfig
+    resets: Annotated[list[any_of(Reset)], Field(min_length=1)]  # type: ignore[valid-type]
+    """How an episode begins, one step after the other."""
+    terminations: list[any_of(Termination)] = Field(default_factory=list)  # type: ignore[valid-type]
+    """When it is over before its time."""
     randomisation: Randomisation = Randomisation()
     """How simulated robots differ from the model, unless a run says otherwise: a preset's name, or terms of its own.
     No part of the contract: a policy may be served whatever it was trained to bear."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """One limit and one range per joint, and exactly the readings that `interface.observe` is made of."""
-        joints, limits, ranges = len(self.robot.joints), self.robot.velocity_max, self.reset.half_range
-        for field, values in (("robot.velocity_max", limits), ("reset.half_range", ranges)):
-            if len(values) != joints:
-                raise ValueError(f"{field} has {len(values)} entries for {joints} joints")
-        if (self.goal.object_body is None) != (self.reset.object is None):
-            raise ValueError(
-                "goal.object_body and reset.object go together: give both, or neither for goals of the tool"
-            )
-        needed = [name for name in get_args(ReadingName) if name != "object_position" or self.goal.object_body]
-        missing = [name for name in needed if name not in self.readings]
-        if missing:
-            raise ValueError(f"readings: the observation also needs {', '.join(missing)}")
-        for name in self.estimators:
-            if name not in self.readings or name == "joint_position_target":
-                raise ValueError(f"estimators: {name!r} is not a reading that could be estimated")
+        """One limit per joint."""
+        joints, limits = len(self.robot.joints), self.robot.velocity_max
+        if len(limits) != joints:
+            raise ValueError(f"robot.velocity_max has {len(limits)} entries for {joints} joints")
         return self
 
 
@@ -154,6 +99,30 @@ class Task:
         """The contract that every policy for this task is held to."""
         return build_contract(self.config, self.model)
 
+    @cached_property
+    def teacher_contract(self) -> Contract:
+        """The same with the readings of teacher and critic behind the policy's: what their networks are made for.
+
+        The very same where there are none.
+        """
+        if not self.config.teacher_readings:
+            return self.contract
+        more = tuple(
+            reading.model_copy(update={"source": reading.source or "simulation"})
+            for reading in (term.completed(self.scene) for term in self.config.teacher_readings)
+        )
+        try:
+            return Contract.model_validate(
+                self.contract.model_dump() | {"readings": [r.model_dump() for r in (*self.contract.readings, *more)]}
+            )
+        except ValidationError as error:
+            raise ShoalError(f"task {self.config.name}: teacher_readings: {problems(error)}.") from error
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The model and the robot in it, as terms see them."""
+        return Scene(self.model, self.contract.robot, self.home.qpos, self.contract.timing.control_dt_s)
+
 
 def task_names() -> list[str]:
     """Names of the tasks that ship with Shoal."""
@@ -180,8 +149,6 @@ def load_task(name_or_path: str | Path) -> Task:
 
 
 def _validate(data: Any, path: Path) -> TaskConfig:
-    if isinstance(data, dict):
-        require_measurable(data.get("readings"), data.get("estimators"))
     try:
         return TaskConfig.model_validate(data)
     except ValidationError as error:
@@ -200,52 +167,42 @@ def build_contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
 
 
 def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
-    thing = None if config.goal.object_body is None else ObjectAddresses.of(model, config.goal.object_body)
-    robot, home, said = describe_robot(config.robot, model, placed=() if thing is None else (thing.body,))
+    placed = [reset.body for reset in config.resets if isinstance(reset, FreeBody)]
+    bodies = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name) for name in placed]
+    robot, home, said = describe_robot(config.robot, model, placed=[body for body in bodies if body >= 0])
     if robot is not None:
         said += [f"robot.joints: {only_positions(joint)}" for joint in robot.joints if joint.mode != "position"]
     raise_all(said, what=f"task {config.name}")
     assert robot is not None
-    site = model.site(robot.end_effector_frame).id
-    require_tool_from_joints(config.robot.joints, config.estimators, model, site)
-    timing = config.timing
+    scene = Scene(model, robot, home.qpos, config.timing.control_dt_s)
+    readings = _complete_readings(config, scene)
     return Contract(
         task=config.name,
         robot=robot,
-        readings=tuple(_reading(name, len(robot.joints), config) for name in config.readings),
-        action=Action(
-            step_max=tuple(
-                config.action.velocity_fraction * joint.velocity_max * timing.control_dt_s for joint in robot.joints
-            ),
-            window=config.action.window,
-        ),
-        goal=Goal(
-            **config.goal.model_dump(), default_orientation_wxyz=_home_orientation(config.robot, model, home.qpos)
-        ),
-        timing=timing,
+        readings=readings,
+        features=tuple(config.features),
+        action=config.action.completed(scene),
+        goal=config.goal.completed(scene, readings),
+        terminations=tuple(config.terminations),
+        timing=config.timing,
     )
 
 
-def _home_orientation(robot: RobotConfig, model: mujoco.MjModel, home: np.ndarray) -> tuple[float, float, float, float]:
-    data = mujoco.MjData(model)
-    data.qpos[:] = home
-    mujoco.mj_kinematics(model, data)
-    quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, data.site(robot.end_effector_site).xmat)
-    w, x, y, z = (round(float(value), 9) + 0.0 for value in quaternion)
-    return w, x, y, z
+def _complete_readings(config: TaskConfig, scene: Scene) -> tuple[Reading, ...]:
+    """What the policy is told, with all that follows from the model; every term's complaint in one sentence.
 
-
-def _reading(name: ReadingName, joints: int, config: TaskConfig) -> Reading:
-    tool = f"world->{config.robot.end_effector_site}"
-    reading = {
-        "joint_position": Reading(name=name, size=joints, unit="rad", frame="joint", source="encoder"),
-        "joint_velocity": Reading(name=name, size=joints, unit="rad/s", frame="joint", source="encoder"),
-        "joint_position_target": Reading(name=name, size=joints, unit="rad", frame="joint", source="last_command"),
-        "end_effector_position": Reading(name=name, size=3, unit="m", frame=tool, source="forward_kinematics"),
-        "end_effector_orientation": Reading(name=name, size=4, unit="wxyz", frame=tool, source="forward_kinematics"),
-        "object_position": Reading(
-            name=name, size=3, unit="m", frame=f"world->{config.goal.object_body}", source="tracker"
-        ),
-    }[name]
-    return reading.model_copy(update={"source": "estimator"}) if name in config.estimators else reading
+    What an estimator is declared for comes from there, whatever else could have told it.
+    """
+    readings: list[Reading] = []
+    said: list[str] = []
+    for term in (*config.readings, *config.resets, *config.terminations):
+        try:
+            if isinstance(term, Reading):
+                readings.append(term.completed(scene))
+            else:
+                term.require(scene)
+        except ShoalError as error:
+            said.append(str(error).rstrip("."))
+    readings = [r.model_copy(update={"source": "estimator"}) if r.name in config.estimators else r for r in readings]
+    raise_all([*said, *unmeasurable(readings, config.estimators)], what=f"task {config.name}")
+    return tuple(readings)

@@ -37,11 +37,12 @@ def plain_log_axis(axis: Any, form: str = "{x:g}") -> None:
 
 def success_by_region(contract: Contract, measured: Measured) -> bytes:
     """Fine success of teacher and student by where the goal is, seen from above and from the side."""
-    low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-    figure, axes = plt.subplots(2, 2, figsize=(8.6, 7.4), layout="constrained")
+    low, high = (bound[: max(2, min(3, len(bound)))] for bound in contract.goal.bounds(contract))
+    views = [view for view in _VIEWS if max(view[:2]) < len(low)]
+    figure, axes = plt.subplots(2, len(views), figsize=(4.3 * len(views), 7.4), layout="constrained", squeeze=False)
     for row, (name, errors) in enumerate((("teacher", measured.teacher), ("student", measured.student))):
-        for axis, (first, second, x_label, y_label) in zip(axes[row], _VIEWS, strict=True):
-            share = regions(measured.goal_position, errors.fine, (first, second), low, high, _BINS)
+        for axis, (first, second, x_label, y_label) in zip(axes[row], views, strict=True):
+            share = regions(measured.request, errors.fine, (first, second), low, high, _BINS)
             extent = (low[first], high[first], low[second], high[second])
             image = axis.imshow(
                 share.T,
@@ -53,7 +54,7 @@ def success_by_region(contract: Contract, measured: Measured) -> bytes:
                 aspect="auto",
                 interpolation="nearest",
             )
-            missed = measured.goal_position[~errors.fine]
+            missed = measured.request[~errors.fine]
             axis.plot(missed[:, first], missed[:, second], "x", color="red", ms=5, label="missed")
             axis.set(title=f"{name}: {errors.fine.mean():.1%} fine", xlabel=x_label, ylabel=y_label)
     if any(not errors.fine.all() for errors in (measured.teacher, measured.student)):

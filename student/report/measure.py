@@ -16,7 +16,7 @@ from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract.interface import policy_inputs
 from sim2real.evaluation.success import EpisodeErrors, episode_errors
-from student.history import remembering, seen
+from student.history import as_teacher, remembering, truth
 from student.network import StudentPolicy, layers
 from student.policy import greedy, student_inputs
 from teacher.networks import streams
@@ -32,8 +32,8 @@ _SHOWN_BLOCKS = 16
 class Measured:
     """Everything on the page."""
 
-    goal_position: np.ndarray
-    """`[N, 3]` m."""
+    request: np.ndarray
+    """`[N, K]`, requests; those of places begin with a position in m."""
     teacher: EpisodeErrors
     student: EpisodeErrors
     action_error: np.ndarray
@@ -50,16 +50,21 @@ def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: i
 
     def episode(apply: Any, params: Any, history_steps: int = 0) -> tuple[Rollout, np.ndarray]:
         env = NativeEnvironment(teacher.task, num_envs=episodes, seed=SEED)
-        goals = env.goals()[0].copy()
+        goals = env.goals().copy()
         return remembering(env, history_steps).rollout(apply, params, jax.random.key(0), steps), goals
 
-    by_teacher, goals = episode(teacher_greedy(teacher.networks), teacher.actor)
-    by_student, _ = episode(greedy(contract, policy), params, policy.config.history_steps)
+    memory = policy.config.history_steps
+    by_teacher, goals = episode(as_teacher(contract, 0, teacher_greedy(teacher.networks)), teacher.actor)
+    by_student, _ = episode(greedy(contract, policy), params, memory)
     observed, goal = (jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (by_student.observation, by_student.goal))
-    present = seen(contract, observed)
+    present = truth(contract, memory, observed)
     wanted = np.tanh(jax.jit(teacher.networks.act)(teacher.actor, present, goal)[0]).reshape(by_student.action.shape)
     chosen = np.random.default_rng(0).choice(len(observed), min(_STATES, len(observed)), replace=False)
-    deep = streams(teacher.networks.actor, teacher.actor, policy_inputs(jnp, contract, present[chosen], goal[chosen]))
+    deep = streams(
+        teacher.networks.actor,
+        teacher.actor,
+        policy_inputs(jnp, teacher.networks.contract, present[chosen], goal[chosen]),
+    )
     shallow = layers(policy, params, student_inputs(contract, policy.config, observed[chosen], goal[chosen]))
     blocks = sorted({round(float(b)) for b in np.linspace(0, len(deep) - 1, _SHOWN_BLOCKS)})
     similarity = [[linear_cka(layer, deep[block]) for block in blocks] for layer in shallow]

@@ -75,18 +75,16 @@ def _scores(measured: Measured, summary: dict[str, Any]) -> str:
 def _worst(contract: Contract, measured: Measured) -> str:
     """Goals where the student ends farthest from where it should be."""
     position, angle = measured.student.position_m[-1], measured.student.angle_deg[-1]
-    scaled = position / contract.goal.fine_position_m
-    if contract.goal.space == "pose":
-        scaled = np.maximum(scaled, angle / contract.goal.fine_angle_deg)
+    scaled = np.maximum(position / contract.goal.fine_position_m, angle / contract.goal.fine_angle_deg)
     rows = []
     for index in np.argsort(-scaled)[:_WORST]:
-        x, y, z = measured.goal_position[index].round(2) + 0.0  # no "-0.00"
+        numbers = measured.request[index].round(2) + 0.0  # no "-0.00"
         ended = f"{1e3 * position[index]:.1f} mm, {angle[index]:.1f}°"
         of_teacher = (
             f"{1e3 * measured.teacher.position_m[-1, index]:.1f} mm, {measured.teacher.angle_deg[-1, index]:.1f}°"
         )
-        rows.append([f"{x:.2f}, {y:.2f}, {z:.2f}", ended, of_teacher])
-    return _table(["goal, m", "student ends at", "teacher ends at"], rows)
+        rows.append([", ".join(f"{number:.2f}" for number in numbers), ended, of_teacher])
+    return _table(["goal", "student ends at", "teacher ends at"], rows)
 
 
 def _reachability(report: dict[str, Any]) -> str:

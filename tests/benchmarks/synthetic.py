@@ -35,13 +35,13 @@ def recording(goals: int, seed: int = 0) -> Recording:
             columns["segments"].append(geometry.ends(data))
             columns["position"].append(data.site_xpos[addresses.site].copy())
             columns["orientation"].append(orientation)
-            columns["distance"].append(np.linalg.norm(columns["position"][-1] - pool.tool_position[index]))
-            cosine = min(1.0, abs(float(orientation @ pool.tool_orientation[index])))
+            columns["distance"].append(np.linalg.norm(columns["position"][-1] - pool.goal[index, :3]))
+            cosine = min(1.0, abs(float(orientation @ pool.goal[index, 3:])))
             columns["angle"].append(2 * np.degrees(np.arccos(cosine)))
         visits.append(
             Visit(
-                tuple(pool.tool_position[index].tolist()),
-                tuple(pool.tool_orientation[index].tolist()),
+                tuple(pool.goal[index, :3].tolist()),
+                tuple(pool.goal[index, 3:].tolist()),
                 first,
                 None if missed else first + 30,
             )
@@ -68,7 +68,9 @@ def errors(episodes: int, scale_m: float, seed: int) -> EpisodeErrors:
     rng = np.random.default_rng(seed)
     position, angle = rng.gamma(2.0, scale_m, (100, episodes)), rng.gamma(2.0, 150 * scale_m, (100, episodes))
     coarse = (position[-1] <= 0.05) & (angle[-1] <= 20)
-    return EpisodeErrors(position, angle, coarse, (position[-1] <= 0.02) & (angle[-1] <= 8))
+    return EpisodeErrors(
+        position, angle, np.ones_like(position, bool), coarse, (position[-1] <= 0.02) & (angle[-1] <= 8)
+    )
 
 
 def content(*, goals: int = 4, episodes: int = 256, task: str = "franka_pose") -> Content:

@@ -26,7 +26,7 @@ def in_the_environment(task: Task, truth: Truth, command: np.ndarray) -> np.ndar
     pool = sample_goal_pool(task, size=4, seed=0)
     env = NativeEnvironment(task, num_envs=1, seed=0, pool=pool, draws=as_draws(truth, task, 1), keep_robots=True)
     offset = 0.0 if truth.joint_offset_rad is None else truth.joint_offset_rad
-    env.place(np.arange(1), command[:1] - offset, pool.tool_position[:1], pool.tool_orientation[:1])
+    env.place(np.arange(1), command[:1] - offset, pool.goal[:1])
     rows = []
     for target in command:
         rows.append(env.readings()["joint_position"][0].copy())

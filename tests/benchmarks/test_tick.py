@@ -13,8 +13,8 @@ from benchmarks.latency.tick import _BARE, make_row, median_of, ratios
 from benchmarks.latency.tick_peers import example_input, make_peer, numpy_peer, read_network
 from runtime.inference.policy import Policy
 from runtime.native.build import find_compiler
-from sim2real.contract.interface import command, goal_vector, observe, policy_inputs
-from sim2real.contract.policy_file import COMMAND_OUTPUT, GOAL_ORIENTATION, GOAL_POSITION
+from sim2real.contract.interface import command, observe, policy_inputs
+from sim2real.contract.policy_file import COMMAND_OUTPUT
 from sim2real.errors import ShoalError
 
 MODEL = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
@@ -23,7 +23,7 @@ MODEL = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
 def test_the_network_is_the_policys(monkeypatch: pytest.MonkeyPatch) -> None:
     policy, network = Policy(MODEL), read_network(MODEL)
     inputs = {name: np.asarray(rows[:1], np.float32) for name, rows in policy.certificate.golden_inputs.items()}
-    goal = goal_vector(np, policy.contract, inputs[GOAL_POSITION], inputs[GOAL_ORIENTATION])
+    goal = policy.contract.goal.vector_of(np, policy.contract, inputs)
     x = policy_inputs(np, policy.contract, observe(np, policy.contract, inputs), goal)
     assert x.shape == example_input(network).shape
     monkeypatch.setattr("benchmarks.latency.tick_peers.example_input", lambda network: x.astype(np.float32))

@@ -19,8 +19,8 @@ from runtime.native.build import find_compiler
 from runtime.options import Engine
 from runtime.recording import replay as replaying
 from runtime.robot.readings import Readings
-from sim2real.contract.interface import command, goal_size, goal_vector, observe
-from sim2real.contract.policy_file import GOAL_ORIENTATION, GOAL_POSITION, HISTORY_INPUT, HISTORY_OUTPUT, input_sizes
+from sim2real.contract.interface import command, goal_size, observe
+from sim2real.contract.policy_file import HISTORY_INPUT, HISTORY_OUTPUT, input_sizes
 from sim2real.errors import ShoalError
 from sim2real.logs.recording import Recording, read_recording
 from sim2real.tasks.task import Task
@@ -61,8 +61,8 @@ def core_at_home(policy: Policy) -> tuple[PolicyController, Readings]:
     core, readings = PolicyController(policy), Readings(7)
     readings.joint_position[:] = [joint.home_position for joint in core.contract.robot.joints]
     readings.end_effector_position[:] = 0.4, 0.1, 0.4
-    readings.end_effector_orientation[:] = core.contract.goal.default_orientation_wxyz
-    goal = ResolvedGoal("", (0.5, 0.1, 0.3), core.contract.goal.default_orientation_wxyz, 0.01, 1.0, np.inf)
+    readings.end_effector_orientation[:] = core.contract.default_orientation_wxyz
+    goal = ResolvedGoal("", (0.5, 0.1, 0.3), core.contract.default_orientation_wxyz, 0.01, 1.0, np.inf)
     core.set_goal(goal, number=1, now_s=0.0)
     return core, readings
 
@@ -84,7 +84,7 @@ def test_runtime_commands_what_the_student_would_over_many_ticks(student: Studen
             if not name.startswith("goal")
         }
         observation = observe(np, contract, named)
-        goal = goal_vector(np, contract, *(policy.inputs[name][None] for name in (GOAL_POSITION, GOAL_ORIENTATION)))
+        goal = contract.goal.vector_of(np, contract, {name: value[None] for name, value in policy.inputs.items()})
         action = act(student.params.policy, np.concatenate([observation, past], 1), goal, None)
         wanted = command(np, contract, np.asarray(action), named)[0]
         np.testing.assert_allclose(policy.command, wanted, atol=2e-5)

@@ -17,7 +17,6 @@ from sim2real.contract.policy_file import (
     COMMAND_OUTPUT,
     CONTRACT_DIGEST_KEY,
     CONTRACT_KEY,
-    GOAL_POSITION,
     REACHABILITY_OUTPUT,
     Certificate,
     input_sizes,
@@ -53,9 +52,9 @@ def build_model(contract: Contract) -> onnx.ModelProto:
         "zero": np.zeros((1, 1), np.float32),
     }
     sizes = input_sizes(contract)
-    others = [name for name in sizes if name not in (GOAL_POSITION, "end_effector_position", "joint_position_target")]
+    others = [name for name in sizes if name not in ("goal_position", "end_effector_position", "joint_position_target")]
     nodes = [
-        helper.make_node("Sub", [GOAL_POSITION, "end_effector_position"], ["error"]),
+        helper.make_node("Sub", ["goal_position", "end_effector_position"], ["error"]),
         helper.make_node("MatMul", ["error", "gains"], ["request"]),
         helper.make_node("Min", ["request", "scale"], ["below"]),
         helper.make_node("Max", ["below", "minus_scale"], ["step"]),
@@ -86,7 +85,7 @@ def build_model(contract: Contract) -> onnx.ModelProto:
 def expected(contract: Contract, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """What `build_model` answers, in NumPy: `[B, J]` rad."""
     scale = np.array(contract.action.step_max, np.float32)
-    request = (inputs[GOAL_POSITION] - inputs["end_effector_position"]) @ (GAIN * steering_gains(contract))
+    request = (inputs["goal_position"] - inputs["end_effector_position"]) @ (GAIN * steering_gains(contract))
     low = np.array([joint.position_min for joint in contract.robot.joints], np.float32)
     high = np.array([joint.position_max for joint in contract.robot.joints], np.float32)
     return np.clip(inputs["joint_position_target"] + np.clip(request, -scale, scale), low, high)

@@ -28,6 +28,5 @@ class VirtualPuck:
             mujoco.mj_step(self._model, self._data)
         self._before = joint_position.copy()
         mujoco.mj_kinematics(self._model, self._data)
-        assert self._at.object is not None
-        x, y, z = self._data.xpos[self._at.object.body].tolist()
+        x, y, z = self._data.body("puck").xpos.tolist()
         return x, y, z

@@ -47,20 +47,22 @@ TASK: dict[str, Any] = {
         "end_effector_position",
         "end_effector_orientation",
     ],
-    "goal": {"space": "position", "position_min_m": [-0.5, -0.5, 0.05], "position_max_m": [0.5, 0.5, 0.15]},
+    "goal": {"kind": "tool_position", "position_min_m": [-0.5, -0.5, 0.05], "position_max_m": [0.5, 0.5, 0.15]},
     "timing": {"physics_dt_s": 0.002, "control_dt_s": 0.02, "episode_s": 2.0},
-    "reset": {"half_range": [1.0, 1.0]},
+    "resets": [{"kind": "around_home", "half_range": [1.0, 1.0]}],
 }
 
 
 def task_data(**changes: Any) -> dict[str, Any]:
-    """The task's YAML with entries replaced; a double underscore goes one level down, `robot__joints=...`."""
+    """The task's YAML with entries replaced; a double underscore goes one level down, `robot__joints=...`, into
+    lists by number.
+    """
     data = copy.deepcopy(TASK)
     for key, value in changes.items():
         *parents, last = key.split("__")
         place = data
         for parent in parents:
-            place = place[parent]
+            place = place[int(parent) if parent.isdigit() else parent]
         place[last] = value
     return data
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from sim2real.contract import (
@@ -15,6 +17,10 @@ from sim2real.contract import (
     Robot,
     Timing,
 )
+from sim2real.terms.action import JointPositionAboutHome, JointPositionIncrement
+from sim2real.terms.goal import ToolPose, ToolPosition
+from sim2real.terms.joints import JointPosition, JointPositionTarget, JointVelocity
+from sim2real.terms.poses import EndEffectorOrientation, EndEffectorPosition
 
 names = st.text(min_size=1, max_size=12)
 positive = st.floats(1e-3, 1e3)
@@ -44,35 +50,49 @@ def joints(draw: st.DrawFn, name: str) -> Joint:
 
 @st.composite
 def goals(draw: st.DrawFn) -> Goal:
-    """A goal of either space in any box."""
+    """A tool's position or pose, in any box."""
     low = draw(st.tuples(number(-5, 5), number(-5, 5), number(-5, 5)))
     x, y, z = (corner + draw(number(1e-2, 5)) for corner in low)
-    return Goal(
-        space=draw(st.sampled_from(["position", "pose"])),
-        frame=draw(names),
-        position_min_m=low,
-        position_max_m=(x, y, z),
-        orientation_weight_m=draw(number(1e-3, 2)),
-        default_orientation_wxyz=draw(st.tuples(*[number(-1, 1)] * 4)),
-        coarse_position_m=draw(positive),
-        coarse_angle_deg=draw(positive),
-        fine_position_m=draw(positive),
-        fine_angle_deg=draw(positive),
-        hold_s=draw(number(0, 10)),
-    )
+    common: Any = {
+        "frame": draw(names),
+        "position_min_m": low,
+        "position_max_m": (x, y, z),
+        "coarse_position_m": draw(positive),
+        "coarse_angle_deg": draw(positive),
+        "fine_position_m": draw(positive),
+        "fine_angle_deg": draw(positive),
+        "hold_s": draw(number(0, 10)),
+    }
+    if draw(st.booleans()):
+        return ToolPosition(**common)
+    orientation = draw(st.tuples(*[number(-1, 1)] * 4))
+    return ToolPose(**common, orientation_weight_m=draw(number(1e-3, 2)), default_orientation_wxyz=orientation)
 
 
 @st.composite
-def readings(draw: st.DrawFn, name: str) -> Reading:
-    """A reading from any source that a robot has."""
-    return Reading(
-        name=name,
-        size=draw(st.integers(1, 64)),
-        unit=draw(names),
-        frame=draw(names),
-        source=draw(st.sampled_from(["encoder", "forward_kinematics", "last_command", "estimator"])),
-        noise_std=draw(number(0, 1)),
-    )
+def readings(draw: st.DrawFn, joints: int) -> tuple[Reading, ...]:
+    """What goals and actions need, and some more or less, from any source that a robot has."""
+    source, noise = st.sampled_from(["encoder", "forward_kinematics", "estimator"]), number(0, 1)
+
+    def stated(kind: type[Reading], size: int, **fields: Any) -> Reading:
+        unit: Any = {"unit": draw(names), "frame": draw(names), "source": draw(source), "noise_std": draw(noise)}
+        return kind(name=str(kind.named()), size=size, **(unit | fields))
+
+    found = [
+        stated(JointPosition, joints),
+        stated(JointPositionTarget, joints, source="last_command"),
+        stated(EndEffectorPosition, 3, of=draw(names)),
+        stated(EndEffectorOrientation, 4, of=draw(names)),
+    ]
+    return tuple(found + ([stated(JointVelocity, joints)] if draw(st.booleans()) else []))
+
+
+@st.composite
+def actions(draw: st.DrawFn, step_max: tuple[float, ...]) -> Action:
+    """Increments, or positions about home."""
+    if draw(st.booleans()):
+        return JointPositionIncrement(step_max=step_max, window=draw(positive))
+    return JointPositionAboutHome(step_max=step_max, reach=draw(positive))
 
 
 @st.composite
@@ -93,11 +113,8 @@ def contracts(draw: st.DrawFn) -> Contract:
             base_frame=draw(names),
             end_effector_frame=draw(names),
         ),
-        readings=tuple(draw(readings(name)) for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))),
-        action=Action(
-            step_max=tuple(fraction * joint.velocity_max * control_dt for fraction, joint in speeds),
-            window=draw(positive),
-        ),
+        readings=draw(readings(len(robot_joints))),
+        action=draw(actions(tuple(fraction * joint.velocity_max * control_dt for fraction, joint in speeds))),
         goal=draw(goals()),
         timing=Timing(physics_dt_s=physics_dt, control_dt_s=control_dt, episode_s=draw(positive)),
         reachability=Calibration(slope=draw(number(-9, 9)), offset=draw(number(-9, 9)), threshold=draw(number(0, 1))),

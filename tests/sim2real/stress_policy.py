@@ -63,4 +63,4 @@ def write_policy(path: Path, contract: Contract) -> Path:
 
 def write_bent_arm(folder: Path) -> Path:
     """The planar arm's task with goals far from the edge of its workspace; the YAML's path."""
-    return write_task(folder, mjcf=MJCF.replace("0.2 0.5", "0.2 1.2"), reset__half_range=[0.8, 0.4])
+    return write_task(folder, mjcf=MJCF.replace("0.2 0.5", "0.2 1.2"), resets__0__half_range=[0.8, 0.4])

@@ -72,7 +72,7 @@ def test_schema_accepts_what_the_loader_accepts(sim2real: Runner) -> None:
 
 def test_diff_of_tasks_names_fields(sim2real: Runner) -> None:
     out = sim2real("diff", "franka_pose", "franka_reach", status=1)
-    assert "What a goal is (goal.space): pose in franka_pose, position in franka_reach. One policy takes" in out
+    assert "What a goal is (goal.kind): tool_pose in franka_pose, tool_position in franka_reach. One policy is" in out
     assert "same contract" in sim2real("diff", "franka_pose", "franka_pose")
 
 
@@ -115,7 +115,7 @@ def test_check_refuses_a_goal_box_out_of_reach(sim2real: Runner, tmp_path: Path)
     path = write_task(tmp_path, goal__position_min_m=[2, 2, 2], goal__position_max_m=[3, 3, 3])
     out = sim2real("check", str(path), status=1)
     assert "not ready to train, 1 problem" in out
-    assert "widen goal.position_min_m" in out
+    assert "Widen the goal's bounds" in out
 
 
 @pytest.mark.parametrize(

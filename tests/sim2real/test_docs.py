@@ -11,17 +11,10 @@ import pytest
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract, Frozen, Timing
 from sim2real.contract.interface import observation_size
+from sim2real.robots.config import RobotConfig
 from sim2real.tasks.goal_pool import sample_goal_pool
-from sim2real.tasks.task import (
-    ActionConfig,
-    GoalConfig,
-    ObjectReset,
-    ResetConfig,
-    RobotConfig,
-    Task,
-    TaskConfig,
-    load_task,
-)
+from sim2real.tasks.task import Task, TaskConfig, load_task
+from sim2real.terms import Action, Feature, Goal, Reading, Reset, Termination, shipped
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -40,8 +33,8 @@ def example(tmp_path: Path) -> Task:
 def test_example_has_reachable_starts_and_goals(example: Task) -> None:
     pool = sample_goal_pool(example, size=100, seed=0)
     assert example.contract.joint_names == ("shoulder", "elbow")
-    assert np.all(pool.tool_position >= np.array(example.contract.goal.position_min_m, np.float32))
-    assert np.all(pool.tool_position <= np.array(example.contract.goal.position_max_m, np.float32))
+    assert np.all(pool.goal[:, :3] >= np.array(example.contract.goal.position_min_m, np.float32))
+    assert np.all(pool.goal[:, :3] <= np.array(example.contract.goal.position_max_m, np.float32))
 
 
 def test_example_moves_to_where_its_policy_points(example: Task) -> None:
@@ -58,17 +51,17 @@ def test_example_moves_to_where_its_policy_points(example: Task) -> None:
 
 def test_every_field_of_a_task_is_documented() -> None:
     text = (DOCS / "bring_your_own_robot.md").read_text()
-    parts: dict[str, type[Frozen]] = {
-        "robot": RobotConfig,
-        "action": ActionConfig,
-        "goal": GoalConfig,
-        "timing": Timing,
-        "reset": ResetConfig,
-    }
+    parts: dict[str, type[Frozen]] = {"robot": RobotConfig, "timing": Timing}
     names = set(TaskConfig.model_fields) - set(parts)
     names |= {f"{part}.{field}" for part, config in parts.items() for field in config.model_fields}
-    names |= set(ObjectReset.model_fields)
     assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_every_kind_of_term_is_documented() -> None:
+    text = (DOCS / "terms.md").read_text()
+    kinds = {kind for base in (Reading, Feature, Action, Goal, Reset, Termination) for kind in shipped(base)}
+    assert len(kinds) > 30
+    assert {kind for kind in kinds if f"`{kind}`" not in text} == set()
 
 
 def test_every_part_of_the_contract_is_documented() -> None:

@@ -184,12 +184,12 @@ def test_hard_goals_come_back(teacher: Teacher) -> None:
     policy = make_policy(teacher.contract, config.student)
     params = policy.init(jax.random.key(0), jnp.zeros((1, policy_inputs_size(teacher))))
     collector = Collector(teacher, greedy(teacher.contract, policy), env, config)
-    hard = env.goals()[0].copy()
+    hard = env.goals().copy()
     collector.visit(params, 0)
     assert collector.state_dict()["error"].min() > 0
     collector._error = np.eye(8)[5]  # all the error lies on arm 5's goal
     collector.visit(params, 1)
-    np.testing.assert_array_equal(collector.state_dict()["goals"][0], np.tile(hard[5], (8, 1)))
+    np.testing.assert_array_equal(collector.state_dict()["goals"], np.tile(hard[5], (8, 1)))
 
 
 def policy_inputs_size(teacher: Teacher) -> int:

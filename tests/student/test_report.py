@@ -33,7 +33,7 @@ def test_regions_count_goals_where_they_are() -> None:
 def test_report_of_a_run_measures_both_on_the_same_goals(teacher_run: Path, student_run: Path) -> None:
     teacher, student = load_teacher(teacher_run), load_student(student_run)
     measured = measure(teacher, student.policy, student.params.policy, episodes=8)
-    assert measured.goal_position.shape == (8, 3)
+    assert measured.request.shape[0] == 8
     assert measured.teacher.fine.shape == measured.student.fine.shape == (8,)
     # Both begin in the same postures, so at the same distance from the same goals.
     np.testing.assert_allclose(measured.teacher.position_m[0], measured.student.position_m[0], rtol=1e-6)
@@ -50,7 +50,7 @@ def test_worst_goals_lead_the_list(teacher_run: Path, student_run: Path) -> None
     contract = load_teacher(teacher_run).contract
     position = np.full((2, 12), 0.001)
     position[-1, 7] = 0.4
-    good = EpisodeErrors(position, np.zeros((2, 12)), np.ones(12, bool), position[-1] < 0.1)
+    good = EpisodeErrors(position, np.zeros((2, 12)), np.ones((2, 12), bool), np.ones(12, bool), position[-1] < 0.1)
     goals = np.zeros((12, 3))
     goals[7] = 0.61, 0.02, 0.33
     measured = Measured(goals, good, good, np.zeros(2), np.ones((1, 1)), [1])

@@ -53,11 +53,11 @@ def test_wandering_robots_move_the_object_more_often(task: Task) -> None:
 def test_wandering_heads_for_postures_of_the_pool(task: Task) -> None:
     starts, posture = sample_goal_pool(task, size=ENVS, seed=0), sample_goal_pool(task, size=1, seed=1)
     env = NativeEnvironment(task, num_envs=ENVS, seed=0, pool=posture)
-    env.place(np.arange(ENVS), starts.start, starts.goal_position, starts.tool_orientation)
+    env.place(np.arange(ENVS), starts.start, starts.goal)
     learner = Learner(task.contract, NETWORK, LEARNER, total_updates=10)
     actor = learner.init(jax.random.key(0)).actor
     rollout = Collector(env, learner.networks, wander_share=1.0).rollout(actor, jax.random.key(1), STEPS - 1)
-    reached = joint_position(task.contract, np.asarray(rollout.observation)[-1])
+    reached = joint_position(np, task.contract, np.asarray(rollout.observation)[-1])
     np.testing.assert_allclose(reached, np.repeat(posture.joint_position, ENVS, axis=0), atol=0.02)
     assert np.abs(np.asarray(rollout.action)).max() <= 1.0
 

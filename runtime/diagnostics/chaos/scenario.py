@@ -47,7 +47,7 @@ class Scenario:
 
     def concerns(self, contract: Contract) -> bool:
         """Whether policies of this contract can meet it."""
-        return contract.goal.object_body is not None or not self.about_object
+        return contract.tracked is not None or not self.about_object
 
     @property
     def installed(self) -> bool:

@@ -14,8 +14,7 @@ from runtime.robot.mujoco_robot import robot_differences
 from runtime.robot.rotations import angle_between_deg
 from runtime.safety import SafetyConfig
 from sim2real.contract import Contract
-from sim2real.contract.interface import goal_vector, pose_errors
-from sim2real.contract.policy_file import GOAL_POSITION
+from sim2real.contract.interface import goal_errors, goal_vector
 from sim2real.errors import ContractMismatch
 from sim2real.tasks.task import Task
 from tests.runtime.small_policy import expected, write_policy
@@ -69,7 +68,7 @@ def test_targets_move_as_in_training(policy: Policy, model: mujoco.MjModel, data
         inputs = {
             "joint_position_target": previous[None].astype(np.float32),
             "end_effector_position": data.site("tool").xpos[None].astype(np.float32),
-            GOAL_POSITION: np.array([GOAL.position], np.float32),
+            "goal_position": np.array([GOAL.position], np.float32),
         }
         new = expected(contract, inputs)[0].astype(np.float64)
         wanted = [previous + (new - previous) * (k + 1) / substeps for k in range(substeps)]
@@ -339,6 +338,6 @@ def test_angle_agrees_with_training(contract: Contract) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         first, second = rng.normal(size=(2, 4))
-        vectors = [goal_vector(np, contract, np.zeros(3), quaternion) for quaternion in (first, second)]
-        _, wanted = pose_errors(contract, *vectors)
+        vectors = [goal_vector(np, contract, np.array([0, 0, 0, *quaternion])) for quaternion in (first, second)]
+        _, wanted = goal_errors(contract, *vectors)
         assert angle_between_deg(first, second) == pytest.approx(float(wanted), abs=1e-4)

@@ -33,7 +33,7 @@ def test_advances_as_training_does(task: Task, contract: Contract) -> None:
     home = np.array([[joint.home_position for joint in contract.robot.joints]], np.float32)
     driver.data.qpos[:7] = home[0]
     driver._target[:] = driver._previous[:] = home[0]
-    environment.place(np.array([0]), home, np.zeros((1, 3)), np.array([[0, 1, 0, 0]]))
+    environment.place(np.array([0]), task.scene.home[None], np.zeros((1, 7)))
     readings = Readings(7)
     driver.read(readings)
     target = home[0].astype(np.float64)

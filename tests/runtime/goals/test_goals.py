@@ -36,7 +36,7 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 def test_position_alone_gets_the_contracts_orientation_and_tolerance(contract: Contract) -> None:
     goal = validate_goal(contract, GoalPose(position=(0.5, 0.1, 0.4)), NOW)
-    assert goal.orientation_wxyz == contract.goal.default_orientation_wxyz
+    assert goal.orientation_wxyz == contract.default_orientation_wxyz
     assert goal.position_tolerance_m == contract.goal.coarse_position_m
     assert goal.angle_tolerance_deg == contract.goal.coarse_angle_deg
     assert goal.valid_for_s == math.inf
@@ -118,7 +118,7 @@ def test_object_goal_is_from_above_in_the_default_orientation_and_has_a_directio
         goal = as_pose(contract, GoalObject(object_position=(0.5, 0.1, 0.2)), no_kinematics)
         resolved = validate_goal(contract, goal, NOW)
         assert resolved.position == pytest.approx((0.5, 0.1, 0.3))
-        assert resolved.orientation_wxyz == contract.goal.default_orientation_wxyz
+        assert resolved.orientation_wxyz == contract.default_orientation_wxyz
     with pytest.raises(GoalRefused, match="approach has the length 0"):
         parse_any_goal({"object_position": [0.5, 0, 0.2], "approach": [0, 0, 0]})
     with pytest.raises(GoalRefused, match=r"goal\.standoff_m"):

@@ -110,7 +110,7 @@ def test_what_a_second_gateway_records_stands_alone(
     log = Log.of(read_recording(tmp_path / "log.2.mcap"))
     given = [0.1 - 0.004 * tick for tick in (3, 50)]
     in_force = {20: given, 35: given, 57: given[1:], 72: [], 80: []}[killed_at]
-    assert [goal.position[1] for goal in log.goals] == pytest.approx(in_force)
+    assert [goal.request[1] for goal in log.goals] == pytest.approx(in_force)
 
 
 def test_lost_records_are_followed_by_what_the_loop_remembers(

@@ -141,7 +141,7 @@ def test_files_that_are_no_recordings_are_refused(policy: Policy, tmp_path: Path
 def test_recording_of_another_task_is_refused(policy: Policy, tmp_path: Path) -> None:
     record(policy, tmp_path / "log.mcap")
     other = write_policy(tmp_path / "other.onnx", load_task("franka_reach").contract)
-    with pytest.raises(ContractMismatch, match=r"goal\.space"):
+    with pytest.raises(ContractMismatch, match=r"goal\.kind"):
         replaying.replay(tmp_path / "log.mcap", other)
 
 

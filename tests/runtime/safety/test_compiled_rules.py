@@ -121,7 +121,7 @@ def test_the_check_at_load_meets_every_verdict(contract: Contract) -> None:
             contract, config, watch.stale_after_s
         )
     }
-    impossible = {Reason.OBJECT_UNKNOWN} if contract.goal.object_body is None else set()
+    impossible = {Reason.OBJECT_UNKNOWN} if contract.tracked is None else set()
     assert found == set(compiled_watch._REASONS) - impossible
     compiled_watch.require_agreement(contract, config)
 

@@ -42,10 +42,9 @@ def _difference(native: NativeEnvironment, mjx: MjxEnvironment) -> dict[str, flo
 @pytest.mark.timeout(300)
 def test_same_starts_and_actions_give_the_same_arms(pair: tuple[NativeEnvironment, MjxEnvironment]) -> None:
     native, mjx = pair
-    start = native.pool.joint_position[:_ENVS]
-    goal = native.pool.tool_position[_ENVS : 2 * _ENVS], native.pool.tool_orientation[_ENVS : 2 * _ENVS]
-    native.place(np.arange(_ENVS), start, *goal)
-    mjx.place(start, *goal)
+    start, goal = native.pool.start[:_ENVS], native.pool.goal[_ENVS : 2 * _ENVS]
+    native.place(np.arange(_ENVS), start, goal)
+    mjx.place(start, goal)
     assert max(_difference(native, mjx).values()) < 1e-6
     actions = np.random.default_rng(0).uniform(-1, 1, (_STEPS, _ENVS, 7)).astype(np.float32)
     for index, action in enumerate(actions):

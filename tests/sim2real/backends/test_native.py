@@ -64,16 +64,15 @@ def test_starts_and_goals_are_new_in_every_episode(make: Callable[..., NativeEnv
 def test_reset_poses_and_goals_come_from_the_pool(make: Callable[..., NativeEnvironment], pool: GoalPool) -> None:
     env = make(num_envs=40)
     readings = env.readings()
-    position, orientation = env.goals()
+    requests = env.goals()
     for env_id in range(env.num_envs):
         start = np.flatnonzero((pool.joint_position == readings["joint_position"][env_id]).all(axis=1))
-        goal = np.flatnonzero((pool.tool_position == position[env_id]).all(axis=1))
+        goal = np.flatnonzero((pool.goal == requests[env_id]).all(axis=1))
         assert len(start) == 1
         assert len(goal) == 1
-        np.testing.assert_allclose(readings["end_effector_position"][env_id], pool.tool_position[start[0]], atol=1e-6)
-        turn = np.abs(readings["end_effector_orientation"][env_id] @ pool.tool_orientation[start[0]])
+        np.testing.assert_allclose(readings["end_effector_position"][env_id], pool.goal[start[0], :3], atol=1e-6)
+        turn = np.abs(readings["end_effector_orientation"][env_id] @ pool.goal[start[0], 3:])
         assert turn == pytest.approx(1.0, abs=1e-6)
-        np.testing.assert_array_equal(orientation[env_id], pool.tool_orientation[goal[0]])
     np.testing.assert_array_equal(readings["joint_position_target"], readings["joint_position"])
     np.testing.assert_array_equal(readings["joint_velocity"], 0.0)
 
@@ -84,7 +83,7 @@ def test_rollout_records_the_interface_functions(make: Callable[..., NativeEnvir
     expected = observe(np, env.contract, {name: value.copy() for name, value in readings.items()})
     rollout = env.rollout_with(wandering, 1)
     np.testing.assert_array_equal(rollout.observation[0], expected.astype(np.float32))
-    np.testing.assert_array_equal(rollout.goal[0], goal_vector(np, env.contract, *goals).astype(np.float32))
+    np.testing.assert_array_equal(rollout.goal[0], goal_vector(np, env.contract, goals).astype(np.float32))
     np.testing.assert_array_equal(rollout.action[0], wandering(rollout.observation[0], rollout.goal[0]))
 
 
@@ -162,22 +161,22 @@ def test_placing_some_arms_leaves_the_others_alone(make: Callable[..., NativeEnv
     for each in (env, undisturbed):
         each.rollout_with(wandering, 5)
     ids = np.array([1, 4])
-    env.place(ids, pool.joint_position[:2], pool.tool_position[5:7], pool.tool_orientation[5:7])
+    env.place(ids, pool.start[:2], pool.goal[5:7])
     left, right = env.rollout_with(wandering, 20), undisturbed.rollout_with(wandering, 20)
     kept = np.setdiff1d(np.arange(ENVS), ids)
     for name, a, b in zip(Rollout._fields, left, right, strict=True):
         np.testing.assert_array_equal(a[:, kept], b[:, kept], err_msg=name)
-    np.testing.assert_allclose(left.goal[0, ids, :3], pool.tool_position[5:7], atol=1e-7)
+    np.testing.assert_allclose(left.goal[0, ids, :3], pool.goal[5:7, :3], atol=1e-7)
 
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0.0, 0.0), (0.5, 0.4, 0.6), (1.0, 1.0, 1.0)])
 def test_share_of_wild_goals(
     share: float, low: float, high: float, make: Callable[..., NativeEnvironment], pool: GoalPool
 ) -> None:
-    position, orientation = make(num_envs=800, wild_goal_share=share).goals()
-    wild = ~np.isin(position[:, 0], pool.tool_position[:, 0])
+    requests = make(num_envs=800, wild_goal_share=share).goals()
+    wild = ~np.isin(requests[:, 0], pool.goal[:, 0])
     assert low <= wild.mean() <= high
-    np.testing.assert_allclose(np.linalg.norm(orientation, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(requests[:, 3:], axis=1), 1.0, atol=1e-5)
 
 
 def test_some_episodes_continue_where_the_last_one_ended(task: Task, make: Callable[..., NativeEnvironment]) -> None:
@@ -185,11 +184,11 @@ def test_some_episodes_continue_where_the_last_one_ended(task: Task, make: Calla
     steps = task.contract.timing.episode_steps
     still = np.zeros((64, 7), np.float32)
     before = env.readings()["joint_position"].copy()
-    goals = env.goals()[0].copy()
+    goals = env.goals().copy()
     env.rollout_with(lambda observation, goal: still, steps)
     stayed = np.abs(env.readings()["joint_position"] - before).max(axis=1) < 1e-2
     assert 0.25 < stayed.mean() < 0.75
-    assert (np.abs(env.goals()[0] - goals).max(axis=1) > 1e-6).mean() > 0.9
+    assert (np.abs(env.goals() - goals).max(axis=1) > 1e-6).mean() > 0.9
     env.reset()
     stayed = np.abs(env.readings()["joint_position"] - before).max(axis=1) < 1e-2
     assert stayed.mean() < 0.1
@@ -201,7 +200,7 @@ def test_wide_starts_are_used_and_goals_stay_in_the_pool(
     env = make(num_envs=400, wide_start_share=0.5)
     wide = ~np.isin(env.readings()["joint_position"][:, 0], pool.joint_position[:, 0])
     assert 0.4 < wide.mean() < 0.6
-    assert np.isin(env.goals()[0][:, 0], pool.tool_position[:, 0]).all()
+    assert np.isin(env.goals()[:, 0], pool.goal[:, 0]).all()
 
 
 def test_without_resampling_every_arm_repeats_its_own_start_and_goal(make: Callable[..., NativeEnvironment]) -> None:

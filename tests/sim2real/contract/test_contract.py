@@ -20,6 +20,9 @@ ONLY_VALUE = {"schema_version", "kind", "interpolation"}
 
 CHOICES = {"kind": ["hinge", "slide", "tendon"], "mode": ["effort", "velocity"], "base": ["fixed", "floating"]}
 
+REFERENCES = {"name", "measured", "previous", "position", "orientation"}
+"""Names of readings, which have to be those of others."""
+
 Path = tuple[str | int, ...]
 
 
@@ -45,8 +48,6 @@ def replaced(value: Any, path: Path, leaf: Any) -> Any:
 
 def others(path: Path, leaf: Any) -> list[Any]:
     """Different values to try, the nearest ones first: a digest must notice the last bit."""
-    if path == ("goal", "space"):
-        return ["pose" if leaf == "position" else "position"]
     if path[-1] == "source":
         return ["encoder" if leaf != "encoder" else "estimator"]
     if path[-1] in CHOICES:
@@ -77,7 +78,7 @@ def test_json_round_trip_is_exact(contract: Contract) -> None:
 
 
 @given(contracts())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_every_leaf_changes_the_digest_and_is_named(contract: Contract) -> None:
     dump = contract.model_dump(mode="json")
     for path, leaf in leaves(dump):
@@ -85,7 +86,7 @@ def test_every_leaf_changes_the_digest_and_is_named(contract: Contract) -> None:
             assert valid(replaced(dump, path, f"not {leaf}")) is None, path
             continue
         changed = [other for value in others(path, leaf) if (other := valid(replaced(dump, path, value))) is not None]
-        assert changed, f"no other valid value for {path} = {leaf!r}"
+        assert changed or path[-1] in REFERENCES, f"no other valid value for {path} = {leaf!r}"
         for other in changed:
             assert other.digest != contract.digest, path
             named = [name for name, _, _ in differences(contract, other)]
@@ -157,9 +158,11 @@ def test_lineage_and_calibration_belong_to_one_policy(pose_contract: Contract) -
         (("goal", "position_min_m", 2), 0.8, "must be below position_max_m z=0.7"),
         (("timing", "control_dt_s"), 0.041, "whole multiple"),
         (("readings", 1, "name"), "joint_position", "readings: names must be unique"),
-        (("readings", 1, "source"), "simulation", "should be 'encoder'"),
+        (("readings", 1, "source"), "hearsay", "source: input should be 'encoder'"),
+        (("readings", 1, "size"), 0, "size of joint_velocity are not stated"),
+        (("readings", 0, "name"), "where", "action joint_position_increment needs joint_position"),
         (("goal", "hold_s"), "Infinity", "finite number"),
-        (("goal", "color"), "red", "Extra inputs"),
+        (("goal", "color"), "red", "color is not a known key"),
     ],
 )
 def test_contradictions_are_refused(pose_contract: Contract, path: Path, value: Any, message: str) -> None:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim2real.contract import Contract, interface
+from sim2real.rotations import rotation_columns
+from sim2real.terms.action import JointPositionIncrement
 from tests.sim2real.strategies import contracts
 
 BATCH = 64
@@ -44,7 +46,7 @@ def random_readings(contract: Contract, seed: int) -> dict[str, np.ndarray]:
         "end_effector_position": rng.uniform(-0.8, 0.8, (BATCH, 3)),
         "end_effector_orientation": unit_quaternions(rng, BATCH),
     }
-    if contract.goal.object_body is not None:
+    if contract.tracked is not None:
         values["object_position"] = rng.uniform(-0.8, 0.8, (BATCH, 3))
     return {name: value.astype(np.float32) for name, value in values.items()}
 
@@ -63,16 +65,16 @@ def test_numpy_and_jax_agree(contract: Contract) -> None:
     action = np.random.default_rng(2).uniform(-1.5, 1.5, (BATCH, len(contract.robot.joints))).astype(np.float32)
 
     def everything(xp: Any) -> list[Any]:
-        position, orientation = readings["end_effector_position"], readings["end_effector_orientation"]
         observation = interface.observe(xp, contract, {name: xp.asarray(value) for name, value in readings.items()})
-        goal = interface.goal_vector(xp, contract, xp.asarray(position), xp.asarray(orientation))
+        request = interface.achieved_request(xp, contract, readings)
+        goal = interface.goal_vector(xp, contract, xp.asarray(request))
         return [
             observation,
             goal,
-            interface.goal_features(xp, contract, goal),
+            interface.goal_features(contract, goal),
             interface.policy_inputs(xp, contract, observation, goal),
             interface.command(xp, contract, xp.asarray(action), readings),
-            interface.rotation_columns(xp, xp.asarray(orientation)),
+            rotation_columns(xp.asarray(readings["end_effector_orientation"])),
         ]
 
     for ours, theirs in zip(everything(np), everything(jnp), strict=True):
@@ -82,7 +84,7 @@ def test_numpy_and_jax_agree(contract: Contract) -> None:
 def test_sizes(contract: Contract) -> None:
     readings = random_readings(contract, seed=3)
     observation = interface.observe(np, contract, readings)
-    goal = interface.goal_vector(np, contract, readings["end_effector_position"], readings["end_effector_orientation"])
+    goal = interface.goal_vector(np, contract, interface.achieved_request(np, contract, readings))
     features = interface.policy_inputs(np, contract, observation, goal)
     assert observation.shape == (BATCH, interface.observation_size(contract))
     assert goal.shape == (BATCH, interface.goal_size(contract))
@@ -120,26 +122,28 @@ def test_rotation_columns_are_mujocos(direction: tuple[float, ...], length: floa
     if np.linalg.norm(quaternion) < 0.1:
         quaternion = quaternion + np.array([1.0, 0, 0, 0])
     quaternion *= length / np.linalg.norm(quaternion)
-    columns = interface.rotation_columns(np, quaternion)
+    columns = rotation_columns(quaternion)
     np.testing.assert_allclose(columns.reshape(2, 3).T, rotation(quaternion)[:, :2], atol=1e-6)
-    np.testing.assert_allclose(interface.rotation_columns(np, -quaternion), columns, atol=1e-12)
+    np.testing.assert_allclose(rotation_columns(-quaternion), columns, atol=1e-12)
 
 
-def test_pose_errors_against_quaternions(pose_contract: Contract) -> None:
+def test_goal_errors_against_quaternions(pose_contract: Contract) -> None:
     rng = np.random.default_rng(6)
     first, second = unit_quaternions(rng, BATCH), unit_quaternions(rng, BATCH)
     second[0], second[1] = first[0], -first[1]
     here, there = rng.normal(size=(2, BATCH, 3))
-    achieved = interface.goal_vector(np, pose_contract, here, first)
-    goal = interface.goal_vector(np, pose_contract, there, second)
-    distance, angle = interface.pose_errors(pose_contract, achieved, goal)
+    achieved, goal = (
+        interface.goal_vector(np, pose_contract, np.concatenate(pose, axis=1))
+        for pose in ((here, first), (there, second))
+    )
+    distance, angle = interface.goal_errors(pose_contract, achieved, goal)
     np.testing.assert_allclose(distance, np.sqrt(((here - there) ** 2).sum(-1)))
     direct = 2 * np.degrees(np.arccos(np.clip(np.abs((first * second).sum(-1)), 0, 1)))
     np.testing.assert_allclose(angle, direct, atol=1e-3)
 
 
 def test_position_goals_have_no_angle(reach_contract: Contract) -> None:
-    distance, angle = interface.pose_errors(reach_contract, np.zeros((5, 3)), np.full((5, 3), 0.1))
+    distance, angle = interface.goal_errors(reach_contract, np.zeros((5, 3)), np.full((5, 3), 0.1))
     np.testing.assert_allclose(distance, 0.1 * np.sqrt(3))
     assert not angle.any()
 
@@ -168,8 +172,9 @@ def test_commands_keep_every_limit(case: tuple[Contract, np.ndarray, np.ndarray,
     assert np.all(target >= low - slack)
     assert np.all(target <= high + slack)
     assert np.all(np.abs(target - previous) <= scale + slack)
-    near = np.abs(previous - position) <= contract.action.window
-    assert np.all(np.abs(target - position)[near] <= contract.action.window * (1 + 1e-6) + slack)
+    if isinstance(contract.action, JointPositionIncrement):
+        near = np.abs(previous - position) <= contract.action.window
+        assert np.all(np.abs(target - position)[near] <= contract.action.window * (1 + 1e-6) + slack)
 
 
 def test_a_full_action_moves_by_exactly_the_scale(pose_contract: Contract) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sim2real.backends.base import Rollout
 from sim2real.contract import Contract
-from sim2real.contract.interface import goal_vector
+from sim2real.contract.interface import goal_vector, request_size
 from sim2real.evaluation.success import episode_errors, score
 from sim2real.tasks.task import load_task
 
@@ -41,10 +41,14 @@ def rollout(contract: Contract, distance: np.ndarray, angle_deg: np.ndarray | fl
     angle = np.broadcast_to(np.asarray(angle_deg, float), distance.shape)
     position = np.array([0.5, 0.1, 0.3]) + distance[..., None] * np.array([0.6, 0.0, 0.8])
     goal_position = np.broadcast_to(np.array([0.5, 0.1, 0.3]), position.shape)
-    achieved = goal_vector(np, contract, position, turned(angle))
-    goal = goal_vector(np, contract, goal_position, turned(np.zeros_like(angle)))
-    empty = np.zeros((*distance.shape, 1))
-    return Rollout(empty, achieved, goal, empty, np.zeros(distance.shape, bool))
+    size = request_size(contract)
+    requests = (
+        np.concatenate([place, turned(turn)], axis=-1)[..., :size]
+        for place, turn in ((position, angle), (goal_position, np.zeros_like(angle)))
+    )
+    achieved, goal = (goal_vector(np, contract, request) for request in requests)
+    empty, never = np.zeros((*distance.shape, 1)), np.zeros(distance.shape, bool)
+    return Rollout(empty, achieved, goal, empty, never, never)
 
 
 def test_a_goal_counts_only_while_held_to_the_end(reach: Contract) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sim2real.cli import main
+from sim2real.contract.interface import request_size
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.gap.closed_loop import outcomes
@@ -117,7 +118,7 @@ def log_of_distances(task: Task, distances: list[float]) -> Log:
     time_s = task.contract.timing.control_dt_s * np.arange(count)
     tool = np.stack([np.array(distances) + 0.5, np.zeros(count), np.full(count, 0.4)], axis=1)
     still = np.zeros((count, joints))
-    goals = (LoggedGoal(0.0, (0.5, 0.0, 0.4), (0.0, 1.0, 0.0, 0.0), 0.05, 20.0),)
+    goals = (LoggedGoal(0.0, (0.5, 0.0, 0.4, 0.0, 1.0, 0.0, 0.0)[: request_size(task.contract)], 0.05, 20.0),)
     return Log(
         task.contract, "made", time_s, time_s, still, still, tool, np.tile([0, 1, 0, 0], (count, 1)), still, goals
     )

@@ -51,9 +51,9 @@ def test_every_term_does_the_same_in_both(pair: Pair) -> None:
     native, mjx = pair
     count = native.num_envs
     start = np.repeat(np.float32([[0.3, 0.5]]), count, axis=0)  # type: ignore[arg-type]
-    goal = native.pool.tool_position[:1].repeat(count, 0), native.pool.tool_orientation[:1].repeat(count, 0)
-    native.place(np.arange(count), start, *goal)
-    mjx.place(start, *goal)
+    goal = native.pool.goal[:1].repeat(count, 0)
+    native.place(np.arange(count), start, goal)
+    mjx.place(start, goal)
     effect = np.zeros(count)
     for step in range(30):
         action = jnp.asarray(swinging(step, count))

@@ -65,9 +65,7 @@ def test_each_term_changes_what_the_policy_sees_or_where_the_arm_goes(task: Task
     draws = one_robot_per_term(task)
     env = make(task, pool, draws, num_envs=draws.num_robots, keep_robots=True)
     count = draws.num_robots
-    env.place(
-        np.arange(count), np.repeat([[0.3, 0.5]], count, axis=0), *(goal[:1].repeat(count, 0) for goal in env.goals())
-    )
+    env.place(np.arange(count), np.repeat([[0.3, 0.5]], count, axis=0), env.goals()[:1].repeat(count, 0))
     seen, true = [], []
     for step in range(40):
         seen.append(np.concatenate(list(env.readings().values()), axis=1))
@@ -224,7 +222,7 @@ def test_a_lagging_drive_follows_a_step_exponentially(task: Task, pool: GoalPool
     assert env.robots is not None
     timing, disturbances = task.contract.timing, env.robots.disturbances
     rows = env.robots.signal_draws.rows(np.arange(ENVS))
-    signals = disturbances.begin(np, rows, np.zeros((ENVS, 2)))
+    signals = disturbances.begin(np, rows, np.zeros((ENVS, 2)), env.true_readings())
     path = []
     for tick in range(8):
         servo, signals = disturbances.actuate(np, rows, signals, np.ones((ENVS, timing.substeps, 2)), np.uint32(tick))

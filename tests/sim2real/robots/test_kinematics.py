@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sim2real.errors import ShoalError
-from sim2real.robots.kinematics import Addresses, ToolChain, rotation_vector_quaternion
+from sim2real.robots.kinematics import Addresses, ToolChain
+from sim2real.rotations import rotation_vector_quaternion
 from sim2real.tasks.task import Task, load_task
 from tests.sim2real.planar_arm import MJCF, write_task
 
@@ -37,7 +38,9 @@ def test_the_tool_is_where_mujoco_says(tmp_path: Path) -> None:
             data.qpos[addresses.qpos] = position
             mujoco.mj_kinematics(task.model, data)
             np.testing.assert_allclose(place[index], data.site_xpos[addresses.site], atol=1e-6)
-            assert abs(turn[index] @ addresses.tool_orientation(np, data.xquat)) == pytest.approx(1.0, abs=1e-6)
+            assert abs(turn[index] @ task.scene.simulated([data]).orientation(np, "tool")[0]) == pytest.approx(
+                1.0, abs=1e-6
+            )
         for ours, theirs in zip((place, turn), chain.pose(jnp, jnp.asarray(joints)), strict=True):
             assert ours.dtype == np.float32
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -47,7 +50,7 @@ def test_a_joint_without_a_reading_is_named(tmp_path: Path) -> None:
     one: dict[str, Any] = {
         "robot__joints": ["elbow"],
         "robot__velocity_max": [4.0],
-        "reset__half_range": [1.0],
+        "resets__0__half_range": [1.0],
     }
     tool = dict.fromkeys(("end_effector_position", "end_effector_orientation"), "motion capture")
     task = load_task(write_task(tmp_path, **one, estimators=tool))

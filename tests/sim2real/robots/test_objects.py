@@ -18,6 +18,7 @@ from sim2real.robots.kinematics import Addresses
 from sim2real.robots.objects import ObjectAddresses
 from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task, load_task
+from sim2real.terms.reset import FreeBody
 
 PLANAR = Path(__file__).parents[3] / "benchmarks" / "tasks" / "planar_push.yaml"
 FREE = """
@@ -57,18 +58,21 @@ def written(folder: Path, **changes: Any) -> Path:
     return path
 
 
+PUCK = {"kind": "free_body", "min_m": [0.15, -0.25], "max_m": [0.45, 0.25]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"goal": {"object_body": "cup"}}, "goal.object_body: the MJCF has no body 'cup'; it has .*'puck'"),
-        ({"goal": {"object_body": "lower"}}, "body 'lower' must hang on the world by a free joint, or by slide joints"),
-        ({"goal": {"object_body": None}}, "goal.object_body and reset.object go together"),
-        ({"reset": {"object": None}}, "goal.object_body and reset.object go together"),
-        ({"goal": {"space": "pose", "orientation_weight_m": 0.3}}, "goal.space must be position"),
-        ({"readings": ["joint_position"]}, "the observation also needs .*object_position"),
+        ({"resets": [PUCK | {"body": "cup"}]}, "free_body: the MJCF has no body 'cup'; it has .*'puck'"),
+        ({"resets": [PUCK | {"body": "lower"}]}, "body 'lower' must hang on the world by a free joint, or by slide"),
+        ({"resets": [PUCK | {"body": "puck", "turned": True}]}, "body 'puck' has no free joint that could turn"),
+        ({"readings": ["joint_position", "joint_position_target"]}, "goal object_position needs object_position"),
+        ({"readings": [{"kind": "object_position", "of": "cup"}]}, "the MJCF has no site and no body 'cup'"),
     ],
 )
 def test_what_a_task_with_an_object_must_say(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    changes = changes if "features" in changes or "readings" not in changes else changes | {"features": []}
     with pytest.raises(ShoalError, match=message):
         load_task(written(tmp_path, **changes)).contract  # noqa: B018
 
@@ -85,47 +89,48 @@ def test_an_object_on_a_free_joint_is_put_where_it_should_be() -> None:
 
 def test_the_contract_says_what_is_brought_to_goals(task: Task) -> None:
     contract = task.contract
-    assert contract.goal.object_body == "puck"
-    reading = next(reading for reading in contract.readings if reading.name == "object_position")
-    assert (reading.size, reading.unit, reading.frame, reading.source) == (3, "m", "world->puck", "tracker")
+    assert contract.goal.kind == "object_position"
+    assert contract.tracked == "object_position"
+    reading = contract.reading("object_position")
+    assert (reading.size, reading.unit, reading.of, reading.source) == (3, "m", "puck", "tracker")  # type: ignore[attr-defined]
     again = Contract.model_validate_json(contract.model_dump_json())
     assert again.digest == contract.digest
     assert goal_size(contract) == 3
 
 
-def test_contracts_about_tools_do_not_speak_of_objects() -> None:
-    assert "object_body" not in load_task("franka_reach").contract.canonical_json
-
-
 def test_another_object_is_another_interface(task: Task) -> None:
-    goal = task.contract.goal.model_copy(update={"object_body": "cup"})
-    other = task.contract.model_copy(update={"goal": goal})
-    with pytest.raises(ContractMismatch, match=r"goal\.object_body: 'puck' in a, 'cup' in b"):
+    readings = tuple(
+        reading.model_copy(update={"of": "cup"}) if reading.name == "object_position" else reading
+        for reading in task.contract.readings
+    )
+    other = task.contract.model_copy(update={"readings": readings})
+    with pytest.raises(ContractMismatch, match=r"readings\[5\]\.of: 'puck' in a, 'cup' in b"):
         require_same_interface(task.contract, other, left_name="a", right_name="b")
 
 
 def test_starts_touch_nothing_and_put_the_object_near_the_tool_as_often_as_told(task: Task, pool: GoalPool) -> None:
     model, contract = task.model, task.contract
-    addresses, data = Addresses.of(model, contract), mujoco.MjData(model)
-    assert addresses.object is not None
-    for index, start in enumerate(pool.start):
-        data.qpos[:] = addresses.qpos_of(np, start)
+    data, reset = mujoco.MjData(model), task.config.resets[-1]
+    assert isinstance(reset, FreeBody)
+    assert reset.near is not None
+    near = []
+    for start, goal in zip(pool.start, pool.goal, strict=True):
+        data.qpos[:] = start
         mujoco.mj_forward(model, data)
-        np.testing.assert_allclose(data.xpos[addresses.object.body], pool.object_position[index], atol=1e-6)
+        np.testing.assert_allclose(data.body("puck").xpos, goal, atol=1e-6)
         assert not data.ncon
+        near.append(np.linalg.norm((data.body("puck").xpos - data.site("tool").xpos)[:2]) <= reset.near.distance_m)
     low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-    assert (pool.goal_position >= low - 1e-6).all()
-    assert (pool.goal_position <= high + 1e-6).all()
-    reset = task.config.reset.object
-    assert reset is not None
-    near = np.linalg.norm((pool.object_position - pool.tool_position)[:, :2], axis=1) <= reset.near_tool_m
-    assert near.mean() > 0.5 * reset.near_tool_share
+    assert (pool.goal >= low - 1e-6).all()
+    assert (pool.goal <= high + 1e-6).all()
+    assert np.mean(near) > 0.5 * reset.near.share
 
 
 def test_wide_starts_have_an_object_too(task: Task, pool: GoalPool) -> None:
-    starts = mix_in_wide_starts(task, pool, share=0.2, seed=0)
-    assert starts.shape == pool.start.shape
-    assert not np.array_equal(starts, pool.start)
+    wide = mix_in_wide_starts(task, pool, share=0.2, seed=0)
+    assert wide.start.shape == pool.start.shape
+    assert not np.array_equal(wide.start, pool.start)
+    np.testing.assert_array_equal(wide.goal, pool.goal)
 
 
 def towards_object(env: NativeEnvironment, goal_offset: np.ndarray) -> np.ndarray:
@@ -177,7 +182,7 @@ def test_observation_says_where_the_object_is_from_the_tool(task: Task, pool: Go
     readings = {reading.name: rng.normal(size=(5, reading.size)).astype(np.float32) for reading in contract.readings}
     seen = observe(np, contract, readings)
     assert seen.shape == (5, observation_size(contract))
-    np.testing.assert_allclose(joint_position(contract, seen), readings["joint_position"], atol=1e-5)
+    np.testing.assert_allclose(joint_position(np, contract, seen), readings["joint_position"], atol=1e-5)
     moved = dict(readings)
     for name in ("object_position", "end_effector_position"):
         moved[name] = readings[name] + np.float32(0.1)
@@ -197,9 +202,10 @@ def test_both_backends_move_the_object_alike() -> None:
     pool = sample_goal_pool(task, size=60, seed=1)
     native = NativeEnvironment(task, num_envs=count, seed=3, pool=pool)
     mjx = MjxEnvironment(task, num_envs=count, seed=3, pool=pool)
-    begin = pool.start[:count], pool.goal_position[count : 2 * count], pool.tool_orientation[:count]
+    begin = pool.start[:count], pool.goal[count : 2 * count]
     native.place(np.arange(count), *begin)
     mjx.place(*begin)
+    before = native.true_readings()["object_position"]
     # Held, so that tips travel far enough to meet a puck.
     action = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (count, 2)), jnp.float32)
     for _ in range(12):
@@ -207,5 +213,5 @@ def test_both_backends_move_the_object_alike() -> None:
             env.rollout(lambda params, observation, goal, key: params, action, jax.random.key(0), 1)
         first, second = native.true_readings()["object_position"], mjx.true_readings()["object_position"]
         np.testing.assert_allclose(first, second, atol=3e-3)
-    moved = np.linalg.norm(first[:, :2] - pool.start[:count, 2:], axis=1) > 0.01
+    moved = np.linalg.norm((first - before)[:, :2], axis=1) > 0.01
     assert moved.sum() >= 3

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim2real.errors import ShoalError
-from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET, GoalPool, mix_in_wide_starts, sample_goal_pool, wild_goals
+from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET, GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 
 SIZE = 300
@@ -44,16 +44,17 @@ def test_every_start_is_free_of_contact_and_has_the_stated_tool_pose(task: Task,
     for index in range(SIZE):
         data = placed(task, pool.joint_position[index].astype(np.float64))
         assert data.ncon == 0
-        np.testing.assert_allclose(data.site(site).xpos, pool.tool_position[index], atol=1e-5)
-        expected = np.zeros(4)
-        mujoco.mju_mat2Quat(expected, data.site(site).xmat)
-        assert abs(expected @ pool.tool_orientation[index]) == pytest.approx(1.0, abs=1e-5)
+        np.testing.assert_allclose(data.site(site).xpos, pool.goal[index, :3], atol=1e-5)
+        if task.contract.turns:
+            expected = np.zeros(4)
+            mujoco.mju_mat2Quat(expected, data.site(site).xmat)
+            assert abs(expected @ pool.goal[index, 3:]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_every_goal_lies_in_the_box_and_every_start_within_range_and_limits(task: Task, pool: GoalPool) -> None:
-    contract, spread = task.contract, np.array(task.config.reset.half_range)
-    assert (pool.tool_position >= np.array(contract.goal.position_min_m) - 1e-6).all()
-    assert (pool.tool_position <= np.array(contract.goal.position_max_m) + 1e-6).all()
+    contract, spread = task.contract, np.array(task.config.resets[0].half_range)
+    assert (pool.goal[:, :3] >= np.array(contract.goal.position_min_m) - 1e-6).all()
+    assert (pool.goal[:, :3] <= np.array(contract.goal.position_max_m) + 1e-6).all()
     home = np.array([joint.home_position for joint in contract.robot.joints])
     assert (np.abs(pool.joint_position - home) <= spread + 1e-6).all()
     for column, joint in zip(pool.joint_position.T, contract.robot.joints, strict=True):
@@ -63,7 +64,7 @@ def test_every_goal_lies_in_the_box_and_every_start_within_range_and_limits(task
 
 def test_pool_spreads_over_the_box(task: Task, pool: GoalPool) -> None:
     box = np.array(task.contract.goal.position_max_m) - np.array(task.contract.goal.position_min_m)
-    assert (np.ptp(pool.tool_position, axis=0) > 0.8 * box).all()
+    assert (np.ptp(pool.goal[:, :3], axis=0) > 0.8 * box).all()
 
 
 def test_seed_decides_the_pool_and_evaluation_never_repeats_training(task: Task, pool: GoalPool) -> None:
@@ -71,7 +72,7 @@ def test_seed_decides_the_pool_and_evaluation_never_repeats_training(task: Task,
     for left, right in zip(pool, again, strict=True):
         np.testing.assert_array_equal(left, right)
     held_out = sample_goal_pool(task, size=SIZE, seed=3 + EVALUATION_SEED_OFFSET)
-    assert not np.isin(held_out.tool_position, pool.tool_position).all(axis=1).any()
+    assert not np.isin(held_out.goal[:, :3], pool.goal[:, :3]).all(axis=1).any()
 
 
 def test_larger_pool_begins_with_the_smaller(task: Task, pool: GoalPool) -> None:
@@ -81,7 +82,7 @@ def test_larger_pool_begins_with_the_smaller(task: Task, pool: GoalPool) -> None
 
 def test_box_that_the_arm_cannot_reach_is_refused(task: Task) -> None:
     far = with_config(task, "goal", position_min_m=(3.0, 3.0, 3.0), position_max_m=(3.5, 3.5, 3.5))
-    with pytest.raises(ShoalError, match=r"reset: only 0 of \d+ random starts .* widen goal\.position_min_m"):
+    with pytest.raises(ShoalError, match=r"resets: only 0 of \d+ random starts .* outside the goal's bounds"):
         sample_goal_pool(far, size=10, seed=0)
 
 
@@ -89,7 +90,8 @@ def test_box_that_the_arm_cannot_reach_is_refused(task: Task) -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_wild_goals_fill_a_larger_box_with_unit_quaternions(seed: int) -> None:
     contract, rng = load_task("franka_pose").contract, np.random.default_rng(seed)
-    position, orientation = wild_goals(np, contract, rng.random((400, 3)), rng.normal(size=(400, 4)))
+    requests = contract.goal.between(np, contract, rng.random((400, 7)), rng.normal(size=(400, 7)), grown=1.4)
+    position, orientation = requests[:, :3], requests[:, 3:]
     low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
     margin = 0.2 * (high - low)
     assert (position >= low - margin - 1e-6).all()
@@ -102,14 +104,14 @@ def test_wild_goals_fill_a_larger_box_with_unit_quaternions(seed: int) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_share_of_wide_starts(share: float, task: Task, pool: GoalPool) -> None:
-    starts = mix_in_wide_starts(task, pool, share=share, seed=5)
-    replaced = (starts != pool.joint_position).any(axis=1)
+    mixed = mix_in_wide_starts(task, pool, share=share, seed=5)
+    replaced = (mixed.joint_position != pool.joint_position).any(axis=1)
     assert replaced.mean() == pytest.approx(share, abs=1 / SIZE)
-    np.testing.assert_array_equal(starts, mix_in_wide_starts(task, pool, share=share, seed=5))
+    np.testing.assert_array_equal(mixed.start, mix_in_wide_starts(task, pool, share=share, seed=5).start)
 
 
 def test_wide_starts_fill_the_joint_ranges_without_contact(task: Task, pool: GoalPool) -> None:
-    starts = mix_in_wide_starts(task, pool, share=1.0, seed=5)
+    starts = mix_in_wide_starts(task, pool, share=1.0, seed=5).joint_position
     joints = task.contract.robot.joints
     low, high = (np.array([getattr(j, f"position_{end}") for j in joints]) for end in ("min", "max"))
     assert ((starts > low) & (starts < high)).all()

@@ -30,7 +30,8 @@ def test_shipped_tasks_build_their_contract(name: str) -> None:
     assert task.contract.task == name
     assert task.contract.timing.physics_dt_s == task.model.opt.timestep
     for joint, scale in zip(task.contract.robot.joints, task.contract.action.step_max, strict=True):
-        assert scale == 0.5 * joint.velocity_max * task.contract.timing.control_dt_s
+        fraction = task.config.action.velocity_fraction
+        assert scale == fraction * joint.velocity_max * task.contract.timing.control_dt_s
 
 
 def test_contract_reads_limits_gains_and_home_from_the_mjcf(tmp_path: Path) -> None:
@@ -63,15 +64,18 @@ def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) ->
             "robot.joints: the MJCF has no joint or tendon 'wrist'; it has ['shoulder'",
         ),
         ({"robot__velocity_max": [3.0]}, "robot.velocity_max has 1 entries for 2 joints"),
-        ({"reset__half_range": [1.0]}, "reset.half_range has 1 entries for 2 joints"),
-        ({"readings": ["base_linear_velocity"]}, "'base_linear_velocity' cannot be measured on a robot: no sensor"),
-        ({"readings": ["joint_position"]}, "the observation also needs joint_velocity, joint_position_target"),
-        ({"readings": ["temperature"]}, "readings.0: input should be 'joint_position'"),
+        ({"resets__0__half_range": [1.0]}, "half_range has 1 entries for 2 joints"),
+        ({"readings": ["joint_position"]}, "action joint_position_increment needs joint_position_target"),
+        ({"readings": ["joint_positions"]}, "readings.0: unknown kind 'joint_positions' of reading, known are base_"),
+        ({"readings": ["joint_positions"]}, "did you mean 'joint_position'?"),
+        ({"readings": ["nowhere.terms:Smell"]}, "comes from the package 'nowhere', which cannot be imported here"),
+        ({"readings": ["sim2real.errors:ShoalError"]}, "is no reading: it must be a subclass of"),
         ({"readings": 3}, "readings: input should be a valid list, got 3"),
-        ({"readings": [["joint_position"]]}, "readings.0: input should be"),
+        ({"readings": [["joint_position"]]}, "readings.0: a reading is a mapping with a kind, or a kind alone"),
         ({"robot__gripper": "hand"}, "robot.gripper is not a known key"),
-        ({"goal": {"space": "position"}}, "goal.position_min_m is missing"),
-        ({"goal__space": "pose"}, "goal: a pose goal needs orientation_weight_m above 0"),
+        ({"goal": {"kind": "tool_position"}}, "goal: tool_position: position_min_m is missing"),
+        ({"goal__kind": "tool_pose"}, "goal: tool_pose: orientation_weight_m is missing"),
+        ({"goal__kind": "object_position"}, "goal object_position needs object_position"),
         ({"goal__position_min_m": [0.6, -0.5, 0.05]}, "position_min_m x=0.6 must be below position_max_m x=0.5"),
         ({"robot__home_keyframe": "rest"}, "robot.home_keyframe: the MJCF has no keyframe 'rest'"),
         ({"robot__end_effector_site": "hand"}, "the MJCF has no site or body 'hand'; it has ['tool']"),
@@ -85,37 +89,37 @@ def test_mistakes_in_the_yaml(tmp_path: Path, changes: dict[str, Any], message: 
 
 
 def test_an_unmeasurable_reading_needs_an_estimator(tmp_path: Path) -> None:
-    """With one it is no longer refused for that, though no observation is made of this one yet."""
-    refused = sentence(write_task(tmp_path, readings=["base_linear_velocity"]))
-    assert "say which under `estimators: {base_linear_velocity: ...}`" in refused
-    data = task_data(readings=[*TASK["readings"], "base_linear_velocity"])
-    data["estimators"] = {"base_linear_velocity": "leg odometry"}
-    path = write_task(tmp_path)
-    path.write_text(yaml.safe_dump(data))
-    assert "readings.5: input should be 'joint_position'" in sentence(path)
-
-
-def test_a_tool_beyond_a_joint_without_encoder_needs_an_estimator(tmp_path: Path) -> None:
-    one: dict[str, Any] = {
-        "robot__joints": ["elbow"],
-        "robot__velocity_max": [4.0],
-        "reset__half_range": [1.0],
-    }
-    refused = sentence(write_task(tmp_path, **one))
-    assert "joint 'shoulder' lies between the base and the tool but is no joint of the task" in refused
+    one: dict[str, Any] = {"robot__joints": ["elbow"], "robot__velocity_max": [4.0], "resets__0__half_range": [1.0]}
+    with pytest.raises(ShoalError) as caught:
+        load_task(write_task(tmp_path, **one)).contract  # noqa: B018
+    refused = str(caught.value)
+    assert "'end_effector_position' cannot be measured on a robot: joints that are no joints of the task" in refused
+    assert "'end_effector_orientation' cannot be measured" in refused, "all of them at once"
+    assert "say which under `estimators: {end_effector_position: ...}`" in refused
+    path = write_task(tmp_path, **one)
     tool = ["end_effector_position", "end_effector_orientation"]
-    half = write_task(tmp_path, **one, estimators={tool[0]: "motion capture"})
-    assert "say under `estimators` what measures" in sentence(half)
-    whole = write_task(tmp_path, **one, estimators=dict.fromkeys(tool, "motion capture"))
-    sources = {reading.name: reading.source for reading in load_task(whole).contract.readings}
+    path.write_text(yaml.safe_dump(task_data(**one) | {"estimators": {tool[0]: "motion capture"}}))
+    assert "'end_effector_orientation' cannot be measured" in sentence(path)
+    path.write_text(yaml.safe_dump(task_data(**one) | {"estimators": dict.fromkeys(tool, "motion capture")}))
+    sources = {reading.name: reading.source for reading in load_task(path).contract.readings}
     assert {sources[name] for name in tool} == {"estimator"}
     assert sources["joint_position"] == "encoder"
 
 
-@pytest.mark.parametrize("name", ["joint_position_target", "base_linear_velocity"])
-def test_what_cannot_be_estimated(tmp_path: Path, name: str) -> None:
-    message = sentence(write_task(tmp_path, estimators={name: "a guess"}))
-    assert f"estimators: {name!r} is not a reading that could be estimated" in message
+def test_an_estimator_of_nothing_is_refused(tmp_path: Path) -> None:
+    message = sentence(write_task(tmp_path, estimators={"temperature": "a guess"}))
+    assert "estimators: 'temperature' is no reading of the task; it has joint_position, " in message
+
+
+def test_what_only_a_simulation_knows_is_for_teachers(tmp_path: Path) -> None:
+    velocity = {"kind": "height", "of": "tool", "source": "simulation"}
+    refused = sentence(write_task(tmp_path, readings=[*TASK["readings"], velocity]))
+    assert "'height' cannot be measured on a robot" in refused
+    assert "under `teacher_readings`" in refused
+    task = load_task(write_task(tmp_path, teacher_readings=[velocity]))
+    assert "height" not in [reading.name for reading in task.contract.readings]
+    assert [reading.name for reading in task.teacher_contract.readings][-1] == "height"
+    assert task.contract == load_task(write_task(tmp_path)).contract, "the student's contract does not know"
 
 
 def test_randomisation_is_a_preset_or_terms_and_no_part_of_the_contract(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the parts of a contract, and of a task file, are made of."""
+"""The base of everything that is stated once and never changed, and the number types of its fields."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Vector2 = tuple[float, float]
 Vector3 = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
+"""wxyz, as in MuJoCo."""
 
 
 class Frozen(BaseModel):
-    """Base of every part: immutable, finite, and without unknown fields."""
+    """Immutable, finite, and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,0 +1,160 @@
+"""Readings of a floating base: what its inertial unit tells, and what only an estimator does."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from sim2real.errors import ShoalError
+from sim2real.rotations import conjugate, rotate
+from sim2real.terms.reading import Array, Reading, Source, Stage
+
+if TYPE_CHECKING:
+    from sim2real.contract import Contract
+    from sim2real.terms.scene import Scene, Simulated
+
+
+class ProjectedGravity(Reading):
+    """Which way is down, seen from a site or body: a unit vector."""
+
+    kind: str = "projected_gravity"
+    source: Source | None = "imu"
+    of: str
+    """Name of the site or body that carries the inertial unit."""
+
+    def completed(self, scene: Scene) -> Self:
+        """Three coordinates."""
+        scene.place(self.of, field=f"readings: {self.name or self.kind}.of")
+        return self.stated(size=3, unit="1", frame=self.of)
+
+    def sense(self, xp: ModuleType, sim: Simulated) -> Array:
+        """The direction of the model's gravity."""
+        gravity = sim.scene.model.opt.gravity
+        down = np.asarray(gravity / np.linalg.norm(gravity), np.float32)
+        turn = sim.orientation(xp, self.of)
+        return rotate(conjugate(turn), xp.broadcast_to(down, (*turn.shape[:-1], 3)))
+
+
+class _OfFreeBody(Reading):
+    body: str
+    """Name of the body that floats."""
+
+    def _of_body(self, scene: Scene, unit: str) -> Self:
+        field = f"readings: {self.name or self.kind}.body"
+        place = scene.place(self.body, field=field)
+        if place.site is not None or scene.free_joint(place.body) is None:
+            raise ShoalError(f"{field}: {self.body!r} is no body with a free joint; only those float.")
+        return self.stated(size=3, unit=unit, frame=self.body)
+
+    def _dof(self, sim: Simulated) -> int:
+        return int(sim.scene.model.body_dofadr[sim.scene.place(self.body, field="body").body])
+
+
+class BaseAngularVelocity(_OfFreeBody):
+    """How fast a floating body turns, in its own frame: what a gyroscope on it tells."""
+
+    kind: str = "base_angular_velocity"
+    source: Source | None = "imu"
+    largest_rad_s: float = 5.0
+    """What a network sees as 1."""
+
+    def completed(self, scene: Scene) -> Self:
+        """Three coordinates."""
+        return self._of_body(scene, "rad/s")
+
+    def sense(self, xp: ModuleType, sim: Simulated) -> Array:
+        """A free joint's own."""
+        first = self._dof(sim)
+        return sim.qvel[:, first + 3 : first + 6]
+
+    def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """By `largest_rad_s`."""
+        return np.zeros(3), np.full(3, 1 / self.largest_rad_s)
+
+    def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """Twice `largest_rad_s`."""
+        return np.full(3, -2 * self.largest_rad_s), np.full(3, 2 * self.largest_rad_s)
+
+
+class BaseLinearVelocity(_OfFreeBody):
+    """How fast a floating body moves, in its own frame."""
+
+    kind: str = "base_linear_velocity"
+    unmeasured: ClassVar[str] = "no sensor on a floating base measures it; it needs a state estimator"
+    largest_m_s: float = 2.0
+    """What a network sees as 1."""
+
+    def completed(self, scene: Scene) -> Self:
+        """Three coordinates."""
+        return self._of_body(scene, "m/s")
+
+    def sense(self, xp: ModuleType, sim: Simulated) -> Array:
+        """A free joint's own, which MuJoCo has in the world, turned into the body's frame."""
+        first = self._dof(sim)
+        return rotate(conjugate(sim.orientation(xp, self.body)), sim.qvel[:, first : first + 3])
+
+    def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """By `largest_m_s`."""
+        return np.zeros(3), np.full(3, 1 / self.largest_m_s)
+
+    def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """Twice `largest_m_s`."""
+        return np.full(3, -2 * self.largest_m_s), np.full(3, 2 * self.largest_m_s)
+
+
+class Height(Reading):
+    """How high a site or body is over the world's ground."""
+
+    kind: str = "height"
+    unmeasured: ClassVar[str] = "no sensor on a floating base measures it; it needs an estimator or odometry"
+    of: str
+    typical_m: float = 0.5
+    """What a network sees as 1."""
+
+    def completed(self, scene: Scene) -> Self:
+        """One coordinate."""
+        scene.place(self.of, field=f"readings: {self.name or self.kind}.of")
+        return self.stated(size=1, unit="m", frame="world")
+
+    def sense(self, xp: ModuleType, sim: Simulated) -> Array:
+        """Z of its position."""
+        return sim.position(xp, self.of)[:, 2:]
+
+    def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """By `typical_m`."""
+        return np.zeros(1), np.full(1, 1 / self.typical_m)
+
+    def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """From the ground to three times `typical_m`."""
+        return np.zeros(1), np.full(1, 3 * self.typical_m)
+
+
+class SensorReading(Reading):
+    """A sensor of the MJCF by name: gyroscope, accelerometer, force, touch and others."""
+
+    kind: str = "sensor"
+    stage: ClassVar[Stage] = "acceleration"
+    sensor: str
+    """Its name in the MJCF."""
+    typical: float = 1.0
+    """What a network sees as 1, in the sensor's unit."""
+    unmeasured: ClassVar[str] = "say where the robot has it: source: imu, contact_switch, torque_sensor, estimator"
+
+    def completed(self, scene: Scene) -> Self:
+        """As many numbers as the sensor has."""
+        where = scene.sensor(self.sensor, field=f"readings: {self.name or self.kind}.sensor")
+        return self.stated(name=self.name or self.sensor, size=where.stop - where.start, unit="SI", frame=self.sensor)
+
+    def sense(self, xp: ModuleType, sim: Simulated) -> Array:
+        """Its part of sensordata."""
+        return sim.sensordata[:, sim.scene.sensor(self.sensor, field="sensor")]
+
+    def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """By `typical`."""
+        return np.zeros(self.size), np.full(self.size, 1 / self.typical)
+
+    def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """Three times `typical`."""
+        return np.full(self.size, -3 * self.typical), np.full(self.size, 3 * self.typical)

@@ -1,0 +1,220 @@
+"""Resets: how an episode begins. They act one after the other on a model that stands at home.
+
+Starts are drawn once, into a pool, and kept where nothing touches that doesn't touch at home; backends draw from the
+pool. A reset may refuse what those before it have drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import mujoco
+import numpy as np
+from pydantic import Field, model_validator
+
+from sim2real.errors import ShoalError
+from sim2real.frozen import Frozen, Positive, Share, Vector2, Vector3
+from sim2real.terms.scene import Scene
+from sim2real.terms.term import Term
+
+if TYPE_CHECKING:
+    from sim2real.robots.kinematics import Addresses
+
+
+@dataclass
+class Start:
+    """A start in the making."""
+
+    scene: Scene
+    addresses: Addresses
+    data: mujoco.MjData
+    """At home, or as the resets so far have left it."""
+    low: np.ndarray
+    """`[J]`, least joint positions of starts, clear of the limits."""
+    high: np.ndarray
+    wide: bool
+    """Whether joints are to stand anywhere in their ranges, as a missed goal can leave them."""
+
+    def position(self, name: str) -> np.ndarray:
+        """Where a site or body is now, `[3]` m in the world."""
+        place = self.scene.place(name, field="resets")
+        mujoco.mj_kinematics(self.scene.model, self.data)
+        return np.array(self.data.xpos[place.body] if place.site is None else self.data.site_xpos[place.site])
+
+
+class Reset(Term):
+    """One step on the way to a start."""
+
+    what: ClassVar[str] = "reset"
+
+    def require(self, scene: Scene) -> None:
+        """Raise `ShoalError` where the model lacks what it names, or has other sizes."""
+        return
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, start: Start) -> bool:
+        """Change `start.data.qpos` and `qvel`; False refuses the start as it is."""
+
+
+class AroundHome(Reset):
+    """Every joint uniformly around home."""
+
+    kind: str = "around_home"
+    half_range: Annotated[list[Positive], Field(min_length=1)]
+    """Largest distance from home, rad or m, `[J]`."""
+
+    def require(self, scene: Scene) -> None:
+        """One entry for each joint."""
+        joints = len(scene.robot.joints)
+        if len(self.half_range) != joints:
+            raise ShoalError(f"resets: half_range has {len(self.half_range)} entries for {joints} joints.")
+
+    def draw(self, rng: np.random.Generator, start: Start) -> bool:
+        """Within the limits; of wide starts every sixth joint stands at one of them."""
+        low, high = start.low, start.high
+        if start.wide:
+            beyond = 0.1 * (high - low)
+            position = np.clip(rng.uniform(low - beyond, high + beyond), low, high)
+        else:
+            home = np.array([joint.home_position for joint in start.scene.robot.joints])
+            position = rng.uniform(np.maximum(home - self.half_range, low), np.minimum(home + self.half_range, high))
+        start.addresses.place(start.data.qpos, position)
+        return True
+
+
+class Keyframes(Reset):
+    """One of the MJCF's keyframes, each as likely as another."""
+
+    kind: str = "keyframes"
+    names: Annotated[list[str], Field(min_length=1)]
+
+    def require(self, scene: Scene) -> None:
+        """All of them are there."""
+        have = [scene.model.key(i).name for i in range(scene.model.nkey)]
+        missing = [name for name in self.names if name not in have]
+        if missing:
+            raise ShoalError(
+                f"resets: the MJCF has no keyframe {', '.join(missing)}; it has {', '.join(have) or 'none'}."
+            )
+
+    def draw(self, rng: np.random.Generator, start: Start) -> bool:
+        """Positions and velocities of everything."""
+        key = start.scene.model.key(self.names[rng.integers(len(self.names))])
+        start.data.qpos[:], start.data.qvel[:] = key.qpos, key.qvel
+        return True
+
+
+class Inside(Reset):
+    """Only starts at which a site or body is in a box."""
+
+    kind: str = "inside"
+    of: str
+    min_m: Vector3
+    max_m: Vector3
+
+    def require(self, scene: Scene) -> None:
+        """The place is there."""
+        scene.place(self.of, field="resets: inside.of")
+
+    def draw(self, rng: np.random.Generator, start: Start) -> bool:
+        """Whether it is; wide starts may be anywhere."""
+        if start.wide:
+            return True
+        position = start.position(self.of)
+        return bool((position >= self.min_m).all() and (position <= self.max_m).all())
+
+
+class Near(Frozen):
+    """That a body lies near something else now and then, so that an untrained robot touches it."""
+
+    of: str
+    """Name of the site or body, the tool say."""
+    share: Share = 0.5
+    """Of the starts."""
+    distance_m: Positive = 0.15
+    """Farthest."""
+
+
+class FreeBody(Reset):
+    """A body that hangs on the world by a free joint, or by slides along x and y, somewhere on a rectangle.
+
+    Height and tilt are those at home. The base of a robot that floats is such a body as well.
+    """
+
+    kind: str = "free_body"
+    body: str
+    min_m: Vector2
+    max_m: Vector2
+    turned: bool = False
+    """Whether it also faces anywhere; of free joints only."""
+    near: Near | None = None
+
+    @model_validator(mode="after")
+    def _rectangle(self) -> Self:
+        for axis, low, high in zip("xy", self.min_m, self.max_m, strict=True):
+            if not low <= high:
+                raise ValueError(f"min_m {axis}={low} must not be above max_m {axis}={high}")
+        return self
+
+    def require(self, scene: Scene) -> None:
+        """The body is there and can be put anywhere."""
+        from sim2real.robots.objects import ObjectAddresses
+
+        where = ObjectAddresses.of(scene.model, self.body)
+        if self.turned and where.height is None:
+            raise ShoalError(f"resets: free_body.turned: body {self.body!r} has no free joint that could turn.")
+        if self.near is not None:
+            scene.place(self.near.of, field="resets: free_body.near.of")
+
+    def draw(self, rng: np.random.Generator, start: Start) -> bool:
+        """x, y, and the turn about the vertical."""
+        from sim2real.robots.objects import ObjectAddresses
+
+        low, high = np.array(self.min_m), np.array(self.max_m)
+        position = rng.uniform(low, high)
+        if self.near is not None and rng.random() < self.near.share:
+            distance, angle = self.near.distance_m * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
+            close = start.position(self.near.of)[:2] + distance * np.array([math.cos(angle), math.sin(angle)])
+            position = close if (close >= low).all() and (close <= high).all() else position
+        where = ObjectAddresses.of(start.scene.model, self.body)
+        start.data.qpos[where.qpos] = position - where.origin
+        if self.turned and where.height is not None:
+            half = rng.uniform(-math.pi, math.pi) / 2
+            turn = slice(where.height + 1, where.height + 5)
+            turned = np.zeros(4)
+            mujoco.mju_mulQuat(turned, np.array([math.cos(half), 0, 0, math.sin(half)]), start.data.qpos[turn].copy())
+            start.data.qpos[turn] = turned
+        return True
+
+
+class FromFile(Reset):
+    """One of the rows of a NumPy file, whole `qpos` vectors `[n, nq]`."""
+
+    kind: str = "file"
+    path: str
+    """Absolute, or relative to the working directory."""
+
+    def rows(self, scene: Scene) -> np.ndarray:
+        """`[n, nq]`; `ShoalError` where the file is none of them."""
+        try:
+            rows: Any = np.load(self.path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ShoalError(f"resets: file.path {self.path}: {error}.") from error
+        if rows.ndim != 2 or rows.shape[1] != scene.model.nq or not len(rows) or not np.isfinite(rows).all():
+            raise ShoalError(
+                f"resets: file.path {self.path} holds {rows.shape}; it must be finite rows of {scene.model.nq} numbers."
+            )
+        return np.asarray(rows, np.float64)
+
+    def require(self, scene: Scene) -> None:
+        """It can be read."""
+        self.rows(scene)
+
+    def draw(self, rng: np.random.Generator, start: Start) -> bool:
+        """Any row."""
+        rows = self.rows(start.scene)
+        start.data.qpos[:] = rows[rng.integers(len(rows))]
+        return True
