@@ -49,9 +49,10 @@ class GatewayFork:
         if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
             self._pid = 0
         if self._pid:
-            self._backoff.alive(now)
             if self._watchdog.hangs(self._slots.gateway_beats, now):
                 os.kill(self._pid, signal.SIGKILL)
+            elif self._watchdog.seen:
+                self._backoff.came_up()
         elif self._backoff.over(now):
             self._backoff.started(now)
             self._watchdog.restart(self._slots.gateway_beats, now)

@@ -25,10 +25,8 @@ from sim2real.child_process import python_module
 from sim2real.contract import Contract
 
 _CHECK_EVERY_S = 0.05
-_FIRST_BACKOFF_S = 0.5
+_FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 5.0
-_STABLE_AFTER_S = 2.0
-"""A process that lived longer was killed, and its successor starts at once."""
 _END_S = 10.0
 _HUNG_S = 1.0
 """Without a beat of the listener process, which never waits for anything."""
@@ -48,19 +46,21 @@ class Watchdog:
 
     def restart(self, beats: int, now_s: float) -> None:
         """A new process begins with the beats of the one before."""
-        self._beats, self._since_s, self._asked, self._started = beats, now_s, 0, False
+        self._beats, self._since_s, self._asked = beats, now_s, 0
+        self.seen = False
+        """Whether this process has had a beat."""
 
     def hangs(self, beats: int, now_s: float) -> bool:
         """Whether the process that has counted to `beats` hangs."""
         if beats != self._beats:
-            self._beats, self._since_s, self._asked, self._started = beats, now_s, 0, True
+            self._beats, self._since_s, self._asked, self.seen = beats, now_s, 0, True
         self._asked += 1
-        patience_s = self._patience_s if self._started else _LONGEST_START_S
+        patience_s = self._patience_s if self.seen else _LONGEST_START_S
         return self._asked > self._enough and now_s - self._since_s > patience_s
 
 
 class Backoff:
-    """When a process that has died may be started again: at once, unless it died young."""
+    """When a process that has died may be started again: at once if it had come up, else more and more slowly."""
 
     def __init__(self) -> None:
         self._started_s, self._pause_s = -math.inf, _FIRST_BACKOFF_S
@@ -71,10 +71,9 @@ class Backoff:
             self._pause_s = min(2 * self._pause_s, _LONGEST_BACKOFF_S)
         self._started_s = now_s
 
-    def alive(self, now_s: float) -> None:
-        """It runs."""
-        if now_s - self._started_s > _STABLE_AFTER_S:
-            self._pause_s = _FIRST_BACKOFF_S / 2
+    def came_up(self) -> None:
+        """It works, so that whatever ends it is no fault of its start."""
+        self._pause_s = _FIRST_BACKOFF_S
 
     def over(self, now_s: float) -> bool:
         """Whether it may be started."""
@@ -191,10 +190,11 @@ class GatewaySupervisor:
             return
         self._next_check_s = now + _CHECK_EVERY_S
         if self._process.poll() is None:
-            self._backoff.alive(now)
             if self._watchdog.hangs(self._slots.listener_beats, now):
                 # The next check finds it dead.
                 self._process.kill()
+            elif self._watchdog.seen:
+                self._backoff.came_up()
         elif self._backoff.over(now):
             # Out of processes or memory just now: the loop goes on, and a later check tries again.
             with suppress(OSError):
