@@ -144,6 +144,12 @@ class Policy:
         unknown = [r.name for r in self.contract.readings if r.name not in _KNOWN_READINGS]
         if unknown:
             raise ShoalError(f"{self.path}: this runtime has no source for the readings {unknown}; update Shoal.")
+        parts = dict(self.contract.goal.layout(self.contract).sizes)
+        if parts not in ({"goal_position": 3}, {"goal_position": 3, "goal_orientation": 4}):
+            raise ShoalError(
+                f"{self.path}: its goals are of kind {self.contract.goal.kind!r} ({', '.join(parts)}), and this "
+                "runtime takes places and poses of a tool or an object; run the file with ONNX Runtime itself."
+            )
         self._input_sizes = input_sizes(self.contract)
         self._output_sizes = {COMMAND_OUTPUT: len(self.contract.robot.joints), REACHABILITY_OUTPUT: 1}
         history = next((node for node in self._session.get_inputs() if node.name == HISTORY_INPUT), None)

@@ -13,8 +13,15 @@ from onnx import TensorProto, helper
 
 from runtime.inference.policy import Policy
 from sim2real.contract import Contract
-from sim2real.contract.policy_file import CERTIFICATE_KEY, COMMAND_OUTPUT, CONTRACT_KEY, REACHABILITY_OUTPUT
+from sim2real.contract.policy_file import (
+    CERTIFICATE_KEY,
+    COMMAND_OUTPUT,
+    CONTRACT_DIGEST_KEY,
+    CONTRACT_KEY,
+    REACHABILITY_OUTPUT,
+)
 from sim2real.errors import ShoalError
+from sim2real.terms.goal import JointConfiguration
 from tests.runtime.small_policy import expected, random_inputs, write_policy
 
 
@@ -146,3 +153,22 @@ def test_whoever_holds_run_holds_its_memory(policy_path: Path) -> None:
     del run
     gc.collect()
     assert vector() is None
+
+
+def test_goals_that_this_runtime_does_not_take_are_refused_in_words(tmp_path: Path, contract: Contract) -> None:
+    goal = JointConfiguration(position_min=(-1.0,) * 7, position_max=(1.0,) * 7)
+    other = contract.model_copy(update={"goal": goal})
+
+    def stated(properties: dict[str, str]) -> None:
+        certificate = json.loads(properties[CERTIFICATE_KEY]) | {"contract_sha256": other.digest}
+        properties.update(
+            {
+                CONTRACT_KEY: other.canonical_json,
+                CONTRACT_DIGEST_KEY: other.digest,
+                CERTIFICATE_KEY: json.dumps(certificate),
+            }
+        )
+
+    path = write_policy(tmp_path / "p.onnx", contract, edit_metadata=stated)
+    with pytest.raises(ShoalError, match=r"of kind 'joint_configuration' \(goal_joint_position\), and this runtime"):
+        Policy(path)
