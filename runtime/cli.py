@@ -1,82 +1,50 @@
-"""The console script `runtime`: one module of `runtime.commands` per sub-command."""
+"""The console script `runtime`.
+
+An emergency stop of a server on this machine comes before everything else, the imports of all other commands included.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from contextlib import suppress
+from pathlib import Path
 
-import tyro
-from tyro.conf import subcommand
+from runtime.protocol.stop_socket import default_socket, stop_directly
 
-from runtime.commands.bench import Bench
-from runtime.commands.cancel import Cancel
-from runtime.commands.chaos import Chaos
-from runtime.commands.check import Check
-from runtime.commands.doctor import Doctor
-from runtime.commands.estop import Estop
-from runtime.commands.goal import Goal
-from runtime.commands.goals import Goals
-from runtime.commands.inspect import Inspect
-from runtime.commands.page import Page
-from runtime.commands.play import Play
-from runtime.commands.policy_server import ServePolicy
-from runtime.commands.release import Release
-from runtime.commands.replay import Replay
-from runtime.commands.ros2 import Ros2
-from runtime.commands.safety import Safety
-from runtime.commands.serve import Serve
-from runtime.commands.simulate import Simulate
-from runtime.commands.status import Status
-from runtime.commands.stop import Stop
-from runtime.commands.top import Top
-from runtime.commands.verify import Verify
-from sim2real.console import discard_output
-from sim2real.errors import ShoalError
-
-_Command = (
-    Annotated[Serve, subcommand("serve")]
-    | Annotated[Goal, subcommand("goal")]
-    | Annotated[Goals, subcommand("goals")]
-    | Annotated[Cancel, subcommand("cancel")]
-    | Annotated[Status, subcommand("status")]
-    | Annotated[Top, subcommand("top")]
-    | Annotated[Page, subcommand("page")]
-    | Annotated[Stop, subcommand("stop")]
-    | Annotated[Estop, subcommand("estop")]
-    | Annotated[Release, subcommand("release")]
-    | Annotated[Inspect, subcommand("inspect")]
-    | Annotated[Verify, subcommand("verify")]
-    | Annotated[Bench, subcommand("bench")]
-    | Annotated[Replay, subcommand("replay")]
-    | Annotated[Safety, subcommand("safety")]
-    | Annotated[Chaos, subcommand("chaos")]
-    | Annotated[Doctor, subcommand("doctor")]
-    | Annotated[Check, subcommand("check")]
-    | Annotated[Play, subcommand("play")]
-    | Annotated[ServePolicy, subcommand("policy-server")]
-    | Annotated[Simulate, subcommand("simulate")]
-    | Annotated[Ros2, subcommand("ros2")]
-)
+_IN_FORCE_S = 0.5
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Console script; a `ShoalError` becomes one sentence on standard error and exit status 2."""
-    command = tyro.cli(
-        _Command,
-        args=arguments,
-        prog="runtime",
-        description="Run policy files on robots.",
-    )
-    try:
-        status = command.run()
-        sys.stdout.flush()
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
-    except BrokenPipeError:
-        discard_output()
-        status = 0
-    raise SystemExit(status)
+    """Ends with the command's exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    status = _stopped(given[1:]) if given[:1] == ["estop"] else b""
+    if status:
+        from runtime.status import GoalStatus
+
+        print(GoalStatus.model_validate_json(status).line)
+        raise SystemExit(0)
+    from runtime.commands.all_commands import run
+
+    raise SystemExit(run(given))
+
+
+def _stopped(options: list[str]) -> bytes:
+    """The status with the stop in force; empty where that needs more than a path, and where nobody answers there."""
+    match options:
+        case []:
+            address = ""
+        case ["--address", address]:
+            pass
+        case [option] if option.startswith("--address="):
+            address = option.removeprefix("--address=")
+        case _:
+            return b""
+    if address.startswith("tcp://"):
+        return b""
+    with suppress(OSError):
+        path = Path(address.removeprefix("unix://")).absolute() if address else default_socket()
+        return stop_directly(path, timeout_s=_IN_FORCE_S)
+    return b""
 
 
 if __name__ == "__main__":

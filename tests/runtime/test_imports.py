@@ -80,7 +80,15 @@ print(runtime.inference.onnx_session.telemetry_prevented())
 
 def test_client_commands_load_neither_mujoco_nor_onnxruntime() -> None:
     output = run(
-        "import sys, runtime.cli, runtime.protocol.client\n"
+        "import sys, runtime.commands.all_commands, runtime.protocol.client\n"
         "print([n for n in ('mujoco', 'onnxruntime') if n in sys.modules])"
+    )
+    assert output.strip() == "[]"
+
+
+def test_emergency_stop_waits_for_no_import_but_the_standard_librarys() -> None:
+    output = run(
+        "import sys, runtime.cli\n"
+        "print([name for name in ('numpy', 'pydantic', 'tyro', 'rich', 'sim2real') if name in sys.modules])"
     )
     assert output.strip() == "[]"

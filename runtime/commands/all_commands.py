@@ -1,0 +1,79 @@
+"""All sub-commands of `runtime`, one module each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import tyro
+from tyro.conf import subcommand
+
+from runtime.commands.bench import Bench
+from runtime.commands.cancel import Cancel
+from runtime.commands.chaos import Chaos
+from runtime.commands.check import Check
+from runtime.commands.doctor import Doctor
+from runtime.commands.estop import Estop
+from runtime.commands.goal import Goal
+from runtime.commands.goals import Goals
+from runtime.commands.inspect import Inspect
+from runtime.commands.page import Page
+from runtime.commands.play import Play
+from runtime.commands.policy_server import ServePolicy
+from runtime.commands.release import Release
+from runtime.commands.replay import Replay
+from runtime.commands.ros2 import Ros2
+from runtime.commands.safety import Safety
+from runtime.commands.serve import Serve
+from runtime.commands.simulate import Simulate
+from runtime.commands.status import Status
+from runtime.commands.stop import Stop
+from runtime.commands.top import Top
+from runtime.commands.verify import Verify
+from sim2real.console import discard_output
+from sim2real.errors import ShoalError
+
+_Command = (
+    Annotated[Serve, subcommand("serve")]
+    | Annotated[Goal, subcommand("goal")]
+    | Annotated[Goals, subcommand("goals")]
+    | Annotated[Cancel, subcommand("cancel")]
+    | Annotated[Status, subcommand("status")]
+    | Annotated[Top, subcommand("top")]
+    | Annotated[Page, subcommand("page")]
+    | Annotated[Stop, subcommand("stop")]
+    | Annotated[Estop, subcommand("estop")]
+    | Annotated[Release, subcommand("release")]
+    | Annotated[Inspect, subcommand("inspect")]
+    | Annotated[Verify, subcommand("verify")]
+    | Annotated[Bench, subcommand("bench")]
+    | Annotated[Replay, subcommand("replay")]
+    | Annotated[Safety, subcommand("safety")]
+    | Annotated[Chaos, subcommand("chaos")]
+    | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Check, subcommand("check")]
+    | Annotated[Play, subcommand("play")]
+    | Annotated[ServePolicy, subcommand("policy-server")]
+    | Annotated[Simulate, subcommand("simulate")]
+    | Annotated[Ros2, subcommand("ros2")]
+)
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status; a `ShoalError` becomes one sentence on standard error and exit status 2."""
+    command = tyro.cli(
+        _Command,
+        args=arguments,
+        prog="runtime",
+        description="Run policy files on robots.",
+    )
+    try:
+        status = command.run()
+        sys.stdout.flush()
+    except ShoalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except BrokenPipeError:
+        discard_output()
+        status = 0
+    return status
