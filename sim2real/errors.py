@@ -39,8 +39,15 @@ def raise_all(problems: Sequence[str], *, what: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's message, at most 300 characters; those of libraries may go on for pages."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """Of an error's message, at most 300 characters without control characters; those of libraries may go on for pages,
+    and quote what a file holds.
+    """
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def printable(text: str, *, most: int = 300) -> str:
+    """At most so many characters of what a library says, or quotes, none of them a control character."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:most])
 
 
 def shown(value: object) -> str:
@@ -65,7 +72,7 @@ def problems(error: ValidationError) -> str:
 
 def _field(location: tuple[int | str, ...]) -> str:
     """The path of a field, without the names that pydantic gives to the alternatives of its type."""
-    parts = [str(part) for part in location]
+    parts = [printable(str(part)[:_LONGEST]) for part in location]
     ends = [index for index, part in enumerate(parts) if index and _ALTERNATIVE.match(part)]
     return ".".join(parts[: ends[0]] if ends else parts)
 
@@ -78,9 +85,10 @@ def _problem(one: ErrorDetails, where: str) -> str:
         case "extra_forbidden":
             return f"{where} is not a known key"
         case "value_error":
-            return f"{where}: {one['ctx']['error']}" if where else str(one["ctx"]["error"])
+            said = printable(str(one["ctx"]["error"]))
+            return f"{where}: {said}" if where else said
         case "model_type" | "dict_type":
             given = "it is empty" if one["input"] is None else f"got {given}"
             return f"{where or 'the file'}: must hold keys and values, {given}"
         case _:
-            return f"{where or 'the file'}: {one['msg'][0].lower()}{one['msg'][1:]}, got {given}"
+            return f"{where or 'the file'}: {one['msg'][0].lower()}{printable(one['msg'][1:])}, got {given}"

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sim2real.errors import ShoalError, problems
+from sim2real.errors import ShoalError, printable, problems
 
 Model = TypeVar("Model", bound=BaseModel)
+_LONGEST = 1000
 
 
 def write_file(path: Path, fill: Callable[[Path], None]) -> None:
@@ -91,7 +92,7 @@ def read_yaml(path: Path, *, what: str) -> Any:
     except UnicodeDecodeError as error:
         raise ShoalError(f"{what}: {path} is not valid YAML: byte {error.start + 1} is not UTF-8.") from error
     except strict_yaml.YamlError as error:
-        raise ShoalError(f"{what}: {path} {error}.") from error
+        raise ShoalError(f"{what}: {path} {printable(str(error), most=_LONGEST)}.") from error
 
 
 def read_model(kind: type[Model], path: Path, *, what: str, may_be_empty: bool = False) -> Model:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.contract import Contract, Positive, Quaternion, Vector3
-from sim2real.errors import ShoalError, shown
+from sim2real.errors import ShoalError, printable, shown
 from sim2real.files import read_yaml
 
 _FUTURE_S = 1.0
@@ -171,7 +171,7 @@ def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoa
     goal = parse_goal(dict(goal))
     limits = contract.goal
     if goal.frame != limits.frame:
-        raise GoalRefused(f"goal.frame is {goal.frame!r}, but this policy takes goals in {limits.frame!r}.")
+        raise GoalRefused(f"goal.frame is {shown(goal.frame)}, but this policy takes goals in {limits.frame!r}.")
     for axis, value, low, high in zip("xyz", goal.position, limits.position_min_m, limits.position_max_m, strict=True):
         if not low <= value <= high:
             raise GoalRefused(
@@ -239,7 +239,7 @@ def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKine
         raise GoalRefused("goal.joints was given, but this policy reaches positions only; give a position.")
     names = contract.joint_names
     if set(goal.joints) != set(names):
-        raise GoalRefused(f"goal.joints must name exactly {list(names)}, got {list(goal.joints)}.")
+        raise GoalRefused(f"goal.joints must name exactly {list(names)}, got {shown(list(goal.joints))}.")
     for joint in contract.robot.joints:
         value, low, high = goal.joints[joint.name], *joint.position_range
         if not low <= value <= high:
@@ -286,8 +286,8 @@ def load_goals(path: Path) -> list[AnyGoal]:
 def first_problem(error: ValidationError) -> str:
     """`.field: what is wrong (got value)` of a pydantic error's first entry."""
     first = error.errors(include_url=False)[0]
-    where = "".join(f".{str(part)[:40]}" for part in first["loc"])
-    return f"{where}: {first['msg']} (got {shown(first['input'])})"
+    where = "".join(f".{part}" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in first["loc"])
+    return f"{where}: {printable(first['msg'])} (got {shown(first['input'])})"
 
 
 def _parse(kind: type[_Goal], data: Any) -> _Goal:

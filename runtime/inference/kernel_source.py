@@ -6,6 +6,7 @@ The source holds sizes and offsets but no weights: two students of the same shap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 
 from runtime.inference.onnx_graph import Graph, Node
 from runtime.native.build import Unsupported
+from sim2real.errors import first_line, shown
 
 FUNCTION = "shoal_kernel"
 """`void shoal_kernel(void **buffers)`: weights, scratch, then the inputs and the outputs in the order asked for."""
 _LANES = 8
+_MOST_NUMBERS = 2**24
+"""In a constant that is made of others, and in the scratch buffer."""
 _UNARY = ("Sigmoid", "Tanh", "Relu", "Exp", "Neg", "Abs", "Sqrt", "Reciprocal")
 _BINARY = ("Add", "Sub", "Mul", "Div", "Min", "Max")
 
@@ -46,9 +50,10 @@ class _Vector:
 def generate(graph: Graph, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Kernel:
     """C for a graph with these vector sizes. Raises `Unsupported`, naming the node that it does not know."""
     try:
-        return _Generator(graph, inputs).finish(outputs)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise Unsupported(f"its nodes do not fit together ({error})") from error
+        with np.errstate(all="ignore"):  # constants that are not finite give what the comparison of the engines refuses
+            return _Generator(graph, inputs).finish(outputs)
+    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unsupported(f"its nodes do not fit together ({first_line(error)})") from error
 
 
 class _Generator:
@@ -95,11 +100,15 @@ class _Generator:
             return None
         operands = [self._constants[name] for name in node.inputs]
         if node.operator == "Gather":
+            _require_small(node, operands[0].size * max(operands[1].size, 1))
             return np.asarray(np.take(operands[0], operands[1], axis=node.attributes.get("axis", 0)))
         if node.operator == "Concat":
+            _require_small(node, sum(operand.size for operand in operands))
             return np.concatenate(operands, axis=node.attributes["axis"])
         if node.operator == "Expand":
-            return np.array(np.broadcast_to(operands[0], np.broadcast_shapes(operands[0].shape, tuple(operands[1]))))
+            wanted = tuple(operands[1].reshape(-1).tolist())
+            _require_small(node, operands[0].size * max(math.prod(wanted), 1))
+            return np.array(np.broadcast_to(operands[0], np.broadcast_shapes(operands[0].shape, wanted)))
         return None
 
     def _compute(self, node: Node) -> _Vector:
@@ -201,6 +210,8 @@ class _Generator:
     def _scratch(self, size: int) -> _Vector:
         result = _Vector(f"s + {self._scratch_count}", size)
         self._scratch_count += _round_up(size)
+        if self._scratch_count > _MOST_NUMBERS:
+            raise Unsupported(f"it computes more than {_MOST_NUMBERS} numbers")
         return result
 
     def _value(self, name: str) -> _Vector:
@@ -209,7 +220,7 @@ class _Generator:
         if name not in self._placed:
             constant = self._constants.get(name)
             if constant is None or constant.dtype != np.float32 or constant.size not in (1, *constant.shape[-1:]):
-                raise Unsupported(f"value {name!r} is neither computed nor a vector of floats")
+                raise Unsupported(f"value {shown(name)} is neither computed nor a vector of floats")
             self._placed[name] = _Vector(self._place(constant.reshape(-1)), constant.size)
         return self._placed[name]
 
@@ -248,6 +259,12 @@ def _blocks(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
             parts.append(matrix[:, column : column + width].reshape(-1))
             column += width
     return np.concatenate(parts)
+
+
+def _require_small(node: Node, size: int) -> None:
+    """Of constants that are made of others; two dozen nodes could double one to gigabytes."""
+    if size > _MOST_NUMBERS:
+        raise Unsupported(f"node {node.operator} makes a constant of {size} numbers")
 
 
 def _round_up(size: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.native.build import Unsupported
+from sim2real.errors import printable, shown
 
 _FLOAT, _INT64 = 1, 7
 _DTYPES: dict[Any, np.dtype[Any]] = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
@@ -48,16 +49,16 @@ def read_graph(content: bytes) -> Graph:
         graph = _fields(_one(model, 7))
         nodes = tuple(_node(item) for item in graph.get(1, []))
         constants = dict(_tensor(item) for item in graph.get(5, []))
-    except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
+    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError, struct.error) as error:
         raise Unsupported(f"its protobuf cannot be read ({type(error).__name__})") from error
     return Graph(nodes, constants)
 
 
 def _node(data: Any) -> Node:
     fields = _fields(data)
-    operator = _text(_one(fields, 4))
+    operator = printable(_text(_one(fields, 4)))
     if 7 in fields and _text(fields[7][0]) not in ("", "ai.onnx"):
-        raise Unsupported(f"node {operator} is of the domain {_text(fields[7][0])}")
+        raise Unsupported(f"node {operator} is of the domain {shown(_text(fields[7][0]))}")
     attributes = dict(_attribute(operator, item) for item in fields.get(5, []))
     inputs, outputs = (tuple(_text(item) for item in fields.get(number, [])) for number in (1, 2))
     return Node(operator, inputs, outputs, attributes)
@@ -72,7 +73,7 @@ def _attribute(operator: str, data: Any) -> tuple[str, Any]:
         return name, _signed(fields[3][0]) if 3 in fields else 0
     if kind == 7:
         return name, [_signed(value) for value in _integers(fields.get(8, []))]
-    raise Unsupported(f"node {operator} has an attribute {name} that is neither number nor list of integers")
+    raise Unsupported(f"node {operator} has an attribute {shown(name)} that is neither number nor list of integers")
 
 
 def _tensor(data: Any) -> tuple[str, NDArray[Any]]:
@@ -80,9 +81,9 @@ def _tensor(data: Any) -> tuple[str, NDArray[Any]]:
     name, kind = _text(_one(fields, 8)), fields.get(2, [0])[0]
     shape = [_signed(value) for value in _integers(fields.get(1, []))]
     if kind not in _DTYPES:
-        raise Unsupported(f"constant {name} is neither float nor int64")
+        raise Unsupported(f"constant {shown(name)} is neither float nor int64")
     if fields.get(14, [0])[0] or 13 in fields:
-        raise Unsupported(f"constant {name} lies in another file")
+        raise Unsupported(f"constant {shown(name)} lies in another file")
     if 9 in fields:
         flat = np.frombuffer(fields[9][0], _DTYPES[kind])
     elif kind == _FLOAT:

@@ -30,7 +30,8 @@ except ImportError as error:
     ) from error
 
 Float32 = NDArray[np.float32]
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""Errors come as exceptions, too; printed, they would bring the file's own characters to the terminal."""
 
 
 def telemetry_prevented() -> bool:
@@ -52,12 +53,13 @@ def make_session(path: Path) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Not `session.set_denormal_as_zero`: it leaves the calling thread flushing denormals to zero for good, which
     # would change the arithmetic of a simulation in the same thread.
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # With its fallback, it would print what is wrong and try the same again.
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
         raise ShoalError(
             f"policy: {path} is not an ONNX file that onnxruntime {onnxruntime.__version__} can load: "

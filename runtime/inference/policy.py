@@ -27,7 +27,7 @@ from sim2real.contract.policy_file import (
     input_sizes,
     read_metadata,
 )
-from sim2real.errors import ShoalError, first_line
+from sim2real.errors import ShoalError, first_line, shown
 
 GOLDEN_TOLERANCE = 1e-4
 """Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
@@ -143,7 +143,7 @@ class Policy:
     def _check_graph(self) -> None:
         unknown = [r.name for r in self.contract.readings if r.name not in _KNOWN_READINGS]
         if unknown:
-            raise ShoalError(f"{self.path}: this runtime has no source for the readings {unknown}; update Shoal.")
+            raise ShoalError(f"{self.path}: this runtime has no source for readings {shown(unknown)}; update Shoal.")
         parts = dict(self.contract.goal.layout(self.contract).sizes)
         if parts not in ({"goal_position": 3}, {"goal_position": 3, "goal_orientation": 4}):
             raise ShoalError(
@@ -163,14 +163,15 @@ class Policy:
     def _check_nodes(self, kind: str, nodes: list[Any], wanted: Mapping[str, int]) -> None:
         found = [node.name for node in nodes]
         if set(found) != set(wanted):
-            raise ShoalError(f"{self.path}: graph {kind}s are {found}, but its contract needs {list(wanted)}.")
+            names = ", ".join(map(shown, found[:20]))
+            raise ShoalError(f"{self.path}: graph {kind}s are {names}, but its contract needs {list(wanted)}.")
         for node in nodes:
             size = wanted[node.name]
             fits = len(node.shape) == 2 and node.shape[1] == size and not isinstance(node.shape[0], int)
             if node.type != "tensor(float)" or not fits:
                 raise ShoalError(
-                    f"{self.path}: graph {kind} {node.name!r} is {node.type} {node.shape}, "
-                    f"but its contract needs tensor(float) ['batch', {size}]."
+                    f"{self.path}: graph {kind} {node.name!r} is {node.type} {shown(node.shape)}, "
+                    f"but its contract needs tensor(float) ['batch', {shown(size)}]."
                 )
 
 

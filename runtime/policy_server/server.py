@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from runtime.policy_server.packets import (
     HEADER,
     MAGIC,
@@ -194,20 +196,26 @@ class PolicyServer:
 
     def run(self, should_end: Callable[[], bool]) -> None:
         """Answer requests until `should_end()`, which is asked several times a second."""
-        while not should_end():
-            wait_s = _LONGEST_WAIT_S
-            if self._steady is not None:
-                wait_s = self._expected_s - _WARM_LEAD_S - time.perf_counter()
-            waiting = [peer for peer in self._peers if peer.waiting]
-            ready = self._selector.select(0.0 if waiting else max(0.0, wait_s))
-            if not ready and not waiting and self._steady is not None:
-                self._steady.warm_up()
-                self._steady = None
-            arrived = {key.data for key, _ in ready}
-            for listener in arrived.intersection(self._listeners):
-                self._accept(listener)
-            self._serve(arrived.union(waiting))
-            self._end_overdue()
+        # Readings beyond the policy's precision become infinite, which the safety layer refuses; nothing to print.
+        with np.errstate(over="ignore"):
+            while not should_end():
+                self._turn()
+
+    def _turn(self) -> None:
+        """Wait for requests, and answer those whose turn it is."""
+        wait_s = _LONGEST_WAIT_S
+        if self._steady is not None:
+            wait_s = self._expected_s - _WARM_LEAD_S - time.perf_counter()
+        waiting = [peer for peer in self._peers if peer.waiting]
+        ready = self._selector.select(0.0 if waiting else max(0.0, wait_s))
+        if not ready and not waiting and self._steady is not None:
+            self._steady.warm_up()
+            self._steady = None
+        arrived = {key.data for key, _ in ready}
+        for listener in arrived.intersection(self._listeners):
+            self._accept(listener)
+        self._serve(arrived.union(waiting))
+        self._end_overdue()
 
     def close(self) -> None:
         """End all connections and stop listening."""

@@ -12,10 +12,12 @@ reads and writes the socket.
 from __future__ import annotations
 
 import http
+import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from websockets.exceptions import InvalidState
@@ -36,6 +38,10 @@ MAX_MESSAGE_BYTES = 64 * 1024
 _READ_BYTES = 2 * 1024
 """At a time: what fits into them, pings say, is answered before anybody else is."""
 
+_SILENT = logging.Logger("websockets of strangers")
+"""The package's own would print tracebacks of what they send."""
+_SILENT.addHandler(logging.NullHandler())
+
 
 class WebsocketPeer:
     """A client on the websocket, which has a session once its handshake is done.
@@ -48,12 +54,11 @@ class WebsocketPeer:
         self.admitted, self.answered_s = False, time.perf_counter()
         self._session: Session | None = None
         # A browser always names an origin: no page that someone opens on this machine may talk to the robot.
-        self._protocol = ServerProtocol(origins=[None], max_size=MAX_MESSAGE_BYTES)
+        self._protocol = ServerProtocol(origins=[None], max_size=MAX_MESSAGE_BYTES, logger=_SILENT)
         self._events: deque[Any] = deque()
         self._message = bytearray()
         self._text = False
         connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @property
     def waiting(self) -> bool:
@@ -67,8 +72,9 @@ class WebsocketPeer:
             if not self._events:
                 data = self.connection.recv(_READ_BYTES)
                 ended = not data
-                protocol.receive_data(data) if data else protocol.receive_eof()
-                self._events.extend(protocol.events_received())
+                with _peers_fault():
+                    protocol.receive_data(data) if data else protocol.receive_eof()
+                    self._events.extend(protocol.events_received())
             if self._events:
                 event = self._events.popleft()
                 self._open(event) if isinstance(event, Request) else self._take(event)
@@ -88,11 +94,10 @@ class WebsocketPeer:
 
     def _open(self, request: Request) -> None:
         protocol = self._protocol
-        if request.path == "/healthz":
-            protocol.send_response(protocol.reject(http.HTTPStatus.OK, "OK\n"))
-            return
-        response = self._refuse(request) or protocol.accept(request)
-        protocol.send_response(response)
+        with _peers_fault():
+            healthy = protocol.reject(http.HTTPStatus.OK, "OK\n") if request.path == "/healthz" else None
+            response = healthy or self._refuse(request) or protocol.accept(request)
+            protocol.send_response(response)
         if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
             self._session, self.admitted = self._make_session(), True
             self._hello = Hello.of(self._session.contract)
@@ -146,6 +151,17 @@ class WebsocketPeer:
         return {"actions": answer.pop("command")[None], **answer, "server_timing": {"infer_ms": infer_ms}}
 
 
+@contextmanager
+def _peers_fault() -> Iterator[None]:
+    """Ends the connection for whatever the websockets package makes of bytes that are neither HTTP nor frames: errors
+    of its own, of decoding, of assertions.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ConnectionAbortedError from error
+
+
 class WebsocketListener:
     """A TCP socket. Without a token only on the loopback interface."""
 
@@ -162,6 +178,7 @@ class WebsocketListener:
 
     def accept(self, connection: socket.socket) -> Peer:
         """The handshake follows."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return WebsocketPeer(connection, self._make_session, self._token)
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ from runtime.goals.progress import GoalProgress
 from runtime.protocol.snapshot import Snapshot
 from runtime.status import GoalStatus
 from sim2real.contract import Contract, Vector3
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, shown
 
 PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 64 * 1024
@@ -278,6 +278,5 @@ def parse_reply(line: bytes) -> Reply:
 def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False):
         if problem["loc"] and problem["loc"][-1] == "v":
-            said = str(problem["input"])[:20]
-            return f": protocol version {said} is not supported, this side speaks {PROTOCOL_VERSION}"
+            return f": protocol version {shown(problem['input'])} is not supported, this side speaks {PROTOCOL_VERSION}"
     return first_problem(error)

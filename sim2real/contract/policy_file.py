@@ -23,7 +23,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from sim2real.contract import Contract, Frozen, plain_digest
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, printable, problems
 
 CONTRACT_KEY = "shoal.contract"
 CONTRACT_DIGEST_KEY = "shoal.contract_sha256"
@@ -72,18 +72,15 @@ def read_metadata(properties: dict[str, str], *, path: str) -> tuple[Contract, C
         contract = Contract.model_validate_json(properties[CONTRACT_KEY])
         certificate = Certificate.model_validate_json(properties[CERTIFICATE_KEY])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or f"the {error.title.lower()}"
-        raise ShoalError(
-            f"{path}: metadata is damaged at {where}: {first['msg']}; export the student again."
-        ) from error
+        what = f"the {error.title.lower()}"
+        raise ShoalError(f"{path}: {what} inside is damaged: {problems(error)}; export the student again.") from error
     # Of the text as it was written: a contract of an older version reads, and hashes, as another one.
     written = plain_digest(json.loads(properties[CONTRACT_KEY]))
     stated = {"metadata": properties[CONTRACT_DIGEST_KEY], "certificate": certificate.contract_sha256}
     for place, digest in stated.items():
         if digest != written:
             raise ShoalError(
-                f"{path}: the contract inside has digest {written[:12]} but the {place} says {digest[:12]}; "
+                f"{path}: the contract inside has digest {written[:12]} but the {place} says {printable(digest[:12])}; "
                 "the file was changed after export, export the student again."
             )
     return contract, certificate

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -51,7 +52,7 @@ class Timing(Frozen):
     @model_validator(mode="after")
     def _whole_steps(self) -> Self:
         ratio = self.control_dt_s / self.physics_dt_s
-        if abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
+        if not math.isfinite(ratio) or abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
             raise ValueError(
                 f"timing.control_dt_s {self.control_dt_s} must be a whole multiple of physics_dt_s {self.physics_dt_s}"
             )

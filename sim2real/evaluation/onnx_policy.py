@@ -21,7 +21,10 @@ from sim2real.contract.policy_file import (
     REACHABILITY_OUTPUT,
     read_metadata,
 )
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, first_line
+
+_FATAL_ONLY = 4
+"""Errors come as exceptions, too; printed, they would bring the file's own characters to the terminal."""
 
 
 class OnnxPolicy:
@@ -64,7 +67,8 @@ def open_session(path: Path) -> Any:
         raise ShoalError(f"{path}: reading a policy needs onnxruntime; pip install 'shoal[cpu]'.") from error
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions share no public base class.
-        raise ShoalError(f"{path}: ONNX Runtime cannot load it: {' '.join(str(error).split())}") from error
+        raise ShoalError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}.") from error

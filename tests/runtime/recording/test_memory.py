@@ -65,7 +65,7 @@ def test_whatever_happens_a_loop_goes_on_alike_from_any_tick(
         event = {"kind": "memory", "now_s": 0.0, "goal_number": 0, "tick": tick, "memory": memory}
         later = recording.messages[index + 1 : index + 1 + FOLLOWED]
         messages = [recording.messages[index], ("/event", event), *later]
-        result = replaying._replay(dataclasses.replace(recording, messages=messages), guarded(policy))
+        result = replaying.compare(dataclasses.replace(recording, messages=messages), guarded(policy))
         assert result.compared == [topic for topic, _ in later].count("/tick")
         assert (tick, result.first) == (tick, [])
 
@@ -171,4 +171,4 @@ def test_the_memory_of_another_version_is_named(
     event = {"kind": "memory", "now_s": 0.0, "goal_number": 0, "tick": 41, "memory": memory}
     messages = [("/tick", recording.ticks[40]), ("/event", event), ("/tick", recording.ticks[41])]
     with pytest.raises(ShoalError, match="after tick 41 is not what this version remembers"):
-        replaying._replay(dataclasses.replace(recording, messages=messages), guarded(policy))
+        replaying.compare(dataclasses.replace(recording, messages=messages), guarded(policy))

@@ -70,7 +70,7 @@ def test_missing_key(pose_contract: Contract, key: str) -> None:
 def test_damaged_json(pose_contract: Contract, key: str, named: str) -> None:
     properties = properties_of(pose_contract)
     properties[key] = properties[key][:-20]
-    assert f"metadata is damaged at {named}: Invalid JSON" in refusal(properties)
+    assert f"{named} inside is damaged: the file: invalid JSON" in refusal(properties)
 
 
 def test_invalid_field_is_named(pose_contract: Contract) -> None:
