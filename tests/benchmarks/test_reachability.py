@@ -14,7 +14,8 @@ POLICY = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
 @pytest.mark.parametrize("kind", KINDS)
 def test_goals_of_every_kind_are_tool_poses(kind: str) -> None:
     task = load_task("franka_pose")
-    position, orientation = make_goals(task, kind, 16, np.random.default_rng(0))
+    request = make_goals(task, kind, 16, np.random.default_rng(0)).request
+    position, orientation = request[:, :3], request[:, 3:]
     low, high = np.array(task.contract.goal.position_min_m), np.array(task.contract.goal.position_max_m)
     margin = 0.21 * (high - low) if kind == "unreachable" else 1e-6
     assert ((position >= low - margin) & (position <= high + margin)).all()

@@ -23,7 +23,7 @@ def rollout() -> Rollout:
     observation, achieved, action = (rng.normal(size=(STEPS, ENVS, size)).astype(np.float32) for size in sizes)
     last = np.zeros((STEPS, ENVS), bool)
     last[19::20] = True
-    return Rollout(observation, achieved, achieved, np.tanh(action), last)
+    return Rollout(observation, achieved, achieved, np.tanh(action), last, np.zeros_like(last))
 
 
 def main() -> None:

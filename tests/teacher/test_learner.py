@@ -26,7 +26,7 @@ def smooth_rollout(steps: int = 60, envs: int = 4) -> Rollout:
     )
     last = np.zeros((steps, envs), bool)
     last[19::20] = True
-    return Rollout(observation, achieved, achieved, np.tanh(action), last)
+    return Rollout(observation, achieved, achieved, np.tanh(action), last, np.zeros_like(last))
 
 
 @pytest.fixture(scope="module")

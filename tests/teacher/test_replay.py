@@ -22,7 +22,9 @@ def labelled(first: int, last: np.ndarray) -> Rollout:
     """A rollout `[T, N]` from time `first` whose every array holds (environment, time)."""
     steps, envs = last.shape
     where = np.stack(np.meshgrid(first + np.arange(steps), np.arange(envs), indexing="ij")[::-1], -1).astype(np.float32)
-    return Rollout(observation=where, achieved=where, goal=where, action=where, last=last)
+    return Rollout(
+        observation=where, achieved=where, goal=where, action=where, last=last, terminated=jnp.zeros_like(last)
+    )
 
 
 def fill(last: np.ndarray, *, capacity: int = CAPACITY, steps: int = STEPS) -> replay.Replay:
