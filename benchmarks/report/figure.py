@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 
 from benchmarks.report.raytrace import Camera, Capsules, render
-from benchmarks.report.recording import Recording, goals_from_pool, record
+from benchmarks.report.recording import Recording, Visit, goals_from_pool, record
 from runtime.inference.policy import Policy
 from sim2real.errors import ShoalError
 from sim2real.tasks.goal_pool import sample_goal_pool
@@ -93,7 +93,8 @@ def picture(recordings: Sequence[Recording], *, width: int, height: int, samples
     sideways = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     shift = (np.arange(len(recordings)) - (len(recordings) - 1) / 2) * _SPACING_M
     parts = [
-        _arm(recording, s * sideways, group) for group, (recording, s) in enumerate(zip(recordings, shift, strict=True))
+        scene(recording, -1, recording.visits[0], offset=s * sideways, group=group)
+        for group, (recording, s) in enumerate(zip(recordings, shift, strict=True))
     ]
     capsules = Capsules(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Capsules)))
     back = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
@@ -103,15 +104,23 @@ def picture(recordings: Sequence[Recording], *, width: int, height: int, samples
     return render(capsules, camera, width=width, height=height, samples=samples)
 
 
-def _arm(recording: Recording, offset: np.ndarray, group: int) -> Capsules:
-    """The arm at the recording's end, its tool's path, and the goal."""
+def scene(
+    recording: Recording,
+    frame: int,
+    visit: Visit,
+    *,
+    offset: np.ndarray | float = 0.0,
+    group: int = 0,
+    tail: int = 10**6,
+) -> Capsules:
+    """The arm at a frame, the last `tail` steps of its tool's path, and a visit's goal; moved by `offset` `[3]` m."""
     linear = recording.colour**2.2
-    visit = recording.visits[0]
+    last = frame % len(recording.segments)
     rows = [
         (start, end, radius, colour, 0.0)
-        for (start, end), radius, colour in zip(recording.segments[-1], recording.radius, linear, strict=True)
+        for (start, end), radius, colour in zip(recording.segments[last], recording.radius, linear, strict=True)
     ]
-    path = recording.tool_position
+    path = recording.tool_position[max(0, last - tail) : last + 1]
     rows += [(a, b, 0.0055, np.array(_PATH_COLOUR), 0.85) for a, b in pairwise(path)]
     goal = np.array(visit.position)
     columns = _rotation(visit.orientation_wxyz).T
