@@ -9,12 +9,20 @@ COMPILE := $(BIN)/python -m compileall -q shoal export runtime sim2real student 
 # --inexact keeps what uv.lock does not name, uv itself for one, so the two syncs below do not undo each other.
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_HTTP_TIMEOUT=$${UV_HTTP_TIMEOUT:-300} $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --extra train
 
-.PHONY: setup demo test test-slow lint docs clean
+.PHONY: setup demo check test test-slow lint docs clean
 
 setup: $(VENV)/.synced-dev ## Install everything, development tools included.
 
 demo: $(VENV)/.synced ## Train, distil, export and drive a simulated arm.
 	$(BIN)/python -m benchmarks.demo
+
+# What needs neither a compiler for XLA nor a served robot.
+FAST := tests/test_imports.py tests/test_packaging.py tests/test_facade.py \
+  $(addprefix tests/sim2real/,contract robots logs timing test_files.py test_strict_yaml.py) \
+  $(addprefix tests/runtime/,control goals inference ipc protocol safety test_imports.py)
+
+check: lint ## Style, strict types and the fast tests.
+	$(BIN)/python -m pytest -q -n 2 $(FAST)
 
 test: lint ## Lint, types, and the tests that CI runs.
 	$(BIN)/python -m pytest
