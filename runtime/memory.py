@@ -13,7 +13,7 @@ class Remembers:
     """Base of what a control tick depends on besides its readings.
 
     `remembered` names the attributes that later ticks read before they write them: numbers, booleans, members of enums,
-    lists of numbers, arrays, and other objects of this kind.
+    lists of numbers or of such lists, arrays, and other objects of this kind.
     """
 
     remembered: ClassVar[tuple[str, ...]] = ()
@@ -40,6 +40,8 @@ def _plain(value: Any) -> Any:
         return value.memory()
     if isinstance(value, Enum):
         return value.name
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value.ravel().tolist() if isinstance(value, np.ndarray) else value
 
 
@@ -48,10 +50,14 @@ def _as(present: Any, given: Any) -> Any:
     if isinstance(present, Enum):
         return type(present)[given]
     if isinstance(present, list):
-        return [_number(value) for value in given]
+        return _numbers(given)
     if isinstance(present, bool):
         return bool(given)
     return int(given) if isinstance(present, int) else _number(given)
+
+
+def _numbers(given: list[Any]) -> list[Any]:
+    return [_numbers(value) if isinstance(value, list) else _number(value) for value in given]
 
 
 def _number(value: float | None) -> float:

@@ -12,125 +12,84 @@ StateName = Literal["idle", "ramp-in", "active", "hold", "damp", "stopped", "est
 
 
 class State(IntEnum):
-    """What the controller does with the robot."""
+    """What the controller does with the robot: the number that messages and recordings hold, and the label."""
 
-    IDLE = 0
+    label: StateName
+    """Lower-case name, as in messages."""
+
+    def __new__(cls, number: int, label: StateName = "idle") -> State:
+        """One member; `State(number)` looks it up."""
+        state = int.__new__(cls, number)
+        state._value_, state.label = number, label
+        return state
+
+    IDLE = 0, "idle"
     """No goal: the target stays where it is."""
-    ACTIVE = 1
+    ACTIVE = 1, "active"
     """The policy moves the target towards the goal."""
-    HOLD = 2
+    HOLD = 2, "hold"
     """Something is wrong: the target stays where it is until that passes."""
-    STOPPED = 3
+    STOPPED = 3, "stopped"
     """Stopped on request: the target stays where it is until a restart."""
-    ESTOP = 4
+    ESTOP = 4, "estop"
     """Emergency stop: as `DAMP`, and no goal is followed or accepted until a person releases it."""
-    RAMP_IN = 5
+    RAMP_IN = 5, "ramp-in"
     """As `ACTIVE`, at a speed limit that grows to the full one."""
-    DAMP = 6
+    DAMP = 6, "damp"
     """The target follows the measured joints at limited speed, so that the arm yields and comes to rest."""
-
-    @property
-    def label(self) -> StateName:
-        """Lower-case name, as in messages."""
-        return _LABELS[self]
-
-
-_LABELS: dict[State, StateName] = {
-    State.IDLE: "idle",
-    State.ACTIVE: "active",
-    State.HOLD: "hold",
-    State.STOPPED: "stopped",
-    State.ESTOP: "estop",
-    State.RAMP_IN: "ramp-in",
-    State.DAMP: "damp",
-}
 
 
 class Reason(IntEnum):
-    """Why the controller is in its state."""
+    """Why the controller is in its state. A member says all there is to say about it: the number that messages and
+    recordings hold, the sentence for people, the state that it leads to, and whether it is a fault.
+    """
 
-    FOLLOWING = 0
-    NO_GOAL = 1
-    CANCELLED = 2
-    GOAL_EXPIRED = 3
-    GOAL_NOT_FINITE = 4
-    READING_NOT_FINITE = 5
-    READING_OUT_OF_RANGE = 6
-    READING_STALE = 7
-    COMMAND_NOT_FINITE = 8
-    STOPPED = 9
-    ESTOP = 10
-    READING_OUT_OF_ORDER = 11
-    READING_FROZEN = 12
-    CLOCK_JUMPED = 13
-    EFFORT_TOO_HIGH = 14
-    NOT_TRACKING = 15
-    TOOL_OUTSIDE = 16
-    SELF_COLLISION = 17
-    OVERRUNS = 18
-    GOAL_STALLED = 19
-    LEASE_LOST = 20
-    OBJECT_UNKNOWN = 21
+    sentence: str
+    state: State
+    is_fault: bool
+    """Readings or policy do not work, so that the arm yields when it lasts. A goal that ran out, a lost object, a
+    forbidden way and late ticks are no such fault: there the arm had better stay where it is."""
 
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        return _SENTENCES[self]
+    def __new__(
+        cls, number: int, sentence: str = "", state: State = State.HOLD, is_fault: bool | None = None
+    ) -> Reason:
+        """One member; what holds or damps is a fault unless it says otherwise. `Reason(number)` looks one up."""
+        reason = int.__new__(cls, number)
+        reason._value_, reason.sentence, reason.state = number, sentence, state
+        reason.is_fault = state in (State.HOLD, State.DAMP) if is_fault is None else is_fault
+        return reason
 
-    @property
-    def state(self) -> State:
-        """The state that this reason leads to."""
-        return _STATES.get(self, State.HOLD)
-
-    @property
-    def is_fault(self) -> bool:
-        """Readings or policy do not work. A goal that ran out, a lost object, a forbidden way and late ticks are no
-        such fault: there the arm had better stay where it is.
-        """
-        return self.state in (State.HOLD, State.DAMP) and self not in _NO_FAULTS
+    FOLLOWING = 0, "following the goal", State.ACTIVE
+    NO_GOAL = 1, "no goal was given yet", State.IDLE
+    CANCELLED = 2, "the goal was cancelled", State.IDLE
+    GOAL_EXPIRED = 3, "the goal's timeout has passed", State.HOLD, False
+    GOAL_NOT_FINITE = 4, "the goal holds a number that is not finite, or no rotation"
+    READING_NOT_FINITE = 5, "a reading is not finite"
+    READING_OUT_OF_RANGE = 6, "a reading is far outside of what is possible"
+    READING_STALE = 7, "the readings are too old"
+    COMMAND_NOT_FINITE = 8, "the policy's command is not finite"
+    STOPPED = 9, "a stop was requested", State.STOPPED
+    ESTOP = 10, "emergency stop; release it with runtime release", State.ESTOP
+    READING_OUT_OF_ORDER = 11, "a reading is older than the one before it"
+    READING_FROZEN = 12, "the readings stay the same while the joints are sent elsewhere"
+    CLOCK_JUMPED = 13, "the robot's clock jumped"
+    EFFORT_TOO_HIGH = 14, "a joint's effort is above its limit", State.DAMP
+    NOT_TRACKING = 15, "a joint does not follow its target", State.DAMP
+    TOOL_OUTSIDE = 16, "the policy leads the tool out of the workspace", State.HOLD, False
+    SELF_COLLISION = 17, "the policy leads two links too close to each other", State.HOLD, False
+    OVERRUNS = 18, "too many ticks in a row ended late", State.HOLD, False
+    GOAL_STALLED = 19, "the goal was given up: no progress, and a low reachability", State.IDLE
+    LEASE_LOST = 20, "the goal was dropped: its client's lease ran out", State.IDLE
+    OBJECT_UNKNOWN = 21, "nothing tells where the object is; is its tracker running?", State.HOLD, False
+    READING_NO_ROTATION = 22, "a reading is no rotation"
+    READING_CONTRADICTS = 23, "the tool is measured where the joints say it is not"
+    VELOCITY_CONTRADICTS = 24, "a joint's velocity contradicts its positions"
+    OBJECT_IMPOSSIBLE = 25, "the object is reported where it cannot be", State.HOLD, False
+    OBJECT_JUMPED = 26, "the object is reported where it cannot have got to", State.HOLD, False
 
 
 FOLLOWING = Reason.FOLLOWING
 """For the tick: to find a member in its enum takes Python 3.11 as long as ten other names."""
-
-_STATES = {
-    Reason.FOLLOWING: State.ACTIVE,
-    Reason.NO_GOAL: State.IDLE,
-    Reason.CANCELLED: State.IDLE,
-    Reason.GOAL_STALLED: State.IDLE,
-    Reason.LEASE_LOST: State.IDLE,
-    Reason.STOPPED: State.STOPPED,
-    Reason.ESTOP: State.ESTOP,
-    Reason.EFFORT_TOO_HIGH: State.DAMP,
-    Reason.NOT_TRACKING: State.DAMP,
-}
-_NO_FAULTS = frozenset(
-    {Reason.GOAL_EXPIRED, Reason.OBJECT_UNKNOWN, Reason.TOOL_OUTSIDE, Reason.SELF_COLLISION, Reason.OVERRUNS}
-)
-_SENTENCES = {
-    Reason.FOLLOWING: "following the goal",
-    Reason.NO_GOAL: "no goal was given yet",
-    Reason.CANCELLED: "the goal was cancelled",
-    Reason.GOAL_EXPIRED: "the goal's timeout has passed",
-    Reason.GOAL_NOT_FINITE: "the goal holds a number that is not finite, or no rotation",
-    Reason.READING_NOT_FINITE: "a reading is not finite",
-    Reason.OBJECT_UNKNOWN: "nothing tells where the object is; is its tracker running?",
-    Reason.READING_OUT_OF_RANGE: "a joint was measured far outside its limits",
-    Reason.READING_STALE: "the readings are too old",
-    Reason.COMMAND_NOT_FINITE: "the policy's command is not finite",
-    Reason.STOPPED: "a stop was requested",
-    Reason.ESTOP: "emergency stop; release it with runtime release",
-    Reason.READING_OUT_OF_ORDER: "a reading is older than the one before it",
-    Reason.READING_FROZEN: "the readings stay the same while the joints are sent elsewhere",
-    Reason.CLOCK_JUMPED: "the robot's clock jumped",
-    Reason.EFFORT_TOO_HIGH: "a joint's effort is above its limit",
-    Reason.NOT_TRACKING: "a joint does not follow its target",
-    Reason.TOOL_OUTSIDE: "the policy leads the tool out of the workspace",
-    Reason.SELF_COLLISION: "the policy leads two links too close to each other",
-    Reason.OVERRUNS: "too many ticks in a row ended late",
-    Reason.GOAL_STALLED: "the goal was given up: no progress, and a low reachability",
-    Reason.LEASE_LOST: "the goal was dropped: its client's lease ran out",
-}
 
 
 class GoalStatus(BaseModel):

@@ -38,15 +38,16 @@ def _print_rules(model: Path, settings: Path | None) -> None:
 
     from runtime.inference.policy import Policy
     from runtime.robot.model import find_model
-    from runtime.safety import Safety as Layer
     from runtime.safety import SafetyConfig, load_safety
     from runtime.safety.geometry import geometry_checker_for
-    from runtime.safety.rules import rules
+    from runtime.safety.rules import rules_of
+    from runtime.safety.rules.base import Layer
 
     contract = Policy(model).contract
     config = SafetyConfig() if settings is None else load_safety(settings)
-    geometry_checker = geometry_checker_for(find_model(contract), contract, config)
+    layer = Layer(contract, config, geometry_checker_for(find_model(contract), contract, config))
     table = Table("rule", "", "numbers, or why it is off", title=f"safety of {model.name}, task {contract.task}")
-    for rule in rules(Layer(contract, config, geometry_checker=geometry_checker), contract):
-        table.add_row(rule.name, "on" if rule.on else "off", rule.detail)
+    for rule in rules_of(contract):
+        off = rule.off(layer)
+        table.add_row(rule.name, "off" if off else "on", off or rule.numbers(layer))
     Console().print(table)

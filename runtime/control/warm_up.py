@@ -34,10 +34,14 @@ class WarmUp:
         self._readings = Readings.of(contract)
         self._readings.joint_position[:] = [joint.home_position for joint in contract.robot.joints]
         self._readings.end_effector_orientation[0] = 1.0
-        self._readings.object_position.fill(0.0)
+        checker = core.safety.geometry_checker
+        if checker is not None and not checker.no_tool_pose:
+            pose = checker.tool_pose(self._readings.joint_position.tolist())
+            self._readings.end_effector_position[:], self._readings.end_effector_orientation[:] = pose
         self._command = np.zeros(len(contract.robot.joints))
         self._period_s = contract.timing.control_dt_s
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
+        self._readings.object_position[:] = middle[: self._readings.object_position.size]
         x, y, z = (float(value) for value in middle)
         goal = ResolvedGoal("warm-up", (x, y, z), contract.default_orientation_wxyz, 0.01, 1.0, math.inf)
         self._core.set_goal(goal, number=1, now_s=0.0)
@@ -53,6 +57,7 @@ class WarmUp:
         if self._real.safety.started:
             readings.vector[:] = self._seen.vector
         # From where the joints are, each time: what was warmed up before is not what they did.
+        self._core.safety.restart()
         self._core.safety.start(readings.joint_position)
         readings.time_s += self._period_s
         self._core.step(readings, readings.time_s, self._command)

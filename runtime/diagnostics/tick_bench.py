@@ -139,6 +139,8 @@ class BenchDriver:
     def write(self, command: Float64) -> None:
         """The command arrived."""
         self.written_ns = time.perf_counter_ns()
+        np.subtract(command, self._now.joint_position, out=self._now.joint_velocity)
+        self._now.joint_velocity /= self._control_dt_s
         self._now.joint_position[:] = command
         self._place()
 
@@ -155,6 +157,7 @@ class BenchDriver:
     def _place(self) -> None:
         if self._robot is not None and self._data is not None:
             self._robot.addresses.place(self._data.qpos, self._now.joint_position)
+            self._robot.addresses.place_velocity(self._data.qvel, self._now.joint_velocity)
             self._robot.read(self._data, self._now)
 
 

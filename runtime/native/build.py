@@ -31,21 +31,17 @@ class Unsupported(Exception):
     """The kernel cannot compute this graph; the text says why and ends without a full stop."""
 
 
-def compile_library(source: str, *, exact: bool = False) -> Path:
-    """Path of the shared library of a C source; compiled now or found in the cache. Raises `Unsupported`.
-
-    An `exact` one rounds after every operation, as Python does, instead of contracting a * b + c.
-    """
-    flags = (*_FLAGS, "-ffp-contract=off") if exact else _FLAGS
+def compile_library(source: str) -> Path:
+    """Path of the shared library of a C source; compiled now or found in the cache. Raises `Unsupported`."""
     compiler = find_compiler()
     if compiler is None:
         raise Unsupported("this machine has no C compiler (cc, gcc or clang)")
     folder = _cache_folder()
-    identity = "\0".join((source, _version(compiler), " ".join(flags), _processor()))
+    identity = "\0".join((source, _version(compiler), " ".join(_FLAGS), _processor()))
     library = folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.so"
     with _being_compiled.setdefault(library, Lock()):
         if not library.is_file():
-            _compile(compiler, flags, source, library)
+            _compile(compiler, source, library)
     return library
 
 
@@ -80,13 +76,13 @@ def find_compiler() -> str | None:
     return next((path for name in ((wanted,) if wanted else _COMPILERS) if (path := shutil.which(name))), None)
 
 
-def _compile(compiler: str, flags: tuple[str, ...], source: str, library: Path) -> None:
+def _compile(compiler: str, source: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent, prefix=".compile-") as scratch:
         code, result = Path(scratch) / "kernel.c", Path(scratch) / "kernel.so"
         code.write_text(source)
         try:
             done = subprocess.run(
-                [compiler, *flags, "-o", str(result), str(code), "-lm"],
+                [compiler, *_FLAGS, "-o", str(result), str(code), "-lm"],
                 capture_output=True,
                 text=True,
                 timeout=_COMPILE_S,

@@ -39,7 +39,7 @@ def serve(options: PolicyServerOptions) -> None:
         print(
             f"policy     {options.model.name}: task {contract.task}, contract {contract.digest[:12]}, {policy.engine}"
         )
-        print(rules.report(first.core.safety, contract))
+        print(rules.report(first.core.safety.layer))
         wanted = realtime.served_options(permitted=options.realtime, priority=options.priority, cpu=options.cpu)
         print("realtime   " + "; ".join(str(measure) for measure in realtime.apply(wanted)))
         stack.callback(realtime.release)

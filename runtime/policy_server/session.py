@@ -95,6 +95,7 @@ class Session:
         warm_up_session = self._warm_up_session
         np.copyto(warm_up_session.request_record, self.request_record)
         # From where the joints are, each time: what was warmed up before is not what they did.
+        warm_up_session.core.safety.restart()
         warm_up_session.core.safety.start(warm_up_session.request["joint_position"])
         with suppress(ShoalError):
             warm_up_session.answer(max(warm_up_session._due_s, 0.0), 0.0, reset=False)

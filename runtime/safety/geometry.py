@@ -8,14 +8,18 @@ tool that is already outside, is allowed: the robot can always be driven out.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.native.build import Unsupported
-from runtime.safety.compiled.clearance import FirstLook, make_first_look
+from runtime.robot.readings import Float64
+from runtime.safety.clearance import FirstLook, make_first_look
 from runtime.safety.config import SafetyConfig
+from runtime.safety.geometry_checker import Pose
+from runtime.safety.limits import Path
 from runtime.status import Reason
 from sim2real.contract import Contract
 from sim2real.robots.kinematics import Addresses
@@ -44,12 +48,19 @@ class Geometry:
         self._near_squared = spheres**2
         self._between = np.zeros((len(first), 3))
         self._from_to = np.zeros(6)
-        self.look, self.first_look = self._make_first_look()
-        """See `GeometryChecker`; and in words, whether there is one."""
+        self._judges = self.workspace is not None or bool(self.pairs)
+        self.look, self.first_look = self._make_first_look() if self._judges else (None, "nothing to look at")
+        """What clears most paths; and in words, whether there is one."""
+        self._qpos = self._data.qpos
+        self.no_tool_pose = _no_tool_pose(self._model, self._addresses, contract)
+        """See `GeometryChecker`."""
+        self._site_position = self._data.site_xpos[self._addresses.site]
+        self._site_rotation = self._data.site_xmat[self._addresses.site]
+        self._quaternion = np.zeros(4)
 
-    def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
+    def blocks(self, path: Path, present: list[float]) -> Reason:
         """See `runtime.safety.GeometryChecker`."""
-        if self.look is not None and self.look(path):
+        if not self._judges or (self.look is not None and self.look(path)):
             return Reason.FOLLOWING
         for joints in path:
             self._place(joints)
@@ -59,6 +70,12 @@ class Geometry:
                 if reason is not Reason.FOLLOWING:
                     return reason
         return Reason.FOLLOWING
+
+    def tool_pose(self, joints: Sequence[float] | Float64) -> Pose:
+        """See `runtime.safety.GeometryChecker`."""
+        self._place(joints)
+        mujoco.mju_mat2Quat(self._quaternion, self._site_rotation)
+        return self._site_position.tolist(), self._quaternion.tolist()
 
     def _make_first_look(self) -> tuple[FirstLook | None, str]:
         kept, box = self._kept_m, self.workspace
@@ -86,8 +103,8 @@ class Geometry:
     def _kept_m(self) -> float:
         return 0.0 if self.margin_m is None else self.margin_m
 
-    def _place(self, joints: list[float]) -> None:
-        self._addresses.place(self._data.qpos, joints)
+    def _place(self, joints: Sequence[float] | Float64) -> None:
+        self._addresses.place(self._qpos, joints)
         mujoco.mj_kinematics(self._model, self._data)
 
     def _outside_m(self) -> float:
@@ -148,7 +165,16 @@ def self_pairs(model: mujoco.MjModel, contract: Contract) -> tuple[NDArray[np.in
 
 
 def geometry_checker_for(model: mujoco.MjModel | None, contract: Contract, config: SafetyConfig) -> Geometry | None:
-    """The geometry_checker, when there is a model and any of its rules is on."""
-    if model is None or (config.workspace(contract) is None and config.self_collision_m is None):
-        return None
-    return Geometry(model, contract, config)
+    """The geometry checker, when there is a model."""
+    return None if model is None else Geometry(model, contract, config)
+
+
+def _no_tool_pose(model: mujoco.MjModel, addresses: Addresses, contract: Contract) -> str:
+    body = addresses.body
+    while body:
+        for joint in range(model.body_jntadr[body], model.body_jntadr[body] + model.body_jntnum[body]):
+            name = model.joint(joint).name
+            if name not in contract.joint_names:
+                return f"joint {name!r} carries the tool and is no joint of the contract"
+        body = int(model.body_parentid[body])
+    return ""

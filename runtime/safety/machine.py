@@ -17,34 +17,21 @@ that a position servo's force fades and the arm yields, and stay while no readin
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings
-from runtime.safety.compiled import make_rules
-from runtime.safety.compiled.clearance import FirstLook
 from runtime.safety.config import SafetyConfig
-from runtime.safety.limits import CORRECTED, NOT_FINITE, TAKEN
+from runtime.safety.geometry_checker import GeometryChecker
+from runtime.safety.limits import CORRECTED, NOT_FINITE, Limits
+from runtime.safety.rules.base import Layer
+from runtime.safety.watch import ReadingWatch
 from runtime.status import FOLLOWING, Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-
-
-class GeometryChecker(Protocol):
-    """Judges joint positions by the robot's geometry; see `runtime.safety.geometry`."""
-
-    pairs: list[tuple[int, int]]
-    """Parts of the robot whose distance is kept."""
-    look: FirstLook | None
-    """What may be asked before it: paths that this clears need not be judged."""
-    first_look: str
-    """In words, whether there is one."""
-
-    def blocks(self, path: list[list[float]], present: list[float]) -> Reason:
-        """`FOLLOWING`, or why the robot must not take a path of positions `[J]` rad from `present` `[J]` rad."""
 
 
 class Safety(Remembers):
@@ -55,7 +42,7 @@ class Safety(Remembers):
     def __init__(
         self, contract: Contract, config: SafetyConfig | None = None, *, geometry_checker: GeometryChecker | None = None
     ) -> None:
-        self.config = config or SafetyConfig()
+        self._contract, self.config = contract, config or SafetyConfig()
         self.geometry_checker = geometry_checker
         self.state, self.reason = State.IDLE, Reason.NO_GOAL
         self._settled = self.reason
@@ -81,10 +68,8 @@ class Safety(Remembers):
         """Velocity limit times control period, `[J]` rad."""
         self.max_step_change = np.array(self.config.accelerations_rad_s2(contract)) * period**2
         """Acceleration limit times the control period squared, `[J]` rad."""
-        self._limits, self._watch, self.engine = make_rules(
-            contract, self.config, self.low, self.high, self.max_step, self.max_step_change
-        )
-        """The last: what limits and watch run in, in words."""
+        self._limits = Limits(self.low, self.high, self.max_step, self.max_step_change)
+        self._watch = ReadingWatch(contract, self.config)
         self.target = self._limits.target
         self._measured: Float64 = np.zeros(len(joints))
         self._trusted = False
@@ -96,6 +81,21 @@ class Safety(Remembers):
         self._damp_ticks = round(self.config.damp_for_s / period)
         self._hold_ticks = _ticks(self.config.hold_to_damp_s, period)
         self._estop_ticks = _ticks(self.config.damp_to_estop_s, period)
+
+    @property
+    def layer(self) -> Layer:
+        """What the rules say about themselves follows from this."""
+        return Layer(self._contract, self.config, self.geometry_checker)
+
+    @property
+    def sentence(self) -> str:
+        """Why the state is what it is, with the reading's name and value where a reading is at fault."""
+        detail = self._watch.detail
+        return (
+            f"{self.reason.sentence}: {detail}"
+            if detail and self.reason is self._watch.reason
+            else self.reason.sentence
+        )
 
     @property
     def stale_after_s(self) -> float:
@@ -135,9 +135,16 @@ class Safety(Remembers):
 
     def check(self, readings: Readings, now_s: float) -> Reason:
         """`FOLLOWING` when the readings can be trusted and show nothing wrong, else why not."""
-        yielding = self.state in _YIELDING
-        reason = self._watch.check(readings, now_s, self.target, started=self.started, yielding=yielding)
-        self._trusted = reason in _TRUSTED
+        watch = self._watch
+        reason = watch.check(
+            readings,
+            now_s,
+            self.target,
+            started=self.started,
+            yielding=self.state in _YIELDING,
+            checker=self.geometry_checker,
+        )
+        self._trusted = watch.joints_believed
         if self._trusted:
             self._measured = readings.joint_position
         if reason is FOLLOWING and self.imposed is not None:
@@ -150,17 +157,16 @@ class Safety(Remembers):
         A command that is not finite, or leads where the geometry checker allows nothing, leaves the target to `settle`
         and returns why.
         """
-        share, geometry_checker = self._ramp_share(), self.geometry_checker
-        found = self._limits.propose(command, share, None if geometry_checker is None else geometry_checker.look)
-        if found & NOT_FINITE:
+        share, limits = self._ramp_share(), self._limits
+        found = limits.propose(command, share)
+        if found == NOT_FINITE:
             return Reason.COMMAND_NOT_FINITE
-        if not found & TAKEN:
-            if geometry_checker is not None:
-                reason = geometry_checker.blocks(self._limits.path(), self.target.tolist())
-                if reason is not FOLLOWING:
-                    return reason
-            self._limits.accept()
-        if found & CORRECTED and share == 1.0:
+        if self.geometry_checker is not None:
+            reason = self.geometry_checker.blocks(limits.path(), self.target.tolist())
+            if reason is not FOLLOWING:
+                return reason
+        limits.accept()
+        if found == CORRECTED and share == 1.0:
             self.clamped += 1
         return FOLLOWING
 
@@ -262,8 +268,6 @@ _MOVING = (State.ACTIVE, State.RAMP_IN)
 _YIELDING = (State.DAMP, State.ESTOP)
 _LATCHED = (State.STOPPED, State.ESTOP)
 _DAMP = State.DAMP
-_TRUSTED = (FOLLOWING, Reason.EFFORT_TOO_HIGH, Reason.NOT_TRACKING)
-"""Verdicts of the watch with which the measured joints are still believed."""
 
 
 def _ticks(duration_s: float | None, period_s: float) -> float:

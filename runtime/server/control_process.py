@@ -38,8 +38,7 @@ from runtime.protocol.token import read_token
 from runtime.realtime import measures as realtime
 from runtime.realtime.missed_deadlines import MissedDeadlines
 from runtime.robot.model import find_model
-from runtime.safety import SafetyConfig, load_safety, rules
-from runtime.safety.compiled import library
+from runtime.safety import SafetyConfig, clearance, load_safety, rules
 from runtime.safety.geometry import geometry_checker_for
 from runtime.server.control_link import ServerExchange
 from runtime.server.estop_sources import EstopSources, WatchedExchange
@@ -88,7 +87,7 @@ def serve(options: ServeOptions) -> Summary:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
     # A first start compiles this on one core and the policy on another.
-    load_ahead(library.load)
+    load_ahead(clearance.load)
     policy = Policy(options.model, engine=options.engine)
     if (options.video is not None or options.viewer) and options.robot != "mujoco":
         raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")
@@ -139,7 +138,7 @@ def serve(options: ServeOptions) -> Summary:
             stack.callback(signal.signal, number, signal.signal(number, ending.on_signal))
         stack.callback(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, sources.on_signal))
         _report(options, policy, driver, addresses)
-        print(f"{rules.report(core.safety, policy.contract)}\nestop by   {', '.join(sources.names)}", flush=True)
+        print(f"{rules.report(core.safety.layer)}\nestop by   {', '.join(sources.names)}", flush=True)
         measures = _apply_realtime(options)
         loop.spin_s = realtime.spin_s(None if options.spin_us is None else options.spin_us / 1e6, measures)
         stack.callback(realtime.release)

@@ -9,7 +9,7 @@ import mujoco
 import pytest
 
 from runtime.inference.policy import Policy
-from runtime.safety.compiled import library
+from runtime.safety import clearance
 from sim2real.contract import Contract
 from sim2real.tasks.task import Task, load_task
 from tests.runtime.small_policy import write_policy
@@ -53,6 +53,6 @@ def data(model: mujoco.MjModel) -> mujoco.MjData:
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine without a C compiler."""
     monkeypatch.setenv("CC", "/nonexistent/cc")
-    library.load.cache_clear()
+    clearance.load.cache_clear()
     yield
-    library.load.cache_clear()
+    clearance.load.cache_clear()

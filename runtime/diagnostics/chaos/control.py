@@ -13,7 +13,7 @@ from runtime.diagnostics.chaos.rig import Rig
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
 from runtime.robot.readings import Float64
 from runtime.safety import SafetyConfig
-from runtime.safety.config import box_around_goals
+from runtime.safety.rules.targets import box_around_goals
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 

@@ -12,6 +12,7 @@ from runtime.diagnostics.chaos.rig import Fault, Rig, copied, copy_readings
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
 from runtime.robot.readings import Readings
 from runtime.safety import SafetyConfig
+from runtime.safety.rules import READING_RULES, base
 from runtime.status import State
 
 _HOLD = frozenset({State.HOLD})
@@ -99,12 +100,17 @@ def overwritten(field: str, value: float) -> Callable[[Rig], Fault]:
 def blocked(rig: Rig) -> Fault:
     """The joints stay where they are, but for the encoders' noise, wherever they are sent."""
     kept, rng = rig.driver.newest(), np.random.default_rng(0)
+    kept.joint_velocity.fill(0.0)
 
     def stay(out: Readings) -> None:
         np.copyto(out.vector, kept.vector)
         out.joint_position += 1e-5 * rng.standard_normal(len(out.joint_position))
 
     return stay
+
+
+def _by(fault: base.Fault) -> Callable[[Rig], Fault]:
+    return lambda rig: fault.make()
 
 
 def garbage(rig: Rig) -> Fault:
@@ -189,33 +195,19 @@ def reading_scenarios() -> Iterator[Scenario]:
     yield passing(
         "delayed a lot", "every packet is 6 periods late", "hold until they are in time again", delayed(6), 25
     )
-    for field in ("joint_position", "joint_velocity", "end_effector_orientation"):
-        plain = field.replace("_", " ")
-        yield passing(f"NaN {plain}", f"NaN in {field}", "hold", overwritten(field, math.nan))
-    yield passing(
-        "object lost",
-        "nothing tells where the object is (policies that move one)",
-        "hold, as long as it takes; a ramp-in with the next sighting",
-        overwritten("object_position", math.nan),
-        80,
-        about_object=True,
-    )
-    yield passing("infinite", "an infinite joint velocity", "hold", overwritten("joint_velocity", math.inf))
-    yield passing(
-        "out of range",
-        "a joint measured more than `out_of_range_rad` outside its limits",
-        "hold",
-        overwritten("joint_position", 100.0),
-    )
+    for rule in READING_RULES:
+        for fault in rule.faults:
+            yield passing(
+                fault.name,
+                fault.description,
+                fault.response,
+                _by(fault),
+                fault.ticks,
+                during=frozenset({rule.reasons[0].state}),
+                about_object=rule.about_object,
+            )
     yield passing(
         "garbage", "random numbers, NaN and infinities in all fields and stamps", "hold, later damp", garbage, 60
-    )
-    yield passing(
-        "effort",
-        "a joint's effort above `effort_share` of its limit for `effort_for_s`",
-        "damp: the arm yields at least `damp_for_s`, then a ramp-in",
-        overwritten("joint_effort", 1e4),
-        during=_DAMP,
     )
     yield passing(
         "blocked",

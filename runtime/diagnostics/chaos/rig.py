@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 _NEAR, _FAR = 0.2, 0.8
 """Where the goals lie between the corners of the contract's goal box."""
 
-Fault = Callable[[Readings], None]
+Fault = Callable[[Readings], object]
 
 
 class Witness:

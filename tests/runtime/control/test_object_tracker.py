@@ -35,8 +35,9 @@ from runtime.protocol.messages import Accepted, ObjectReport, Refused, Telemetry
 from runtime.recording.replay import replay
 from runtime.recording.writer import Recorder
 from runtime.robot.readings import Readings
-from runtime.safety import Safety, SafetyConfig
-from runtime.safety.rules import rules
+from runtime.safety import SafetyConfig
+from runtime.safety.rules.base import Layer
+from runtime.safety.rules.targets import Workspace
 from runtime.server.gateway import Gateway
 from runtime.status import Reason, State
 from sim2real.contract import Contract
@@ -299,6 +300,4 @@ def test_the_goal_box_of_an_object_does_not_bound_the_tool(contract: Contract) -
     assert SafetyConfig().workspace(contract) is None
     given = SafetyConfig(workspace_min_m=(0.0, -0.8, 0.0), workspace_max_m=(1.0, 0.8, 1.0))
     assert given.workspace(contract) == ((0.0, -0.8, 0.0), (1.0, 0.8, 1.0))
-    rule = next(rule for rule in rules(Safety(contract, SafetyConfig()), contract) if rule.name == "workspace")
-    assert not rule.on
-    assert "set workspace_min_m and workspace_max_m" in rule.detail
+    assert "set workspace_min_m and workspace_max_m" in Workspace.off(Layer(contract, SafetyConfig(), None))

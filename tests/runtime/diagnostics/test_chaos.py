@@ -13,7 +13,7 @@ from runtime.diagnostics.chaos.scenario import Scenario, run_scenario
 from runtime.diagnostics.chaos.served import process_scenarios
 from runtime.diagnostics.chaos.soak import soak
 from runtime.diagnostics.chaos.stops import stop_scenarios
-from runtime.diagnostics.chaos.table import all_scenarios, markdown, outcome_table
+from runtime.diagnostics.chaos.table import all_scenarios, outcome_table
 from runtime.inference.policy import Policy
 from runtime.safety import Safety
 from runtime.status import State
@@ -56,12 +56,6 @@ def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Poli
 def test_fault_of_processes_gets_its_response(scenario: Scenario, shipped: Policy) -> None:
     outcome = run_scenario(scenario, shipped)
     assert outcome.passed, outcome.problems
-
-
-def test_table_in_the_documentation_is_the_scenarios() -> None:
-    text = (ROOT / "docs" / "safety.md").read_text()
-    table = text.partition("<!-- faults -->\n")[2].partition("\n<!-- end of faults -->")[0]
-    assert table == markdown(all_scenarios()), "write chaos.table.markdown(all_scenarios()) into docs/safety.md"
 
 
 def test_names_are_unique() -> None:

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from runtime.native.build import Unsupported, find_compiler
 from runtime.robot.model import find_model
-from runtime.safety import SafetyConfig
-from runtime.safety.compiled import clearance
-from runtime.safety.compiled.clearance import make_first_look
+from runtime.safety import SafetyConfig, clearance
+from runtime.safety.clearance import make_first_look
 from runtime.safety.geometry import Geometry
 from runtime.status import Reason
 from sim2real.robots.actuation import Actuation

@@ -9,7 +9,8 @@ from runtime.cli import main
 from runtime.robot.model import find_model
 from runtime.safety import Safety, SafetyConfig, load_safety
 from runtime.safety.geometry import geometry_checker_for
-from runtime.safety.rules import report, rules
+from runtime.safety.rules import report, rules_of
+from runtime.safety.rules.base import Layer
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -56,9 +57,9 @@ def test_settings_that_do_not_fit_the_robot(contract: Contract, tmp_path: Path) 
 
 
 def test_every_rule_that_is_off_says_why(contract: Contract) -> None:
-    without_geometry = {rule.name: rule for rule in rules(Safety(contract), contract)}
-    assert not without_geometry["workspace"].on
-    assert "no MJCF" in without_geometry["self-collision"].detail
+    without_geometry = Layer(contract, SafetyConfig(), None)
+    off = {rule.name: rule.off(without_geometry) for rule in rules_of(contract)}
+    assert {name for name, why in off.items() if "no MJCF" in why} == {"workspace", "self-collision", "tool at joints"}
     config = SafetyConfig(
         effort_share=None,
         tracking_max_rad=None,
@@ -69,26 +70,31 @@ def test_every_rule_that_is_off_says_why(contract: Contract) -> None:
         hold_to_damp_s=None,
         ramp_in_s=0,
         workspace_margin_m=None,
+        tool_mismatch_m=None,
+        velocity_mismatch_rad=None,
     )
-    everything_off = rules(Safety(contract, config), contract)
-    assert [rule.name for rule in everything_off if rule.on] == [
+    off = {rule.name: rule.off(Layer(contract, config, None)) for rule in rules_of(contract)}
+    assert [name for name, why in off.items() if not why] == [
         "position",
         "velocity",
         "acceleration",
         "stale readings",
+        "order of readings",
+        "finite readings",
+        "possible values",
+        "rotations",
     ]
-    assert all("not set" in rule.detail for rule in everything_off if not rule.on)
+    assert all("not set" in why for why in off.values() if why)
 
 
 def test_start_up_report(contract: Contract) -> None:
     config = SafetyConfig()
     geometry_checker = geometry_checker_for(find_model(contract), contract, config)
     safety = Safety(contract, config, geometry_checker=geometry_checker)
-    on, off, engine = report(safety, contract).splitlines()
+    on, off = report(safety.layer).splitlines()
     assert "self-collision 5 mm, 35 pairs of geoms" in on
     assert "workspace (-0.05, -0.8, -0.25) to (1, 0.8, 1) m" in on
     assert off == "safety off damp to estop: damp_to_estop_s is not set"
-    assert engine == f"safety in  {safety.engine}"
 
 
 def test_schema_and_rules_are_printed(policy_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

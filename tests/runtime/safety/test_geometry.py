@@ -107,4 +107,6 @@ def test_without_the_right_mjcf_there_is_no_guard(contract: Contract) -> None:
     changed = contract.robot.model_copy(update={"mjcf_sha256": "0" * 64})
     assert find_model(contract.model_copy(update={"robot": changed})) is None
     assert geometry_checker_for(None, contract, SafetyConfig()) is None
-    assert geometry_checker_for(MODEL, contract, SafetyConfig(self_collision_m=None, workspace_margin_m=None)) is None
+    off = geometry_checker_for(MODEL, contract, SafetyConfig(self_collision_m=None, workspace_margin_m=None))
+    assert off is not None
+    assert off.blocks([[100.0] * 7], [0.0] * 7) is Reason.FOLLOWING, "with its rules off it only says where the tool is"

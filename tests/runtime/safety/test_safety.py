@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,10 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from runtime.native.build import Unsupported, find_compiler
 from runtime.robot.readings import Readings
 from runtime.safety import Safety, SafetyConfig
-from runtime.safety.compiled import limits as compiled_limits
 from runtime.safety.limits import braking_distance, reach
 from runtime.status import Reason, State
 from sim2real.contract import Contract
@@ -27,25 +24,6 @@ STEP = np.array([joint.velocity_max for joint in JOINTS]) * CONTRACT.timing.cont
 
 GARBAGE = arrays(np.float64, 7, elements=st.floats(allow_nan=True, allow_infinity=True, width=64))
 GARBAGE_32 = arrays(np.float32, 7, elements=st.floats(allow_nan=True, allow_infinity=True, width=32))
-
-
-@pytest.fixture(scope="module", autouse=True, params=["C", "Python"])
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test of this file holds for both."""
-    if request.param == "C" and find_compiler() is None:
-        pytest.skip("no C compiler on this machine")
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "Python":
-            patch.setattr(compiled_limits, "CompiledLimits", not_supported)
-        yield request.param
-
-
-def not_supported(*_: object) -> None:
-    raise Unsupported("this test wants Python")
-
-
-def test_the_engine_is_the_one_under_test(engine: str) -> None:
-    assert started().engine.split(" (")[0].split(",")[0] == engine
 
 
 AT_ONCE = SafetyConfig(ramp_in_s=0)
@@ -84,7 +62,8 @@ class Ticks:
     def follow(self, ticks: int, command: np.ndarray | None = None) -> None:
         """A servo that is where it was sent."""
         for _ in range(ticks):
-            self.readings.joint_position[:] = self.safety.target
+            moved = self.safety.target - self.readings.joint_position
+            self.readings.joint_velocity[:], self.readings.joint_position[:] = moved / PERIOD_S, self.safety.target
             self.tick(command)
 
 
