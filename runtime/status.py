@@ -59,6 +59,10 @@ class Reason(IntEnum):
         reason.is_fault = state in (State.HOLD, State.DAMP) if is_fault is None else is_fault
         return reason
 
+    def told(self, detail: str) -> str:
+        """The sentence with what is wrong at the moment, where that is known."""
+        return f"{self.sentence}: {detail}" if detail else self.sentence
+
     FOLLOWING = 0, "following the goal", State.ACTIVE
     NO_GOAL = 1, "no goal was given yet", State.IDLE
     CANCELLED = 2, "the goal was cancelled", State.IDLE

@@ -202,7 +202,7 @@ class PolicyController(Remembers):
         safety = self.safety
         return GoalStatus(
             state=safety.state.label,
-            reason=safety.reason.sentence,
+            reason=safety.sentence,
             goal_id=self.goal.id if self.goal is not None else "",
             goal_number=self.goal_number,
             distance_m=known(self.distance_m),

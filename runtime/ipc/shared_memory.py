@@ -79,6 +79,9 @@ OBJECT_DTYPE = np.dtype(
 """Gateway to loop: where a tracker saw the object, m, in the contract's goal frame; times are monotonic, 0 before there
 was anything."""
 
+DETAIL_BYTES = 240
+"""Of the text that says what is wrong with a reading."""
+
 STATUS_DTYPE = np.dtype(
     [
         ("goal_number", np.uint64),
@@ -87,6 +90,7 @@ STATUS_DTYPE = np.dtype(
         ("goal_id", "S32"),
         ("state", np.uint8),
         ("reason", np.uint8),
+        ("detail", f"S{DETAIL_BYTES}"),
         ("within_tolerance", np.uint8),
         ("reached", np.uint8),
         ("distance_m", np.float64),

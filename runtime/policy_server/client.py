@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from runtime.policy_server.packets import (
+    EXPLAIN,
     HEADER,
     MAGIC,
     MAX_ERROR_BYTES,
@@ -48,6 +49,8 @@ from sim2real.contract import Contract
 from sim2real.errors import ShoalError, shown
 
 _MAX_HELLO_BYTES = 64 * 1024
+_AT_FAULT = ("hold", "damp")
+"""States for which it is worth another round trip to know more."""
 _REHEARSALS = 2
 """The first finds the server asleep; the second is like the request that counts."""
 _SPARE_S = 0.2e-3
@@ -157,7 +160,14 @@ class RemotePolicy:
         times = {name: number(observation, name, math.nan) for name in EXTRA}
         time_s, age_s, reset = (None if math.isnan(value) else value for value in times.values())
         self.run(time_s, age_s=age_s or 0.0, reset=bool(reset))
-        return self.answer()
+        answer = self.answer()
+        return answer | {"reason": self.explain()} if answer["state"] in _AT_FAULT else answer
+
+    def explain(self) -> str:
+        """Why the robot is in its present state: where a reading is at fault, with its value and what it should be."""
+        if not self.hello.explains:
+            return str(self.answer()["reason"])
+        return bytes(self._ask(EXPLAIN)[HEADER.size :]).decode(errors="replace")
 
     def answer(self) -> dict[str, Any]:
         """The latest reply as `infer` gives it, after a `run` that returned False say."""
@@ -190,6 +200,8 @@ class RemotePolicy:
                 break
         if kind == Kind.ERROR:
             raise ShoalError(bytes(self._received[HEADER.size : size]).decode(errors="replace"))
+        if kind == Kind.EXPLANATION:
+            return memoryview(self._received)[:size]
         if kind != Kind.COMMAND or size != len(self._reply_bytes):
             raise ShoalError(
                 f"policy server: a reply of kind {kind} and {size} bytes instead of {len(self._reply_bytes)}."

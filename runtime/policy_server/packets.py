@@ -15,7 +15,8 @@ where the object's position is there for policies with an object only, as `Hello
 
 `contract` is the first eight bytes of the contract's SHA-256, as they stand: a client that was built for another
 policy is answered by an error. So is everything else that cannot be served: `kind` is then `Kind.ERROR`, and one
-sentence in UTF-8 follows the first 24 bytes.
+sentence in UTF-8 follows the first 24 bytes. In the same way a request with the flag `EXPLAIN` is answered: by why the
+robot is in its state, with the reading that is at fault.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ HEADER = struct.Struct("<IHH8sQ")
 """magic, version, flags or kind, contract, sequence."""
 RESET = 1
 """Request flag: begin anew, from the measured joints."""
+EXPLAIN = 4
+"""Request flag: say in words why the robot's state is what it is; nothing is computed."""
 REHEARSAL = 2
 """Request flag: compute an answer and throw it away; the reply is the last one again."""
 MAX_ERROR_BYTES = 500
@@ -51,6 +54,8 @@ class Kind(IntEnum):
 
     COMMAND = 1
     ERROR = 2
+    EXPLANATION = 3
+    """One sentence in UTF-8 after the header, as of an error."""
 
 
 _HEADER_FIELDS: list[tuple[Any, ...]] = [("magic", "<u4"), ("version", "<u2")]
@@ -146,6 +151,8 @@ class Hello(BaseModel):
     """What is to be brought to the goal; the tool itself where there is none."""
     rehearses: bool = False
     """Whether the server knows the flag `REHEARSAL`; to others it would be a request like any other."""
+    explains: bool = False
+    """Whether the server knows the flag `EXPLAIN`."""
     control_dt_s: Positive
     """One request each; see `runtime.policy_server.session` for what asking more often does."""
     states: tuple[str, ...]
@@ -169,6 +176,7 @@ class Hello(BaseModel):
             goal_frame=contract.goal.frame,
             object_body=contract.tracked_body,
             rehearses=True,
+            explains=True,
             control_dt_s=contract.timing.control_dt_s,
             states=tuple(state.label for state in State),
             reasons=tuple(reason.sentence for reason in Reason),
@@ -230,8 +238,8 @@ _UNITS = {
     "commanding": ("", "0 while command must not be sent: no trustworthy readings yet"),
     "reached": ("", "1 once the goal was held within tolerance"),
     "repeated": ("", "1 when the request came too early and the last command was repeated"),
-    "flags": ("", "1: begin anew; 2: a warm-up, of which nothing stays"),
-    "kind": ("", "1: command, 2: error, one sentence in UTF-8 from byte 24 on"),
+    "flags": ("", "1: begin anew; 2: a warm-up, of which nothing stays; 4: explain the state"),
+    "kind": ("", "1: command, 2: error, 3: explanation, both one sentence in UTF-8 from byte 24 on"),
     "contract": ("", "first eight bytes of contract_sha256"),
     "sequence": ("", "chosen by the client, repeated in the reply"),
 }

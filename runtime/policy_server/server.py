@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from runtime.policy_server.packets import (
+    EXPLAIN,
     HEADER,
     MAGIC,
     MAX_ERROR_BYTES,
@@ -118,12 +119,14 @@ class PacketPeer:
                 raise ShoalError(f"request: a packet {found} bytes arrived, this policy takes {self._size}.")
             self._request[:] = self._received[: self._size]
             flags = int(self._session.request["flags"][0])
+            if flags & EXPLAIN:
+                return self._header(Kind.EXPLANATION, sequence) + _text(self._session.core.safety.sentence)
             if flags & REHEARSAL:
                 self._session.warm_up()
             else:
                 self._session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))
         except ShoalError as error:
-            return self._header(Kind.ERROR, sequence) + str(error).encode(errors="replace")[:MAX_ERROR_BYTES]
+            return self._header(Kind.ERROR, sequence) + _text(str(error))
         self.answered_s = time.perf_counter()
         self._reply[: HEADER.size] = self._header(Kind.COMMAND, sequence)
         self._session.reply["server_s"][0] = self.answered_s - started_s
@@ -142,6 +145,10 @@ class PacketPeer:
 
     def _header(self, kind: Kind, sequence: int) -> bytes:
         return HEADER.pack(MAGIC, VERSION, kind, self._contract, sequence)
+
+
+def _text(sentence: str) -> bytes:
+    return sentence.encode(errors="replace")[:MAX_ERROR_BYTES]
 
 
 class PacketListener:

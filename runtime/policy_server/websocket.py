@@ -146,7 +146,7 @@ class WebsocketPeer:
             reset=bool(number(observation, "reset", 0.0)),
         )
         session.reply["server_s"][0] = time.perf_counter() - started_s
-        answer = answer_of(session.reply_record, self._hello)
+        answer = answer_of(session.reply_record, self._hello) | {"reason": session.core.safety.sentence}
         infer_ms = 1e3 * answer.pop("server_s")
         return {"actions": answer.pop("command")[None], **answer, "server_timing": {"infer_ms": infer_ms}}
 

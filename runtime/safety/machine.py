@@ -88,14 +88,14 @@ class Safety(Remembers):
         return Layer(self._contract, self.config, self.geometry_checker)
 
     @property
+    def detail(self) -> str:
+        """Where a reading is at fault: its name, its value and what it should be; else empty."""
+        return self._watch.detail if self.reason is self._watch.reason else ""
+
+    @property
     def sentence(self) -> str:
-        """Why the state is what it is, with the reading's name and value where a reading is at fault."""
-        detail = self._watch.detail
-        return (
-            f"{self.reason.sentence}: {detail}"
-            if detail and self.reason is self._watch.reason
-            else self.reason.sentence
-        )
+        """Why the state is what it is, in full."""
+        return self.reason.told(self.detail)
 
     @property
     def stale_after_s(self) -> float:

@@ -11,7 +11,7 @@ from runtime.control.goal_queue import GoalQueue, Tracked
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver
 from runtime.ipc.goal_slots import read_goal
-from runtime.ipc.shared_memory import SharedSlots
+from runtime.ipc.shared_memory import DETAIL_BYTES, SharedSlots
 from runtime.server.supervisor import GatewaySupervisor
 
 LeaseLost = Literal["hold", "keep"]
@@ -71,6 +71,7 @@ class ServerExchange:
         record["goal_number"], record["stops"], record["written_ns"] = self._number, self._stops, time.monotonic_ns()
         record["goal_id"] = core.goal.id.encode() if core.goal is not None else b""
         record["state"], record["reason"] = safety.state, safety.reason
+        record["detail"] = safety.detail.encode()[:DETAIL_BYTES]
         record["within_tolerance"], record["reached"] = core.within_tolerance, core.reached
         record["distance_m"], record["angle_deg"] = core.distance_m, core.angle_deg
         record["reachability"] = core.reachability

@@ -40,6 +40,7 @@ from runtime.protocol.messages import (
     Welcome,
     encode,
 )
+from runtime.safety import SafetyConfig
 from runtime.server.lease import Authority
 from runtime.server.object_reports import Reports
 from runtime.status import GoalStatus, Reason, State, known
@@ -67,7 +68,7 @@ class Gateway:
         slots.requests.read()
         self._requests: np.void = slots.requests.value[0]
         self._authority = Authority(self._requests)
-        self._reports = Reports(contract, slots.object)
+        self._reports = Reports(contract, slots.object, _settings(self._facts))
         self.changes = 0
         """Counts the changes of goals that this gateway has seen; see `look`."""
         self._progress: tuple[GoalProgress, ...] = ()
@@ -247,13 +248,17 @@ def _progress(row: np.void, in_force: int) -> GoalProgress:
     )
 
 
+def _settings(facts: dict[str, str]) -> SafetyConfig:
+    return SafetyConfig.model_validate_json(facts["safety"]) if "safety" in facts else SafetyConfig()
+
+
 def status_of(record: np.void, contract: Contract) -> GoalStatus:
     """What a record of `STATUS_DTYPE` says."""
     reachability = known(record["reachability"])
     reason = Reason(int(record["reason"])) if record["written_ns"] else Reason.NO_GOAL
     return GoalStatus(
         state=State(int(record["state"])).label,
-        reason=reason.sentence,
+        reason=reason.told(bytes(record["detail"]).decode(errors="ignore")),
         goal_id=bytes(record["goal_id"]).decode(),
         goal_number=int(record["goal_number"]),
         distance_m=known(record["distance_m"]),
