@@ -170,6 +170,8 @@ def geometry_checker_for(model: mujoco.MjModel | None, contract: Contract, confi
 
 
 def _no_tool_pose(model: mujoco.MjModel, addresses: Addresses, contract: Contract) -> str:
+    if addresses.site is None:
+        return "the contract has no tool"
     body = addresses.body
     while body:
         for joint in range(model.body_jntadr[body], model.body_jntadr[body] + model.body_jntnum[body]):

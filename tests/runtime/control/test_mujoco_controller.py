@@ -144,7 +144,8 @@ def test_nan_in_the_simulation_holds_and_recovers(policy: Policy, model: mujoco.
     for _ in range(substeps):
         np.testing.assert_array_equal(controller.step(data), held)
         data.time += model.opt.timestep
-    assert (controller.status.state, controller.status.reason) == ("hold", "a reading is not finite")
+    assert controller.status.state == "hold"
+    assert controller.status.reason.startswith("a reading is not finite: joint_position fr3_joint")
     data.qpos[:] = good
     controller.step(data)
     assert controller.status.state == "ramp-in"

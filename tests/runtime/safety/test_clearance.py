@@ -54,8 +54,7 @@ def odd_robot() -> tuple[mujoco.MjModel, Addresses, list[tuple[int, int]]]:
         Coordinate("", "hinge", place, place, np.ones(1), (), 0, 1.0, drive, -3.0, 3.0, False) for place in places
     )
     site = model.site("tool").id
-    turn, still = np.array([1.0, 0, 0, 0]), np.zeros(0)
-    addresses = Addresses(joints, site, int(model.site_bodyid[site]), turn, model.qpos0.copy(), still)
+    addresses = Addresses(joints, site, int(model.site_bodyid[site]), model.qpos0.copy(), np.zeros(0))
     names = [("column", name) for name in ("box", "egg", "rod", "ball")] + [
         ("box", "rod"),
         ("box", "ball"),
