@@ -63,8 +63,8 @@ class ObjectKnown(ObjectRule):
         return FOLLOWING if known else Reason.OBJECT_UNKNOWN
 
     def explain(self, moment: Moment) -> str:
-        """See `ReadingRule`."""
-        return self._part.words(moment.values[self._part.entries])
+        """See `ReadingRule`; there is no value to tell."""
+        return ""
 
 
 class ObjectNear(ObjectRule):
