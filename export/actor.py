@@ -10,7 +10,6 @@ turn, so that what else the machine does hits them alike.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from jax2onnx import to_onnx
 
 from export.certificate import make_session, tick_times
 from export.graph import OPSET
+from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import command, observe, policy_inputs
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
@@ -120,12 +120,9 @@ class Arguments:
 def main() -> None:
     """Print the measurements, teachers first."""
     arguments = tyro.cli(Arguments)
-    try:
+    with command_line():
         models = [convert_actor(run) for run in arguments.teachers] + [onnx.load(str(f)) for f in arguments.students]
         print(json.dumps(measure(models)))
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

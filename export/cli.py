@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from sim2real.errors import ShoalError
+from sim2real.console import command_line
+from sim2real.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,9 @@ class Arguments:
 
 def main() -> None:
     """Console script."""
-    try:
+    with command_line():
         arguments = tyro.cli(Arguments)
         export_run(arguments.student, arguments.output)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def export_run(run: Path, output: Path) -> None:
@@ -37,7 +34,9 @@ def export_run(run: Path, output: Path) -> None:
     from export.write import export_student
     from student.run import load_student
 
-    certificate = export_student(load_student(run), output)
+    student = load_student(run)
+    with Progress(f"export {run.name}") as progress:
+        certificate = export_student(student, output, progress=progress)
     print(
         f"{output}: {output.stat().st_size / 1024:.0f} kB, {certificate.nodes} nodes, "
         f"max error {certificate.max_abs_error:.1e} over {certificate.samples} inputs, "

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-
-import onnx
 
 from export.certificate import certify
 from export.graph import convert
 from sim2real.contract import Contract, require_same_interface
-from sim2real.contract.policy_file import CERTIFICATE_KEY, CONTRACT_DIGEST_KEY, CONTRACT_KEY, Certificate
+from sim2real.contract.policy_file import (
+    CERTIFICATE_KEY,
+    CONTRACT_DIGEST_KEY,
+    CONTRACT_KEY,
+    FILE_DIGEST_KEY,
+    UNSEALED,
+    Certificate,
+    sealed,
+)
+from sim2real.files import write_bytes
+from sim2real.progress import Progress
 from student.run import Student
 
 
-def export_student(student: Student, output: Path, *, samples: int = 10_000) -> Certificate:
+def export_student(
+    student: Student, output: Path, *, samples: int = 10_000, progress: Progress | None = None
+) -> Certificate:
     """Convert, certify and write; the file appears only when the certificate holds."""
     require_same_interface(
         student.contract, student.task.contract, left_name="the student", right_name="the task today"
     )
+    progress = progress or Progress("export", quiet=True)
+    progress.doing("converting")
     model = convert(student)
+    progress.doing(f"comparing {samples} inputs")
     certificate = certify(student, model, samples=samples)
     for key, value in metadata_properties(student.contract, certificate).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    onnx.save(model, str(temporary))
-    temporary.replace(output)
+    write_bytes(output, sealed(model.SerializeToString()))
     return certificate
 
 
@@ -48,5 +57,6 @@ def metadata_properties(contract: Contract, certificate: Certificate) -> dict[st
         "default_joint_pos": ",".join(repr(joint.home_position) for joint in joints),
         "action_scale": ",".join(repr(scale) for scale in contract.action.step_max),
         "observation_names": ",".join(reading.name for reading in contract.readings),
+        FILE_DIGEST_KEY: UNSEALED,
         "command_names": ",".join(contract.goal.layout(contract).sizes),
     }

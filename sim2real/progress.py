@@ -59,10 +59,11 @@ class Progress:
         self._total, self._done, self._steps = total, done, 0
         self._first_s = self._last_s = time.monotonic()
 
-    def doing(self, what: str) -> None:
-        """What happens now."""
+    def doing(self, what: str, *, line: bool = True) -> None:
+        """What happens now; without `line` it waits for the next line where no terminal is."""
         self._what = what
-        self._changed()
+        if line:
+            self._changed()
 
     def advance(self, status: str = "", *, line: bool = False) -> None:
         """One more step is done; with `line` its status gets a line of its own where no terminal is."""

@@ -26,6 +26,7 @@ from sim2real.contract.policy_file import (
     REACHABILITY_OUTPUT,
     input_sizes,
     read_metadata,
+    require_intact,
 )
 from sim2real.errors import ShoalError, first_line, shown
 
@@ -57,6 +58,7 @@ class Policy:
         with named_damage(self.path):
             properties = dict(self._session.get_modelmeta().custom_metadata_map)
             self.contract, self.certificate = read_metadata(properties, path=str(self.path))
+            require_intact(self.path, self.certificate)
             self._check_graph()
         inputs, outputs = _side_by_side(self._input_sizes), _side_by_side(self._output_sizes)
         self.run: Callable[[], None] = bound_run(self._session, inputs, outputs)

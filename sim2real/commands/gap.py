@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
-
-from rich.console import Console
 
 from sim2real.commands.shared import log_of
 from sim2real.contract import require_same_interface
@@ -17,6 +16,7 @@ from sim2real.gap.open_loop import compare
 from sim2real.gap.report import Gap
 from sim2real.gap.sources import from_franka, from_mjx, from_native, random_goals
 from sim2real.logs.log import Log
+from sim2real.progress import Progress
 from sim2real.robots.model import load_mjcf
 from sim2real.tasks.task import Task, load_task
 
@@ -48,13 +48,14 @@ def gap(
         seed: of the goals.
         out: folder for gap.html and gap.json.
     """
-    loaded, status = load_task(task), Console(stderr=True)
+    loaded = load_task(task)
     if (log is None) == (against is None):
         raise ShoalError("gap: give either --log or --against.")
     policy = _policy(model, loaded) if model is not None else None
-    with status.status("measuring"):
+    with Progress("gap", to=sys.stderr) as progress:
+        progress.doing("measuring")
         measured = log_of(log, loaded) if log else _made(against, loaded, policy, model, mjcf, host, goals, seed)
-    with status.status("simulating"):
+        progress.doing("simulating")
         stretch = max(measured.segments(), key=len, default=None)
         if stretch is None:
             raise ShoalError("log: no stretch of a second or more without a gap; record longer.")

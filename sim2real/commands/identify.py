@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from sim2real.commands.shared import console, log_of
@@ -16,6 +15,7 @@ from sim2real.identification.fit import Identified, Signal
 from sim2real.identification.fit import fit as fit_model
 from sim2real.identification.parameters import DEFAULT_BOUNDS, Bounds, Kind, make_problem, require_sysid
 from sim2real.identification.ranges import condition_number, justified, limits_of_knowledge
+from sim2real.progress import Progress
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
 from sim2real.tasks.task import load_task
 
@@ -49,10 +49,18 @@ def identify(
     loaded, base_setting = load_task(task), load_randomisation(base)
     logs = [log_of(path, loaded) for path in log]
     problem = make_problem(str(loaded.mjcf_path), loaded.contract, fit, bounds=bounds, bodies=bodies)
-    status = Console(stderr=True)
-    with status.status("simulating") as spinner:
+    with Progress("identify", to=sys.stderr) as progress:
+        progress.doing("simulating")
+
+        def shown(done: int, total: int, what: str) -> None:
+            if done == 0:
+                progress.expect(total)
+            else:
+                progress.advance()
+            progress.doing(what)
+
         stretches = [stretch for one in logs for stretch in one.segments()]
-        result = fit_model(problem, stretches, signals=signals, progress=lambda said: spinner.update(said))
+        result = fit_model(problem, stretches, signals=signals, progress=shown)
     setting, reasons = justified(result, base_setting)
     unknown = limits_of_knowledge(result)
     console().print(_table(result))
@@ -94,8 +102,8 @@ def excite(
     require_sysid()
     loaded = load_task(task)
     problem = make_problem(str(loaded.mjcf_path), loaded.contract, fit, bounds=bounds)
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("trying trajectories", total=candidates)
+    with Progress("excite", candidates, to=sys.stderr) as progress:
+        progress.doing("trying trajectories")
         best = suggest(
             problem,
             loaded,
@@ -103,7 +111,7 @@ def excite(
             candidates=candidates,
             seed=seed,
             noise_std_rad=noise_std_rad,
-            progress=lambda done, gain: progress.update(bar, completed=done),
+            progress=lambda done, gain: progress.advance(f"information {gain:.3g}"),
         )
     write_trajectory(best.trajectory, out)
     table = Table(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sim2real.contract import Contract, require_same_interface
-from sim2real.contract.policy_file import read_metadata
+from sim2real.contract.policy_file import read_metadata, require_intact
 from sim2real.errors import ShoalError, problems
 from sim2real.evaluation.onnx_policy import open_session
 from sim2real.logs.log import Log, read_log
@@ -29,7 +29,10 @@ def read_contract(source: str) -> Contract:
     if not path.is_file():
         raise ShoalError(f"no file at {path}.")
     if path.suffix == ".onnx":
-        return read_metadata(dict(open_session(path).get_modelmeta().custom_metadata_map), path=str(path))[0]
+        properties = dict(open_session(path).get_modelmeta().custom_metadata_map)
+        contract, certificate = read_metadata(properties, path=str(path))
+        require_intact(path, certificate)
+        return contract
     try:
         return Contract.model_validate_json(path.read_bytes())
     except OSError as error:

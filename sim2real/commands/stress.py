@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.files import write_json, write_text
 from sim2real.pages import pyplot
+from sim2real.progress import Progress
 from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.stress.config import StressConfig, load_stress
 from sim2real.stress.episodes import Stand
@@ -66,40 +65,35 @@ def stress(
 
 
 def _measure(stand: Stand, asked: StressConfig, trained: Randomisation, points: Path, seed: int) -> Stress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[episodes]:,} episodes"),
-        TimeElapsedColumn(),
-    )
     total = len(asked.requirements) + len(asked.sweeps) + len(asked.pairs)
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=total, episodes=0)
-        run = Kept(stand, points, seed=seed, progress=lambda episodes: progress.update(bar, episodes=episodes))
+    with Progress("stress", total, to=sys.stderr) as progress:
+        name = ""
 
-        def begin(name: str) -> None:
-            progress.update(bar, description=name)
+        def flown(episodes: int) -> None:
+            progress.doing(f"{name}, {episodes:,} episodes", line=False)
 
-        def end() -> None:
-            progress.advance(bar)
+        def begin(what: str) -> None:
+            nonlocal name
+            name = what
+            progress.doing(name)
 
+        run = Kept(stand, points, seed=seed, progress=flown)
         required = []
         for need in asked.requirements:
             begin(need.name)
             required.append((need, decide(run, need.under, need.success, asked.precision)))
-            end()
+            progress.advance()
         boundaries = {}
         for sweep in asked.sweeps:
             begin(sweep.name)
             boundaries[sweep.name] = find_boundary(sweep, asked, run)
-            end()
+            progress.advance()
         maps = []
         for pair in asked.pairs:
             begin(" and ".join(pair))
             first, second = (boundaries[asked.sweep(name).name] for name in pair)
             maps.append(map_pair(first, second, asked, run))
-            end()
+            progress.advance()
     return Stress(
         stand.model.name,
         stand.task.contract,

@@ -17,7 +17,9 @@ that other deployment stacks read.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
@@ -28,6 +30,9 @@ from sim2real.errors import ShoalError, printable, problems
 CONTRACT_KEY = "shoal.contract"
 CONTRACT_DIGEST_KEY = "shoal.contract_sha256"
 CERTIFICATE_KEY = "shoal.certificate"
+FILE_DIGEST_KEY = "shoal.file_sha256"
+UNSEALED = "0" * 64
+"""The value of `FILE_DIGEST_KEY` in the bytes whose SHA-256 that value then is."""
 
 COMMAND_OUTPUT = "joint_position_command"
 REACHABILITY_OUTPUT = "reachability"
@@ -39,6 +44,8 @@ class Certificate(Frozen):
     """Measured when the file was written: agreement with the policy that was trained, and cost."""
 
     contract_sha256: str
+    sealed: bool = False
+    """Whether the file holds a digest of all its bytes; those of earlier versions don't."""
     samples: Annotated[int, Field(ge=1)]
     """Number of compared inputs, on-policy and range-extreme together."""
     max_abs_error: Annotated[float, Field(ge=0)]
@@ -84,3 +91,26 @@ def read_metadata(properties: dict[str, str], *, path: str) -> tuple[Contract, C
                 "the file was changed after export, export the student again."
             )
     return contract, certificate
+
+
+def sealed(content: bytes) -> bytes:
+    """A policy file's bytes with their digest in the place of `UNSEALED`."""
+    start, end = _digest_place(content)
+    return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[end:]
+
+
+def require_intact(path: Path, certificate: Certificate) -> None:
+    """Refuse a sealed policy file of which a single bit is not as it was exported."""
+    if not certificate.sealed:
+        return
+    content = path.read_bytes()
+    start, end = _digest_place(content)
+    written = content[:start] + UNSEALED.encode() + content[end:]
+    if content[start:end] != hashlib.sha256(written).hexdigest().encode():
+        raise ShoalError(f"{path}: damaged or changed after export; copy it again, or export the student again.")
+
+
+def _digest_place(content: bytes) -> tuple[int, int]:
+    """Where the digest's characters begin and end: in protobuf, behind the key, a tag and their number."""
+    start = content.rfind(FILE_DIGEST_KEY.encode()) + len(FILE_DIGEST_KEY) + 2
+    return start, start + len(UNSEALED)

@@ -20,6 +20,7 @@ from sim2real.contract.policy_file import (
     HISTORY_OUTPUT,
     REACHABILITY_OUTPUT,
     read_metadata,
+    require_intact,
 )
 from sim2real.errors import ShoalError, first_line
 
@@ -32,7 +33,9 @@ class OnnxPolicy:
 
     def __init__(self, path: Path, *, batch: int) -> None:
         self._session = open_session(path)
-        self.contract = read_metadata(dict(self._session.get_modelmeta().custom_metadata_map), path=str(path))[0]
+        properties = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.contract, certificate = read_metadata(properties, path=str(path))
+        require_intact(path, certificate)
         self._goal = self.contract.goal.layout(self.contract)
         self._sizes = {node.name: node.shape[-1] for node in self._session.get_inputs()}
         self._outputs = [node.name for node in self._session.get_outputs()]

@@ -37,7 +37,8 @@ _GUESS = {"joint_position": 1e-3, "joint_velocity": 1e-2}
 _FLOOR = {"joint_position": 1e-7, "joint_velocity": 1e-6}
 """Noise below this is the simulation's own rounding."""
 
-Progress = Callable[[str], None]
+Report = Callable[[int, int, str], None]
+"""`(steps done, steps in all, what comes now)`."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def fit(
     signals: Sequence[Signal] = ("joint_position",),
     settle_s: float = _SETTLE_S,
     threads: int = 0,
-    progress: Progress = lambda said: None,
+    progress: Report = lambda done, total, what: None,
 ) -> Identified:
     """Fit `problem` to stretches of log without gaps.
 
@@ -94,7 +95,7 @@ def fit(
     residual = Residual(problem, stretches, tuple(signals), settle_s, threads)
     parameters = problem.parameters.copy()
     for turn in range(_ROUNDS):
-        progress(f"fit {turn + 1} of {_ROUNDS}")
+        progress(turn, _ROUNDS + 1, f"fit {turn + 1} of {_ROUNDS}")
         parameters, _ = sysid.optimize(
             parameters.move_off_bounds(fraction=0.02),
             lambda x, _: ([residual.rows(x)], [], []),
@@ -106,7 +107,7 @@ def fit(
             output=io.StringIO(),  # MuJoCo would print a line for each iteration.
         )
         residual.learn_noise(parameters.as_vector())
-    progress("intervals")
+    progress(_ROUNDS, _ROUNDS + 1, "intervals")
     return _summary(residual, parameters.as_vector())
 
 

@@ -17,6 +17,8 @@ import export.write
 from export.certificate import extreme_inputs, make_session
 from export.graph import convert, physical_function
 from export.write import export_student
+from runtime.inference.policy import Policy
+from sim2real.commands.shared import read_contract
 from sim2real.contract import Contract
 from sim2real.contract.policy_file import (
     CERTIFICATE_KEY,
@@ -27,9 +29,12 @@ from sim2real.contract.policy_file import (
     Certificate,
     input_sizes,
     read_metadata,
+    require_intact,
 )
 from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.evaluation.onnx_policy import OnnxPolicy
 from student.run import Student, load_student
+from tests.limits import limited_files
 
 SAMPLES = 2000
 
@@ -101,6 +106,46 @@ def test_certificate_holds_and_travels_in_the_file(
     assert 0 <= certificate.p99_abs_error <= certificate.max_abs_error <= 1e-5
     assert certificate.nodes == len(model.graph.node)
     assert 0 < certificate.tick_us_p50 <= certificate.tick_us_p99
+
+
+def test_a_bit_that_flips_anywhere_in_the_file_is_noticed(exported: tuple[Path, Certificate], tmp_path: Path) -> None:
+    content, path, rng = exported[0].read_bytes(), tmp_path / "student.onnx", np.random.default_rng(0)
+    require_intact(exported[0], exported[1])
+    for place in rng.integers(0, len(content), 200):
+        harmed = bytearray(content)
+        harmed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(harmed)
+        with pytest.raises(ShoalError, match=r"student\.onnx: damaged or changed after export"):
+            require_intact(path, exported[1])
+
+
+def test_a_changed_weight_is_noticed_by_all_that_read_policies(
+    exported: tuple[Path, Certificate], model: onnx.ModelProto, tmp_path: Path
+) -> None:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    weight = next(tensor for tensor in changed.graph.initializer if len(tensor.raw_data) > 100)
+    weight.raw_data = bytes([weight.raw_data[0] ^ 1]) + weight.raw_data[1:]
+    path = tmp_path / "student.onnx"
+    onnx.save(changed, str(path))
+    for read in (Policy, lambda path: OnnxPolicy(path, batch=1), lambda path: read_contract(str(path))):
+        read(exported[0])
+        with pytest.raises(ShoalError, match="damaged or changed after export"):
+            read(path)
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(
+    student: Student, exported: tuple[Path, Certificate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only writing may meet the full disk: JAX would leave half an entry in its cache, for other tests to read.
+    monkeypatch.setattr("export.write.convert", lambda student: onnx.load(str(exported[0])))
+    monkeypatch.setattr("export.write.certify", lambda *_, **__: exported[1])
+    path = tmp_path / "student.onnx"
+    path.write_bytes(exported[0].read_bytes())
+    with limited_files(2000), pytest.raises(ShoalError, match=r"cannot write .*student\.onnx: File too large"):
+        export_student(student, path, samples=200)
+    require_intact(path, exported[1])
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_golden_outputs_are_repeated_by_the_file(exported: tuple[Path, Certificate], model: onnx.ModelProto) -> None:
