@@ -106,7 +106,7 @@ class PublishedUpdate:
         """InfoNCE over all pairs."""
         config = self.learner.config
         embedding = self._embed(critic["phi"], jnp.concatenate([batch.observation, batch.action], -1))
-        goal = self._embed(critic["psi"], goal_features(jnp, self.learner.contract, batch.goal))
+        goal = self._embed(critic["psi"], goal_features(self.learner.contract, batch.goal))
         pairs = embedding[:, None, :] - goal[None, :, :]
         logits = -jnp.sqrt(jnp.sum(pairs**2, axis=-1) + config.energy_epsilon)
         rows = jax.nn.logsumexp(logits, axis=1)
@@ -126,7 +126,7 @@ class PublishedUpdate:
         log_std = LOG_STD_MIN + 0.5 * (LOG_STD_MAX - LOG_STD_MIN) * (jnp.tanh(_dense(heads["log_std"], features)) + 1)
         action, log_density = sample_tanh_gaussian(jax.random.split(key)[0], mean, log_std)
         embedding = self._embed(critic["phi"], jnp.concatenate([batch.observation, action], -1))
-        goal = self._embed(critic["psi"], goal_features(jnp, learner.contract, batch.goal))
+        goal = self._embed(critic["psi"], goal_features(learner.contract, batch.goal))
         reached = -jnp.sqrt(jnp.sum((embedding - goal) ** 2, axis=-1) + learner.config.energy_epsilon)
         greedy = jnp.tanh(mean)
         cost = learner.settings.action_penalty * jnp.sum(greedy**2, axis=-1)

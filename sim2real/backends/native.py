@@ -81,6 +81,8 @@ class NativeEnvironment:
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         model = self.robots.dynamics.model if self.robots else task.model
         self._addresses = Addresses.of(model, self.contract)
+        # A drive takes the servos away, by which a scene finds the joints; all else stays where it was.
+        scene = task.scene.of(model)
         if drive is not None:
             require_own_servos(draws)
             require_joints(self.contract)
@@ -93,7 +95,7 @@ class NativeEnvironment:
         self._jitted: dict[int, Any] = {}
         joints = len(self.contract.robot.joints)
         self._target = np.zeros((num_envs, joints), np.float32)
-        self._sim = Simulated(task.scene.of(model), self._fields, self._target)
+        self._sim = Simulated(scene, self._fields, self._target)
         self._goal = np.zeros((num_envs, request_size(self.contract)), np.float32)
         self._step = np.zeros(num_envs, np.int64)
         self.terminated = np.zeros(num_envs, bool)

@@ -11,16 +11,18 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-import mujoco
 import numpy as np
 from pydantic import Field, model_validator
 
 from sim2real.errors import ShoalError
 from sim2real.frozen import Frozen, Positive, Share, Vector2, Vector3
+from sim2real.rotations import quaternion_product
 from sim2real.terms.scene import Scene
 from sim2real.terms.term import Term
 
 if TYPE_CHECKING:
+    import mujoco
+
     from sim2real.robots.kinematics import Addresses
 
 
@@ -40,6 +42,8 @@ class Start:
 
     def position(self, name: str) -> np.ndarray:
         """Where a site or body is now, `[3]` m in the world."""
+        import mujoco
+
         place = self.scene.place(name, field="resets")
         mujoco.mj_kinematics(self.scene.model, self.data)
         return np.array(self.data.xpos[place.body] if place.site is None else self.data.site_xpos[place.site])
@@ -184,9 +188,8 @@ class FreeBody(Reset):
         if self.turned and where.height is not None:
             half = rng.uniform(-math.pi, math.pi) / 2
             turn = slice(where.height + 1, where.height + 5)
-            turned = np.zeros(4)
-            mujoco.mju_mulQuat(turned, np.array([math.cos(half), 0, 0, math.sin(half)]), start.data.qpos[turn].copy())
-            start.data.qpos[turn] = turned
+            about_z = np.array([math.cos(half), 0.0, 0.0, math.sin(half)])
+            start.data.qpos[turn] = quaternion_product(np, about_z, start.data.qpos[turn])
         return True
 
 

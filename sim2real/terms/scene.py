@@ -14,13 +14,14 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import mujoco
 import numpy as np
 
 from sim2real.errors import ShoalError
 from sim2real.rotations import conjugate, quaternion_product, rotate
 
 if TYPE_CHECKING:
+    import mujoco
+
     from sim2real.contract import Robot
     from sim2real.robots.kinematics import Addresses
     from sim2real.terms.reading import Reading
@@ -53,6 +54,8 @@ class Scene:
 
     def place(self, name: str, *, field: str) -> Place:
         """The site or body of a name, sites first; `ShoalError` that names `field` where there is none."""
+        import mujoco
+
         site = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SITE, name)
         if site >= 0:
             return Place(name, int(self.model.site_bodyid[site]), site)
@@ -69,6 +72,8 @@ class Scene:
 
     def sensor(self, name: str, *, field: str) -> slice:
         """Where a sensor of the MJCF is in `sensordata`."""
+        import mujoco
+
         index = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SENSOR, name)
         if index < 0:
             names = [self.model.sensor(i).name for i in range(self.model.nsensor)]
@@ -78,6 +83,8 @@ class Scene:
 
     def free_joint(self, body: int) -> int | None:
         """The free joint by which a body hangs on the world, if it does."""
+        import mujoco
+
         first = int(self.model.body_jntadr[body])
         free = first >= 0 and self.model.jnt_type[first] == mujoco.mjtJoint.mjJNT_FREE
         return first if free else None
@@ -100,6 +107,8 @@ class Scene:
 
     def at_home(self, reading: Reading) -> np.ndarray:
         """What a reading is at home, `[size]`."""
+        import mujoco
+
         data = mujoco.MjData(self.model)
         data.qpos[:] = self.home
         mujoco.mj_forward(self.model, data)

@@ -31,7 +31,8 @@ def recording(goals: int, seed: int = 0) -> Recording:
             q = start + (pool.joint_position[index] - start) * (s * s * (3 - 2 * s)) * (0.8 if missed else 1.0)
             data.qpos[addresses.qpos] = q
             mujoco.mj_kinematics(model, data)
-            orientation = addresses.tool_orientation(np, data.xquat)
+            orientation = np.zeros(4)
+            mujoco.mju_mat2Quat(orientation, data.site_xmat[addresses.site])
             columns["segments"].append(geometry.ends(data))
             columns["position"].append(data.site_xpos[addresses.site].copy())
             columns["orientation"].append(orientation)
