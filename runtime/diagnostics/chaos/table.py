@@ -12,12 +12,17 @@ from runtime.diagnostics.chaos.readings import reading_scenarios
 from runtime.diagnostics.chaos.scenario import Outcome, Scenario, labels
 from runtime.diagnostics.chaos.served import file_scenarios, process_scenarios
 from runtime.diagnostics.chaos.stops import stop_scenarios
+from runtime.diagnostics.chaos.strangers import stranger_scenarios
 
 
 def all_scenarios(*, processes: bool = True) -> list[Scenario]:
     """Every scenario; those with processes of their own take some seconds each."""
     inside = [*reading_scenarios(), *control_scenarios(), *file_scenarios()]
-    return [*inside, *process_scenarios(), *stop_scenarios(), *page_scenarios()] if processes else inside
+    return (
+        [*inside, *process_scenarios(), *stop_scenarios(), *page_scenarios(), *stranger_scenarios()]
+        if processes
+        else inside
+    )
 
 
 def markdown(scenarios: Iterable[Scenario]) -> str:
