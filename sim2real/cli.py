@@ -2,6 +2,7 @@
 
     sim2real tasks                              # what ships with Shoal
     sim2real show franka_pose --json            # the contract, canonical JSON
+    sim2real new-task robot.xml --kind reach    # a task file from an MJCF or URDF
     sim2real check my_robot/pick.yaml           # what a trainer should know first
     sim2real diff student.onnx my_robot/pick.yaml
     sim2real excite --task franka_reach         # a trajectory to identify with
@@ -24,6 +25,7 @@ from sim2real.commands.diff import diff
 from sim2real.commands.gap import gap
 from sim2real.commands.identify import excite, identify
 from sim2real.commands.latency import latency
+from sim2real.commands.new_task import new_task
 from sim2real.commands.stress import stress
 from sim2real.commands.tasks import schema, show, tasks
 from sim2real.console import command_line
@@ -32,6 +34,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     tasks,
     show,
     schema,
+    new_task,
     diff,
     check,
     excite,
@@ -44,6 +47,6 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 
 def main() -> None:
     """Console script."""
-    by_name = {command.__name__: command for command in COMMANDS}
+    by_name = {command.__name__.replace("_", "-"): command for command in COMMANDS}
     with command_line():
         tyro.extras.subcommand_cli_from_dict(by_name, prog="sim2real", description=(__doc__ or "").split("\n\n")[0])

@@ -1,6 +1,6 @@
 """The contract: what must be the same in simulation and on the robot, in one versioned model."""
 
-from sim2real.contract.robot import Held, Joint, Robot, Standing
+from sim2real.contract.robot import Held, HeldServo, Joint, Robot, Standing
 from sim2real.contract.schema import (
     PER_POLICY,
     SCHEMA_VERSION,
@@ -24,6 +24,7 @@ __all__ = [
     "Frozen",
     "Goal",
     "Held",
+    "HeldServo",
     "Joint",
     "Lineage",
     "NonNegative",

@@ -90,11 +90,21 @@ class Standing(Frozen):
     """Of its joints, one after the other as in `qpos`: rad, m; seven numbers of a free joint, quaternion wxyz."""
 
 
+class HeldServo(Frozen):
+    """A position servo that the task declares for a joint that no policy commands, so that it does not hang limp."""
+
+    joint: str
+    stiffness: Positive
+    damping: NonNegative
+    effort_max: Positive
+
+
 class Held(Frozen):
-    """The control that an actuator outside the task keeps, where it isn't 0."""
+    """The control that an actuator outside the task keeps, where it isn't 0 or where the task declares the actuator."""
 
     actuator: str
     control: float
+    servo: HeldServo | None = None
 
 
 class Robot(Frozen):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from sim2real.contract import Held, Joint, Robot, Standing
+from sim2real.contract import Held, HeldServo, Joint, Robot, Standing
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.coordinates import Coordinate, actuator_name, it_has, passive_addresses, read_coordinate
 from sim2real.robots.home import Home, home_of
@@ -53,7 +53,7 @@ def describe_robot(
         base="floating" if is_floating(model, coordinates) else "fixed",
         end_effector_frame=config.end_effector_site,
         standing=_standing(model, coordinates, home, placed),
-        held=_held(model, coordinates, home),
+        held=_held(model, coordinates, home, set(config.servos())),
     )
     return robot, home, []
 
@@ -215,10 +215,21 @@ def _standing(
     return tuple(standing)
 
 
-def _held(model: mujoco.MjModel, coordinates: Sequence[Coordinate], home: Home) -> tuple[Held, ...]:
+def _held(model: mujoco.MjModel, coordinates: Sequence[Coordinate], home: Home, declared: set[str]) -> tuple[Held, ...]:
     driven = {coordinate.actuator for coordinate in coordinates}
+    own = {coordinate.name for coordinate in coordinates}
+    others = [found for name in declared - own if (found := read_coordinate(model, name)[0]) is not None]
+    servos = {
+        other.actuator: HeldServo(
+            joint=other.name,
+            stiffness=other.actuation.stiffness,
+            damping=other.actuation.damping,
+            effort_max=other.actuation.effort_max,
+        )
+        for other in others
+    }
     return tuple(
-        Held(actuator=model.actuator(i).name, control=float(home.ctrl[i]))
+        Held(actuator=model.actuator(i).name, control=float(home.ctrl[i]), servo=servos.get(i))
         for i in range(model.nactuator)
-        if i not in driven and home.ctrl[i] != 0
+        if i not in driven and (home.ctrl[i] != 0 or i in servos)
     )

@@ -55,6 +55,21 @@ class JointResponse:
     swing: float
     """Share of the step by which it still went to and fro in the last 0.8 s."""
 
+    @property
+    def restless(self) -> bool:
+        """Whether it moves although it is to hold."""
+        return self.speed > _RESTLESS.get(self.kind, math.inf)
+
+    @property
+    def swings(self) -> bool:
+        """Whether it goes to and fro around where it was told to go."""
+        return not self.swing <= _SWING
+
+    @property
+    def arrives(self) -> bool:
+        """Whether it gets where it is told to go, nearly."""
+        return self.moved >= _RISE
+
 
 @dataclass(frozen=True)
 class Drives:
@@ -114,7 +129,7 @@ def _problems(joint: Joint, seen: JointResponse, window: float) -> list[str]:
             f"effort limit of {joint.effort_max:g}, farther than targets may be from the joint (action.window "
             f"{window:g}); give it more stiffness or effort, or compensate gravity (gravcomp)"
         ]
-    if seen.speed > _RESTLESS.get(joint.kind, math.inf):
+    if seen.restless:
         return [
             f"{joint.name}: the servo does not come to rest at home: it still moves at {seen.speed:.2g} {unit}/s after "
             f"{_SETTLE_S:g} s ({drive}); shorten timing.physics_dt_s, or choose other gains"
@@ -124,12 +139,12 @@ def _problems(joint: Joint, seen: JointResponse, window: float) -> list[str]:
             f"{joint.name}: holding home takes {seen.load:.0%} of its effort limit of {joint.effort_max:g}; raise the "
             "limit, or compensate gravity (gravcomp)"
         ]
-    if not seen.swing <= _SWING:
+    if seen.swings:
         return [
             f"{joint.name}: told a small step, it swings around its target by {seen.swing:.0%} of the step after "
             f"{_STEP_S:g} s ({drive}); give it damping, or shorten timing.physics_dt_s"
         ]
-    if not seen.moved >= _RISE:
+    if not seen.arrives:
         return [
             f"{joint.name}: told a small step, it does {seen.moved:.0%} of it in {_STEP_S:g} s ({drive}, effort limit "
             f"{joint.effort_max:g}); give it more stiffness or effort, or less damping, or remove what holds it"

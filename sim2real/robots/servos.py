@@ -41,6 +41,9 @@ def contract_spec(path: Path, contract: Contract) -> mujoco.MjSpec:
         for joint in robot.joints
         if joint.declared_servo
     }
+    for held in robot.held:
+        if held.servo is not None:
+            servos[held.servo.joint] = Servo(**held.servo.model_dump(exclude={"joint"}))
     return robot_spec(path, servos, tool=robot.end_effector_frame)
 
 

@@ -1,0 +1,51 @@
+"""`sim2real new-task`: from a robot's MJCF or URDF to a task file that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from sim2real.commands.check import check
+from sim2real.errors import ShoalError
+from sim2real.new_task.proposal import default_name, propose, touching_at_home
+from sim2real.new_task.source import read_source
+from sim2real.new_task.write import write_task
+
+
+def new_task(
+    robot: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROBOT")],
+    *,
+    kind: Literal["reach", "pose"] = "reach",
+    tool: str | None = None,
+    out: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Make a task file for a robot's MJCF or URDF, say what was guessed, and check it.
+
+    Args:
+        robot: the MJCF (.xml) or URDF (.urdf).
+        kind: reach (tool to a position) or pose (tool to a pose).
+        tool: the site or body at the tool.
+        out: the task file; by default named after the robot, in the working directory.
+        force: replace files that exist.
+    """
+    name = default_name(robot.resolve(), kind) if out is None else out.stem
+    path = Path(f"{name}.yaml") if out is None else out
+    source = read_source(robot, walks=False)
+    proposal = propose(source, kind, name=name, tools=() if tool is None else (tool,))
+    taken = [file for file in (path, path.with_suffix(".xml")) if file.exists() and not force]
+    if taken:
+        raise ShoalError(f"--out: {', '.join(map(str, taken))} exists; give another --out, or --force to replace it.")
+    files = write_task(source, proposal, path)
+    print(
+        f"{robot.name}: {source.model.njnt} joints, {source.model.nactuator} actuators, {source.model.nkey} keyframes"
+    )
+    for guess in proposal.guesses:
+        print(f"  {guess}")
+    touching = touching_at_home(source, proposal.home_qpos)
+    if touching:
+        print(f"  touch at home, which counts against no start: {'; '.join(touching)}")
+    print(f"written: {', '.join(map(str, files))}; now checking it")
+    check(str(path))

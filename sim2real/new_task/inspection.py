@@ -1,0 +1,192 @@
+"""What a robot's model offers for a task: which joints move it, what drives them, where its tool may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import mujoco
+import numpy as np
+
+from sim2real.errors import ShoalError
+from sim2real.robots.actuation import joint_actuators, tendon_actuators
+from sim2real.robots.coordinates import actuator_name, it_has, read_coordinate
+
+_MOVABLE = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+_FREE = int(mujoco.mjtJoint.mjJNT_FREE)
+_TOOL_NAMES = re.compile(
+    r"(^|[_/\-.])(tcp|tool\w*|ee|eef|end_?effector|grip_?site|grasp\w*|pinch|attachment_site|fingertip|tip|palm|hand)"
+    r"($|[_/\-.\d])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A joint, or a tendon, that a task can command."""
+
+    name: str
+    joints: tuple[int, ...]
+    """Ids of the joints that it moves."""
+    drive: str
+    """Why it needs a declared servo, in words; empty where its own is a position servo that a contract can state."""
+
+
+class Inspection:
+    """Of one compiled model."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self.model = model
+
+    @cached_property
+    def movers(self) -> list[Mover]:
+        """All that can be commanded, in the model's order: whatever is driven, and joints that nothing drives but that
+        follow no other joint.
+        """
+        model, found, taken = self.model, [], set[int]()
+        for tendon in range(model.ntendon):
+            coordinate, said = read_coordinate(model, model.tendon(tendon).name)
+            if coordinate is not None and tendon_actuators(model, tendon):
+                joints = tuple(int(model.dof_jntid[dof]) for dof in coordinate.dof)
+                if not any(joint_actuators(model, joint) for joint in joints):
+                    found.append(Mover(coordinate.name, joints, _reason(said, coordinate.actuation.mode)))
+                    taken.update(joints)
+        for joint in range(model.njnt):
+            left = int(model.jnt_type[joint]) in _MOVABLE and joint not in taken and joint not in self.followers
+            if left and int(model.jnt_bodyid[joint]) not in self.objects:
+                found.append(Mover(model.joint(joint).name, (joint,), self._drive(joint)))
+        return sorted(found, key=lambda mover: mover.joints[0])
+
+    def _drive(self, joint: int) -> str:
+        model = self.model
+        drives = joint_actuators(model, joint)
+        if not drives:
+            return "nothing drives it"
+        if len(drives) > 1:
+            return f"{len(drives)} actuators drive it ({', '.join(actuator_name(model, i) for i in drives)})"
+        coordinate, said = read_coordinate(model, model.joint(joint).name)
+        return _reason(said, None if coordinate is None else coordinate.actuation.mode)
+
+    def is_driven(self, mover: Mover) -> bool:
+        """Whether the MJCF has an actuator for it."""
+        return mover.drive != "nothing drives it"
+
+    @cached_property
+    def followers(self) -> set[int]:
+        """Joints that an equality makes follow another joint."""
+        model = self.model
+        return {
+            int(model.eq_obj1id[i])
+            for i in range(model.neq)
+            if model.eq_type[i] == mujoco.mjtEq.mjEQ_JOINT and model.eq_active0[i] and model.eq_obj2id[i] >= 0
+        }
+
+    @cached_property
+    def objects(self) -> set[int]:
+        """Bodies that only lie or slide in the world: nothing drives a joint of their tree, and it ends with them."""
+        model = self.model
+        driven = {int(model.jnt_bodyid[j]) for j in range(model.njnt) if joint_actuators(model, j)}
+        found = set[int]()
+        for root in range(1, model.nbody):
+            tree = [body for body in range(1, model.nbody) if int(model.body_rootid[body]) == root]
+            jointed = [body for body in tree if model.body_jntnum[body]]
+            if len(jointed) == 1 and jointed[0] == root and not driven & set(tree) and self.model.nactuator:
+                found.update(tree)
+        return found
+
+    @cached_property
+    def floating(self) -> int | None:
+        """The body that floats with the robot's joints on it, if one does."""
+        model = self.model
+        roots = {int(model.body_rootid[int(model.jnt_bodyid[mover.joints[0]])]) for mover in self.movers}
+        for root in sorted(roots):
+            first = int(model.body_jntadr[root])
+            if first >= 0 and int(model.jnt_type[first]) == _FREE:
+                return root
+        return None
+
+    def chain(self, body: int) -> list[int]:
+        """Ids of the joints between the world and a body, its own included, from the base on."""
+        model, found = self.model, list[int]()
+        while body:
+            first = int(model.body_jntadr[body])
+            found = [*range(first, first + int(model.body_jntnum[body])), *found] if first >= 0 else found
+            body = int(model.body_parentid[body])
+        return found
+
+    def body_of(self, tool: str) -> int:
+        """The body of a site or body by name; `ShoalError` where there is none."""
+        model = self.model
+        site = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, tool)
+        if site >= 0:
+            return int(model.site_bodyid[site])
+        body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, tool)
+        if body <= 0:
+            names = [model.site(i).name for i in range(model.nsite)] + [
+                model.body(i).name for i in range(1, model.nbody)
+            ]
+            raise ShoalError(f"--tool: the model has no site or body {tool!r}; {it_has(names, tool)}.")
+        return int(body)
+
+    def tool(self) -> str | None:
+        """The most likely tool: named like one, far out on the longest chain, a site before a body."""
+        model = self.model
+        movable = {mover.joints[0] for mover in self.movers if len(mover.joints) == 1}
+        candidates = [(model.site(i).name, int(model.site_bodyid[i]), 1) for i in range(model.nsite)]
+        candidates += [(model.body(i).name, i, 0) for i in range(1, model.nbody) if i not in self.objects]
+
+        def rank(candidate: tuple[str, int, int]) -> tuple[bool, int, int, int]:
+            name, body, site = candidate
+            return bool(_TOOL_NAMES.search(name)), len(movable & set(self._arm(body))), site, -body
+
+        named = [candidate for candidate in candidates if candidate[0] and movable & set(self._arm(candidate[1]))]
+        plain = [candidate for candidate in named if set(self.chain(candidate[1])) <= movable]
+        named = plain or named
+        return max(named, key=rank)[0] if named else None
+
+    def _arm(self, body: int) -> list[int]:
+        """The chain without fingers: without joints that are alone on a branch of several like it."""
+        chain = self.chain(body)
+        slides = [j for j in chain if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_SLIDE]
+        return [] if slides and chain[-1] in slides and len(chain) > 2 else chain
+
+
+def _reason(said: Sequence[str], mode: str | None) -> str:
+    if mode == "position" and not said:
+        return ""
+    told = {"velocity": "its actuator is told velocities", "effort": "its actuator is a motor"}
+    return (
+        said[0] if said and mode not in told else told.get(mode or "", "a contract cannot say what its actuator does")
+    )
+
+
+def touching_floor(model: mujoco.MjModel, qpos: np.ndarray, root: int) -> float:
+    """By how much to lift a floating base, m, so that its lowest geom just touches the ground at z = 0."""
+    data = mujoco.MjData(model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    lowest = np.inf
+    for geom in range(model.ngeom):
+        if int(model.body_rootid[model.geom_bodyid[geom]]) != root or not (
+            model.geom_contype[geom] or model.geom_conaffinity[geom]
+        ):
+            continue
+        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
+        turn = data.geom_xmat[geom].reshape(3, 3)
+        reach = _reach_down(model, geom, turn, half)
+        lowest = min(lowest, float(data.geom_xpos[geom, 2] + turn[2] @ centre - reach))
+    return 0.0 if np.isinf(lowest) else -lowest
+
+
+def _reach_down(model: mujoco.MjModel, geom: int, turn: np.ndarray, half: np.ndarray) -> float:
+    """How far a geom reaches below the middle of its box: exactly for round shapes, by its box for the others."""
+    size, kind = model.geom_size[geom], model.geom_type[geom]
+    if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
+        return float(size[0])
+    if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
+        return float(size[0] + abs(turn[2, 2]) * size[1])
+    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+        return float(size[0] * np.hypot(turn[2, 0], turn[2, 1]) + abs(turn[2, 2]) * size[1])
+    return float(np.abs(turn[2]) @ half)

@@ -1,0 +1,111 @@
+"""The task file: settings that hold in simulation, written with the guesses that led to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sim2real.errors import raise_all
+from sim2real.files import write_text
+from sim2real.new_task.drives import GuessedServo
+from sim2real.new_task.proposal import Proposal
+from sim2real.new_task.source import Source, written_copy
+from sim2real.robots.config import RobotConfig
+from sim2real.robots.description import describe_robot
+from sim2real.robots.model import compiled
+from sim2real.robots.servo_simulation import Drives, simulate_drives
+from sim2real.robots.servos import robot_spec
+from sim2real.strict_yaml import dump
+
+_ROUNDS = 6
+_WINDOW = 0.3
+
+
+def write_task(source: Source, proposal: Proposal, path: Path) -> list[Path]:
+    """Write the task file, and a copy of the model where it had to be changed; all files that were written."""
+    written = [path]
+    mjcf = source.path
+    if source.changes:
+        mjcf = path.with_suffix(".xml")
+        write_text(mjcf, written_copy(source, path.parent))
+        written.append(mjcf)
+    tune_servos(proposal, mjcf)
+    relative = os.path.relpath(mjcf.resolve(), path.parent.resolve())
+    comments = "".join(f"# - {guess}\n" for guess in proposal.guesses)
+    head = f"# Made by `sim2real new-task` from {source.path.name}. What it guessed, to be checked against the robot:\n"
+    write_text(path, head + comments + dump(task_data(proposal, relative), flow=None))
+    return written
+
+
+def tune_servos(proposal: Proposal, mjcf: Path) -> None:
+    """Make declared servos stiffer or softer until they hold home and follow small steps, as far as that goes."""
+    for _ in range(_ROUNDS if proposal.servos else 0):
+        drives = _simulated(proposal, mjcf)
+        changed = {name: _better(servo, drives, name) for name, servo in proposal.servos.items()}
+        if changed == proposal.servos:
+            return
+        proposal.servos = changed
+
+
+def _simulated(proposal: Proposal, mjcf: Path) -> Drives:
+    config = RobotConfig.model_validate(robot_data(proposal, str(mjcf)))
+    model = compiled(robot_spec(mjcf, config.servos(), tool=config.end_effector_site), mjcf)
+    model.opt.timestep = proposal.physics_dt_s
+    robot, home, problems = describe_robot(config, model)
+    raise_all(problems, what="new-task")
+    assert robot is not None
+    return simulate_drives(model, robot, home, window=_WINDOW)
+
+
+def _better(servo: GuessedServo, drives: Drives, name: str) -> GuessedServo:
+    if not drives.joints:
+        return servo.softer()
+    seen = next((joint for joint in drives.joints if joint.name == name), None)
+    if seen is None:
+        return servo
+    if seen.restless or seen.swings:
+        return servo.softer()
+    return servo.stiffer() if abs(seen.sag) > _WINDOW / 6 or not seen.arrives or seen.load > 0.9 else servo
+
+
+def robot_data(proposal: Proposal, mjcf: str) -> dict[str, Any]:
+    """The part `robot` of the task file."""
+    tool = proposal.tools[0] if proposal.tools else proposal.base
+    data: dict[str, Any] = {
+        "name": proposal.name.rsplit("_", 1)[0],
+        "mjcf": mjcf,
+        "joints": [mover.name for mover in proposal.movers],
+        "velocity_max": proposal.velocity_max,
+        "end_effector_site": tool,
+        "home": proposal.home,
+    }
+    if proposal.servos:
+        data["servo"] = {
+            name: {"stiffness": servo.stiffness, "damping": servo.damping, "effort_max": servo.effort_max}
+            for name, servo in proposal.servos.items()
+        }
+    return data
+
+
+def task_data(proposal: Proposal, mjcf: str) -> dict[str, Any]:
+    """The whole task file as plain data."""
+    low, high = proposal.reach.boxes[0]
+    readings: list[Any] = ["joint_position", "joint_velocity", "joint_position_target", "end_effector_position"]
+    readings.append("end_effector_orientation")
+    goal: dict[str, Any] = {"kind": "tool_position", "position_min_m": low, "position_max_m": high}
+    if proposal.kind == "pose":
+        goal |= {"kind": "tool_pose", "orientation_weight_m": 0.3}
+    return {
+        "name": proposal.name,
+        "robot": robot_data(proposal, mjcf),
+        "readings": readings,
+        "action": {"kind": "joint_position_increment", "velocity_fraction": 0.5, "window": _WINDOW},
+        "goal": goal,
+        "timing": {
+            "physics_dt_s": proposal.physics_dt_s,
+            "control_dt_s": proposal.control_dt_s,
+            "episode_s": proposal.episode_s,
+        },
+        "resets": [{"kind": "around_home", "half_range": proposal.reach.half_range}],
+    }

@@ -1,0 +1,70 @@
+"""A robot's file becomes a task whose contract can be built and whose drives hold, with every guess said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim2real.errors import ShoalError
+from sim2real.new_task.proposal import propose
+from sim2real.new_task.source import read_source
+from sim2real.new_task.write import write_task
+from sim2real.robots.servo_simulation import simulate_drives
+from sim2real.tasks.task import Task, load_task
+from tests.sim2real.planar_arm import MJCF
+
+ACTUATORS = MJCF[MJCF.index("<actuator>") : MJCF.index("<keyframe>")]
+BARE = MJCF.replace(ACTUATORS, "").replace(' ctrl="0.2 0.5"', "")
+MOTORS = BARE.replace(
+    "<keyframe>",
+    '<actuator><motor joint="shoulder" gear="40" ctrlrange="-0.5 0.5"/>'
+    '<motor joint="elbow" ctrlrange="-9 9"/></actuator>'
+    "<keyframe>",
+)
+URDF = """
+<robot name="swing">
+  <link name="base"/>
+  <link name="arm">
+    <inertial><origin xyz="0.2 0 0"/><mass value="1"/>
+      <inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/>
+    </inertial>
+    <collision><geometry><mesh filename="{mesh}"/></geometry></collision>
+  </link>
+  <link name="hand"/>
+  <joint name="swing" type="revolute">
+    <parent link="base"/><child link="arm"/><axis xyz="0 1 0"/><limit lower="-1" upper="1" effort="30" velocity="1.5"/>
+  </joint>
+  <joint name="wrist" type="fixed"><parent link="arm"/><child link="hand"/><origin xyz="0.4 0 0"/></joint>
+</robot>
+"""
+
+
+def made(folder: Path, file: str, text: str) -> tuple[Task, list[str]]:
+    (folder / file).write_text(text)
+    source = read_source(folder / file, walks=False)
+    proposal = propose(source, "reach", name="made_reach", tools=())
+    write_task(source, proposal, folder / "made_reach.yaml")
+    return load_task(folder / "made_reach.yaml"), proposal.guesses
+
+
+@pytest.mark.parametrize(
+    ("mjcf", "said"), [(MJCF, ""), (BARE, "nothing drives it"), (MOTORS, "its actuator is a motor")]
+)
+def test_servos_are_declared_where_a_contract_cannot_state_the_drives(tmp_path: Path, mjcf: str, said: str) -> None:
+    task, guesses = made(tmp_path, "arm.xml", mjcf)
+    joints = task.contract.robot.joints
+    assert [joint.name for joint in joints] == ["shoulder", "elbow"]
+    assert all(joint.declared_servo == bool(said) for joint in joints)
+    assert any(said in guess for guess in guesses)
+    if mjcf is MOTORS:
+        assert [joint.effort_max for joint in joints] == [20, 9]
+    assert not simulate_drives(task.model, task.contract.robot, task.home, window=0.3).problems
+
+
+def test_a_urdf_brings_its_limits_and_names_the_meshes_that_are_missing(tmp_path: Path) -> None:
+    box = URDF.replace('<mesh filename="{mesh}"/>', '<box size="0.1 0.1 0.1"/>')
+    joint = made(tmp_path, "swing.urdf", box)[0].contract.robot.joints[0]
+    assert (joint.name, joint.velocity_max, joint.effort_max) == ("swing", 1.5, 30)
+    with pytest.raises(ShoalError, match=r"link 'arm': no file for the collision mesh 'package://x/arm\.stl'"):
+        made(tmp_path, "swing.urdf", URDF.format(mesh="package://x/arm.stl"))
