@@ -124,7 +124,8 @@ class VelocitiesAndPositions(ReadingRule):
         self._longest_s = config.stale_after_s(contract)
         self._fastest = [joint.velocity_max * self._longest_s for joint in contract.robot.joints]
         self._endless = [index for index, joint in enumerate(contract.robot.joints) if joint.continuous]
-        self._ticks = config.stale_ticks
+        # Twice: where a joint turns round it is late by what it did before.
+        self._ticks = 2 * config.stale_ticks
         self.restart()
 
     def restart(self) -> None:
