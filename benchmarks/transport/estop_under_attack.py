@@ -4,9 +4,9 @@
 
 The server is `runtime serve` with its simulated robot in real time, as it starts by default, with a token on TCP. A
 time runs from the call, or from the signal that kills, to the answer that the stop is in force in the control loop;
-half a control period of it, on average, is the wait for the next tick. Three ways: *direct* is `Client.estop()` on this
+half a control period of it, on average, is the wait for the next tick. Four ways: *direct* is `Client.estop()` on this
 machine, *unix* the same request over a new connection to the socket for requests, *tcp* `Client.estop()` with the token
-over TCP. Every stop is released again over the gateway before the next.
+over TCP, *page* a press of the page's button. Every stop is released again over the gateway before the next.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from socket import create_server
 from typing import Any
@@ -34,6 +35,8 @@ from rich.table import Table
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from runtime.diagnostics.chaos.attackers import attack
+from runtime.diagnostics.chaos.page import answer, served_page
+from runtime.page.stop_page import PRESS_HEADER, PRESS_PATH
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
 from sim2real.errors import ShoalError
@@ -53,6 +56,8 @@ CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
     "100 that ask and never read": (("busy crowd", "unix"),),
     "coming and going": (("coming and going", "unix"),),
     "wrong tokens": (("wrong tokens", "tcp"),),
+    "wrong codes": (("wrong codes", "page"),),
+    "foreign websockets": (("foreign websockets", "page"),),
     "silent, pipelining, guessing": (
         ("silent", "unix"), ("silent", "tcp"), ("pipelined goals", "unix"), ("wrong tokens", "tcp"),
     ),
@@ -73,12 +78,14 @@ class Server:
         command = [*console_script("runtime"), "serve", "--model", str(policy), "--socket", str(folder / "s")]
         command += ["--listen", f"127.0.0.1:{port}", "--token-file", str(token), "--quiet"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.page = ""
+        """Where its page is, once that is served."""
         self._steward = Client(self.unix, timeout_s=_PATIENCE_S)
         """Has its place before anybody else, and releases the stops."""
 
     def address(self, where: str) -> str:
-        """Of `unix` or `tcp`."""
-        return self.unix if where == "unix" else self.tcp
+        """Of `unix`, `tcp` or `page`."""
+        return {"unix": self.unix, "tcp": self.tcp, "page": self.page.replace("http:", "tcp:")}[where]
 
     def close(self) -> None:
         """End it."""
@@ -127,8 +134,15 @@ def stop_over_tcp(server: Server) -> None:
         _require_stop(client.estop().state)
 
 
+def stop_over_page(server: Server) -> None:
+    """The button of a page that asks for a code, pressed on another machine, as far as the page can tell."""
+    elsewhere = f"127.0.1.{random.randrange(1, 255)}"
+    if answer(server.page, PRESS_PATH, dict([PRESS_HEADER]), source=elsewhere) != HTTPStatus.OK:
+        raise ShoalError("estop_under_attack: the page has not confirmed the stop.")
+
+
 WAYS: dict[str, Callable[[Server], None]] = {
-    "direct": stop_directly, "unix": stop_over_unix, "tcp": stop_over_tcp,
+    "direct": stop_directly, "unix": stop_over_unix, "tcp": stop_over_tcp, "page": stop_over_page,
 }  # fmt: skip
 
 
@@ -219,7 +233,8 @@ def _served(policy: Path) -> Iterator[Server]:
         server = Server(policy, Path(folder))
         try:
             server.ready()
-            yield server
+            with served_page(server.unix) as server.page:
+                yield server
         finally:
             server.close()
 

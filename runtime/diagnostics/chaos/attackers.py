@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from socket import socket
+from socket import create_connection, socket
 
 from runtime.protocol.address import Address, is_loopback
 from sim2real.child_process import python_module
@@ -28,6 +28,9 @@ _STATUS = b'{"v":2,"type":"status"}\n'
 _GOAL = b'{"v":2,"type":"goal","goal":{"position":[0.45,0.1,0.45]}}\n'
 _SUBSCRIBE = b'{"v":2,"type":"subscribe"}\n'
 _RUBBISH = b"[" * 60_000 + b"\n"
+_ELSEWHERE = "127.0.0.2", 0
+"""Another peer than this machine's browsers, as far as a page can tell."""
+_FOREIGN_WEBSOCKET = b"Origin: https://evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 Attack = Callable[[Address, bytes], Iterator[None]]
 """One step each time it is asked for the next; with the address, and the line that the server wants first."""
@@ -111,6 +114,22 @@ def _guess(address: Address, hello: bytes) -> Iterator[None]:
         yield
 
 
+def _ask_page(line: bytes, headers: bytes) -> Attack:
+    """Requests to a page, as fast as they are taken, with another number each; the address is the page's."""
+
+    def run(address: Address, hello: bytes) -> Iterator[None]:
+        asked: list[socket] = []
+        for number in itertools.count():
+            with suppress(OSError):
+                asked.append(create_connection((address.host, address.port), _CONNECT_S, source_address=_ELSEWHERE))
+                asked[-1].sendall(line % number + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + headers)
+            if len(asked) > _CONNECTIONS:
+                asked.pop(0).close()
+            yield
+
+    return run
+
+
 ATTACKS: dict[str, Attack] = {
     "silent": _crowd(b""),
     "half a line": _crowd(b'{"v":2,"type":'),
@@ -120,6 +139,8 @@ ATTACKS: dict[str, Attack] = {
     "busy crowd": _busy_crowd,
     "coming and going": _come_and_go,
     "wrong tokens": _guess,
+    "wrong codes": _ask_page(b"GET /?code=%08d", b"\r\n"),
+    "foreign websockets": _ask_page(b"GET /%d", _FOREIGN_WEBSOCKET),
 }
 """By name."""
 
