@@ -292,6 +292,10 @@ def _recording_continued(model: Path, folder: Path) -> Served:
     problems, first, second = [], folder / "run.mcap", folder / "run.2.mcap"
     with Server(model, folder, "--record", str(first)) as server, server.client() as client:
         client.send_goal(goal_within(model, 0.8))
+        sent = client.status().ticks
+        # Late enough for the goal's event to be in the first file.
+        if not _until(lambda: client.status().ticks > sent + _RECORDED_TICKS):
+            problems.append("the loop stood still")
         os.kill(server.gateway(), signal.SIGKILL)
         if not _until(lambda: second.exists() and second.stat().st_size > 0):
             problems.append("no second recording was begun")
