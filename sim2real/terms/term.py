@@ -62,8 +62,8 @@ def find_kind(base: type[_T], kind: str) -> type[_T]:
             found = getattr(importlib.import_module(module), name)
         else:
             close = difflib.get_close_matches(kind, [*known, *points], n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"unknown kind {kind!r} of {base.what}, known are {', '.join(sorted(known))}{hint}")
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise ValueError(f"unknown kind {kind!r} of {base.what}{hint} Known are {', '.join(sorted(known))}")
     except ImportError as error:
         package = kind.partition(":")[0].partition(".")[0]
         raise ValueError(

@@ -124,8 +124,7 @@ class VelocitiesAndPositions(ReadingRule):
         self._longest_s = config.stale_after_s(contract)
         self._fastest = [joint.velocity_max * self._longest_s for joint in contract.robot.joints]
         self._endless = [index for index, joint in enumerate(contract.robot.joints) if joint.continuous]
-        # Twice: where a joint turns round it is late by what it did before.
-        self._ticks = 2 * config.stale_ticks
+        self._ticks = config.stale_ticks
         self.restart()
 
     def restart(self) -> None:

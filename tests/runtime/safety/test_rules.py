@@ -159,10 +159,10 @@ def test_the_layout_is_that_of_the_readings(task: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    late=st.integers(-1, 1), bias=st.floats(-0.03, 0.03), calibration=st.floats(-0.05, 0.05), share=st.floats(0.05, 1)
+    late=st.integers(-2, 2), bias=st.floats(-0.03, 0.03), calibration=st.floats(-0.05, 0.05), share=st.floats(0.05, 1)
 )
 def test_what_real_robots_do_is_no_fault(late: int, bias: float, calibration: float, share: float) -> None:
-    """Velocities and tool a period older or newer than the positions, a velocity bias, a camera that is off."""
+    """Velocities and tool two periods older or newer than the positions, a velocity bias, a camera that is off."""
     contract, checker = TASK.contract, CHECKER
     assert checker is not None
     watch, period = ReadingWatch(contract, SafetyConfig()), contract.timing.control_dt_s

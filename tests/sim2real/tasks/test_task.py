@@ -66,7 +66,10 @@ def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) ->
         ({"robot__velocity_max": [3.0]}, "robot.velocity_max has 1 entries for 2 joints"),
         ({"resets__0__half_range": [1.0]}, "half_range has 1 entries for 2 joints"),
         ({"readings": ["joint_position"]}, "action joint_position_increment needs joint_position_target"),
-        ({"readings": ["joint_positions"]}, "readings.0: unknown kind 'joint_positions' of reading, known are base_"),
+        (
+            {"readings": ["joint_positions"]},
+            "readings.0: unknown kind 'joint_positions' of reading; did you mean 'joint_position'? Known are base_",
+        ),
         ({"readings": ["joint_positions"]}, "did you mean 'joint_position'?"),
         ({"readings": ["nowhere.terms:Smell"]}, "comes from the package 'nowhere', which cannot be imported here"),
         ({"readings": ["sim2real.errors:ShoalError"]}, "is no reading: it must be a subclass of"),
