@@ -8,7 +8,6 @@ frame and core.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +16,14 @@ import tyro
 from PIL import Image
 from rich.progress import track
 
-from benchmarks.report.figure import scene
+from benchmarks.report.figure import GOALS_SEED, scene
 from benchmarks.report.raytrace import Camera, render
 from benchmarks.report.recording import Recording, goals_from_pool, record
 from runtime.inference.policy import Policy
-from sim2real.errors import ShoalError
+from sim2real.console import command_line
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
 
-_SEED = 11_000_017
-"""Of the goals shown; no training and no evaluation draws from it."""
 _FRAME_S = 0.08
 _TAIL_S = 0.6
 
@@ -49,18 +46,15 @@ class Arguments:
 def main() -> None:
     """Exit status 2 and one sentence when the file does not run."""
     arguments = tyro.cli(Arguments)
-    try:
+    with command_line():
         draw(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    print(arguments.output)
+        print(arguments.output)
 
 
 def draw(arguments: Arguments) -> None:
     """Record, render, write."""
     task = load_task(Policy(arguments.file).contract.task)
-    goals = goals_from_pool(sample_goal_pool(task, size=64, seed=_SEED), 2 if arguments.quick else arguments.goals)
+    goals = goals_from_pool(sample_goal_pool(task, size=64, seed=GOALS_SEED), 2 if arguments.quick else arguments.goals)
     recording = record(arguments.file, goals, task=task)
     shrink = 4 if arguments.quick else 1
     size = arguments.width // shrink, arguments.height // shrink

@@ -8,7 +8,6 @@ are ray traced, so no OpenGL is needed.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -20,6 +19,7 @@ import tyro
 from benchmarks.report.raytrace import Camera, Capsules, render
 from benchmarks.report.recording import Recording, Visit, goals_from_pool, record
 from runtime.inference.policy import Policy
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
@@ -29,7 +29,7 @@ _AXIS_M = 0.11
 _AXIS_COLOURS = ((0.80, 0.06, 0.07), (0.05, 0.42, 0.12), (0.05, 0.18, 0.85))
 _PATH_COLOUR = (0.20, 0.22, 0.78)
 _REACHED_COLOUR = (0.02, 0.45, 0.16)
-_SEED = 11_000_017
+GOALS_SEED = 11_000_017
 """Of the goals shown; no training and no evaluation draws from it."""
 
 
@@ -50,12 +50,9 @@ class Arguments:
 def main() -> None:
     """Exit status 2 and one sentence when the file does not run or reaches too few goals."""
     arguments = tyro.cli(Arguments)
-    try:
+    with command_line():
         draw(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    print(arguments.output)
+        print(arguments.output)
 
 
 def draw(arguments: Arguments) -> None:
@@ -71,7 +68,7 @@ def draw(arguments: Arguments) -> None:
 def reaching(policy: Path, count: int, seed: int) -> list[Recording]:
     """Recordings from home to one goal each, of the first `count` goals that are reached and well apart."""
     task = load_task(Policy(policy).contract.task)
-    candidates = goals_from_pool(sample_goal_pool(task, size=8 * count, seed=_SEED + seed), 8 * count)
+    candidates = goals_from_pool(sample_goal_pool(task, size=8 * count, seed=GOALS_SEED + seed), 8 * count)
     chosen: list[Recording] = []
     for goal in candidates:
         apart = all(np.linalg.norm(np.subtract(goal.position, other.visits[0].position)) > 0.25 for other in chosen)

@@ -59,9 +59,12 @@ CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
     "wrong codes": (("wrong codes", "page"),),
     "foreign websockets": (("foreign websockets", "page"),),
     "silent, pipelining, guessing": (
-        ("silent", "unix"), ("silent", "tcp"), ("pipelined goals", "unix"), ("wrong tokens", "tcp"),
+        ("silent", "unix"),
+        ("silent", "tcp"),
+        ("pipelined goals", "unix"),
+        ("wrong tokens", "tcp"),
     ),
-}  # fmt: skip
+}
 """Who is at work, and where."""
 
 
@@ -142,8 +145,11 @@ def stop_over_page(server: Server) -> None:
 
 
 WAYS: dict[str, Callable[[Server], None]] = {
-    "direct": stop_directly, "unix": stop_over_unix, "tcp": stop_over_tcp, "page": stop_over_page,
-}  # fmt: skip
+    "direct": stop_directly,
+    "unix": stop_over_unix,
+    "tcp": stop_over_tcp,
+    "page": stop_over_page,
+}
 
 
 def kill(*, listener: bool, gateway: bool, number: signal.Signals) -> Callable[[Server], None]:

@@ -33,7 +33,7 @@ def new_task(
     """
     name = default_name(robot.resolve(), kind) if out is None else out.stem
     path = Path(f"{name}.yaml") if out is None else out
-    source = read_source(robot, walks=False)
+    source = read_source(robot)
     proposal = propose(source, kind, name=name, tools=() if tool is None else (tool,))
     taken = [file for file in (path, path.with_suffix(".xml")) if file.exists() and not force]
     if taken:

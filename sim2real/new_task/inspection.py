@@ -96,17 +96,6 @@ class Inspection:
                 found.update(tree)
         return found
 
-    @cached_property
-    def floating(self) -> int | None:
-        """The body that floats with the robot's joints on it, if one does."""
-        model = self.model
-        roots = {int(model.body_rootid[int(model.jnt_bodyid[mover.joints[0]])]) for mover in self.movers}
-        for root in sorted(roots):
-            first = int(model.body_jntadr[root])
-            if first >= 0 and int(model.jnt_type[first]) == _FREE:
-                return root
-        return None
-
     def chain(self, body: int) -> list[int]:
         """Ids of the joints between the world and a body, its own included, from the base on."""
         model, found = self.model, list[int]()
@@ -160,24 +149,6 @@ def _reason(said: Sequence[str], mode: str | None) -> str:
     return (
         said[0] if said and mode not in told else told.get(mode or "", "a contract cannot say what its actuator does")
     )
-
-
-def touching_floor(model: mujoco.MjModel, qpos: np.ndarray, root: int) -> float:
-    """By how much to lift a floating base, m, so that its lowest geom just touches the ground at z = 0."""
-    data = mujoco.MjData(model)
-    data.qpos[:] = qpos
-    mujoco.mj_kinematics(model, data)
-    lowest = np.inf
-    for geom in range(model.ngeom):
-        if int(model.body_rootid[model.geom_bodyid[geom]]) != root or not (
-            model.geom_contype[geom] or model.geom_conaffinity[geom]
-        ):
-            continue
-        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
-        turn = data.geom_xmat[geom].reshape(3, 3)
-        reach = _reach_down(model, geom, turn, half)
-        lowest = min(lowest, float(data.geom_xpos[geom, 2] + turn[2] @ centre - reach))
-    return 0.0 if np.isinf(lowest) else -lowest
 
 
 def _reach_down(model: mujoco.MjModel, geom: int, turn: np.ndarray, half: np.ndarray) -> float:

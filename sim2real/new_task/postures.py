@@ -93,7 +93,7 @@ def _worth(
         mujoco.mj_jac(model, data, jacobian, None, place_of(inspection, data, tool), inspection.body_of(tool))
         values = np.linalg.svd(jacobian[:, dofs], compute_uv=False)
         worth = min(worth, float(np.prod(values[values > 1e-3 * values[0]])) if values[0] > 0 else 0.0)
-    return worth if tools else 1.0
+    return worth
 
 
 def place_of(inspection: Inspection, data: mujoco.MjData, tool: str) -> np.ndarray:

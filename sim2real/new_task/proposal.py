@@ -13,17 +13,17 @@ import numpy as np
 
 from sim2real.errors import ShoalError, raise_all
 from sim2real.new_task.drives import GuessedServo, guess, loads
-from sim2real.new_task.inspection import Inspection, Mover, touching_floor
+from sim2real.new_task.inspection import Inspection, Mover
 from sim2real.new_task.postures import Reach, choose_home, inside_limits, reach
 from sim2real.new_task.source import Source, limit_slides
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
 from sim2real.robots.contacts import HomeContacts
 
-Kind = Literal["reach", "pose", "walk", "push"]
+Kind = Literal["reach", "pose"]
 _HOME_NAMES = ("home", "stand", "standing", "ready", "neutral", "rest", "init")
-_VELOCITY = {"arm": {"hinge": 2.0, "slide": 0.5}, "walk": {"hinge": 10.0, "slide": 1.0}}
-_CONTROL_S = {"reach": 0.04, "pose": 0.04, "push": 0.04, "walk": 0.02}
-_EPISODE_S = {"reach": 4.0, "pose": 4.0, "push": 6.0, "walk": 10.0}
+_VELOCITY = {"hinge": 2.0, "slide": 0.5}
+_CONTROL_S = 0.04
+_EPISODE_S = 4.0
 _LONGEST_STEP_S = 0.005
 
 
@@ -43,63 +43,51 @@ class Proposal:
     """By joint, of the task and of what it only holds."""
     velocity_max: list[float]
     reach: Reach
-    base: str | None
-    """The body that walks."""
-    base_height_m: float
-    object: str | None
     physics_dt_s: float
     guesses: list[str] = field(default_factory=list)
 
     @property
     def control_dt_s(self) -> float:
         """The nearest whole number of physics steps to the usual rate."""
-        steps = max(1, round(_CONTROL_S[self.kind] / self.physics_dt_s))
+        steps = max(1, round(_CONTROL_S / self.physics_dt_s))
         return float(f"{steps * self.physics_dt_s:.9g}")
 
     @property
     def episode_s(self) -> float:
         """As whole control steps."""
-        return float(f"{round(_EPISODE_S[self.kind] / self.control_dt_s) * self.control_dt_s:.9g}")
+        return float(f"{round(_EPISODE_S / self.control_dt_s) * self.control_dt_s:.9g}")
 
 
-def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = (), thing: str | None = None) -> Proposal:
+def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ()) -> Proposal:
     """Guess a whole task. `ShoalError` where the model cannot do what is asked, all reasons together."""
     inspection, guesses = Inspection(source.model), list[str]()
-    tools = _tools(inspection, kind, list(tools), guesses)
-    movers = _movers(inspection, kind, tools, guesses)
+    tools = _tools(inspection, list(tools), guesses)
+    movers = _movers(inspection, tools, guesses)
     if limit_slides(source, [joint for mover in movers for joint in mover.joints]):
         inspection = Inspection(source.model)
     guesses += [f"{source.path.name} is not used as it is but as a copy: {change}" for change in source.changes]
-    thing = _object(inspection, thing, guesses) if kind == "push" else None
-    base = _base(inspection, guesses) if kind == "walk" else None
-    home, qpos = _home(source, inspection, movers, tools, base, guesses)
-    servos = _servos(source, inspection, kind, movers, qpos, guesses)
-    velocity_max = _velocities(source, kind, movers, guesses)
+    home, qpos = _home(source, inspection, movers, tools, guesses)
+    servos = _servos(source, inspection, movers, qpos, guesses)
+    velocity_max = _velocities(source, movers, guesses)
     found = reach(inspection, movers, tools, qpos)
     floor = _floor_height(source.model)
     if floor is not None:
         for low, _ in found.boxes:
             low[2] = max(low[2], round(floor, 3))
-    if tools:
-        guesses.append(
-            f"goal: the box holds what the tool reaches from the middle of the starts ({found.accepted:.0%} of random "
-            "starts touch nothing)"
-        )
+    guesses.append(
+        f"goal: the box holds what the tool reaches from the middle of the starts ({found.accepted:.0%} of random "
+        "starts touch nothing)"
+    )
     guesses.append("reset: starts lie within two fifths of each joint's range, at most 1.2 rad or 0.3 m, about home")
     step = min(float(source.model.opt.timestep), _LONGEST_STEP_S)
     guesses.append(
-        f"timing: physics {step:g} s as in the file, commands about every {_CONTROL_S[kind]:g} s, episodes of "
-        f"{_EPISODE_S[kind]:g} s"
+        f"timing: physics {step:g} s as in the file, commands about every {_CONTROL_S:g} s, episodes of "
+        f"{_EPISODE_S:g} s"
     )
-    height = 0.0 if base is None else _height(source.model, qpos, base)
-    return Proposal(
-        kind, name, movers, tools, home, qpos, servos, velocity_max, found, base, height, thing, step, guesses
-    )
+    return Proposal(kind, name, movers, tools, home, qpos, servos, velocity_max, found, step, guesses)
 
 
-def _tools(inspection: Inspection, kind: Kind, tools: list[str], guesses: list[str]) -> list[str]:
-    if kind == "walk":
-        return []
+def _tools(inspection: Inspection, tools: list[str], guesses: list[str]) -> list[str]:
     for tool in tools:
         inspection.body_of(tool)
     if tools:
@@ -117,15 +105,8 @@ def _tools(inspection: Inspection, kind: Kind, tools: list[str], guesses: list[s
     return [found]
 
 
-def _movers(inspection: Inspection, kind: Kind, tools: Sequence[str], guesses: list[str]) -> list[Mover]:
+def _movers(inspection: Inspection, tools: Sequence[str], guesses: list[str]) -> list[Mover]:
     model = inspection.model
-    driven = [mover for mover in inspection.movers if inspection.is_driven(mover)]
-    if kind == "walk":
-        chosen = driven or inspection.movers
-        if not chosen:
-            raise ShoalError("new-task: no joint of this model could be driven; is it a robot?")
-        guesses.append(f"joints: all {len(chosen)} that {'are driven' if driven else 'can move'}")
-        return chosen
     needed, problems = set[int](), list[str]()
     by_joint = {joint: mover for mover in inspection.movers for joint in mover.joints}
     for tool in tools:
@@ -135,8 +116,7 @@ def _movers(inspection: Inspection, kind: Kind, tools: Sequence[str], guesses: l
                 shape = mujoco.mjtJoint(int(model.jnt_type[joint])).name.split("_")[1].lower()
                 problems.append(
                     f"joint {model.joint(joint).name!r} ({shape}) lies between the world and the tool {tool!r}, and "
-                    "no policy can "
-                    "command it; use --kind walk for a base that moves, or weld it"
+                    "no policy can command it; weld it"
                 )
         needed.update(chain)
         if not chain:
@@ -147,48 +127,9 @@ def _movers(inspection: Inspection, kind: Kind, tools: Sequence[str], guesses: l
     return chosen
 
 
-def _object(inspection: Inspection, thing: str | None, guesses: list[str]) -> str:
-    model = inspection.model
-    objects = [
-        model.body(body).name
-        for body in sorted(inspection.objects)
-        if model.body_jntnum[body] and model.jnt_type[model.body_jntadr[body]] == mujoco.mjtJoint.mjJNT_FREE
-    ]
-    if thing is not None:
-        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, thing) < 0:
-            raise ShoalError(f"--object: the model has no body {thing!r}; bodies with a free joint are {objects}.")
-        return thing
-    if not objects:
-        raise ShoalError(
-            "new-task: --kind push needs an object, and no body of this model hangs on the world by a free joint; "
-            "add one to "
-            "the MJCF, or name a body that slides along x and y with --object."
-        )
-    guesses.append(f"object: {objects[0]!r} (--object for another of {objects})")
-    name: str = objects[0]
-    return name
-
-
-def _base(inspection: Inspection, guesses: list[str]) -> str:
-    model, floating = inspection.model, inspection.floating
-    if floating is not None:
-        return str(model.body(floating).name)
-    chain = inspection.movers[0].joints[0]
-    root = int(model.body_rootid[int(model.jnt_bodyid[chain])])
-    guesses.append(f"base: nothing floats, so the body {model.body(root).name!r} is what walks")
-    while root and not model.body_jntnum[root]:
-        children = [body for body in range(root + 1, model.nbody) if int(model.body_parentid[body]) == root]
-        if not children:
-            break
-        root = children[0]
-    name: str = model.body(root).name
-    return name
-
-
 def _home(
-    source: Source, inspection: Inspection, movers: Sequence[Mover], tools: Sequence[str], base: str | None,
-    guesses: list[str],
-) -> tuple[str | int | dict[str, Any], np.ndarray]:  # fmt: skip
+    source: Source, inspection: Inspection, movers: Sequence[Mover], tools: Sequence[str], guesses: list[str]
+) -> tuple[str | int | dict[str, Any], np.ndarray]:
     model = source.model
     for key in sorted(range(model.nkey), key=lambda key: _rank(model.key(key).name)):
         qpos = np.array(model.key_qpos[key])
@@ -197,14 +138,9 @@ def _home(
             guesses.append(f"home: keyframe {name or key!r}" + (f" of {model.nkey}" if model.nkey > 1 else ""))
             return name or key, qpos
     start = inside_limits(model, model.qpos0, inspection.movers)
-    qpos = choose_home(inspection, movers, tools, start) if tools else start
+    qpos = choose_home(inspection, movers, tools, start)
     chosen = "where the MJCF stands" if np.array_equal(qpos, start) else "a posture in which the tool moves freely"
     why = "no keyframe" if not model.nkey else "no keyframe within the joints' ranges"
-    floating = inspection.floating
-    if floating is not None and base is not None:
-        first = int(model.jnt_qposadr[model.body_jntadr[floating]])
-        qpos[first + 2] += touching_floor(model, qpos, floating) + (_floor_height(model) or 0.0)
-        chosen += ", its lowest geom on the floor"
     guesses.append(f"home: {chosen}, within all limits ({why})")
     named: dict[str, Any] = {}
     for joint in range(model.njnt):
@@ -225,7 +161,7 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _servos(
-    source: Source, inspection: Inspection, kind: Kind, movers: Sequence[Mover], home: np.ndarray, guesses: list[str]
+    source: Source, inspection: Inspection, movers: Sequence[Mover], home: np.ndarray, guesses: list[str]
 ) -> dict[str, GuessedServo]:
     """For what has no position servo that a contract can state: of the task, and of what would hang limp beside it."""
     model = source.model
@@ -271,21 +207,20 @@ def _known_effort(source: Source, mover: Mover) -> float:
     return min([*limits, *(effort_limit(model, actuator) for actuator in drives)])
 
 
-def _velocities(source: Source, kind: Kind, movers: Sequence[Mover], guesses: list[str]) -> list[float]:
-    usual = _VELOCITY["walk" if kind == "walk" else "arm"]
+def _velocities(source: Source, movers: Sequence[Mover], guesses: list[str]) -> list[float]:
     found, guessed = [], []
     for mover in movers:
         stated = source.limits.get(mover.name)
         slide = source.model.jnt_type[mover.joints[0]] == mujoco.mjtJoint.mjJNT_SLIDE
         value = None if stated is None else stated.velocity
         if value is None:
-            value = usual["slide" if slide else "hinge"]
+            value = _VELOCITY["slide" if slide else "hinge"]
             guessed.append(mover.name)
         found.append(value)
     if guessed:
         guesses.append(
-            f"velocity_max: MJCF has no field for it; {usual['hinge']:g} rad/s and {usual['slide']:g} m/s are usual "
-            f"({len(guessed)} joints); write the data sheet's"
+            f"velocity_max: MJCF has no field for it; {_VELOCITY['hinge']:g} rad/s and {_VELOCITY['slide']:g} m/s are "
+            f"usual ({len(guessed)} joints); write the data sheet's"
         )
     return found
 
@@ -295,13 +230,6 @@ def _floor_height(model: mujoco.MjModel) -> float | None:
         g for g in range(model.ngeom) if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_PLANE and not model.geom_bodyid[g]
     ]
     return max((float(model.geom_pos[g, 2]) for g in planes), default=None)
-
-
-def _height(model: mujoco.MjModel, qpos: np.ndarray, base: str) -> float:
-    data = mujoco.MjData(model)
-    data.qpos[:] = qpos
-    mujoco.mj_kinematics(model, data)
-    return float(data.body(base).xpos[2])
 
 
 def touching_at_home(source: Source, qpos: np.ndarray) -> list[str]:

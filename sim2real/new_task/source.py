@@ -30,19 +30,16 @@ class Source:
     """What a copy of the file has that the file itself hasn't, in words; none where it is used as it is."""
 
 
-def read_source(path: Path, *, walks: bool) -> Source:
-    """Read an MJCF or URDF; for a robot that `walks`, with a free base if it is a URDF, and with a floor."""
+def read_source(path: Path) -> Source:
+    """Read an MJCF or URDF."""
     if not path.is_file():
         raise ShoalError(f"new-task: no file at {path}; give the path of an MJCF (.xml) or URDF (.urdf).")
     urdf = path.suffix.lower() == ".urdf" or b"<robot" in path.read_bytes()[:4096]
-    spec, limits = read_urdf(path, floating=walks) if urdf else (read_mjcf(path), {})
+    spec, limits = read_urdf(path) if urdf else (read_mjcf(path), {})
     source = Source(path, spec, compiled(spec, path), limits)
     if urdf:
-        source.changes.append("it is a URDF" + (", its base set free" if walks else ""))
+        source.changes.append("it is a URDF")
     _name_joints(source)
-    if walks and not any(geom.type == mujoco.mjtGeom.mjGEOM_PLANE for geom in spec.geoms):
-        spec.worldbody.add_geom(name="shoal_floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05])
-        source.changes.append("it has no floor to walk on, and gets one")
     if source.changes:
         source.model = compiled(spec, path)
     return source

@@ -23,8 +23,8 @@ class JointLimits:
     effort: float | None
 
 
-def read_urdf(path: Path, *, floating: bool) -> tuple[mujoco.MjSpec, dict[str, JointLimits]]:
-    """The robot, with a free base where it is to float, and its joints' limits by name.
+def read_urdf(path: Path) -> tuple[mujoco.MjSpec, dict[str, JointLimits]]:
+    """The robot, with a free base where the file says that it floats, and its joints' limits by name.
 
     Visual meshes are left out; collision meshes that cannot be used are named together in one `ShoalError`.
     """
@@ -42,11 +42,16 @@ def read_urdf(path: Path, *, floating: bool) -> tuple[mujoco.MjSpec, dict[str, J
     for extension in tree.findall("mujoco"):
         tree.remove(extension)
     compiler = ElementTree.SubElement(ElementTree.SubElement(tree, "mujoco"), "compiler")
-    compiler.attrib |= {"fusestatic": "false", "strippath": "false", "balanceinertia": "true", "boundmass": "1e-6",
-                        "boundinertia": "1e-9"}  # fmt: skip
+    compiler.attrib |= {
+        "fusestatic": "false",
+        "strippath": "false",
+        "balanceinertia": "true",
+        "boundmass": "1e-6",
+        "boundinertia": "1e-9",
+    }
     try:
         spec = mujoco.MjSpec.from_string(ElementTree.tostring(tree, encoding="unicode"))
-        if floating or stated:
+        if stated:
             spec.body(root).add_freejoint(name="floating_base")
         spec.compile()
     except ValueError as error:

@@ -71,13 +71,12 @@ def _better(servo: GuessedServo, drives: Drives, name: str) -> GuessedServo:
 
 def robot_data(proposal: Proposal, mjcf: str) -> dict[str, Any]:
     """The part `robot` of the task file."""
-    tool = proposal.tools[0] if proposal.tools else proposal.base
     data: dict[str, Any] = {
         "name": proposal.name.rsplit("_", 1)[0],
         "mjcf": mjcf,
         "joints": [mover.name for mover in proposal.movers],
         "velocity_max": proposal.velocity_max,
-        "end_effector_site": tool,
+        "end_effector_site": proposal.tools[0],
         "home": proposal.home,
     }
     if proposal.servos:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -51,8 +52,9 @@ class _OfPlace(Reading):
         chain = ToolChain.to(scene.model, names, place.body, place.site)
         return lambda xp, joints: self._of_pose(xp, *chain.pose(xp, joints))
 
+    @abstractmethod
     def _of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
-        raise NotImplementedError
+        """What the reading is, of a pose `[..., 3]` m and `[..., 4]` wxyz."""
 
 
 _R = TypeVar("_R", bound=_OfPlace)
@@ -64,7 +66,18 @@ def _encoded(scene: Scene, body: int) -> bool:
     return all(scene.model.joint(joint).name in names for joint in scene.joints_above(body))
 
 
-class Position(_OfPlace):
+class _Point(_OfPlace):
+    def distance(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Euclidean."""
+        length = np.linalg.norm(first - second, axis=-1)
+        return length, np.zeros_like(length)
+
+    def error(self, first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+        """Euclidean."""
+        return math.dist(first, second), 0.0
+
+
+class Position(_Point):
     """Where a site or body is."""
 
     kind: str = "position"
@@ -88,15 +101,6 @@ class Position(_OfPlace):
     def metric(self, rotation_m: float) -> np.ndarray:
         """Metres are metres."""
         return np.ones(3)
-
-    def distance(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Euclidean."""
-        length = np.linalg.norm(first - second, axis=-1)
-        return length, np.zeros_like(length)
-
-    def error(self, first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-        """Euclidean."""
-        return math.dist(first, second), 0.0
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """The workspace and half of it beyond: tools also move around the objects of goals."""
@@ -190,7 +194,7 @@ class ObjectPosition(Position):
     source: Any = "tracker"
 
 
-class PlanarPosition(_OfPlace):
+class PlanarPosition(_Point):
     """Where a site or body is on the ground: x and y."""
 
     kind: str = "planar_position"
@@ -214,15 +218,6 @@ class PlanarPosition(_OfPlace):
     def metric(self, rotation_m: float) -> np.ndarray:
         """Metres are metres."""
         return np.ones(2)
-
-    def distance(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Euclidean."""
-        length = np.linalg.norm(first - second, axis=-1)
-        return length, np.zeros_like(length)
-
-    def error(self, first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-        """Euclidean."""
-        return math.dist(first, second), 0.0
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """The workspace and half of it beyond."""

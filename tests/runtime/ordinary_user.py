@@ -24,8 +24,13 @@ def command(module: str, *arguments: str) -> list[str]:
     if setpriv is None:
         pytest.skip("root needs setpriv (util-linux) to become an ordinary user")
     user = [f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups", "--no-new-privs"]
-    return [setpriv, *user, *(f"--{kind}-caps={_READ_ONLY}" for kind in ("inh", "ambient")),
-            f"--bounding-set={_READ_ONLY}", *python]  # fmt: skip
+    return [
+        setpriv,
+        *user,
+        *(f"--{kind}-caps={_READ_ONLY}" for kind in ("inh", "ambient")),
+        f"--bounding-set={_READ_ONLY}",
+        *python,
+    ]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -38,6 +43,11 @@ def environment(folder: Path) -> dict[str, str]:
 def run(module: str, *arguments: str, folder: Path, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """To its end."""
     return subprocess.run(
-        command(module, *arguments), env=environment(folder), cwd=folder, capture_output=True, text=True,
-        timeout=timeout_s, check=False,
-    )  # fmt: skip
+        command(module, *arguments),
+        env=environment(folder),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )

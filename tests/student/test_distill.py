@@ -206,9 +206,12 @@ def unfinished(student_run: Path, run: Path) -> RunFolder:
 
 
 def test_command_resumes_only_with_the_same_teacher(
-    student_run: Path, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    student_run: Path,
+    teacher_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     folder = unfinished(student_run, tmp_path / "run")
     resume = ["--run", str(folder.path), "--resume"]
     assert "source.yaml: missing" in refusal(resume, monkeypatch, capsys)
@@ -237,16 +240,22 @@ def test_flags_that_contradict_a_resumed_distillation_are_refused(
     ]
     words = refusal(given, monkeypatch, capsys)
     for contradiction in (
-        "--overwrite would replace it", "--rounds 1 is less than its 2", "--seed 4 contradicts its 0",
+        "--overwrite would replace it",
+        "--rounds 1 is less than its 2",
+        "--seed 4 contradicts its 0",
         "--hidden-width 8 contradicts its 32",
-    ):  # fmt: skip
+    ):
         assert contradiction in words
 
 
 def test_a_finished_student_cannot_become_longer(
-    student_run: Path, teacher_run: Path, tmp_path: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch,
+    student_run: Path,
+    teacher_run: Path,
+    tmp_path: Path,
+    teacher: Teacher,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     folder = RunFolder(shutil.copytree(student_run, tmp_path / "run"))
     shutil.rmtree(folder.path / TRAINING, ignore_errors=True)
     Source(teacher=teacher_run, digest=teacher.digest).write(folder)

@@ -187,9 +187,20 @@ class Damage:
         return data
 
     _content_changes: tuple[Callable[[Damage, bytearray], bytearray], ...] = (
-        _flip_bit, _flip_bit, _replace_byte, _replace_byte, _cut, _remove, _insert, _repeat, _integer, _integer, _float,
-        _nest, _text,
-    )  # fmt: skip
+        _flip_bit,
+        _flip_bit,
+        _replace_byte,
+        _replace_byte,
+        _cut,
+        _remove,
+        _insert,
+        _repeat,
+        _integer,
+        _integer,
+        _float,
+        _nest,
+        _text,
+    )
 
 
 def _nodes(holder: list[Any]) -> list[tuple[Any, Any]]:

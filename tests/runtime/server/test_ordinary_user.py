@@ -28,8 +28,12 @@ def folder() -> Iterator[Path]:
 def started(folder: Path, policy: Path, command: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         ordinary_user.command("runtime.cli", command, "--model", str(policy), *arguments),
-        env=ordinary_user.environment(folder), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        env=ordinary_user.environment(folder),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         yield process
     finally:

@@ -25,8 +25,11 @@ def serve(policy: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     options = ("--model", str(policy), "--socket", "s", "--no-realtime", *arguments)
     return subprocess.Popen(
         python_module("runtime.cli", "serve", *options),
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def test_a_package_named_runtime_and_a_driver_in_the_current_folder(policy_path: Path, tmp_path: Path) -> None:

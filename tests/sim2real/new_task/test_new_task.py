@@ -42,7 +42,7 @@ URDF = """
 
 def made(folder: Path, file: str, text: str) -> tuple[Task, list[str]]:
     (folder / file).write_text(text)
-    source = read_source(folder / file, walks=False)
+    source = read_source(folder / file)
     proposal = propose(source, "reach", name="made_reach", tools=())
     write_task(source, proposal, folder / "made_reach.yaml")
     return load_task(folder / "made_reach.yaml"), proposal.guesses

@@ -182,11 +182,14 @@ def test_mistakes_in_home(tmp_path: Path, home: Any, message: str) -> None:
 
 
 STANDING = changed(
-    ('<site name="tool"', '<body name="hand"><joint name="grip" type="slide" range="0 0.1" damping="5"/>'
-     '<geom size="0.01" mass="0.05" contype="0" conaffinity="0"/></body><site name="tool"'),
+    (
+        '<site name="tool"',
+        '<body name="hand"><joint name="grip" type="slide" range="0 0.1" damping="5"/>'
+        '<geom size="0.01" mass="0.05" contype="0" conaffinity="0"/></body><site name="tool"',
+    ),
     ("</actuator>", '<position name="grip" joint="grip" kp="500" ctrlrange="0 0.1"/></actuator>'),
     ('qpos="0.2 0.5"', 'qpos="0.2 0.5 0.08" ctrl="0.2 0.5 0.08"'),
-)  # fmt: skip
+)
 
 
 def test_everything_else_starts_at_home_too(tmp_path: Path) -> None:
@@ -204,11 +207,13 @@ def test_everything_else_starts_at_home_too(tmp_path: Path) -> None:
 
 
 MOTORS = changed(
-    ('<position name="shoulder" joint="shoulder" kp="100" kv="8" forcerange="-20 20"/>',
-     '<motor name="shoulder" joint="shoulder" gear="40" ctrlrange="-0.5 0.5"/>'),
+    (
+        '<position name="shoulder" joint="shoulder" kp="100" kv="8" forcerange="-20 20"/>',
+        '<motor name="shoulder" joint="shoulder" gear="40" ctrlrange="-0.5 0.5"/>',
+    ),
     (ELBOW, '<motor name="elbow" joint="elbow" gear="2" forcerange="-5 5"/>'),
     ("</actuator>", '</actuator><sensor><actuatorfrc name="f" actuator="elbow"/></sensor>'),
-)  # fmt: skip
+)
 BARE = MOTORS[: MOTORS.index("<actuator>")] + MOTORS[MOTORS.index("<keyframe>") :]
 
 
