@@ -24,6 +24,7 @@ ORDER: dict[str, tuple[str, ...]] = {
             "status",
             "options",
             "memory",
+            "process",
             "native",
             "robot",
             "realtime",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from sim2real.console import command_line
+from sim2real.console import command_line, prepare_process
 from sim2real.progress import Progress
 
 
@@ -24,6 +24,7 @@ class Arguments:
 
 def main() -> None:
     """Console script."""
+    prepare_process()
     with command_line():
         arguments = tyro.cli(Arguments)
         export_run(arguments.student, arguments.output)

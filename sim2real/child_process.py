@@ -27,6 +27,11 @@ def python_program(program: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-c", f"import sys; sys.path[:] = {_path()!a}\n{program}", *arguments]
 
 
+def bare_python(program: str) -> list[str]:
+    """Runs a program that needs the standard library only, which takes a quarter of the time to start."""
+    return [sys.executable, "-I", "-S", "-c", program]
+
+
 def _path() -> list[str]:
     """What of `sys.path` means the same in every folder."""
     absolute = [entry for entry in sys.path if Path(entry).is_absolute()]

@@ -28,7 +28,7 @@ from sim2real.commands.latency import latency
 from sim2real.commands.new_task import new_task
 from sim2real.commands.stress import stress
 from sim2real.commands.tasks import schema, show, tasks
-from sim2real.console import command_line
+from sim2real.console import command_line, prepare_process
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     tasks,
@@ -47,6 +47,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 
 def main() -> None:
     """Console script."""
+    prepare_process()
     by_name = {command.__name__.replace("_", "-"): command for command in COMMANDS}
     with command_line():
         tyro.extras.subcommand_cli_from_dict(by_name, prog="sim2real", description=(__doc__ or "").split("\n\n")[0])

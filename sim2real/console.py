@@ -1,4 +1,9 @@
-"""How every command line ends: a user's error is one sentence on standard error, whatever raised it."""
+"""How every command line begins and ends: a user's error is one sentence on standard error, whatever raised it.
+
+    prepare_process()
+    with command_line():
+        ...
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sim2real.drawing import draw_nothing
 from sim2real.errors import ShoalError
 
 _USER_ERROR, _INTERRUPTED = 2, 130
+
+
+def prepare_process() -> None:
+    """First of all: no OpenGL, and names of files in UTF-8 whatever the locale says, as MuJoCo and JSON have them."""
+    draw_nothing()
+    if sys.getfilesystemencoding() != "utf-8":
+        # For this process and its children; Python decides once, at its start.
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 @contextmanager
@@ -18,6 +33,7 @@ def command_line() -> Iterator[None]:
     130; a reader that has seen enough, `head` for one, is no error.
     """
     try:
+        _require_utf8(sys.argv[1:])
         yield
         sys.stdout.flush()
     except ShoalError as error:
@@ -34,14 +50,23 @@ def command_line() -> Iterator[None]:
 
 
 def _fail(sentence: str, status: int) -> None:
-    """Names and values come from files and may hold what a terminal would obey, so that only text is printed."""
-    plain = "".join(
-        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in sentence
-    )
-    print(f"error: {plain}", file=sys.stderr)
+    print(f"error: {printable(sentence)}", file=sys.stderr)
     raise SystemExit(status) from None
 
 
 def discard_output() -> None:
     """What is still buffered has nowhere to go."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable(text: str) -> str:
+    """Text whose names and values come from files, without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def _require_utf8(arguments: list[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise ShoalError(f"{argument!a} is not UTF-8; rename the file.") from None

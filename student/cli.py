@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from sim2real.console import command_line
+from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError
 from sim2real.progress import Progress
 from student.config import DistillConfig
@@ -36,6 +36,7 @@ class Arguments:
 
 def main() -> None:
     """Console script."""
+    prepare_process()
     with command_line():
         if sys.argv[1:2] == ["sweep"]:
             from student import sweep

@@ -9,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from sim2real.console import command_line
+from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError
 from sim2real.files import read_model
 from sim2real.progress import Progress
@@ -33,6 +33,7 @@ class Arguments:
 
 def main() -> None:
     """Console script."""
+    prepare_process()
     with command_line():
         file, given = _config_file(sys.argv[1:])
         if given[:1] == ["study"]:

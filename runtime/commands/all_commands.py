@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import tyro
@@ -30,8 +30,8 @@ from runtime.commands.status import Status
 from runtime.commands.stop import Stop
 from runtime.commands.top import Top
 from runtime.commands.verify import Verify
-from sim2real.console import discard_output
-from sim2real.errors import ShoalError
+from runtime.process.output import relayed_output
+from sim2real.console import command_line, prepare_process
 
 _Command = (
     Annotated[Serve, subcommand("serve")]
@@ -58,22 +58,20 @@ _Command = (
     | Annotated[Ros2, subcommand("ros2")]
 )
 
+_SERVERS = (Serve, ServePolicy, Simulate, Page, Ros2)
+"""Commands that others rely on while they run, whatever becomes of the terminal."""
+
 
 def run(arguments: list[str]) -> int:
-    """The exit status; a `ShoalError` becomes one sentence on standard error and exit status 2."""
+    """The exit status; a `ShoalError` becomes one sentence on standard error and ends with exit status 2."""
+    prepare_process()
     command = tyro.cli(
         _Command,
         args=arguments,
         prog="runtime",
         description="Run policy files on robots.",
     )
-    try:
+    status = 0
+    with relayed_output() if isinstance(command, _SERVERS) else nullcontext(), command_line():
         status = command.run()
-        sys.stdout.flush()
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
-    except BrokenPipeError:
-        discard_output()
-        status = 0
     return status

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +22,14 @@ class Page:
     """The robot's MJCF, where it does not ship with Shoal."""
 
     def run(self) -> int:
-        """Until Ctrl-C or SIGTERM."""
+        """Until a signal asks for the end."""
         from runtime.page.app import serve_page
         from runtime.page.config import PageConfig
+        from runtime.process.signals import EndingSignals
         from runtime.protocol.address import default_address
 
-        ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
         address = self.address or str(default_address())
         config = PageConfig(address=address, host=self.host, port=self.port, mjcf=self.mjcf, ask_code=self.code)
-        serve_page(config, ended.is_set)
+        with EndingSignals() as ending:
+            serve_page(config, ending)
         return 0

@@ -12,7 +12,7 @@ class ServePolicy(PolicyServerOptions):
     """Answer readings with commands, for people who keep their own control loop."""
 
     def run(self) -> int:
-        """Exit status 0 after SIGTERM or SIGINT."""
+        """Exit status 0 after a signal that asks for the end."""
         from runtime.policy_server.serve import serve
 
         serve(self)

@@ -12,7 +12,7 @@ class Ros2(Ros2Options):
     """Bridge a running server to ROS 2 topics over DDS; needs no ROS installation, respects ROS_DOMAIN_ID."""
 
     def run(self) -> int:
-        """Exit status 0 after SIGTERM or SIGINT."""
+        """Exit status 0 after a signal that asks for the end."""
         from sim2real.errors import ShoalError
 
         try:

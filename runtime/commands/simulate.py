@@ -20,7 +20,7 @@ class Simulate:
     """Simulated seconds per second."""
 
     def run(self) -> int:
-        """Exit status 0 after SIGTERM or SIGINT."""
+        """Exit status 0 after a signal that asks for the end."""
         from runtime.drivers.wire_simulation import simulate
 
         simulate(self.model, self.address, mjcf=self.mjcf, speed=self.speed)

@@ -21,6 +21,8 @@ import mujoco
 import numpy as np
 from pydantic import BaseModel
 
+from runtime.process.output import share_relayed_output
+from runtime.process.signals import leave_ending_to_parent
 from sim2real.child_process import python_module
 
 _NICENESS = 10
@@ -103,10 +105,8 @@ def received(model: mujoco.MjModel, *, newest: bool = False) -> Iterator[np.ndar
 
 def begin() -> bytes:
     """What a drawing process does first; returns its configuration as JSON."""
-    import signal
-
-    # Ctrl-C goes to the whole terminal group; the drawing ends when its pipe does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_ending_to_parent()
+    share_relayed_output()
     os.nice(_NICENESS)
     return sys.stdin.buffer.readline()
 

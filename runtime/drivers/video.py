@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runtime.drivers.frames import Frames, begin, place, received
 from sim2real.child_process import python_program
+from sim2real.drawing import asked_backend
 from sim2real.errors import ShoalError
 from sim2real.robots.model import load_mjcf
 
@@ -78,8 +79,8 @@ class Video:
 
 def find_backend() -> str:
     """A value of MUJOCO_GL that can draw without a display; raises `ShoalError` when there is none."""
-    asked = os.environ.get("MUJOCO_GL", "disable")
-    for backend in _BACKENDS if asked == "disable" else (asked,):
+    asked = asked_backend()
+    for backend in (asked,) if asked else _BACKENDS:
         # Each in a process of its own: MuJoCo chooses once, at import.
         tried = subprocess.run(
             python_program(_TRY),
@@ -89,6 +90,8 @@ def find_backend() -> str:
         )
         if tried.returncode == 0:
             return backend
+    if asked:
+        raise ShoalError(f"--video: nothing can be drawn with MUJOCO_GL={asked}; unset it, or set it to egl or osmesa.")
     raise ShoalError(
         "--video: this machine cannot draw without a display; install a graphics driver with EGL, or libosmesa6."
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import select
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from runtime.drivers.wire import (
     state_dtype,
 )
 from runtime.inference.policy import Policy
+from runtime.process.signals import EndingSignals
 from runtime.protocol.address import Address
 from runtime.protocol.listening import Listening
 from runtime.robot.model import load_model, shipped_mjcf
@@ -168,7 +168,7 @@ class SimulationServer:
 
 
 def simulate(policy: Path, address: str, *, mjcf: Path | None = None, speed: float = 1.0) -> None:
-    """Simulate the robot of a policy file's contract until SIGTERM or SIGINT.
+    """Simulate the robot of a policy file's contract until a signal asks for the end.
 
     Raises `ShoalError` when policy, model or address do not fit.
     """
@@ -184,12 +184,10 @@ def simulate(policy: Path, address: str, *, mjcf: Path | None = None, speed: flo
         speed=speed,
         description=f"mujoco {mujoco.__version__}, {path.name}, {speed:g} x real time",
     )
-    ended: list[int] = []
     with ExitStack() as stack:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))
+        ending = stack.enter_context(EndingSignals())
         place = simulation_address(address)
         server = SimulationServer(Simulation(model, contract), hello, place)
         stack.callback(server.close)
         print(f"simulating {hello.description}\nlistening  {place}", flush=True)
-        server.run(lambda: bool(ended))
+        server.run(ending)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from runtime.ipc.telemetry_ring import Kind, Ring
+from runtime.monitoring.telemetry_sink import TelemetrySink
 from runtime.protocol.snapshot import Latency, Numbers, Snapshot
 from runtime.realtime.histogram import Histogram
 from runtime.status import GoalStatus, known
 from sim2real.contract import Contract
-
-if TYPE_CHECKING:  # both need packages that a server without recording and metrics does not
-    from runtime.monitoring.metrics import Metrics
-    from runtime.recording.writer import Recorder
 
 _DRAIN_S = 0.05
 _SUMMARISE_S = 0.5
@@ -25,21 +23,16 @@ _TIMES = ("lateness", "step", "tick")
 
 
 class TelemetryReader:
-    """Drains the ring; every record goes to the recorder and the metrics, where there are any."""
+    """Drains the ring; every record goes to the `sinks`, a recording or metrics say."""
 
-    def __init__(
-        self, ring: Ring, contract: Contract, *, recorder: Recorder | None = None, metrics: Metrics | None = None
-    ) -> None:
-        self._ring, self._contract = ring, contract
-        self._recorder, self._metrics = recorder, metrics
+    def __init__(self, ring: Ring, contract: Contract, *, sinks: Sequence[TelemetrySink] = ()) -> None:
+        self._ring, self._contract, self._sinks = ring, contract, sinks
         self._latest: np.void | None = None
         self._goals = self._goals_reached = 0
         self._was_reached = False
         self._times = {name: Histogram() for name in _TIMES}
         self._summaries: dict[str, Latency] = {}
         self._summarised_s = -math.inf
-        if recorder is not None:
-            ring.ask_for_memory()
 
     async def run(self) -> None:
         """Drain until cancelled, then once more."""
@@ -49,19 +42,14 @@ class TelemetryReader:
                 await asyncio.sleep(_DRAIN_S)
         finally:
             self.drain()
-            if self._recorder is not None:
-                self._recorder.close()
+            for sink in self._sinks:
+                sink.close()
 
     def drain(self) -> None:
         """Take all records that have come since the last call."""
-        lost = self._ring.lost
         records = self._ring.drain()
-        if self._recorder is not None:
-            self._recorder.write(records, self._ring.memory)
-            if self._ring.lost > lost:
-                self._ring.ask_for_memory()
-        if self._metrics is not None:
-            self._metrics.update(records, self._ring.lost)
+        for sink in self._sinks:
+            sink.put(records, self._ring.lost)
         for record in records:
             if record["kind"] == Kind.GOAL:
                 self._goals += 1

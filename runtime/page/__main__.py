@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from runtime.page.app import run_supervised
 from runtime.page.config import PageConfig
+from runtime.process.output import share_relayed_output
+from runtime.process.signals import leave_ending_to_parent
 from sim2real.errors import ShoalError
 
 
 def main() -> None:
     """Entry point of the process."""
-    # Ctrl-C goes to the whole terminal group; the control process decides when to end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_ending_to_parent()
+    share_relayed_output()
     config = PageConfig.model_validate_json(sys.stdin.buffer.readline())
     try:
         run_supervised(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import ExitStack
 from functools import partial
 
@@ -12,6 +11,7 @@ from runtime.policy_server.client import default_socket
 from runtime.policy_server.packets import VERSION
 from runtime.policy_server.server import Listener, PacketListener, PolicyServer
 from runtime.policy_server.session import Session
+from runtime.process.signals import EndingSignals
 from runtime.protocol.address import host_and_port
 from runtime.protocol.token import read_token
 from runtime.realtime import measures as realtime
@@ -22,20 +22,18 @@ from sim2real.errors import ShoalError
 
 
 def serve(options: PolicyServerOptions) -> None:
-    """Serve until SIGTERM or SIGINT; raises `ShoalError` when policy or addresses do not fit."""
+    """Serve until a signal asks for the end; raises `ShoalError` when policy or addresses do not fit."""
     policy = Policy(options.model, engine=options.engine)
     contract = policy.contract
     safety = load_safety(options.safety) if options.safety is not None else SafetyConfig()
     geometry_checker = geometry_checker_for(find_model(contract, options.mjcf), contract, safety)
     make_session = partial(Session, policy, safety=safety, geometry_checker=geometry_checker)
     first = make_session()  # so that wrong settings are refused before anyone connects
-    ended: list[int] = []
     with ExitStack() as stack:
+        ending = stack.enter_context(EndingSignals())
         listeners, addresses = _listen(options, make_session)
         server = PolicyServer(listeners)
         stack.callback(server.close)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            stack.callback(signal.signal, number, signal.signal(number, lambda got, _: ended.append(got)))
         print(
             f"policy     {options.model.name}: task {contract.task}, contract {contract.digest[:12]}, {policy.engine}"
         )
@@ -44,8 +42,8 @@ def serve(options: PolicyServerOptions) -> None:
         print("realtime   " + "; ".join(str(measure) for measure in realtime.apply(wanted)))
         stack.callback(realtime.release)
         print(f"listening  {', '.join(addresses)}, protocol {VERSION}", flush=True)
-        server.run(lambda: bool(ended))
-    print(f"ended by {signal.Signals(ended[0]).name}", flush=True)
+        server.run(ending)
+    print(f"ended by {ending.received}", flush=True)
     for failure in server.failures:
         print(f"a connection was ended by an internal error, {failure}", flush=True)
 

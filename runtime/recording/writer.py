@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.ipc.telemetry_ring import Kind
+from runtime.ipc.telemetry_ring import Kind, Ring
 from runtime.recording.schemas import CHANNELS, encode, stamp
 from runtime.status import Reason, State
 from sim2real.contract import Contract
@@ -88,6 +88,22 @@ class Recorder:
             self._file.flush()
         except (OSError, ValueError) as error:
             self._fail(error)
+
+    def follow(self, ring: Ring) -> Callable[[np.ndarray, int], None]:
+        """What a reader of the ring calls with its records and how many it has lost so far. At the beginning and after
+        every gap, the control loop is asked what it remembers.
+        """
+        seen = ring.lost
+        ring.ask_for_memory()
+
+        def update(records: np.ndarray, lost: int) -> None:
+            nonlocal seen
+            self.write(records, ring.memory)
+            if lost > seen:
+                seen = lost
+                ring.ask_for_memory()
+
+        return update
 
     def close(self) -> None:
         """Write the index and close; never raises."""

@@ -24,6 +24,7 @@ from cyclonedds.sub import DataReader
 
 from runtime.goals.messages import GoalRefused
 from runtime.options import Ros2Options
+from runtime.process.signals import EndingSignals
 from runtime.protocol.client import Client
 from runtime.protocol.snapshot import Snapshot
 from runtime.ros2 import messages as ros
@@ -161,16 +162,11 @@ class Bridge:
 
 
 def run(options: Ros2Options) -> None:
-    """Bridge until SIGTERM or SIGINT."""
-    import signal
-
+    """Bridge until a signal asks for the end."""
     if not options.rate_hz > 0:
         raise ShoalError(f"--rate-hz must be positive, got {options.rate_hz:g}.")
-    ended: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda got, _: ended.append(got))
-    with Client(options.address) as client:
+    with EndingSignals() as ending, Client(options.address) as client:
         bridge = Bridge(client, options)
         print(f"ros2       {bridge.description}", flush=True)
-        bridge.run(lambda: bool(ended))
+        bridge.run(ending)
         bridge.close()

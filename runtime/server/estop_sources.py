@@ -133,7 +133,9 @@ class EstopSources:
         if self._socket is not None:
             self._socket.close()
         if self._terminal is not None and _in_foreground():
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._terminal)
+            # At once: a terminal that is stopped by Ctrl-S never drains, and one that is lost has nothing to restore.
+            with suppress(termios.error):
+                termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
         if self._file >= 0:
             os.close(self._file)
 
@@ -141,7 +143,10 @@ class EstopSources:
         # A read from the background would stop this process.
         if self._terminal is None or not _in_foreground() or not _readable(sys.stdin.fileno()):
             return False, False
-        keys = os.read(sys.stdin.fileno(), 64)
+        try:
+            keys = os.read(sys.stdin.fileno(), 64)
+        except OSError:  # the terminal was lost a moment ago
+            return False, False
         return any(key in _STOP_KEYS for key in keys), any(key in _RELEASE_KEYS for key in keys)
 
     def _file_says_stop(self) -> bool:

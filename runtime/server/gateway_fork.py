@@ -46,8 +46,12 @@ class GatewayFork:
         if now < self._next_check_s:
             return
         self._next_check_s = now + _CHECK_EVERY_S
-        if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
-            self._pid = 0
+        if self._pid:
+            ended, status = os.waitpid(self._pid, os.WNOHANG)
+            if ended and os.WIFEXITED(status) and not self._slots.gateway_beats:
+                # Another attempt would end the same way; one that was killed says nothing about the next.
+                raise SystemExit(1)
+            self._pid = 0 if ended else self._pid
         if self._pid:
             if self._watchdog.hangs(self._slots.gateway_beats, now):
                 os.kill(self._pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -17,11 +18,13 @@ from runtime.ipc.shared_memory import SharedSlots
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import run_display
 from runtime.monitoring.telemetry_reader import TelemetryReader
+from runtime.monitoring.telemetry_sink import TelemetrySink, say_off
 from runtime.page.supervisor import keep_page
 from runtime.protocol.messages import MAX_LINE_BYTES
 from runtime.server.connections import Connections
 from runtime.server.gateway import Gateway
 from runtime.server.supervisor import GatewayConfig
+from sim2real.errors import ShoalError, first_line
 
 _BEAT_S = 0.1
 _ADOPTED_AT_ONCE = 32
@@ -40,23 +43,23 @@ def serve(config: GatewayConfig, handed_over: socket.socket) -> None:
 
 async def _run(config: GatewayConfig, handed_over: socket.socket) -> None:
     slots = SharedSlots(config.descriptor)
-    watch, metrics = _watch(config)
-    gateway = Gateway(config.contract, slots, watch, facts=config.facts, mjcf=config.mjcf)
+    ring = Ring.of(config.contract, config.telemetry)
+    telemetry = TelemetryReader(ring, config.contract, sinks=_sinks(config, ring))
+    gateway = Gateway(config.contract, slots, telemetry, facts=config.facts, mjcf=config.mjcf)
     connections, finished = Connections(gateway), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(handed_over, _adopt, handed_over, connections, finished)
-    work = (_beat(slots), run_display(gateway.status, config.display), watch.run())
-    tasks = [asyncio.create_task(part) for part in work]
+    work = [_beat(slots), _optional("telemetry", telemetry.run())]
+    work.append(_optional("display", run_display(gateway.status, config.display)))
     if config.page is not None:
-        tasks.append(asyncio.create_task(keep_page(config.page)))
+        work.append(_optional("page", keep_page(config.page)))
+    tasks = [asyncio.create_task(part) for part in work]
     await finished.wait()
     loop.remove_reader(handed_over)
     for task in tasks:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    if metrics is not None:
-        metrics.shutdown()
 
 
 def _adopt(handed_over: socket.socket, connections: Connections, finished: asyncio.Event) -> None:
@@ -75,20 +78,43 @@ def _adopt(handed_over: socket.socket, connections: Connections, finished: async
             connections.adopt(peer, message[0], message[1:])
 
 
-def _watch(config: GatewayConfig) -> tuple[TelemetryReader, Any]:
-    """The telemetry's readers, and the server of the metrics if there is one."""
-    ring = Ring.of(config.contract, config.telemetry)
-    recorder = metrics = server = None
-    if config.record is not None:
-        from runtime.recording.writer import Recorder
+def _sinks(config: GatewayConfig, ring: Ring) -> list[TelemetrySink]:
+    """The recording and the metrics, where they are asked for and can start: the control process has seen to that, but
+    before a later gateway the recording's folder, say, may have vanished.
+    """
+    sinks = []
+    for name, wanted, start in (("recording", config.record, _recording), ("metrics", config.metrics, _metrics)):
+        try:
+            if wanted is not None:
+                sinks.append(start(config, ring))
+        except (OSError, ShoalError, ValueError) as error:
+            say_off(name, first_line(error))
+    return sinks
 
-        recorder = Recorder(config.record, config.contract, config.facts)
-    if config.metrics is not None:
-        from runtime.monitoring.metrics import Metrics
 
-        metrics = Metrics()
-        server = metrics.serve(config.metrics)
-    return TelemetryReader(ring, config.contract, recorder=recorder, metrics=metrics), server
+def _recording(config: GatewayConfig, ring: Ring) -> TelemetrySink:
+    from runtime.recording.writer import Recorder
+
+    assert config.record is not None
+    recorder = Recorder(config.record, config.contract, config.facts)
+    return TelemetrySink("recording", recorder.follow(ring), recorder.close)
+
+
+def _metrics(config: GatewayConfig, ring: Ring) -> TelemetrySink:
+    from runtime.monitoring.metrics import Metrics
+
+    assert config.metrics is not None
+    metrics = Metrics()
+    server = metrics.serve(config.metrics)
+    return TelemetrySink("metrics", metrics.update, server.shutdown)
+
+
+async def _optional(name: str, part: Coroutine[Any, Any, None]) -> None:
+    """A part whose failure is said, and concerns nobody else."""
+    try:
+        await part
+    except Exception as error:
+        say_off(name, first_line(error))
 
 
 async def _beat(slots: SharedSlots) -> None:

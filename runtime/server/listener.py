@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import socket
 import sys
 import time
@@ -27,6 +26,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runtime.ipc.shared_memory import SharedSlots
+from runtime.process.output import share_relayed_output
+from runtime.process.signals import leave_ending_to_parent
 from runtime.protocol.messages import (
     MAX_LINE_BYTES,
     Accepted,
@@ -304,8 +305,8 @@ def _own_request(line: bytes) -> Request | None:
 def main() -> None:
     """Entry point of the process."""
     # The whole group of a terminal or a service is told to end; stops work until the control process has ended.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    leave_ending_to_parent()
+    share_relayed_output()
     config = GatewayConfig.model_validate_json(sys.stdin.buffer.readline())
     if config.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config.cores)

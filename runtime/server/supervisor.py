@@ -155,6 +155,8 @@ class GatewaySupervisor:
             fifo_priority=fifo_priority,
         )
         self._slots = slots
+        self.failure = ""
+        """Why no gateway ever came up; empty as long as one may."""
         self._process: subprocess.Popen[bytes] | None = None
         self._next_check_s = 0.0
         self._backoff = Backoff()
@@ -164,6 +166,11 @@ class GatewaySupervisor:
     def restarts(self) -> int:
         """How many gateways have taken the place of one that died or hung."""
         return max(0, self._slots.gateway_starts - 1)
+
+    @property
+    def answers(self) -> bool:
+        """Whether a gateway has come up."""
+        return self._slots.gateway_beats > 0
 
     def start(self) -> None:
         """Start the listener process; takes about a millisecond, the process itself is ready a little later."""
@@ -195,6 +202,9 @@ class GatewaySupervisor:
                 self._process.kill()
             elif self._watchdog.seen:
                 self._backoff.came_up()
+        elif self._process.returncode > 0 and not self.answers:
+            # Another attempt would end the same way; one that was killed says nothing about the next.
+            self.failure = f"gateway: it ended with status {self._process.returncode}; its own message is above."
         elif self._backoff.over(now):
             # Out of processes or memory just now: the loop goes on, and a later check tries again.
             with suppress(OSError):

@@ -369,14 +369,15 @@ def _estop_by_signal(model: Path, folder: Path) -> Served:
 
 
 def _child_of(parent: int) -> int:
-    """The only child of a process, once it has one; 0 if it gets none."""
+    """Of a control process its listener process, of that the gateway, once there is one; 0 if there is none."""
     found = 0
 
     def look() -> bool:
         nonlocal found
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
-        lines = (line.split() for line in listed.stdout.splitlines())
-        found = next((int(pid) for pid, of, state in lines if int(of) == parent and state[0] != "Z"), 0)
+        command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = [line.split(None, 3) for line in listed.stdout.splitlines() if "runtime.server.listener" in line]
+        found = next((int(pid) for pid, of, state, _ in rows if int(of) == parent and state[0] != "Z"), 0)
         return found > 0
 
     _until(look)

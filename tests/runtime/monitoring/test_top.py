@@ -18,6 +18,7 @@ from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.metrics import METRICS, Metrics
 from runtime.monitoring.telemetry_reader import TelemetryReader
+from runtime.monitoring.telemetry_sink import TelemetrySink
 from runtime.monitoring.top import VALUES, render
 from runtime.protocol.snapshot import Snapshot
 from tests.runtime.control.test_loop import NoExchange
@@ -29,7 +30,8 @@ Ran = tuple[Snapshot, str]
 def ran(policy: Policy) -> Ran:
     """The same 200 ticks, as the dashboard and as Prometheus see them."""
     ring, core, metrics = Ring.create(7), PolicyController(policy), Metrics()
-    watch = TelemetryReader(ring, policy.contract, metrics=metrics)
+    sink = TelemetrySink("metrics", metrics.update, lambda: None)
+    watch = TelemetryReader(ring, policy.contract, sinks=[sink])
     driver = MujocoDriver(policy.contract, DriverOptions(speed=0))
     loop = Loop(driver, core, NoExchange(), telemetry=Telemetry(ring, core))
     for number in range(200):
@@ -39,6 +41,7 @@ def ran(policy: Policy) -> Ran:
         loop.tick(0)
     snapshot = watch.snapshot(core.status(), None)
     ring.close()
+    sink.close()
     return snapshot, generate_latest(metrics.registry).decode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from runtime.drivers.base import DriverOptions
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Kind, Ring
 from runtime.monitoring.telemetry_reader import TelemetryReader
+from runtime.monitoring.telemetry_sink import TelemetrySink
 from runtime.recording import replay as replaying
 from runtime.recording.schemas import encode
 from runtime.recording.writer import Recorder
@@ -70,6 +72,13 @@ def test_whatever_happens_a_loop_goes_on_alike_from_any_tick(
         assert (tick, result.first) == (tick, [])
 
 
+class Direct(TelemetrySink):
+    """Without a thread, so that these runs come out the same every time."""
+
+    def __init__(self, update: Callable[[np.ndarray, int], None]) -> None:
+        self.put = update
+
+
 class Restarting(Script):
     """The script, in the course of which the gateway that records is killed and another one takes its place."""
 
@@ -82,7 +91,7 @@ class Restarting(Script):
         policy = self._policy
         ring = Ring.of(policy.contract, self._ring.descriptor)
         self.recorder = Recorder(self._path, policy.contract, FACTS | {"engine": policy.engine})
-        self.reader = TelemetryReader(ring, policy.contract, recorder=self.recorder)
+        self.reader = TelemetryReader(ring, policy.contract, sinks=[Direct(self.recorder.follow(ring))])
 
     def after_tick(self, core: PolicyController, missed_periods: int) -> None:
         if self.tick == self._killed_at:

@@ -72,12 +72,13 @@ class Server:
 
 
 def child_of(parent: int) -> int:
-    """The only one, once there is one."""
+    """Its listener process or gateway, once there is one."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
-        for pid, of, state in (line.split() for line in listed.stdout.splitlines()):
-            if int(of) == parent and not state.startswith("Z"):
+        command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+        for pid, of, state, program in (line.split(None, 3) for line in listed.stdout.splitlines()):
+            if int(of) == parent and not state.startswith("Z") and "runtime.server.listener" in program:
                 return int(pid)
         time.sleep(0.02)
     raise AssertionError(f"{parent} has no child")

@@ -1,0 +1,73 @@
+"""What a server did, at its end: for people, and for `--json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from runtime.control.goal_queue import Tracked
+from runtime.control.loop import Loop
+from runtime.control.policy_controller import PolicyController
+from runtime.goals.progress import GoalState
+from runtime.inference.policy import Policy
+from runtime.options import ServeOptions
+from runtime.realtime.missed_deadlines import MissedDeadlines
+from runtime.server.control_link import ServerExchange
+from runtime.status import known
+
+Summary = dict[str, Any]
+
+
+def summary_of(
+    options: ServeOptions, policy: Policy, loop: Loop, core: PolicyController, exchange: ServerExchange
+) -> Summary:
+    """Counts, latencies and goals of a run that is over."""
+    statistics = loop.statistics
+    return {
+        "policy": options.model.name,
+        "policy_sha256": policy.file_sha256,
+        "contract_sha256": policy.contract.digest,
+        "ticks": statistics.ticks,
+        "overruns": statistics.overruns,
+        "missed_periods": statistics.missed_periods,
+        "missed_by": asdict(statistics.missed_by),
+        "lateness": statistics.lateness.summary(),
+        "step": statistics.step.summary(),
+        "tick": statistics.tick.summary(),
+        "safety": core.safety.counters(),
+        "goals": [_result(tracked) for tracked in exchange.listed],
+        "status": core.status().model_dump(),
+    }
+
+
+def _result(tracked: Tracked) -> Summary:
+    return {
+        "id": tracked.goal.id,
+        "position": list(tracked.goal.position),
+        "state": tracked.state.label,
+        "reached": tracked.state is GoalState.REACHED,
+        "time_s": known(round(tracked.time_s, 6)),
+        "distance_m": known(tracked.distance_m),
+        "angle_deg": known(tracked.angle_deg),
+        "reachability": known(tracked.reachability),
+    }
+
+
+def print_summary(summary: Summary) -> None:
+    """The same in a few lines."""
+    print(f"ended by {summary['ended_by']} after {summary['ticks']} ticks, robot holds its position")
+    for name in ("lateness", "step", "tick"):
+        part = summary[name]
+        if part["count"]:
+            print(
+                f"{name:<10} p50 {part['p50_us']:.0f}  p99 {part['p99_us']:.0f}  p99.9 {part['p999_us']:.0f}  "
+                f"max {part['max_us']:.0f} us"
+            )
+    why = MissedDeadlines(**summary["missed_by"]).line
+    missed = f"missed     {summary['missed_periods']} periods in {summary['overruns']} overruns"
+    print(f"{missed}: {why}" if why else missed, flush=True)
+    for goal in summary["goals"]:
+        outcome = "reached" if goal["reached"] else f"NOT reached, {goal['state']},"
+        duration = "" if goal["time_s"] is None else f" after {goal['time_s']:.2f} s"
+        distance = "" if goal["distance_m"] is None else f", {1e3 * goal['distance_m']:.1f} mm away"
+        print(f"goal {goal['id']}  {outcome}{duration}{distance}")
