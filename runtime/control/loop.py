@@ -112,8 +112,9 @@ class Loop:
         self._telemetry = telemetry
         self._tracker = tracker if self._readings.object_position.size else None
         self._driver_sees_object: bool | None = None
-        self._warm_up_copy = WarmUp(core, self._readings)
-        lead_ns = warm_lead_ns(self._warm_up_copy) if warm else 0
+        self.warm_up = WarmUp(core, self._readings)
+        """Called just before each tick."""
+        lead_ns = warm_lead_ns(self.warm_up) if warm else 0
         # Where a tick fills much of the period, there is no time for a second one.
         self._warm_lead_ns = lead_ns if 2 * lead_ns < self._period_ns else 0
         self._longest_lead_ns = min(2 * lead_ns, self._period_ns // 2)
@@ -220,12 +221,12 @@ class Loop:
         if self._warm_lead_ns:
             # No second sleep after it: caches would cool again, and without SCHED_FIFO a process that has just run
             # may be left waiting behind others.
-            self._warm_up(spin_from)
+            self._warm_up_before(spin_from)
         else:
             self._watch.slept(sleep_until(spin_from))
         wait_until(deadline_ns)
 
-    def _warm_up(self, until_ns: int) -> None:
+    def _warm_up_before(self, until_ns: int) -> None:
         """Rehearse, and learn how early to begin: a little earlier after one that ended too late, else slowly later.
 
         Not much earlier than at first: a wake-up that came late for want of a processor says nothing about the
@@ -235,7 +236,7 @@ class Loop:
         self._watch.slept(sleep_until(until_ns - lead))
         if time.perf_counter_ns() > until_ns:
             return
-        self._warm_up_copy()
+        self.warm_up()
         late = time.perf_counter_ns() > until_ns
         self._warm_lead_ns = min(lead + lead // 4, self._longest_lead_ns) if late else lead - lead // 128
 

@@ -37,7 +37,7 @@ class WarmUp:
         checker = core.safety.geometry_checker
         if checker is not None and not checker.no_tool_pose:
             pose = checker.tool_pose(self._readings.joint_position.tolist())
-            self._readings.end_effector_position[:], self._readings.end_effector_orientation[:] = pose
+            self._readings.end_effector_position[:], self._readings.end_effector_orientation[:] = pose[:3], pose[3:]
         self._command = np.zeros(len(contract.robot.joints))
         self._period_s = contract.timing.control_dt_s
         middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from runtime.control.loop import Loop, sleep_until, wait_until, warm_lead_ns
 from runtime.control.policy_controller import PolicyController
-from runtime.control.warm_up import WarmUp
 from runtime.drivers.base import Driver
 from runtime.goals.messages import ResolvedGoal
 from runtime.inference.policy import Policy
@@ -78,7 +77,7 @@ class WholeTick:
         self._exchange = SlotExchange(policy.contract)
         self._loop = Loop(self._driver, self._core, self._exchange, warm=False)
         self._ticks = 0
-        self.warm_up: Callable[[], None] = WarmUp(self._core, self._driver.last)
+        self.warm_up: Callable[[], None] = self._loop.warm_up
         """What the loop does before each tick."""
 
     def __call__(self) -> int:
@@ -117,8 +116,6 @@ class BenchDriver:
         self.period_s = period_s or contract.timing.control_dt_s
         self.description = "none"
         self.written_ns = 0
-        self.last = Readings.of(contract)
-        """What was read last."""
         self._control_dt_s = contract.timing.control_dt_s
         self._time_s = 0.0
         self._now = Readings.of(contract)
@@ -134,7 +131,6 @@ class BenchDriver:
         self._time_s += self._control_dt_s
         out.vector[:] = self._now.vector
         out.time_s = self._time_s
-        self.last.vector[:] = out.vector
 
     def write(self, command: Float64) -> None:
         """The command arrived."""

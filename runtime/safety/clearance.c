@@ -1,4 +1,4 @@
-/* Is the robot, at some postures, certainly inside the tool's box and clear of itself?
+/* Is the robot, at some postures, certainly inside the tool's box and clear of itself? And where is its tool?
 
    Forward kinematics over a chain of frames, then distances between capsules that enclose the geoms. What is answered
    with yes is further away than asked for; everything else, and everything that is not a number, is answered with no
@@ -15,9 +15,16 @@ typedef struct { int64_t frame; double centre[3], half[3], length, radius; } cap
 typedef struct { int64_t first, second; } pair;
 typedef struct {
   int64_t joints, frames, capsules, pairs, tool_frame;
-  double tool[3], low[3], high[3], kept, spare;
+  double tool[3], tool_rotation[9], low[3], high[3], kept, spare;
 } robot;
-typedef struct { const robot *robot; const frame *frames; const capsule *capsules; const pair *pairs; } look;
+typedef struct {
+  const robot *robot;
+  const frame *frames;
+  const capsule *capsules;
+  const pair *pairs;
+  const double *postures; /* [count][joints] */
+  double *tool;           /* position and quaternion wxyz, [7] */
+} look;
 
 static double dot(const double *a, const double *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
@@ -44,28 +51,42 @@ static void turn(const double *axis, double angle, double *out) {
   for (int i = 0; i < 9; i++) out[i] = matrix[i];
 }
 
-static void place(const frame *frames, int64_t count, const double *joints, pose *world) {
-  for (int64_t i = 0; i < count; i++) {
-    const frame *f = frames + i;
-    pose *here = world + i;
-    double moved = f->motion == FIXED ? 0.0 : joints[f->joint] - f->at_zero;
-    pose local = f->in_parent;
-    if (f->motion == HINGE) {
-      double turned[9];
-      turn(f->axis, moved, turned);
-      multiply(f->in_parent.rotation, turned, local.rotation);
-    } else if (f->motion == SLIDE) {
-      double shift[3];
-      rotate(&f->in_parent, f->axis, shift);
-      for (int k = 0; k < 3; k++) local.position[k] += moved * shift[k];
-    }
-    if (f->parent < 0) {
-      *here = local;
-      continue;
-    }
-    transform(world + f->parent, local.position, here->position);
-    multiply(world[f->parent].rotation, local.rotation, here->rotation);
+static void place_one(const frame *f, const double *joints, const pose *world, pose *here) {
+  double moved = f->motion == FIXED ? 0.0 : joints[f->joint] - f->at_zero;
+  pose local = f->in_parent;
+  if (f->motion == HINGE) {
+    double turned[9];
+    turn(f->axis, moved, turned);
+    multiply(f->in_parent.rotation, turned, local.rotation);
+  } else if (f->motion == SLIDE) {
+    double shift[3];
+    rotate(&f->in_parent, f->axis, shift);
+    for (int k = 0; k < 3; k++) local.position[k] += moved * shift[k];
   }
+  if (f->parent < 0) {
+    *here = local;
+    return;
+  }
+  transform(world + f->parent, local.position, here->position);
+  multiply(world[f->parent].rotation, local.rotation, here->rotation);
+}
+
+static void place(const frame *frames, int64_t count, const double *joints, pose *world) {
+  for (int64_t i = 0; i < count; i++) place_one(frames + i, joints, world, world + i);
+}
+
+/* Of a rotation matrix, wxyz, from the largest of its four parts, so that no division is by little. */
+static void quaternion(const double *m, double *out) {
+  double squares[4] = {1 + m[0] + m[4] + m[8], 1 + m[0] - m[4] - m[8], 1 - m[0] + m[4] - m[8], 1 - m[0] - m[4] + m[8]};
+  double sums[4][4] = {{0, m[7] - m[5], m[2] - m[6], m[3] - m[1]},
+                       {m[7] - m[5], 0, m[1] + m[3], m[2] + m[6]},
+                       {m[2] - m[6], m[1] + m[3], 0, m[5] + m[7]},
+                       {m[3] - m[1], m[2] + m[6], m[5] + m[7], 0}};
+  int largest = 0;
+  for (int i = 1; i < 4; i++)
+    if (squares[i] > squares[largest]) largest = i;
+  double twice = sqrt(squares[largest]);
+  for (int i = 0; i < 4; i++) out[i] = i == largest ? 0.5 * twice : 0.5 * sums[largest][i] / twice;
 }
 
 static double clamp01(double x) { return x < 0 ? 0 : x > 1 ? 1 : x; }
@@ -112,30 +133,41 @@ static int apart(const robot *r, const capsule *capsules, const pair *pairs, con
   return 1;
 }
 
-/* Whether all of `count` postures [count][joints] are certainly allowed. */
-int shoal_clear(const look *l, const double *postures, int64_t count) {
+/* Whether the first `count` postures are certainly allowed. */
+int shoal_clear(const look *l, int64_t count) {
   pose world[MOST_FRAMES];
   for (int64_t i = 0; i < count; i++) {
-    place(l->frames, l->robot->frames, postures + i * l->robot->joints, world);
+    place(l->frames, l->robot->frames, l->postures + i * l->robot->joints, world);
     if (!inside(l->robot, world) || !apart(l->robot, l->capsules, l->pairs, world)) return 0;
   }
   return 1;
 }
 
-/* The tool and the capsules' ends in the world, [1 + 2 capsules][3], for the comparison with MuJoCo. */
-void shoal_points(const look *l, const double *joints, double *out) {
+/* Where the first posture puts the tool. */
+void shoal_tool(const look *l) {
   const robot *r = l->robot;
+  pose world[MOST_FRAMES];
+  double rotation[9];
+  int64_t chain[MOST_FRAMES], length = 0;
+  for (int64_t i = r->tool_frame; i >= 0; i = l->frames[i].parent) chain[length++] = i;
+  while (length--) place_one(l->frames + chain[length], l->postures, world, world + chain[length]);
+  transform(world + r->tool_frame, r->tool, l->tool);
+  multiply(world[r->tool_frame].rotation, r->tool_rotation, rotation);
+  quaternion(rotation, l->tool + 3);
+}
+
+/* The capsules' ends of the first posture, [2 capsules][3], for the comparison with MuJoCo. */
+void shoal_points(const look *l, double *out) {
   const capsule *capsules = l->capsules;
   pose world[MOST_FRAMES];
-  place(l->frames, r->frames, joints, world);
-  transform(world + r->tool_frame, r->tool, out);
-  for (int64_t i = 0; i < r->capsules; i++) {
+  place(l->frames, l->robot->frames, l->postures, world);
+  for (int64_t i = 0; i < l->robot->capsules; i++) {
     double centre[3], half[3];
     transform(world + capsules[i].frame, capsules[i].centre, centre);
     rotate(world + capsules[i].frame, capsules[i].half, half);
     for (int k = 0; k < 3; k++) {
-      out[3 + 6 * i + k] = centre[k] - half[k];
-      out[6 + 6 * i + k] = centre[k] + half[k];
+      out[6 * i + k] = centre[k] - half[k];
+      out[6 * i + 3 + k] = centre[k] + half[k];
     }
   }
 }

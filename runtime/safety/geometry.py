@@ -73,9 +73,11 @@ class Geometry:
 
     def tool_pose(self, joints: Sequence[float] | Float64) -> Pose:
         """See `runtime.safety.GeometryChecker`."""
+        if self.look is not None:
+            return self.look.tool_pose(joints)
         self._place(joints)
         mujoco.mju_mat2Quat(self._quaternion, self._site_rotation)
-        return self._site_position.tolist(), self._quaternion.tolist()
+        return [*self._site_position.tolist(), *self._quaternion.tolist()]
 
     def _make_first_look(self) -> tuple[FirstLook | None, str]:
         kept, box = self._kept_m, self.workspace

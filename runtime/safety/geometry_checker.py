@@ -9,8 +9,8 @@ from runtime.robot.readings import Float64
 from runtime.safety.limits import Path
 from runtime.status import Reason
 
-Pose = tuple[list[float], list[float]]
-"""Position `[3]` m and orientation `[4]` wxyz, in the contract's goal frame."""
+Pose = list[float]
+"""`[7]`, position m and orientation wxyz, in the contract's goal frame."""
 
 
 class GeometryChecker(Protocol):

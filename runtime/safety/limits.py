@@ -16,8 +16,9 @@ Plain floats instead of arrays: for the handful of joints of an arm a pass of te
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
-from operator import gt
+from operator import gt, sub
 from typing import NamedTuple
 
 import numpy as np
@@ -80,9 +81,14 @@ class Limits(Remembers):
         joints = [JointLimits(least, most, v, a, braking_distance(v, a)) for least, most, v, a in limits]
         self._joints = joints
         # Between these places no joint limit asks to brake yet.
-        self._rows = [(x.low + x.braking, x.high - x.braking, x.step, x.change, x) for x in joints]
+        self._rows = [(x.low + x.braking, x.high - x.braking, -x.step, x.step, -x.change, x.change) for x in joints]
         self._change, self._changes = step_change, step_change.tolist()
         self._last, self._proposed, self._steps = ([0.0] * len(low) for _ in range(3))
+        self._rests_at_once = all(x.step <= x.change for x in joints)
+        """Whether a target that nothing corrects comes to rest within one period."""
+        self._may_coast = False
+        # Four times as fast as to assign a list to an array.
+        self._pack, self._memory = struct.Struct(f"{len(low)}d").pack_into, memoryview(self.target.data).cast("B")
 
     def start(self, position: Float64) -> None:
         """Stand still at `position` `[J]` rad."""
@@ -94,28 +100,32 @@ class Limits(Remembers):
 
         Nothing moves before `accept`. Returns `NOT_FINITE`, `CORRECTED` or 0.
         """
-        wanted_all = command.tolist()
-        found, proposed, steps = 0, [], []
-        rows = zip(wanted_all, self.target.tolist(), self._last, self._rows, strict=True)
-        for wanted, x, last, (low, high, full, change, joint) in rows:
-            moved, step = wanted, wanted - x
-            # Nothing binds, as in most ticks; written so that what is not finite goes on.
-            if not (-full * share <= step <= full * share and -change <= step - last <= change and low <= x <= high):
-                if not math.isfinite(wanted):
-                    return NOT_FINITE
-                moved, step = joint.bounded(wanted, x, last, share)
-                if abs(moved - wanted) > _ROUNDING_RAD:
-                    found = CORRECTED
-            proposed.append(moved)
-            steps.append(step)
-        self._proposed, self._steps = proposed, steps
-        return found
+        wanted, present, rows = command.tolist(), self.target.tolist(), self._rows
+        steps = list(map(sub, wanted, present))
+        if share != 1.0:
+            rows = [(low, high, down * share, up * share, least, most) for low, high, down, up, least, most in rows]
+        for step, x, last, (low, high, down, up, least, most) in zip(steps, present, self._last, rows, strict=True):
+            # Written so that what is not finite does not pass.
+            if not (down <= step <= up and least <= step - last <= most and low <= x <= high):
+                return self._correct(wanted, present, share)
+        # Nothing binds, as in most ticks.
+        self._proposed, self._steps, self._may_coast = wanted, steps, not self._rests_at_once
+        return 0
+
+    def _correct(self, wanted: list[float], present: list[float], share: float) -> int:
+        if not all(map(math.isfinite, wanted)):
+            return NOT_FINITE
+        rows = zip(self._joints, wanted, present, self._last, strict=True)
+        moved = [joint.bounded(target, x, last, share) for joint, target, x, last in rows]
+        self._proposed, self._steps, self._may_coast = [x for x, _ in moved], [step for _, step in moved], True
+        corrections = map(abs, map(sub, self._proposed, wanted))
+        return CORRECTED if any(correction > _ROUNDING_RAD for correction in corrections) else 0
 
     def path(self) -> Path:
         """Where the target would come if the proposed step were taken and it then braked: positions `[P, J]` rad, the
         step's first and the place of rest last, none further than `_SPACING_RAD` from the next where a tick allows it.
         """
-        if not any(map(gt, map(abs, self._steps), self._changes)):
+        if not (self._may_coast and any(map(gt, map(abs, self._steps), self._changes))):
             return [self._proposed]
         step, change = np.array(self._steps), self._change
         size = np.abs(step)
@@ -128,7 +138,7 @@ class Limits(Remembers):
 
     def accept(self) -> None:
         """Take the proposed step."""
-        self.target[:] = self._proposed
+        self._pack(self._memory, 0, *self._proposed)
         self._last = self._steps
 
     def brake(self) -> None:

@@ -110,8 +110,12 @@ class Safety(Remembers):
     @property
     def may_follow(self) -> bool:
         """Whether the policy may move the target in this tick."""
-        state = self.state
-        return state not in _LATCHED and not (state is _DAMP and self._damping < self._damp_ticks)
+        return self.state is _ACTIVE or (self.state not in _LATCHED and not self._still_damps)
+
+    @property
+    def _still_damps(self) -> bool:
+        """Whether it has not yielded as long as it must."""
+        return self.state is _DAMP and self._damping < self._damp_ticks
 
     def start(self, measured: Float64) -> None:
         """Take the measured joint positions `[J]` rad as target, and leave `stopped`, but not an emergency stop."""
@@ -241,18 +245,18 @@ class Safety(Remembers):
 
     def _enter(self, reason: Reason) -> None:
         """The state machine's step."""
-        if self.latched:
-            return
         if reason is FOLLOWING and self.may_follow:
             self.state = _MOVING[self._following < self._ramp_ticks]
             self.reason = reason
             self._following += 1
             self._faulty = self._damping = 0
             return
+        if self.latched:
+            return
         wanted = reason.state
         self._following = 0
         self._faulty = self._faulty + 1 if reason.is_fault else 0
-        if self.state is State.DAMP and wanted is not State.DAMP and self._damping < self._damp_ticks:
+        if self._still_damps and wanted is not State.DAMP:
             wanted, reason = State.DAMP, self.reason
         elif wanted is State.HOLD and reason.is_fault and self._faulty > self._hold_ticks:
             wanted = State.DAMP
@@ -267,7 +271,7 @@ class Safety(Remembers):
 _MOVING = (State.ACTIVE, State.RAMP_IN)
 _YIELDING = (State.DAMP, State.ESTOP)
 _LATCHED = (State.STOPPED, State.ESTOP)
-_DAMP = State.DAMP
+_ACTIVE, _DAMP = State.ACTIVE, State.DAMP
 
 
 def _ticks(duration_s: float | None, period_s: float) -> float:

@@ -214,6 +214,8 @@ class Effort(ReadingRule):
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
         effort = moment.readings.joint_effort.tolist()
+        if not self.is_measured and math.isnan(effort[0]):
+            return FOLLOWING
         if not math.isfinite(sum(effort)) and not all(map(math.isfinite, effort)):
             return Reason.READING_NOT_FINITE if self.is_measured else FOLLOWING
         self.is_measured = True
@@ -244,13 +246,17 @@ class Tracking(ReadingRule):
 
     def __init__(self, contract: Contract, config: SafetyConfig, layout: Layout) -> None:
         (self._position,) = layout.of_kind(Kind.JOINT_POSITION)
+        self._entries = self._position.entries
         self._largest = config.tracking_max_rad or math.inf
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
         if not moment.started:
             return FOLLOWING
-        gap = max(map(abs, map(sub, moment.values[self._position.entries], moment.target)))
+        # No joint is further away than all of them together.
+        if math.dist(moment.values[self._entries], moment.target) <= self._largest:
+            return FOLLOWING
+        gap = max(map(abs, map(sub, moment.values[self._entries], moment.target)))
         return FOLLOWING if gap <= self._largest else Reason.NOT_TRACKING
 
     def explain(self, moment: Moment) -> str:

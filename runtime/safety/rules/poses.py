@@ -10,6 +10,7 @@ import numpy as np
 from runtime.robot.layout import Kind, Layout
 from runtime.robot.readings import Readings
 from runtime.robot.rotations import angle_between_deg
+from runtime.safety.geometry_checker import Pose
 from runtime.safety.rules.base import NO_GEOMETRY, Fault, Layer, Moment, ReadingRule, spoil
 from runtime.status import FOLLOWING, Reason
 from sim2real.contract import Contract, Frozen, Positive
@@ -102,7 +103,8 @@ class ToolAtJoints(ReadingRule):
         assert layout.tool is not None
         self._place, self._turn = layout.tool
         self._largest_m, self._largest_deg = config.tool_mismatch_m or math.inf, config.tool_mismatch_deg
-        self._least_cosine = math.cos(math.radians(min(config.tool_mismatch_deg, 180.0) / 2)) ** 2
+        # Of two quaternions, one of length one, no further apart than this the angle is no larger than allowed.
+        self._surely = min(self._largest_m, math.sin(math.radians(min(config.tool_mismatch_deg, 180.0)) / 2))
         self._recent: list[list[float]] = []
         self._ticks = config.stale_ticks
 
@@ -130,23 +132,19 @@ class ToolAtJoints(ReadingRule):
         if checker is None or checker.no_tool_pose:
             return FOLLOWING
         values = moment.values
-        place, turn = checker.tool_pose(moment.readings.vector[self._joints])
-        w, x, y, z = turn
-        a, b, c, d = values[self._turn.entries]
-        cosine = a * w + b * x + c * y + d * z
-        near = math.dist(values[self._place.entries], place) <= self._largest_m
-        # Of half the angle, squared: both signs of a quaternion are one rotation.
-        turned = cosine * cosine >= self._least_cosine * (a * a + b * b + c * c + d * d)
-        if not (near and turned) and not self._is_late(moment, place, turn):
+        pose = checker.tool_pose(values[self._joints])
+        measured = values[self._place.entries] + values[self._turn.entries]
+        if not (math.dist(measured, pose) <= self._surely or self._agrees(measured, pose)):
             return Reason.READING_CONTRADICTS
-        self._recent.append(place + turn)
+        self._recent.append(pose)
         del self._recent[: -self._ticks]
         return FOLLOWING
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`."""
         assert moment.checker is not None
-        place, turn = moment.checker.tool_pose(moment.readings.vector[self._joints])
+        pose = moment.checker.tool_pose(moment.values[self._joints])
+        place, turn = pose[:3], pose[3:]
         found_place, found_turn = moment.values[self._place.entries], moment.values[self._turn.entries]
         distance, angle = math.dist(found_place, place), angle_between_deg(found_turn, turn)
         if distance > self._largest_m:
@@ -158,12 +156,12 @@ class ToolAtJoints(ReadingRule):
         where = ", ".join(f"{value:.4g}" for value in wanted)
         return f"{part.words(found)}, {gap} from ({where}), where the joints put it; {doubt}"
 
-    def _is_late(self, moment: Moment, place: list[float], turn: list[float]) -> bool:
-        """Whether the tool moved so much of late that readings of different age explain the difference."""
+    def _agrees(self, measured: Pose, pose: Pose) -> bool:
+        """Whether both are near each other, or the tool moved so much of late that their different age may be why."""
+        place, turn = pose[:3], pose[3:]
         travelled = max((math.dist(place, earlier[:3]) for earlier in self._recent), default=0.0)
         turned = max((angle_between_deg(turn, earlier[3:]) for earlier in self._recent), default=0.0)
-        distance = math.dist(moment.values[self._place.entries], place)
-        angle = angle_between_deg(moment.values[self._turn.entries], turn)
+        distance, angle = math.dist(measured[:3], place), angle_between_deg(measured[3:], turn)
         return distance <= self._largest_m + travelled and angle <= self._largest_deg + turned
 
 

@@ -173,7 +173,7 @@ def test_rehearsal_and_spinning_come_before_the_deadline(policy: Policy, monkeyp
     loop._warm_lead_ns = 200_000
     clock, warmed_up = FakeClock(), []
     monkeypatch.setattr("runtime.control.loop.time", clock)
-    loop._warm_up_copy = lambda: warmed_up.append(clock.now_ns)
+    loop.warm_up = lambda: warmed_up.append(clock.now_ns)
     deadline = clock.now_ns + loop._period_ns
     loop._wait(deadline)
     assert len(warmed_up) == 1
@@ -191,7 +191,7 @@ def test_a_rehearsal_that_ends_too_late_begins_earlier(policy: Policy, monkeypat
         clock.now_ns += needs_ns
 
     monkeypatch.setattr("runtime.control.loop.time", clock)
-    loop._warm_up_copy = warm_up
+    loop.warm_up = warm_up
     late = []
     for _ in range(400):
         deadline = clock.now_ns + loop._period_ns
@@ -206,7 +206,7 @@ def test_no_rehearsal_when_it_is_too_late_for_one(policy: Policy, monkeypatch: p
     loop = Loop(BackwardsArm(policy.contract, DriverOptions()), PolicyController(policy), NoExchange())
     clock, warmed_up = FakeClock(), []
     monkeypatch.setattr("runtime.control.loop.time", clock)
-    loop._warm_up_copy = lambda: warmed_up.append(clock.now_ns)
+    loop.warm_up = lambda: warmed_up.append(clock.now_ns)
     loop._warm_lead_ns = lead = 200_000
     loop._wait(clock.now_ns - 1)
     assert warmed_up == []
@@ -221,10 +221,10 @@ def test_a_rehearsal_changes_nothing(policy: Policy) -> None:
         loop = Loop(driver, core, NoExchange(), warm=warm)
         for _ in range(30):
             if warm:
-                loop._warm_up_copy()
+                loop.warm_up()
             loop.tick(time.perf_counter_ns())
         assert core.safety.ticks == 30
-        assert not warm or loop._warm_up_copy.state in (State.ACTIVE, State.RAMP_IN)
+        assert not warm or loop.warm_up.state in (State.ACTIVE, State.RAMP_IN)
         return np.array(driver.commands)
 
     np.testing.assert_array_equal(commands(warm=True), commands(warm=False))

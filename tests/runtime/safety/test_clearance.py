@@ -99,6 +99,22 @@ def test_every_kind_of_geom_and_joint_is_enclosed() -> None:
 
 
 @needs_compiler
+@settings(deadline=None)
+@given(share=st.lists(st.floats(0, 1), min_size=7, max_size=7))
+def test_the_tool_is_where_mujoco_puts_it(share: list[float]) -> None:
+    assert MODEL is not None
+    geometry_checker = Geometry(MODEL, CONTRACT, SafetyConfig())
+    posture = (LOW + np.array(share) * (HIGH - LOW)).tolist()
+    assert geometry_checker.look is not None
+    place, turn = np.split(np.array(geometry_checker.tool_pose(posture)), [3])
+    geometry_checker.look = None
+    wanted_place, wanted_turn = np.split(np.array(geometry_checker.tool_pose(posture)), [3])
+    assert place == pytest.approx(wanted_place, abs=1e-9)
+    assert abs(np.dot(turn, wanted_turn)) == pytest.approx(1.0, abs=1e-9)
+    assert np.linalg.norm(turn) == pytest.approx(1.0, abs=1e-9)
+
+
+@needs_compiler
 def test_a_path_is_clear_when_all_of_it_is() -> None:
     assert MODEL is not None
     geometry_checker = Geometry(MODEL, CONTRACT, SafetyConfig())

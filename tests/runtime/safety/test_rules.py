@@ -177,7 +177,8 @@ def test_what_real_robots_do_is_no_fault(late: int, bias: float, calibration: fl
         there = tick + late
         readings.joint_position[:] = position(tick)
         readings.joint_velocity[:] = (position(there + 1) - position(there - 1)) / (2 * period) + bias
-        place, turn = checker.tool_pose(position(there).tolist())
+        pose = checker.tool_pose(position(there).tolist())
+        place, turn = pose[:3], pose[3:]
         readings.end_effector_position[:] = np.add(place, (calibration, 0.0, 0.0))
         readings.end_effector_orientation[:] = turn
         readings.time_s = tick * period
