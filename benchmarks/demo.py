@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from benchmarks.report.recording import goals_from_pool
 from benchmarks.transport.serving import serve_goals
 from runtime.goals.messages import GoalPose
 from runtime.inference.policy import Policy
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 from sim2real.tasks.goal_pool import sample_goal_pool
@@ -128,14 +128,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     if arguments.quick:
         _compile_cheaply()
-    try:
-        run(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("error: interrupted; no summary was written.", file=sys.stderr)
-        raise SystemExit(130) from None
+    run(arguments)
 
 
 def run(arguments: Arguments) -> dict[str, Any]:
@@ -262,4 +255,5 @@ def _terminated(number: int, frame: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

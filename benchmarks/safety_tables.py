@@ -11,6 +11,7 @@ from runtime.diagnostics.chaos.table import all_scenarios, markdown
 from runtime.safety.config import SafetyConfig
 from runtime.safety.rules import RULES
 from runtime.safety.rules.base import Rule
+from sim2real.console import command_line
 
 PAGE = Path(__file__).parents[1] / "docs" / "safety.md"
 
@@ -44,4 +45,5 @@ def _response(rule: type[Rule]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    with command_line():
+        PAGE.write_text(page(PAGE.read_text()))

@@ -9,12 +9,15 @@ boxes that reach each other. Imports are read with `ast`; nothing is executed.
 
 from __future__ import annotations
 
-import argparse
 import ast
-import json
 from dataclasses import asdict, dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import tyro
+
+from sim2real.console import command_line
+from sim2real.files import write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +42,19 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
 }
 """From the ground up: a box imports only from those before it."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Print how a package is laid out."""
+
+    package: str = "runtime"
+    root: Path = ROOT
+    """Another checkout, to compare with."""
+    quick: bool = False
+    """Accepted for the sake of uniformity; it takes a second."""
+    json: Path | None = None
+    """Write what was found here too."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +118,7 @@ def _circles(arrows: dict[str, list[str]]) -> list[list[str]]:
 
 def main() -> None:
     """Print the table and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--package", default="runtime")
-    parser.add_argument("--root", type=Path, default=ROOT, help="another checkout, to compare with")
-    parser.add_argument("--quick", action="store_true", help="accepted for the sake of uniformity; it takes a second")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = tyro.cli(Arguments, description=__doc__)
     found = measure(arguments.package, arguments.root)
     for box, count in sorted(found.lines.items(), key=lambda item: -item[1]):
         print(f"{box:<16} {count:6d} lines   imports {', '.join(found.arrows.get(box, [])) or 'none'}")
@@ -118,8 +129,9 @@ def main() -> None:
     for circle in found.circles:
         print(f"circle: {' -> '.join(circle)}")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(asdict(found), indent=2) + "\n")
+        write_json(arguments.json, asdict(found), indent=2)
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -15,7 +15,6 @@ Every case of a seed meets the same environment steps (`b` has more) and the sam
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from benchmarks.distillation.cases import CASES, SETTINGS, STUDENTS
 from benchmarks.distillation.plot import SCORES, draw, interval, summarise
 from benchmarks.distillation.run import EPISODES, Experiment
 from benchmarks.machine import machine
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 
@@ -91,11 +91,7 @@ def paired(rows: list[dict[str, Any]], name: str, case: str, other: str, task: s
 def main() -> None:
     """Print the tables, write JSON and picture."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        rows = run_all(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    rows = run_all(arguments)
     lines = summarise(rows)
     table = Table("task", "case", "", *SCORES, "actor parameters", "seconds", title="mean ± 95 % interval over seeds")
     for line in lines:
@@ -140,4 +136,5 @@ def _with_interval(mean: float, half: float | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -9,7 +9,6 @@ Nothing is trained or timed here: success comes from `benchmarks/results/control
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import tyro
 
 from benchmarks.distillation.cases import SETTINGS, Setting
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 from sim2real.pages import save_figure
@@ -122,11 +122,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Draw, and print the points."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        rows = points(arguments.results)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    rows = points(arguments.results)
     draw(rows, arguments.output)
     for row in rows:
         half = "" if row["success_fine_ci95"] is None else f" ± {row['success_fine_ci95']:.1%}"
@@ -139,4 +135,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -20,6 +20,7 @@ from rich.console import Console
 from benchmarks.machine import machine
 from runtime.diagnostics.bench_report import print_loop_rows
 from runtime.diagnostics.loop_bench import AWAKE, BARE, FIFO, FIFO_SPIN, MATRIX, UNPRIVILEGED, bench_loop
+from sim2real.console import command_line
 from sim2real.files import write_json
 
 
@@ -70,4 +71,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from runtime.diagnostics.loop_bench import UNPRIVILEGED, Variant, bench_loop
+from sim2real.console import command_line
 from sim2real.files import write_json
 
 
@@ -71,4 +72,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from export.actor import convert_network, unrolled_actor
 from runtime.inference.onnx_session import bound_run, make_session
+from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import goal_size, observation_size, policy_inputs
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
@@ -153,4 +154,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

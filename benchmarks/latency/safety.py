@@ -9,7 +9,6 @@ of one call after the other on random believable readings.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from runtime.robot.model import find_model
 from runtime.robot.readings import Readings
 from runtime.safety import Safety, SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
+from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -169,11 +169,7 @@ def _median_us(part: Callable[[np.ndarray], object], postures: np.ndarray) -> fl
 def main() -> None:
     """Print both tables, write JSON."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        result = _measure(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    result = _measure(arguments)
     if arguments.json is not None:
         write_json(arguments.json, {"machine": machine(), **result})
 
@@ -211,4 +207,5 @@ def _print(rows: list[dict[str, Any]], times: list[dict[str, Any]], title: str) 
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 
@@ -98,4 +99,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -32,6 +32,7 @@ from rich.table import Column, Table
 
 from benchmarks.machine import machine
 from runtime.realtime.histogram import LatencySummary, summarise
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 
@@ -226,7 +227,7 @@ def main() -> None:
             try:
                 found[name].append(pool.submit(measure, name, path, samples).result())
             except BrokenProcessPool:
-                raise SystemExit(f"error: the process that measured {name!r} died.") from None
+                raise ShoalError(f"the process that measured {name!r} died.") from None
     noise = [part["noise"] for part in found.pop("noise")]
     rows = {name: median_of(rounds) for name, rounds in found.items()}
     console = Console()
@@ -241,4 +242,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
@@ -75,4 +76,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

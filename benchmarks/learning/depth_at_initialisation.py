@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.console import command_line
 from sim2real.files import write_json
 from teacher.diagnostics import effective_rank, gradient_norm_by_block
 from teacher.networks import Actor, BlockDesign, Trunk, apply
@@ -80,4 +81,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

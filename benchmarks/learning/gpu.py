@@ -29,6 +29,7 @@ from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_onnx
 from sim2real.child_process import python_module
+from sim2real.console import command_line
 from sim2real.files import write_json, write_text
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.run_folder import RunFolder
@@ -229,4 +230,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

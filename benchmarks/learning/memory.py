@@ -24,6 +24,7 @@ from rich.table import Table
 from benchmarks.learning.teacher_update import rollout
 from benchmarks.machine import machine
 from sim2real.child_process import python_module
+from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -133,4 +134,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

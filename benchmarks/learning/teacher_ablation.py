@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
@@ -151,4 +152,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

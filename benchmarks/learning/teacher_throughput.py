@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
+from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher.config import NetworkConfig, TeacherConfig
@@ -148,4 +149,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks.learning.published_update import PublishedUpdate
 from benchmarks.machine import machine
 from sim2real.backends.base import Rollout
+from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
@@ -244,4 +245,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -10,7 +10,6 @@ status 1 when fewer than `--min-share` of the sequences reach all their goals bu
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from runtime.inference.policy import Policy
 from sim2real.backends.native import NativeEnvironment
+from sim2real.console import command_line
 from sim2real.contract import Contract, require_same_interface
 from sim2real.contract.interface import achieved, goal_errors, goal_vector
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
@@ -152,11 +152,7 @@ class Arguments:
 def main() -> None:
     """Print the table, write JSON, compare with the threshold."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        rows = _measure(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    rows = _measure(arguments)
     raise SystemExit(0 if all(row["all_but_one"] >= arguments.min_share for row in rows) else 1)
 
 
@@ -191,4 +187,5 @@ def _measure(arguments: Arguments) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

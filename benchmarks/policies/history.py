@@ -10,7 +10,6 @@ for: all readings at once; no joint velocities; readings 100 ms (two control ste
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from benchmarks.distillation.plot import interval
 from benchmarks.distillation.run import EPISODES, HELD_OUT_SEED
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
-from sim2real.errors import ShoalError
+from sim2real.console import command_line
 from sim2real.files import write_json, write_text
 from sim2real.pages import save_figure
 from sim2real.randomisation.config import load_randomisation
@@ -166,13 +165,9 @@ def main() -> None:
         for condition in CONDITIONS
         for steps in arguments.steps
     ]
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) if arguments.quick else arguments.folder
-            rows = [run_one(arguments, *cell, folder) for cell in cells]
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if arguments.quick else arguments.folder
+        rows = [run_one(arguments, *cell, folder) for cell in cells]
     lines = summarise(rows)
     table = Table("condition", "remembered steps", "coarse", "fine", "time at goal", "distance, mm")
     for line in lines:
@@ -189,4 +184,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

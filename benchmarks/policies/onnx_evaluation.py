@@ -24,6 +24,7 @@ from benchmarks.machine import machine
 from runtime.inference.policy import Policy
 from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
+from sim2real.console import command_line
 from sim2real.contract import require_same_interface
 from sim2real.contract.interface import achieved, goal_vector, observe
 from sim2real.contract.policy_file import (
@@ -141,11 +142,7 @@ class Arguments:
 def main() -> None:
     """Print the table, write JSON, compare with the thresholds."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        good = _evaluate_all(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    good = _evaluate_all(arguments)
     raise SystemExit(0 if good else 1)
 
 
@@ -178,4 +175,5 @@ def _evaluate_all(arguments: Arguments) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

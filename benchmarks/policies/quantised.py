@@ -25,6 +25,7 @@ from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_commands
 from runtime.inference.onnx_session import make_session
 from runtime.inference.policy import Policy
+from sim2real.console import command_line
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
@@ -108,4 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -16,7 +16,6 @@ before the arm moves; `all` judges every tick.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +31,9 @@ from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Goals, run_episode
 from runtime.inference.policy import Policy
 from sim2real.backends.native import NativeEnvironment
+from sim2real.console import command_line
 from sim2real.contract.interface import request_size
 from sim2real.contract.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT
-from sim2real.errors import ShoalError
 from sim2real.evaluation.success import episode_errors
 from sim2real.files import write_json
 from sim2real.pages import save_figure
@@ -214,11 +213,7 @@ def main() -> None:
     """Print the table, write JSON, draw."""
     arguments = tyro.cli(Arguments, description=__doc__)
     episodes = 256 if arguments.quick else arguments.episodes
-    try:
-        rows = [row for path in arguments.files for row in measure(path, episodes, arguments.seed)]
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    rows = [row for path in arguments.files for row in measure(path, episodes, arguments.seed)]
     table = Table("file", "goals", "ticks", "estimates", "reached", "ECE", "AUROC", title=f"{episodes} episodes a file")
     for row in rows:
         numbers = (f"{row['states']:,}", f"{row['reached']:.1%}", f"{row['expected_calibration_error']:.3f}")
@@ -234,4 +229,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

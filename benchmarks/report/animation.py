@@ -46,9 +46,8 @@ class Arguments:
 def main() -> None:
     """Exit status 2 and one sentence when the file does not run."""
     arguments = tyro.cli(Arguments)
-    with command_line():
-        draw(arguments)
-        print(arguments.output)
+    draw(arguments)
+    print(arguments.output)
 
 
 def draw(arguments: Arguments) -> None:
@@ -88,4 +87,5 @@ def _frame(recording: Recording, number: int, size: tuple[int, int], samples: in
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

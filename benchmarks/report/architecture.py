@@ -16,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.structure import ROOT, measure
+from sim2real.console import command_line
 
 PACKAGES = {
     "sim2real": "contract, robots, tasks, simulation, gap",
@@ -113,4 +114,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

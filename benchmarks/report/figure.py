@@ -50,9 +50,8 @@ class Arguments:
 def main() -> None:
     """Exit status 2 and one sentence when the file does not run or reaches too few goals."""
     arguments = tyro.cli(Arguments)
-    with command_line():
-        draw(arguments)
-        print(arguments.output)
+    draw(arguments)
+    print(arguments.output)
 
 
 def draw(arguments: Arguments) -> None:
@@ -140,4 +139,5 @@ def _rotation(wxyz: tuple[float, float, float, float]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

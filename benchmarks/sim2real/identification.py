@@ -27,6 +27,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
+from sim2real.console import command_line
 from sim2real.files import write_json, write_yaml
 from sim2real.identification.excitation import fourier, random_coefficients
 from sim2real.identification.fit import fit
@@ -248,4 +249,5 @@ def _kept(path: Path | None, settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from benchmarks.distillation.plot import interval
 from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
 from export.write import export_student
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json, write_text
 from sim2real.identification.excitation import read_trajectory, suggest, write_trajectory
@@ -375,11 +375,7 @@ def run_all(arguments: Arguments) -> list[dict[str, Any]]:
 def main() -> None:
     """Print the table, write JSON and picture."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        rows = run_all(arguments)
-    except ShoalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    rows = run_all(arguments)
     lines = summarise(rows)
     table = Table(
         "trained with",
@@ -415,4 +411,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -39,6 +39,7 @@ from runtime.diagnostics.chaos.page import answer, served_page
 from runtime.page.stop_page import PRESS_HEADER, PRESS_PATH
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 
 _TOKEN = "estop-under-attack"
@@ -276,4 +277,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

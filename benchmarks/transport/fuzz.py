@@ -29,6 +29,8 @@ from benchmarks.transport.fuzzing.dds import DDS
 from benchmarks.transport.fuzzing.files import FILES
 from benchmarks.transport.fuzzing.network import NETWORK
 from benchmarks.transport.fuzzing.parser import Outcome, run
+from sim2real.console import command_line
+from sim2real.errors import ShoalError
 from sim2real.files import write_json
 
 PARSERS = {parser.name: parser for parser in (*NETWORK, *DDS, *FILES)}
@@ -103,7 +105,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     unknown = set(arguments.only) - set(PARSERS)
     if unknown:
-        raise SystemExit(f"error: --only: no parser {sorted(unknown)}; there are {', '.join(PARSERS)}.")
+        raise ShoalError(f"--only: no parser {sorted(unknown)}; there are {', '.join(PARSERS)}.")
     inputs = _QUICK if arguments.quick else arguments.inputs
     print(f"seed {arguments.seed}, inputs {arguments.first} to {arguments.first + inputs - 1}")
     outcomes = []
@@ -119,4 +121,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

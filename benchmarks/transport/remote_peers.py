@@ -32,6 +32,7 @@ from runtime.policy_server.session import Session
 from runtime.robot.model import find_model
 from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
+from sim2real.console import command_line
 from sim2real.errors import ShoalError
 
 SERVICE = "transport.AsyncInference"
@@ -180,4 +181,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

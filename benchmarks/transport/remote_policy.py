@@ -37,6 +37,7 @@ from runtime.policy_server.messagepack import pack, unpack
 from runtime.policy_server.packets import memory_of, reply_dtype, request_dtype
 from runtime.status import Reason
 from sim2real.child_process import python_module
+from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -340,7 +341,7 @@ def main() -> None:
     names = list(arguments.only or ROWS)
     unknown = sorted(set(names) - set(ROWS))
     if unknown:
-        raise SystemExit(f"--only: no rows {unknown}; there are {list(ROWS)}.")
+        raise ShoalError(f"--only: no rows {unknown}; there are {list(ROWS)}.")
     count, rounds = (40, 1) if arguments.quick else (arguments.samples, arguments.rounds)
     contract = Policy(arguments.policy).contract
     times: dict[str, dict[str, list[np.ndarray]]] = {name: {"hot": [], "paced": []} for name in names}
@@ -446,4 +447,5 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()
