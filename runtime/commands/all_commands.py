@@ -1,4 +1,4 @@
-"""All sub-commands of `runtime`, one module each."""
+"""All sub-commands of `runtime`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
-from runtime.commands.bench import Bench
-from runtime.commands.cancel import Cancel
-from runtime.commands.chaos import Chaos
-from runtime.commands.check import Check
-from runtime.commands.doctor import Doctor
-from runtime.commands.estop import Estop
-from runtime.commands.goal import Goal
-from runtime.commands.goals import Goals
-from runtime.commands.inspect import Inspect
-from runtime.commands.page import Page
-from runtime.commands.play import Play
-from runtime.commands.policy_server import ServePolicy
-from runtime.commands.release import Release
-from runtime.commands.replay import Replay
-from runtime.commands.ros2 import Ros2
-from runtime.commands.safety import Safety
-from runtime.commands.serve import Serve
-from runtime.commands.simulate import Simulate
-from runtime.commands.status import Status
-from runtime.commands.stop import Stop
-from runtime.commands.top import Top
-from runtime.commands.verify import Verify
+from runtime.commands.files import Bench, Inspect, Replay, Verify
+from runtime.commands.goals import Cancel, Goal, Goals
+from runtime.commands.robots import Check, Doctor, Play
+from runtime.commands.safety import Chaos, Safety
+from runtime.commands.servers import Page, Ros2, Serve, ServePolicy, Simulate
+from runtime.commands.stops import Estop, Release, Stop
+from runtime.commands.watching import Status, Top
 from runtime.process.output import relayed_output
 from sim2real.console import command_line, prepare_process
 

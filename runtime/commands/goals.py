@@ -1,10 +1,96 @@
-"""`runtime goals`."""
+"""Ask a running server for goals: `runtime goal`, `goals`, `cancel`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import getpass
+import os
+import re
+from dataclasses import dataclass, field
 
 from runtime.commands.connection import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal(Connection):
+    """Send a goal to a running server: a tool pose, or joints, a place on the table or an object that stand for one."""
+
+    position: tuple[float, float, float] | None = None
+    """m, in the policy's goal frame."""
+    orientation: tuple[float, float, float, float] | None = None
+    """Quaternion w x y z."""
+    rpy: tuple[float, float, float] | None = None
+    """Roll, pitch and yaw in rad, instead of --orientation."""
+    joints: dict[str, float] = field(default_factory=dict)
+    """Joint positions in rad, as NAME VALUE NAME VALUE ..., instead of --position."""
+    planar: tuple[float, float, float] | None = None
+    """x and y in m and yaw in rad from the default orientation, instead of --position."""
+    height_m: float | None = None
+    """z with --planar; the middle of the goal box if not given."""
+    object_position: tuple[float, float, float] | None = None
+    """Where an object is, m: the tool goes before it; or where it should be, for policies that move one."""
+    standoff_m: float | None = None
+    """How far before it; 0.1 if not given."""
+    approach: tuple[float, float, float] | None = None
+    """Direction in which the tool comes to it; from above if not given."""
+    position_tolerance_m: float | None = None
+    """When it counts as reached; the contract's coarse tolerance if not given."""
+    angle_tolerance_deg: float | None = None
+    timeout_s: float | None = None
+    """The goal is given up after this time."""
+    speed: float = 1.0
+    """Share of the largest step that the policy may command, above 0 and up to 1."""
+    priority: int = 0
+    """0 to 100; goals of lower priority wait or are preempted."""
+    queue: bool = False
+    """Wait behind the goals of the same priority instead of taking their place."""
+    id: str | None = None
+    """Name of the goal; a random one if not given."""
+    wait: bool = False
+    """Hold the lease, return when the goal is reached; exit status 1 when it is not."""
+    wait_s: float = 30.0
+    """Longest wait."""
+
+    def run(self) -> int:
+        """Prints the status after the goal was taken, or the goal's end after the wait."""
+        from runtime.goals.messages import parse_any_goal
+
+        given = {
+            "position": self.position,
+            "orientation_wxyz": self.orientation,
+            "rpy": self.rpy,
+            "joints": self.joints or None,
+            "planar": self.planar,
+            "height_m": self.height_m,
+            "object_position": self.object_position,
+            "standoff_m": self.standoff_m,
+            "approach": self.approach,
+            "position_tolerance_m": self.position_tolerance_m,
+            "angle_tolerance_deg": self.angle_tolerance_deg,
+            "timeout_s": self.timeout_s,
+            "id": self.id,
+        }
+        options = {"speed": self.speed, "priority": self.priority, "queue": self.queue}
+        goal = parse_any_goal({name: value for name, value in given.items() if value is not None} | options)
+        with self.client() as client:
+            if not self.wait:
+                print(client.send_goal(goal).line)
+                return 0
+            with client.lease(f"goal:{_user()}"[:32]):
+                client.send_goal(goal)
+                ended = client.wait_for_goal(goal.id, self.wait_s)
+                status = client.status()
+        print(status.line)
+        print(ended.line)
+        return 0 if ended.state == "reached" else 1
+
+
+def _user() -> str:
+    """Whoever runs this, in the characters that a lease's name may have; a number where the system knows no name."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
+    return re.sub(r"[^A-Za-z0-9_.@-]", "-", name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,4 +111,18 @@ class Goals(Connection):
                     if shown.get(goal.number) != goal.stamp:
                         print(goal.model_dump_json() if self.json else goal.line, flush=True)
                     shown[goal.number] = goal.stamp
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel(Connection):
+    """Cancel one goal or all of them; the robot holds its position if the one in force was among them."""
+
+    id: str | None = None
+    """Of the goal; all goals if not given."""
+
+    def run(self) -> int:
+        """Prints the status after the control loop has taken it."""
+        with self.client() as client:
+            print(client.cancel_goal(self.id).line)
         return 0

@@ -1,10 +1,12 @@
-"""`runtime safety`."""
+"""What the safety layer does: `runtime safety`, `chaos`."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,84 @@ def _print_rules(model: Path, settings: Path | None) -> None:
         off = rule.off(layer)
         table.add_row(rule.name, "off" if off else "on", off or rule.numbers(layer))
     Console().print(table)
+
+
+if TYPE_CHECKING:
+    from runtime.diagnostics.chaos.soak import SoakReport
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """Inject faults into a served simulation of a policy's robot, and check every response and every command."""
+
+    model: Path
+    """The policy file, written by export-onnx."""
+    quick: bool = False
+    """Leave out the scenarios that need processes of their own."""
+    only: str | None = None
+    """Only the scenarios whose name has this in it."""
+    soak_hours: float | None = None
+    """Instead: simulate this long with faults all along, and watch memory and handles."""
+    json: Path | None = None
+    """Write the outcomes here."""
+
+    def run(self) -> int:
+        """Exit status 1 when a response or a command was not what it must be."""
+        from runtime.diagnostics.chaos.table import outcome_record
+
+        if self.soak_hours is not None:
+            report = _soak(self.model, self.soak_hours)
+            self._write({"soak": report.line, "passed": report.passed})
+            return 0 if report.passed else 1
+        outcomes = self._scenarios()
+        self._write([outcome_record(outcome) for outcome in outcomes])
+        return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+    def _scenarios(self) -> list[Any]:
+        from rich.console import Console
+        from rich.progress import track
+
+        from runtime.diagnostics.chaos.scenario import run_scenario
+        from runtime.diagnostics.chaos.table import all_scenarios, outcome_table
+        from runtime.inference.policy import Policy
+        from sim2real.errors import ShoalError
+
+        policy = Policy(self.model)
+        scenarios = all_scenarios(processes=not self.quick)
+        every = [s for s in scenarios if s.concerns(policy.contract) and s.installed]
+        chosen = [s for s in every if self.only is None or self.only in s.name]
+        if not chosen:
+            names = ", ".join(s.name for s in every)
+            raise ShoalError(f"--only: no scenario has {self.only!r} in its name; there are {names}.")
+        # Two columns of sentences need room, also in a log.
+        console = Console(width=max(Console().width, 150))
+        outcomes = [run_scenario(s, policy) for s in track(chosen, "faults", console=console, transient=True)]
+        console.print(outcome_table(outcomes))
+        failed = sum(not outcome.passed for outcome in outcomes)
+        console.print(f"{len(outcomes) - failed} of {len(outcomes)} responses as they must be")
+        for why, left_out in (
+            ("this policy moves no object", [s.name for s in scenarios if not s.concerns(policy.contract)]),
+            ("shoal\\[page] is not installed", [s.name for s in scenarios if not s.installed]),
+        ):
+            if left_out:
+                console.print(f"left out, since {why}: {', '.join(left_out)}")
+        return outcomes
+
+    def _write(self, content: object) -> None:
+        if self.json is None:
+            return
+        with tempfile.NamedTemporaryFile("w", dir=self.json.absolute().parent, delete=False) as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+        Path(file.name).replace(self.json)
+
+
+def _soak(model: Path, hours: float) -> SoakReport:
+    from rich.progress import Progress
+
+    from runtime.diagnostics.chaos.soak import soak
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("soak", total=1.0)
+        report = soak(model, hours, on_round=lambda share: progress.update(task, completed=share))
+    print(report.line)
+    return report

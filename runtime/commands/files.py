@@ -1,0 +1,102 @@
+"""Look at policies and recordings: `runtime inspect`, `verify`, `bench`, `replay`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from runtime.options import Engine
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show the contract and the certificate inside a policy file."""
+
+    file: tyro.conf.Positional[Path]
+    json: bool = False
+    """As JSON."""
+
+    def run(self) -> int:
+        """Prints tables."""
+        from runtime.diagnostics.policy_report import print_json, print_tables
+
+        (print_json if self.json else print_tables)(self.file)
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Re-check a policy file on this machine: digests, graph, golden vectors, and the robot that ships with Shoal."""
+
+    file: tyro.conf.Positional[Path]
+
+    def run(self) -> int:
+        """Exit status 2 when anything does not hold."""
+        from runtime.diagnostics.policy_report import verify
+
+        for line in verify(self.file):
+            print(line)
+        return 0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Time a tick on this machine, hot and paced, or with --loop how punctual the control loop is."""
+
+    file: tyro.conf.Positional[Path]
+    engine: Engine = "auto"
+    """What computes the policy; see serve."""
+    samples: int = 2000
+    rate_hz: float = 500.0
+    """Of the paced ticks."""
+    loop: float | None = None
+    """Run the loop at this rate, Hz, beside one that only sleeps, and count late and missed ticks."""
+    load: bool = False
+    """With --loop: once more while a process on every core takes all that it can get."""
+    ticks: int = 4000
+    """With --loop: of each run."""
+    json: bool = False
+    """As JSON."""
+
+    def run(self) -> int:
+        """Prints a table."""
+        from runtime.diagnostics.bench_report import print_bench, print_loop_bench
+
+        if self.loop is None:
+            print_bench(self.file, samples=self.samples, rate_hz=self.rate_hz, engine=self.engine, as_json=self.json)
+        else:
+            load = (False, True) if self.load else (False,)
+            print_loop_bench(
+                self.file, rate_hz=self.loop, ticks=self.ticks, load=load, engine=self.engine, as_json=self.json
+            )
+        return 0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Recompute the commands of a recording and compare them bit for bit."""
+
+    file: tyro.conf.Positional[Path]
+    """The MCAP file of runtime serve --record."""
+    model: Path
+    """The policy file that was served."""
+
+    def run(self) -> int:
+        """Exit status 1 when any command differs, 2 when there is nothing to compare."""
+        from runtime.recording.replay import replay
+
+        result = replay(self.file, self.model)
+        for line in result.first:
+            print(line)
+        if result.note:
+            print(f"note: {result.note}")
+        if result.lost:
+            unknown = result.ticks - result.compared
+            print(f"note: {result.lost} ticks are missing from the recording, before {unknown} that are not compared.")
+        if result.different:
+            print(f"{result.different} of {result.compared} commands differ, by {result.max_difference_rad:.1e} rad")
+        else:
+            print(f"all {result.compared} commands are the same, bit for bit")
+        return int(result.different > 0)

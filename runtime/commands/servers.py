@@ -1,0 +1,98 @@
+"""What runs until it is told to end: `runtime serve`, `page`, `policy-server`, `simulate`, `ros2`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.options import PolicyServerOptions, Ros2Options, ServeOptions
+
+
+@dataclass(frozen=True)
+class Serve(ServeOptions):
+    """Drive a robot with a policy file and take goal poses from clients."""
+
+    def run(self) -> int:
+        """Exit status 0 after a clean end, whatever ended it."""
+        from runtime.server.control_process import serve
+
+        serve(self)
+        return 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """Show a running server's robot in a browser, with a goal to drag; runtime serve --page does so beside a server."""
+
+    address: str | None = None
+    """Socket path, unix:///path or tcp://127.0.0.1:PORT."""
+    port: int = 8080
+    """To serve the page on."""
+    host: str = "127.0.0.1"
+    """Interface to serve it on; beyond loopback, the page asks for a code that is printed here."""
+    code: bool = False
+    """Ask for the code on the loopback interface, too, where other people have accounts on this machine."""
+    mjcf: Path | None = None
+    """The robot's MJCF, where it does not ship with Shoal."""
+
+    def run(self) -> int:
+        """Until a signal asks for the end."""
+        from runtime.page.app import serve_page
+        from runtime.page.config import PageConfig
+        from runtime.process.signals import EndingSignals
+        from runtime.protocol.address import default_address
+
+        address = self.address or str(default_address())
+        config = PageConfig(address=address, host=self.host, port=self.port, mjcf=self.mjcf, ask_code=self.code)
+        with EndingSignals() as ending:
+            serve_page(config, ending)
+        return 0
+
+
+@dataclass(frozen=True)
+class ServePolicy(PolicyServerOptions):
+    """Answer readings with commands, for people who keep their own control loop."""
+
+    def run(self) -> int:
+        """Exit status 0 after a signal that asks for the end."""
+        from runtime.policy_server.serve import serve
+
+        serve(self)
+        return 0
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Simulate a policy's robot in this process, for runtime serve --robot wire --host ADDRESS in another."""
+
+    model: Path
+    """The policy file: its contract says which robot."""
+    address: str = "127.0.0.1:7400"
+    """HOST:PORT of the loopback interface, or the path of a Unix socket."""
+    mjcf: Path | None = None
+    """Simulate this MJCF instead of the one that ships with Shoal; it must compile to the contract's digest."""
+    speed: float = 1.0
+    """Simulated seconds per second."""
+
+    def run(self) -> int:
+        """Exit status 0 after a signal that asks for the end."""
+        from runtime.drivers.wire_simulation import simulate
+
+        simulate(self.model, self.address, mjcf=self.mjcf, speed=self.speed)
+        return 0
+
+
+@dataclass(frozen=True)
+class Ros2(Ros2Options):
+    """Bridge a running server to ROS 2 topics over DDS; needs no ROS installation, respects ROS_DOMAIN_ID."""
+
+    def run(self) -> int:
+        """Exit status 0 after a signal that asks for the end."""
+        from sim2real.errors import ShoalError
+
+        try:
+            from runtime.ros2.bridge import run
+        except ImportError as error:
+            raise ShoalError(f"ros2 needs the cyclonedds package: pip install 'shoal[ros2]' ({error}).") from error
+        run(self)
+        return 0
