@@ -8,18 +8,18 @@ name, so a driver keeps the order that its robot has.
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
-from runtime.drivers.template import PerfectServo
+from runtime.drivers.template import FirstOrderServo
 from runtime.robot.readings import Float64, Readings
 from shoal import Contract
 
 
-class ReversedServo(PerfectServo):
-    """Servos that follow perfectly, in the opposite order."""
+class ReversedServo(FirstOrderServo):
+    """First-order servos, in the opposite order."""
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         super().__init__(contract, options)
         self.joint_names = contract.joint_names[::-1]
-        self.description = "perfect servos, hand first"
+        self.description = "first-order servos, hand first"
 
     def read(self, out: Readings) -> None:
         """Fill in `[J]` rad and rad/s, the last joint first."""

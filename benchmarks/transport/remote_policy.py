@@ -35,6 +35,9 @@ from runtime.inference.policy import Policy
 from runtime.policy_server.client import INPUTS, RemotePolicy
 from runtime.policy_server.messagepack import pack, unpack
 from runtime.policy_server.packets import memory_of, reply_dtype, request_dtype
+from runtime.robot.model import find_model
+from runtime.safety import SafetyConfig
+from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason
 from sim2real.child_process import python_module
 from sim2real.console import command_line
@@ -97,17 +100,21 @@ class Arguments:
 
 
 def example_observation(contract: Contract) -> dict[str, np.ndarray]:
-    """The robot at home, and a goal in the middle of the workspace."""
+    """The robot at home, its tool where its joints put it, and a goal in the middle of the workspace."""
     home = np.array([joint.home_position for joint in contract.robot.joints])
-    middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
-    orientation = np.array(contract.default_orientation_wxyz)
+    checker = geometry_checker_for(find_model(contract), contract, SafetyConfig())
+    if checker is None or checker.no_tool_pose:
+        raise ShoalError(
+            f"{contract.robot.name}: readings that fit together take the MJCF of the policy, which is not at hand."
+        )
+    pose = checker.tool_pose(home)
     return {
         "joint_position": home,
         "joint_velocity": np.zeros_like(home),
-        "end_effector_position": middle + 0.1,
-        "end_effector_orientation": orientation,
-        "goal_position": middle,
-        "goal_orientation": orientation,
+        "end_effector_position": np.array(pose[:3]),
+        "end_effector_orientation": np.array(pose[3:]),
+        "goal_position": np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2,
+        "goal_orientation": np.array(contract.default_orientation_wxyz),
         "joint_position_target": home,
     }
 

@@ -68,6 +68,7 @@ def _summary_table(policy: Policy) -> Table:
             "robot": f"{contract.robot.name}, MJCF {contract.robot.mjcf_sha256[:12]}",
             "tool": f"site {contract.robot.end_effector_frame}",
             "brings": ", ".join(part.reading for part in goal.parts()) + " to its goals",
+            **({} if contract.tracked is None else {"object": f"body {contract.tracked_body}, told by a tracker"}),
             "goals": f"{goal.kind} in {goal.frame}, {goal.position_min_m} to {goal.position_max_m} m",
             "tolerance": f"coarse {goal.coarse_position_m} m, {goal.coarse_angle_deg} deg; "
             f"fine {goal.fine_position_m} m, {goal.fine_angle_deg} deg; held {goal.hold_s} s",
@@ -80,7 +81,8 @@ def _summary_table(policy: Policy) -> Table:
 
 def _joint_table(policy: Policy) -> Table:
     table = Table(title="joints, policy order")
-    for heading in ("name", "min rad", "max rad", "rad/s", "rad/step", "Nm", "kp", "kd", "home rad"):
+    table.add_column("name", no_wrap=True)
+    for heading in ("min rad", "max rad", "rad/s", "step rad", "Nm", "kp", "kd", "home rad"):
         table.add_column(heading)
     contract = policy.contract
     for joint, scale in zip(contract.robot.joints, contract.action.step_max, strict=True):
@@ -100,10 +102,17 @@ def _joint_table(policy: Policy) -> Table:
 
 def _reading_table(policy: Policy) -> Table:
     table = Table(title="readings")
-    for heading in ("name", "size", "unit", "frame", "source"):
+    for heading in ("name", "of", "size", "unit", "frame", "source"):
         table.add_column(heading)
     for reading in policy.contract.readings:
-        table.add_row(reading.name, str(reading.size), reading.unit, reading.frame, reading.source)
+        table.add_row(
+            reading.name,
+            str(getattr(reading, "of", None) or ""),
+            str(reading.size),
+            reading.unit,
+            reading.frame,
+            reading.source,
+        )
     return table
 
 

@@ -31,6 +31,13 @@ def test_inspect_shows_contract_and_certificate(
     assert contract.task in capsys.readouterr().out
 
 
+def test_inspect_names_the_object_that_goals_are_about(
+    tmp_path: Path, push_contract: Contract, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("inspect", str(write_policy(tmp_path / "push.onnx", push_contract))) == 0
+    assert "body puck, told by a tracker" in capsys.readouterr().out
+
+
 def test_verify(policy_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("verify", str(policy_path)) == 0
     assert "compiles to the contract's digest" in capsys.readouterr().out

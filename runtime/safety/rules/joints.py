@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from operator import sub, truediv
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,15 +102,17 @@ class VelocitiesAndPositions(ReadingRule):
     """What joints cover by their measured velocities is what they cover by their measured positions.
 
     The difference is summed up, and fades in a second, so that a small bias never adds up. Velocities and positions may
-    be of different age, which explains as much as a joint moved in the last `stale_after_periods`. A verdict stands
-    until half of the allowed difference is left.
+    be of different age, by T = `stale_after_periods`. That explains what a joint covered in the last T, by its
+    positions where the velocities are older, by its velocities where the positions are. It explains as much a second
+    ago, of which what has not faded is about T / 1 s of the way since. A verdict stands until half of the allowed
+    difference is left.
     """
 
     name = "velocities"
     bounds = "measured joint velocities, about the change of the measured joint positions"
     fields = ("velocity_mismatch_rad",)
     reasons = (Reason.VELOCITY_CONTRADICTS,)
-    remembered = ("_time_s", "_broken", "_errors", "_recent")
+    remembered = ("_time_s", "_broken", "_errors", "_recent", "_covered", "_travel")
     faults = (
         Fault("reversed velocity", "joint velocities of the wrong sign", spoil(_reverse), ticks=60),
         Fault(
@@ -132,6 +135,8 @@ class VelocitiesAndPositions(ReadingRule):
         self._time_s, self._broken = -math.inf, False
         self._errors: list[float] = []
         self._recent: list[list[float]] = []
+        self._covered: list[list[float]] = []
+        self._travel: list[float] = []
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
@@ -142,7 +147,9 @@ class VelocitiesAndPositions(ReadingRule):
                 self._add(positions, velocities, passed_s)
             else:
                 self._errors, self._broken = [0.0] * len(positions), False
+                self._travel = [0.0] * len(positions)
                 self._recent.clear()
+                self._covered.clear()
             self._recent.append(positions)
             del self._recent[: -self._ticks]
         return Reason.VELOCITY_CONTRADICTS if self._broken else FOLLOWING
@@ -161,8 +168,12 @@ class VelocitiesAndPositions(ReadingRule):
         before, kept = self._recent[-1], 1.0 - min(passed_s / _FORGET_S, 1.0)
         for index in self._endless:
             positions[index] = before[index] + math.remainder(positions[index] - before[index], math.tau)
-        rows = zip(self._errors, positions, before, velocities, strict=True)
-        errors = self._errors = [kept * error + q - p - passed_s * v for error, q, p, v in rows]
+        covered = [passed_s * v for v in velocities]
+        self._covered.append(covered)
+        del self._covered[: -self._ticks]
+        self._travel = [kept * travel + abs(way) for travel, way in zip(self._travel, covered, strict=True)]
+        rows = zip(self._errors, positions, before, covered, strict=True)
+        errors = self._errors = [kept * error + q - p - way for error, q, p, way in rows]
         allowed = 0.5 * self._largest if self._broken else self._largest
         near = max(errors) <= allowed and min(errors) >= -allowed
         self._broken = not near and (self._broken or not self._is_late(positions))
@@ -170,9 +181,11 @@ class VelocitiesAndPositions(ReadingRule):
     def _is_late(self, positions: list[float]) -> bool:
         """Whether the joints moved so much of late that readings of different age explain the difference."""
         for index, (error, position) in enumerate(zip(self._errors, positions, strict=True)):
-            moved = max(abs(position - earlier[index]) for earlier in self._recent)
+            moved = [position - before[index] for before in self._recent]
+            moved += accumulate(covered[index] for covered in reversed(self._covered))
             # Farther than a joint can come, it was not late but jumped.
-            if not abs(error) <= self._largest + min(moved, self._fastest[index]):
+            lately = min(max(map(abs, moved)), self._fastest[index])
+            if not abs(error) <= self._largest + lately + self._longest_s / _FORGET_S * self._travel[index]:
                 return False
         return True
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.control.policy_controller import PolicyController
@@ -159,16 +159,29 @@ def test_the_layout_is_that_of_the_readings(task: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    late=st.integers(-2, 2), bias=st.floats(-0.03, 0.03), calibration=st.floats(-0.05, 0.05), share=st.floats(0.05, 1)
+    late=st.integers(-2, 2),
+    tool_late=st.integers(-2, 1),
+    bias=st.floats(-0.03, 0.03),
+    calibration=st.floats(-0.05, 0.05),
+    share=st.floats(0.05, 1),
+    rate=st.floats(6, 10),
 )
-def test_what_real_robots_do_is_no_fault(late: int, bias: float, calibration: float, share: float) -> None:
-    """Velocities and tool two periods older or newer than the positions, a velocity bias, a camera that is off."""
+@example(late=1, tool_late=1, bias=0.0, calibration=0.0, share=1.0, rate=6.0)
+@example(late=2, tool_late=1, bias=-0.03, calibration=0.05, share=1.0, rate=6.0)
+@example(late=2, tool_late=-2, bias=0.03, calibration=-0.05, share=1.0, rate=10.0)
+@example(late=-2, tool_late=-2, bias=0.03, calibration=0.05, share=1.0, rate=6.0)
+def test_what_real_robots_do_is_no_fault(
+    late: int, tool_late: int, bias: float, calibration: float, share: float, rate: float
+) -> None:
+    """Velocities two periods older or newer than the positions, a tool two older or one newer, a velocity bias, a
+    camera that is off, while the joints turn round at full speed.
+    """
     contract, checker = TASK.contract, CHECKER
     assert checker is not None
     watch, period = ReadingWatch(contract, SafetyConfig()), contract.timing.control_dt_s
     home = np.array([joint.home_position for joint in contract.robot.joints])
     fastest = share * np.array([joint.velocity_max for joint in contract.robot.joints])
-    readings, rate = Readings.of(contract), 6.0
+    readings = Readings.of(contract)
 
     def position(tick: int) -> np.ndarray:
         return home + fastest / rate * (1 - np.cos(rate * tick * period)) * np.array([1, 0.2, 1, 0.1, 1, 0.1, 1])
@@ -177,7 +190,7 @@ def test_what_real_robots_do_is_no_fault(late: int, bias: float, calibration: fl
         there = tick + late
         readings.joint_position[:] = position(tick)
         readings.joint_velocity[:] = (position(there + 1) - position(there - 1)) / (2 * period) + bias
-        pose = checker.tool_pose(position(there).tolist())
+        pose = checker.tool_pose(position(tick + tool_late).tolist())
         place, turn = pose[:3], pose[3:]
         readings.end_effector_position[:] = np.add(place, (calibration, 0.0, 0.0))
         readings.end_effector_orientation[:] = turn
