@@ -18,7 +18,8 @@ from sim2real.contract import Contract, differences, require_same_interface
 from sim2real.errors import ContractMismatch, ShoalError
 
 if TYPE_CHECKING:
-    from sim2real.tasks.task import Task, load_task, task_names
+    from sim2real.tasks.shipped import task_names
+    from sim2real.tasks.task import Task, load_task
 
 __all__ = [
     "Contract",

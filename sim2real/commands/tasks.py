@@ -9,7 +9,8 @@ import tyro
 from rich.table import Table
 
 from sim2real.commands.shared import TaskName, console, joint_table, read_contract
-from sim2real.tasks.task import TaskConfig, load_task, task_names
+from sim2real.tasks.shipped import task_names
+from sim2real.tasks.task import TaskConfig, load_task
 
 
 def tasks() -> None:

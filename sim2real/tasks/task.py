@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -27,6 +26,7 @@ from sim2real.robots.home import Home, home_of
 from sim2real.robots.model import compiled
 from sim2real.robots.servos import robot_spec
 from sim2real.tasks.measurability import unmeasurable
+from sim2real.tasks.shipped import task_names, tasks_folder
 from sim2real.terms import Action, Feature, Goal, Reading, Reset, Scene, Termination, any_of
 from sim2real.terms.action import JointPositionIncrement
 from sim2real.terms.reset import FreeBody
@@ -124,20 +124,11 @@ class Task:
         return Scene(self.model, self.contract.robot, self.home.qpos, self.contract.timing.control_dt_s)
 
 
-def task_names() -> list[str]:
-    """Names of the tasks that ship with Shoal."""
-    return sorted(path.stem for path in _tasks_folder().glob("*.yaml"))
-
-
-def _tasks_folder() -> Path:
-    return Path(str(resources.files("sim2real"))) / "tasks"
-
-
 def load_task(name_or_path: str | Path) -> Task:
     """Load a shipped task by name, or a YAML file by path. Raises `ShoalError` on anything invalid."""
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        path = _tasks_folder() / f"{name_or_path}.yaml"
+        path = tasks_folder() / f"{name_or_path}.yaml"
         if not path.is_file():
             raise ShoalError(
                 f"task: unknown task {str(name_or_path)!r}; shipped tasks are {', '.join(task_names())}, "
