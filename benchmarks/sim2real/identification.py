@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +25,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
 from sim2real.console import command_line
-from sim2real.files import write_json, write_yaml
+from sim2real.files import write_json
 from sim2real.identification.excitation import fourier, random_coefficients
 from sim2real.identification.fit import fit
 from sim2real.identification.parameters import Kind, make_problem
@@ -50,50 +47,7 @@ KINDS: dict[RobotName, tuple[Kind, ...]] = {
 }
 """What is unknown in each trial. Not an encoder's bias on the FR3: with gravity compensated, nothing shows it."""
 
-PLANAR_MJCF = """
-<mujoco model="planar_arm">
-  <compiler angle="radian" autolimits="true"/>
-  <option timestep="0.002"/>
-  <worldbody>
-    <body name="upper" pos="0 0 1">
-      <inertial pos="0.15 0 0" mass="1" diaginertia="0.001 0.01 0.01"/>
-      <joint name="shoulder" axis="0 1 0" range="-2 2" armature="0.05" frictionloss="0.2" damping="0.1"/>
-      <body name="lower" pos="0.3 0 0">
-        <inertial pos="0.1 0 0" mass="0.5" diaginertia="0.0005 0.004 0.004"/>
-        <joint name="elbow" axis="0 1 0" range="-2.5 2.5" armature="0.02" frictionloss="0.1" damping="0.05"/>
-        <site name="tool" pos="0.2 0 0"/>
-      </body>
-    </body>
-  </worldbody>
-  <actuator>
-    <position name="shoulder" joint="shoulder" kp="100" kv="8" forcerange="-40 40"/>
-    <position name="elbow" joint="elbow" kp="50" kv="4" forcerange="-20 20"/>
-  </actuator>
-  <keyframe><key name="home" qpos="0.2 0.5" ctrl="0.2 0.5"/></keyframe>
-</mujoco>
-"""
-
-PLANAR_TASK: dict[str, Any] = {
-    "name": "planar_reach",
-    "robot": {
-        "name": "planar_arm",
-        "mjcf": "arm.xml",
-        "joints": ["shoulder", "elbow"],
-        "velocity_max": [3.0, 4.0],
-        "end_effector_site": "tool",
-    },
-    "readings": [
-        "joint_position",
-        "joint_velocity",
-        "joint_position_target",
-        "end_effector_position",
-        "end_effector_orientation",
-    ],
-    "goal": {"kind": "tool_position", "position_min_m": [-0.5, -0.5, 0.5], "position_max_m": [0.5, 0.5, 1.5]},
-    "timing": {"physics_dt_s": 0.002, "control_dt_s": 0.02, "episode_s": 2.0},
-    "resets": [{"kind": "around_home", "half_range": [1.0, 1.0]}],
-}
-"""Two joints that lift their own weight, so that everything about them shows."""
+TASKS = {"planar": str(Path(__file__).parents[1] / "tasks" / "lifting_reach.yaml"), "franka": "franka_reach"}
 
 
 @dataclass(frozen=True)
@@ -115,16 +69,9 @@ class Arguments:
     """Where the rows go, and where a run that was interrupted goes on."""
 
 
-@contextmanager
-def robot_task(robot: RobotName) -> Iterator[Task]:
+def robot_task(robot: RobotName) -> Task:
     """The task of one of the two robots."""
-    if robot == "franka":
-        yield load_task("franka_reach")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "arm.xml").write_text(PLANAR_MJCF)
-        write_yaml(Path(folder) / "task.yaml", PLANAR_TASK)
-        yield load_task(Path(folder) / "task.yaml")
+    return load_task(TASKS[robot])
 
 
 def draw_truth(task: Task, kinds: tuple[Kind, ...], arguments: Arguments, rng: np.random.Generator) -> Truth:
@@ -166,13 +113,13 @@ def trial(arguments: Arguments, number: int) -> list[dict[str, Any]]:
     """One robot, one log, one fit: a row for each quantity."""
     rng = np.random.default_rng([arguments.seed, number])
     kinds = KINDS[arguments.robot]
-    with robot_task(arguments.robot) as task:
-        truth = draw_truth(task, kinds, arguments, rng)
-        coefficients = random_coefficients(len(task.contract.joint_names), rng)
-        log = play(task, truth, fourier(task, coefficients, arguments.duration_s).command, seed=number)
-        problem = make_problem(str(task.mjcf_path), task.contract, kinds)
-        result = fit(problem, log.segments(), threads=1)
-        period_s = task.contract.timing.control_dt_s
+    task = robot_task(arguments.robot)
+    truth = draw_truth(task, kinds, arguments, rng)
+    coefficients = random_coefficients(len(task.contract.joint_names), rng)
+    log = play(task, truth, fourier(task, coefficients, arguments.duration_s).command, seed=number)
+    problem = make_problem(str(task.mjcf_path), task.contract, kinds)
+    result = fit(problem, log.segments(), threads=1)
+    period_s = task.contract.timing.control_dt_s
     rows = []
     for estimate in result.estimates:
         true = true_value(truth, estimate.quantity.kind, estimate.quantity.joint, period_s)

@@ -14,10 +14,10 @@ from benchmarks.sim2real.identification import KINDS, Arguments, _kept, draw_tru
 
 def test_truth_is_other_than_the_model_and_reproducible() -> None:
     arguments = Arguments()
-    with robot_task("planar") as task:
-        first, again, other = (
-            draw_truth(task, KINDS["planar"], arguments, np.random.default_rng(seed)) for seed in (1, 1, 2)
-        )
+    task = robot_task("planar")
+    first, again, other = (
+        draw_truth(task, KINDS["planar"], arguments, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert first.servo_stiffness is not None
     np.testing.assert_array_equal(first.servo_stiffness, again.servo_stiffness)
     assert first.payload_mass_kg != other.payload_mass_kg

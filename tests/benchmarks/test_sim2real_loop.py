@@ -36,30 +36,30 @@ def in_the_environment(task: Task, truth: Truth, command: np.ndarray) -> np.ndar
 
 @pytest.mark.parametrize("robot", ["planar", "franka"])
 def test_logs_and_judgement_see_the_same_robot(robot: str) -> None:
-    with robot_task(robot) as task:  # type: ignore[arg-type]
-        truth = dataclasses.replace(hidden_truth(task, 0), action_delay_s=0.06, action_jitter_s=0.0, noise_std_rad=0.0)
-        coefficients = random_coefficients(len(task.contract.joint_names), np.random.default_rng(0))
-        command = fourier(task, coefficients, 4.0).command
-        log = play(task, truth, command, seed=0).joint_position
-        judged = in_the_environment(task, truth, command)
+    task = robot_task(robot)  # type: ignore[arg-type]
+    truth = dataclasses.replace(hidden_truth(task, 0), action_delay_s=0.06, action_jitter_s=0.0, noise_std_rad=0.0)
+    coefficients = random_coefficients(len(task.contract.joint_names), np.random.default_rng(0))
+    command = fourier(task, coefficients, 4.0).command
+    log = play(task, truth, command, seed=0).joint_position
+    judged = in_the_environment(task, truth, command)
     # Readings of the environment are float32.
     np.testing.assert_allclose(judged, log, atol=1e-6)
 
 
 @pytest.mark.parametrize("robot", ["planar", "franka"])
 def test_identification_hangs_the_payload_where_the_robot_does(robot: str) -> None:
-    with robot_task(robot) as task:  # type: ignore[arg-type]
-        problem = make_problem(str(task.mjcf_path), task.contract, ("payload_mass",))
-        units = np.array([[problem.quantities[0].unit_value(1.0)]])
-        models = [problem.models(units)[0], Truth(payload_mass_kg=1.0).model(task)]
-        rng, biases = np.random.default_rng(0), []
-        positions = rng.uniform(-1, 1, (5, task.model.nq))
-        for model in models:
-            data = mujoco.MjData(model)
-            for position in positions:
-                data.qpos[:] = position
-                mujoco.mj_forward(model, data)
-                biases.append(data.qfrc_bias.copy())
+    task = robot_task(robot)  # type: ignore[arg-type]
+    problem = make_problem(str(task.mjcf_path), task.contract, ("payload_mass",))
+    units = np.array([[problem.quantities[0].unit_value(1.0)]])
+    models = [problem.models(units)[0], Truth(payload_mass_kg=1.0).model(task)]
+    rng, biases = np.random.default_rng(0), []
+    positions = rng.uniform(-1, 1, (5, task.model.nq))
+    for model in models:
+        data = mujoco.MjData(model)
+        for position in positions:
+            data.qpos[:] = position
+            mujoco.mj_forward(model, data)
+            biases.append(data.qfrc_bias.copy())
     np.testing.assert_allclose(biases[:5], biases[5:], atol=1e-6)
 
 

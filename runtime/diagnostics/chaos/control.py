@@ -25,6 +25,12 @@ _FAST = 4.0
 
 def control_scenarios() -> Iterator[Scenario]:
     """All of them."""
+    yield from _of_time()
+    yield from _of_commands()
+    yield from _of_emergency_stops()
+
+
+def _of_time() -> Iterator[Scenario]:
     yield Scenario(
         "slow inference",
         "some inferences take two and a half periods",
@@ -67,6 +73,9 @@ def control_scenarios() -> Iterator[Scenario]:
         _HOLD,
         _goal_runs_out,
     )
+
+
+def _of_commands() -> Iterator[Scenario]:
     yield Scenario("command NaN", "the policy answers NaN", "hold", FOLLOWS, _HOLD, _commands(_not_a_number))
     yield Scenario(
         "command jumps",
@@ -103,6 +112,9 @@ def control_scenarios() -> Iterator[Scenario]:
         _out_of_the_box,
         _with_a_box,
     )
+
+
+def _of_emergency_stops() -> Iterator[Scenario]:
     yield Scenario(
         "emergency stop",
         "an emergency stop in the middle of a motion",

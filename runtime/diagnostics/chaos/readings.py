@@ -125,7 +125,17 @@ def garbage(rig: Rig) -> Fault:
     return fill
 
 
-def _passing(make: Callable[[Rig], Fault], ticks: int) -> Callable[[Rig], None]:
+def _passing(
+    name: str,
+    fault: str,
+    response: str,
+    make: Callable[[Rig], Fault],
+    ticks: int = 10,
+    *,
+    during: frozenset[State] = _HOLD,
+    config: SafetyConfig | None = None,
+    about_object: bool = False,
+) -> Scenario:
     """The fault for so many ticks, then enough good ones to move on."""
 
     def run(rig: Rig) -> None:
@@ -135,25 +145,24 @@ def _passing(make: Callable[[Rig], Fault], ticks: int) -> Callable[[Rig], None]:
         rig.tick(40)
         rig.states[:] = seen
 
-    return run
+    return Scenario(name, fault, response, FOLLOWS, during, run, config, about_object=about_object)
 
 
 def reading_scenarios() -> Iterator[Scenario]:
     """All of them."""
+    yield from _of_packets()
+    yield from _of_rules()
+    yield from _of_the_rest()
 
-    def passing(
-        name: str, fault: str, response: str, make: Callable[[Rig], Fault], ticks: int = 10, **more: object
-    ) -> Scenario:
-        during = more.pop("during", _HOLD)
-        return Scenario(name, fault, response, FOLLOWS, during, _passing(make, ticks), **more)  # type: ignore[arg-type]
 
-    yield passing(
+def _of_packets() -> Iterator[Scenario]:
+    yield _passing(
         "stale",
         "no new readings",
         "hold once they are older than `stale_after_periods`; a ramp-in when they come again",
         last_before,
     )
-    yield passing(
+    yield _passing(
         "stale for long",
         "no new readings for 4 s",
         "hold, after `hold_to_damp_s` damp (with nothing to yield to: stay); once they come again the arm yields for "
@@ -162,20 +171,20 @@ def reading_scenarios() -> Iterator[Scenario]:
         100,
         during=_HOLD | _DAMP,
     )
-    yield passing(
+    yield _passing(
         "frozen",
         "the same values with fresh stamps while the joints are sent elsewhere",
         "hold after `frozen_after_periods` and `frozen_travel_rad`, until any value changes",
         frozen,
     )
-    yield passing(
+    yield _passing(
         "reordered",
         "every second packet overtakes the one before",
         "hold for the tick in which an older reading follows a newer one",
         reordered,
         20,
     )
-    yield passing(
+    yield _passing(
         "duplicated",
         "every packet arrives twice",
         "followed, as long as none is stale",
@@ -183,7 +192,7 @@ def reading_scenarios() -> Iterator[Scenario]:
         20,
         during=frozenset(),
     )
-    yield passing(
+    yield _passing(
         "dropped",
         "a third of the packets is lost",
         "followed; hold while none is fresh",
@@ -191,13 +200,16 @@ def reading_scenarios() -> Iterator[Scenario]:
         60,
         during=frozenset(),
     )
-    yield passing("delayed a little", "every packet is 2 periods late", "followed", delayed(2), 25, during=frozenset())
-    yield passing(
+    yield _passing("delayed a little", "every packet is 2 periods late", "followed", delayed(2), 25, during=frozenset())
+    yield _passing(
         "delayed a lot", "every packet is 6 periods late", "hold until they are in time again", delayed(6), 25
     )
+
+
+def _of_rules() -> Iterator[Scenario]:
     for rule in READING_RULES:
         for fault in rule.faults:
-            yield passing(
+            yield _passing(
                 fault.name,
                 fault.description,
                 fault.response,
@@ -206,10 +218,13 @@ def reading_scenarios() -> Iterator[Scenario]:
                 during=frozenset({rule.reasons[0].state}),
                 about_object=rule.about_object,
             )
-    yield passing(
+
+
+def _of_the_rest() -> Iterator[Scenario]:
+    yield _passing(
         "garbage", "random numbers, NaN and infinities in all fields and stamps", "hold, later damp", garbage, 60
     )
-    yield passing(
+    yield _passing(
         "blocked",
         "the joints stay where they are while the target moves on",
         "damp at `tracking_max_rad`: the target goes back to the joints, then a new attempt with a ramp-in",

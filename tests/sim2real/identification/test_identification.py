@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import mujoco
@@ -34,9 +33,8 @@ from tests.sim2real.recordings import excited
 
 
 @pytest.fixture(scope="module")
-def task() -> Iterator[Task]:
-    with robot_task("planar") as task:
-        yield task
+def task() -> Task:
+    return robot_task("planar")
 
 
 TRUTH = Truth(
@@ -203,23 +201,23 @@ def correlation(covariance: np.ndarray) -> np.ndarray:
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.sampled_from(["planar", "franka_pose"]))
 def test_trajectories_keep_within_limits(seed: int, robot: str) -> None:
-    with robot_task("planar") as planar:
-        task = planar if robot == "planar" else load_task(robot)
-        contract = task.contract
-        trajectory = fourier(task, random_coefficients(len(contract.joint_names), np.random.default_rng(seed)), 6.0)
-        command = trajectory.command
-        for joint, column in zip(contract.robot.joints, command.T, strict=True):
-            assert joint.position_min <= column.min()
-            assert column.max() <= joint.position_max
-            assert column[0] == pytest.approx(joint.home_position)
-            assert column[-1] == pytest.approx(joint.home_position)
-        assert (np.abs(np.diff(command, axis=0)) <= np.array(contract.action.step_max) * (1 + 1e-9)).all()
-        data = mujoco.MjData(task.model)
-        for joints in command[::4]:
-            data.qpos[: len(joints)] = joints
-            mujoco.mj_forward(task.model, data)
-            assert data.ncon == 0
-        assert np.ptp(command, axis=0).min() > 0.01
+    planar = robot_task("planar")
+    task = planar if robot == "planar" else load_task(robot)
+    contract = task.contract
+    trajectory = fourier(task, random_coefficients(len(contract.joint_names), np.random.default_rng(seed)), 6.0)
+    command = trajectory.command
+    for joint, column in zip(contract.robot.joints, command.T, strict=True):
+        assert joint.position_min <= column.min()
+        assert column.max() <= joint.position_max
+        assert column[0] == pytest.approx(joint.home_position)
+        assert column[-1] == pytest.approx(joint.home_position)
+    assert (np.abs(np.diff(command, axis=0)) <= np.array(contract.action.step_max) * (1 + 1e-9)).all()
+    data = mujoco.MjData(task.model)
+    for joints in command[::4]:
+        data.qpos[: len(joints)] = joints
+        mujoco.mj_forward(task.model, data)
+        assert data.ncon == 0
+    assert np.ptp(command, axis=0).min() > 0.01
 
 
 def test_suggested_trajectory_tells_more_than_the_first(task: Task) -> None:

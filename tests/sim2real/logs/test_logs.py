@@ -17,8 +17,8 @@ from tests.sim2real.recordings import excited, record
 
 @pytest.fixture(scope="module")
 def log() -> Log:
-    with robot_task("planar") as task:
-        return excited(task, Truth(), duration_s=5.0)
+    task = robot_task("planar")
+    return excited(task, Truth(), duration_s=5.0)
 
 
 def test_recording_and_back_is_exact(log: Log, tmp_path: Path) -> None:
@@ -55,23 +55,23 @@ def test_gaps_cut_a_log_and_missed_periods_do_not(log: Log) -> None:
 
 def test_open_loop_is_the_stepped_robot_whatever_it_hides() -> None:
     rng = np.random.default_rng(1)
-    with robot_task("planar") as task:
-        for jitter in (0.0, 0.01):
-            truth = Truth(
-                friction_loss=rng.uniform(0, 0.5, 2),
-                servo_stiffness=np.array([80.0, 60.0]),
-                payload_mass_kg=0.5,
-                joint_offset_rad=np.array([0.02, -0.01]),
-                action_delay_s=0.017,
-                action_jitter_s=jitter,
-            )
-            log = excited(task, truth, duration_s=4.0)
-            simulated = simulate(
-                [truth.model(task)], log, delays_s=np.array([0.017]), offsets_rad=np.array([[0.02, -0.01]])
-            )
-            error = np.abs(simulated.joint_position[0] - log.joint_position).max()
-            assert error < (1e-9 if jitter == 0 else 0.05)
-            assert jitter == 0 or error > 1e-4
+    task = robot_task("planar")
+    for jitter in (0.0, 0.01):
+        truth = Truth(
+            friction_loss=rng.uniform(0, 0.5, 2),
+            servo_stiffness=np.array([80.0, 60.0]),
+            payload_mass_kg=0.5,
+            joint_offset_rad=np.array([0.02, -0.01]),
+            action_delay_s=0.017,
+            action_jitter_s=jitter,
+        )
+        log = excited(task, truth, duration_s=4.0)
+        simulated = simulate(
+            [truth.model(task)], log, delays_s=np.array([0.017]), offsets_rad=np.array([[0.02, -0.01]])
+        )
+        error = np.abs(simulated.joint_position[0] - log.joint_position).max()
+        assert error < (1e-9 if jitter == 0 else 0.05)
+        assert jitter == 0 or error > 1e-4
 
 
 def test_target_holds_over_missed_periods(log: Log) -> None:

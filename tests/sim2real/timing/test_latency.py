@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,8 @@ from tests.sim2real.recordings import excited
 
 
 @pytest.fixture(scope="module")
-def task() -> Iterator[Task]:
-    with robot_task("planar") as task:
-        yield task
+def task() -> Task:
+    return robot_task("planar")
 
 
 def aged(log: Log, *, least_s: float, spread_s: float) -> Log:
