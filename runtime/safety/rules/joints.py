@@ -148,10 +148,8 @@ class VelocitiesAndPositions(ReadingRule):
             else:
                 self._errors, self._broken = [0.0] * len(positions), False
                 self._travel = [0.0] * len(positions)
-                self._recent.clear()
+                self._recent = [positions]
                 self._covered.clear()
-            self._recent.append(positions)
-            del self._recent[: -self._ticks]
         return Reason.VELOCITY_CONTRADICTS if self._broken else FOLLOWING
 
     def explain(self, moment: Moment) -> str:
@@ -168,15 +166,27 @@ class VelocitiesAndPositions(ReadingRule):
         before, kept = self._recent[-1], 1.0 - min(passed_s / _FORGET_S, 1.0)
         for index in self._endless:
             positions[index] = before[index] + math.remainder(positions[index] - before[index], math.tau)
-        covered = [passed_s * v for v in velocities]
+        errors, travel, covered = [], [], []
+        rows = zip(self._errors, self._travel, positions, before, velocities, strict=True)
+        for error, travelled, q, p, v in rows:
+            way = passed_s * v
+            covered.append(way)
+            travel.append(kept * travelled + abs(way))
+            errors.append(kept * error + q - p - way)
+        self._errors, self._travel = errors, travel
         self._covered.append(covered)
-        del self._covered[: -self._ticks]
-        self._travel = [kept * travel + abs(way) for travel, way in zip(self._travel, covered, strict=True)]
-        rows = zip(self._errors, positions, before, covered, strict=True)
-        errors = self._errors = [kept * error + q - p - way for error, q, p, way in rows]
-        allowed = 0.5 * self._largest if self._broken else self._largest
-        near = max(errors) <= allowed and min(errors) >= -allowed
-        self._broken = not near and (self._broken or not self._is_late(positions))
+        # No error is larger than all of them together.
+        if self._broken or not math.hypot(*errors) <= self._largest:
+            self._broken = self._contradicts(positions)
+        self._recent.append(positions)
+        if len(self._recent) > self._ticks:
+            del self._recent[0], self._covered[0]
+
+    def _contradicts(self, positions: list[float]) -> bool:
+        worst = max(map(abs, self._errors))
+        if self._broken:
+            return worst > 0.5 * self._largest
+        return worst > self._largest and not self._is_late(positions)
 
     def _is_late(self, positions: list[float]) -> bool:
         """Whether the joints moved so much of late that readings of different age explain the difference."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.sim2real.hidden_robot import Truth
-from benchmarks.sim2real.identification import robot_task
+from benchmarks.sim2real.identification import TASKS, robot_task
 from sim2real.errors import ShoalError
 from sim2real.logs.log import Log
 from sim2real.randomisation.config import load_randomisation
@@ -95,7 +95,7 @@ def test_written_file_is_read_by_training(task: Task, tmp_path: Path, monkeypatc
 
     log = excited(task, Truth(action_delay_s=0.02), duration_s=9.0)
     path, out = record(tmp_path / "run.mcap", log), tmp_path / "measured" / "latency.yaml"
-    arguments = ["latency", str(path), "--task", str(task.folder / "task.yaml"), "--base", "off", "--out", str(out)]
+    arguments = ["latency", str(path), "--task", TASKS["planar"], "--base", "off", "--out", str(out)]
     monkeypatch.setattr("sys.argv", ["sim2real", *arguments])
     main()
     setting = load_randomisation(out)
