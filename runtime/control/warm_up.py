@@ -14,7 +14,7 @@ import numpy as np
 from runtime.control.policy_controller import PolicyController
 from runtime.goals.messages import ResolvedGoal
 from runtime.robot.readings import Readings
-from runtime.status import State
+from runtime.status import FOLLOWING, State
 
 
 class WarmUp:
@@ -48,7 +48,7 @@ class WarmUp:
 
     @property
     def state(self) -> State:
-        """`ACTIVE` or `RAMP_IN` when the whole of a tick is warmed up."""
+        """`ACTIVE` when the whole of a tick is warmed up."""
         return self._core.safety.state
 
     def __call__(self) -> None:
@@ -56,8 +56,10 @@ class WarmUp:
         readings = self._readings
         if self._real.safety.started:
             readings.vector[:] = self._seen.vector
+        safety = self._core.safety
+        if safety.reason is not FOLLOWING:
+            safety.restart()
         # From where the joints are, each time: what was warmed up before is not what they did.
-        self._core.safety.restart()
-        self._core.safety.start(readings.joint_position)
+        safety.resume(readings.joint_position, State.ACTIVE, FOLLOWING)
         readings.time_s += self._period_s
         self._core.step(readings, readings.time_s, self._command)

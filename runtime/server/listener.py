@@ -311,7 +311,7 @@ def main() -> None:
     if config.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config.cores)
     # Between a client and the stop there is nothing but this process; what is forked does not inherit its priority.
-    measures.apply(measures.RealtimeOptions(fifo_priority=config.fifo_priority, lock_memory=False, stay_awake=False))
+    measures.apply(measures.RealtimeOptions(fifo_priority=config.fifo_priority, lock_memory=False, no_deep_sleep=False))
     slots = SharedSlots(config.descriptor)
     listener = Listener(config, slots, GatewayFork(config, slots), sys.stdin.fileno())
     listener.run()

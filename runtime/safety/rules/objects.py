@@ -114,7 +114,7 @@ def _flickers() -> Callable[[Readings], None]:
 
 
 class ObjectJumps(ObjectRule):
-    """The object moves no faster than things move.
+    """The object moves no faster than objects do.
 
     It is compared with where it was believed last; one that was really carried elsewhere is believed again after the
     time that it took at that speed.
