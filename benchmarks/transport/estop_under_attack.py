@@ -36,6 +36,7 @@ from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from runtime.diagnostics.chaos.attackers import attack
 from runtime.diagnostics.chaos.page import answer, served_page
+from runtime.diagnostics.chaos.processes import in_reserve, listener_and_gateway
 from runtime.page.stop_page import PRESS_HEADER, PRESS_PATH
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
@@ -45,7 +46,10 @@ from sim2real.errors import ShoalError
 _TOKEN = "estop-under-attack"
 _PATIENCE_S = 60.0
 _REST_S = 0.5
-"""Between two kills, so that no process dies young."""
+"""Between two kills, after a listener process is in reserve again."""
+
+_LEAST_START_TICKS = 20
+"""Of processor time; every start takes more."""
 
 CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
     "nobody else": (),
@@ -103,8 +107,7 @@ class Server:
 
     def children(self) -> tuple[int, int]:
         """Process ids of listener and gateway."""
-        listener = _child_of(self.process.pid)
-        return listener, _child_of(listener)
+        return listener_and_gateway(self.process.pid)
 
     def ready(self) -> None:
         """Wait until all processes answer, and the stop is released."""
@@ -210,6 +213,8 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
 def _timed(server: Server, way: str, before: Callable[[Server], None] | None = None) -> float:
     """Seconds until the stop was in force; `before` belongs to the time."""
     server.ready()
+    if before:
+        _wait_for_reserve(server)
     # No beat with the control loop's ticks, and with the processes' starts where they die.
     time.sleep(random.uniform(0, 0.04) + (_REST_S if before else 0.0))
     pids = server.children() if before else None
@@ -246,16 +251,24 @@ def _served(policy: Path) -> Iterator[Server]:
             server.close()
 
 
-def _child_of(parent: int) -> int:
-    """The only one that lives, once there is one."""
-    deadline = time.monotonic() + _PATIENCE_S
+def _wait_for_reserve(server: Server) -> None:
+    """Until a listener process is in reserve, and has nothing left to do for that."""
+    deadline, used = time.monotonic() + _PATIENCE_S, -1
     while time.monotonic() < deadline:
-        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            with suppress(OSError):
-                if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                    return int(child)
-        time.sleep(0.01)
-    raise ShoalError(f"estop_under_attack: process {parent} has no child.")
+        before, used = used, _cpu_ticks(in_reserve(server.process.pid))
+        if used == before > _LEAST_START_TICKS:
+            return
+        time.sleep(_REST_S)
+    raise ShoalError("estop_under_attack: no listener process came into reserve.")
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Processor time of a process, in the system's ticks of 10 ms; -1 where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return int(fields[11]) + int(fields[12]) if pid else -1
 
 
 def _require_stop(state: str) -> None:
