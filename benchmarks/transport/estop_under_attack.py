@@ -2,21 +2,24 @@
 
     python -m benchmarks.transport.estop_under_attack [models/franka_pose.onnx] [--quick] [--json PATH]
 
-The server is `runtime serve` with its simulated robot in real time, as it starts by default, with a token on TCP. A
-time runs from the call, or from the signal that kills, to the answer that the stop is in force in the control loop;
-half a control period of it, on average, is the wait for the next tick. Four ways: *direct* is `Client.estop()` on this
-machine, *unix* the same request over a new connection to the socket for requests, *tcp* `Client.estop()` with the token
-over TCP, *page* a press of the page's button. Every stop is released again over the gateway before the next.
+The server is `runtime serve` with its simulated robot in real time, as it starts by default in a terminal, with a token
+on TCP. A time runs from the call, or from the signal that kills, to the answer that the stop is in force in the control
+loop; half a control period of it, on average, is the wait for the next tick. Four ways: *direct* is `Client.estop()` on
+this machine, *unix* the same request over a new connection to the socket for requests, *tcp* `Client.estop()` with the
+token over TCP, *page* a press of the page's button. Every stop is released again over the gateway before the next.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
 import tempfile
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -51,6 +54,8 @@ _REST_S = 0.5
 _LEAST_START_TICKS = 20
 """Of processor time; every start takes more."""
 
+_STALLED = "stalled terminal"
+
 CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
     "nobody else": (),
     "200 silent clients": (("silent", "unix"), ("silent", "tcp")),
@@ -63,14 +68,39 @@ CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
     "wrong tokens": (("wrong tokens", "tcp"),),
     "wrong codes": (("wrong codes", "page"),),
     "foreign websockets": (("foreign websockets", "page"),),
-    "silent, pipelining, guessing": (
+    "stalled terminal": ((_STALLED, ""),),
+    "silent, pipelining, guessing, stalled terminal": (
         ("silent", "unix"),
         ("silent", "tcp"),
         ("pipelined goals", "unix"),
         ("wrong tokens", "tcp"),
+        ("wrong codes", "page"),
+        (_STALLED, ""),
     ),
 }
-"""Who is at work, and where."""
+"""Who is at work, and where; a terminal is the server's own."""
+
+
+class Terminal:
+    """The server's standard output and error: somebody reads it, and can stop it as Ctrl-S does."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Ctrl-S at the beginning, Ctrl-Q at the end."""
+        termios.tcflow(self.theirs, termios.TCOOFF)
+        try:
+            yield
+        finally:
+            termios.tcflow(self.theirs, termios.TCOON)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while os.read(self._ours, 4096):
+                pass
 
 
 class Server:
@@ -84,8 +114,10 @@ class Server:
         token.chmod(0o600)
         self.unix, self.tcp = f"unix://{folder / 's'}", f"tcp://127.0.0.1:{port}"
         command = [*console_script("runtime"), "serve", "--model", str(policy), "--socket", str(folder / "s")]
-        command += ["--listen", f"127.0.0.1:{port}", "--token-file", str(token), "--quiet"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        command += ["--listen", f"127.0.0.1:{port}", "--token-file", str(token)]
+        self.terminal = Terminal()
+        out = self.terminal.theirs
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         self.page = ""
         """Where its page is, once that is served."""
         self._steward = Client(self.unix, timeout_s=_PATIENCE_S)
@@ -202,6 +234,9 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         for name, crowd in track(crowds.items(), "attacks", transient=True):
             with ExitStack() as stack:
                 for attacker, where in crowd:
+                    if attacker == _STALLED:
+                        stack.enter_context(server.terminal.stalled())
+                        continue
                     token = _TOKEN if where == "tcp" else ""
                     stack.enter_context(attack(attacker, server.address(where), token=token))
                 rows += [_row(name, way, [_timed(server, way) for _ in range(stops)]) for way in WAYS]
