@@ -25,7 +25,8 @@ from benchmarks.machine import machine
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.robot.model import find_model
 from runtime.robot.readings import Readings
@@ -85,8 +86,8 @@ class Arguments:
 def run_sequence(core: PolicyController, goals: list[GoalPose], timeout_s: float) -> int:
     """How many of the goals a fresh simulated robot reaches, one after the other."""
     contract = core.contract
-    driver, joints = MujocoDriver(contract, DriverOptions(speed=0)), len(contract.joint_names)
-    readings, command, reached = Readings(joints), np.zeros(joints), 0
+    driver = MujocoDriver(contract, DriverOptions(speed=0))
+    readings, command, reached = Readings.of(contract), np.zeros(len(contract.joint_names)), 0
     for number, goal in enumerate(goals, start=1):
         started_s = driver.now_s()
         core.set_goal(validate_goal(contract, goal, time.time()), number=number, now_s=started_s)
@@ -136,7 +137,7 @@ def measure_times(policy: Policy, calls: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     low, high = safety.low, safety.high
     postures = rng.uniform(low, high, (calls, len(low)))
-    readings = Readings(len(low))
+    readings = Readings.of(contract)
     readings.end_effector_orientation[0] = 1.0
     readings.joint_effort[:] = 0.0
     safety.start(postures[0])

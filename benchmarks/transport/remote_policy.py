@@ -32,9 +32,9 @@ from rich.table import Column, Table
 from benchmarks.machine import machine
 from benchmarks.transport.remote_peers import CHUNK_BYTES, SERVICE, served_session
 from runtime.inference.policy import Policy
-from runtime.policy_server.client import INPUTS, RemotePolicy
+from runtime.policy_server.client import RemotePolicy
 from runtime.policy_server.messagepack import pack, unpack
-from runtime.policy_server.packets import memory_of, reply_dtype, request_dtype
+from runtime.policy_server.packets import input_names, memory_of, reply_dtype, request_dtype
 from runtime.robot.model import find_model
 from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
@@ -124,7 +124,7 @@ def in_process(policy: Path, folder: Path) -> Iterator[Connection]:
     """The floor."""
     session = served_session(str(policy))
     observation = example_observation(session.contract)
-    for name in ("joint_effort", *INPUTS):
+    for name in input_names(session.request_record.dtype):
         session.request[name][:] = observation.get(name, np.nan)
 
     def ask(now_s: float) -> np.ndarray:
@@ -148,7 +148,7 @@ def unix_served(policy: Path, folder: Path) -> Iterator[Connection]:
 
 
 @contextmanager
-def unix_warmed_up(policy: Path, folder: Path) -> Iterator[Connection]:
+def unix_rehearsed(policy: Path, folder: Path) -> Iterator[Connection]:
     """Ours with our client's way to wait."""
     yield from _ask_unix(policy, folder / "warmed_up.sock", warmed_up=True)
 
@@ -281,11 +281,11 @@ def zenoh_query(policy: Path, folder: Path) -> Iterator[Connection]:
 
 def _ask_packets(policy: Path, exchange: Callable[[memoryview], bytes]) -> Connection:
     observation = _readings(policy)
-    joints = len(observation["joint_position"])
-    request = np.zeros(1, request_dtype(joints))
-    for name in INPUTS:
+    contract = Policy(policy).contract
+    request = np.zeros(1, request_dtype(contract))
+    for name in input_names(request.dtype):
         request[name] = observation.get(name, np.nan)
-    packet, times, reply = memory_of(request), request["time_s"], reply_dtype(joints)
+    packet, times, reply = memory_of(request), request["time_s"], reply_dtype(len(contract.joint_names))
 
     def ask(now_s: float) -> np.ndarray:
         times[0] = now_s
@@ -301,7 +301,7 @@ CLIENTS = dict(
             in_process,
             unix,
             unix_served,
-            unix_warmed_up,
+            unix_rehearsed,
             own_websocket,
             openpi,
             lerobot,
@@ -421,8 +421,9 @@ def _require_following(reason: str) -> None:
 
 
 def _readings(policy: Path) -> dict[str, np.ndarray]:
-    observation = example_observation(Policy(policy).contract)
-    return {name: value for name, value in observation.items() if name in INPUTS}
+    contract = Policy(policy).contract
+    read = input_names(request_dtype(contract))
+    return {name: value for name, value in example_observation(contract).items() if name in read}
 
 
 def _own_server(policy: Path, *arguments: str) -> Any:

@@ -22,8 +22,8 @@ class Goal(Connection):
     """Roll, pitch and yaw in rad, instead of --orientation."""
     joints: dict[str, float] = field(default_factory=dict)
     """Joint positions in rad, as NAME VALUE NAME VALUE ..., instead of --position."""
-    planar: tuple[float, float, float] | None = None
-    """x and y in m and yaw in rad from the default orientation, instead of --position."""
+    planar: tuple[float, float, float] | tuple[float, float] | None = None
+    """x and y in m, and yaw in rad: on the ground, or over a table from the default orientation."""
     height_m: float | None = None
     """z with --planar; the middle of the goal box if not given."""
     object_position: tuple[float, float, float] | None = None
@@ -32,6 +32,8 @@ class Goal(Connection):
     """How far before it; 0.1 if not given."""
     approach: tuple[float, float, float] | None = None
     """Direction in which the tool comes to it; from above if not given."""
+    set: tuple[str, ...] = ()
+    """Any goal by the names that the policy gives its parts: NAME=VALUE,VALUE,... NAME=... instead of --position."""
     position_tolerance_m: float | None = None
     """When it counts as reached; the contract's coarse tolerance if not given."""
     angle_tolerance_deg: float | None = None
@@ -62,6 +64,7 @@ class Goal(Connection):
             "planar": self.planar,
             "height_m": self.height_m,
             "object_position": self.object_position,
+            "values": _values(self.set) or None,
             "standoff_m": self.standoff_m,
             "approach": self.approach,
             "position_tolerance_m": self.position_tolerance_m,
@@ -82,6 +85,20 @@ class Goal(Connection):
         print(status.line)
         print(ended.line)
         return 0 if ended.state == "reached" else 1
+
+
+def _values(given: tuple[str, ...]) -> dict[str, list[float]]:
+    """Numbers by name; raises `GoalRefused`."""
+    from runtime.goals.messages import GoalRefused
+
+    found = {}
+    for item in given:
+        name, _, numbers = item.partition("=")
+        try:
+            found[name] = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            raise GoalRefused(f"--set {item}: write NAME=VALUE, or NAME=VALUE,VALUE,... for several numbers.") from None
+    return found
 
 
 def _user() -> str:

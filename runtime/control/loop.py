@@ -24,7 +24,7 @@ from runtime.control.warm_up import WarmUp
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.realtime.histogram import Histogram
 from runtime.realtime.missed_deadlines import DeadlineMonitor, MissedDeadlines
-from runtime.robot.readings import Readings, is_finite
+from runtime.robot.readings import Readings
 from runtime.status import Reason
 
 _WAKE_NS = 60_000
@@ -110,7 +110,7 @@ class Loop:
         self._period_ns = round(driver.period_s * 1e9)
         self.spin_s = spin_s
         self._telemetry = telemetry
-        self._tracker = tracker if self._readings.object_position.size else None
+        self._tracker = tracker if tracker is not None and tracker.wanted else None
         self._driver_sees_object: bool | None = None
         self.warm_up = WarmUp(core, self._readings)
         """Called just before each tick."""
@@ -175,18 +175,12 @@ class Loop:
             self._reorder(measured, readings)
         if self._tracker is not None:
             if self._driver_sees_object is None:
-                self._driver_sees_object = is_finite(readings.object_position)
+                self._driver_sees_object = self._tracker.sees(readings)
             if not self._driver_sees_object:
-                self._tracker.fill(readings.object_position)
+                self._tracker.fill(readings)
 
     def _reorder(self, measured: Readings, readings: Readings) -> None:
-        self._order.to_policy(measured.joint_position, readings.joint_position)
-        self._order.to_policy(measured.joint_velocity, readings.joint_velocity)
-        self._order.to_policy(measured.joint_effort, readings.joint_effort)
-        np.copyto(readings.end_effector_position, measured.end_effector_position)
-        np.copyto(readings.end_effector_orientation, measured.end_effector_orientation)
-        np.copyto(readings.object_position, measured.object_position)
-        readings.time_s = measured.time_s
+        self._order.readings_to_policy(measured, readings)
 
     def _next_deadline(self, deadline_ns: int) -> int:
         following = deadline_ns + self._period_ns
@@ -227,7 +221,7 @@ class Loop:
         wait_until(deadline_ns)
 
     def _warm_up_before(self, until_ns: int) -> None:
-        """Warm up, and learn how early to begin: a little earlier after one that ended too late, else slowly later.
+        """Rehearse, and learn how early to begin: a little earlier after one that ended too late, else slowly later.
 
         Not much earlier than at first: a wake-up that came late for want of a processor says nothing about the
         warm-up, and the longer a process keeps running, the more likely the scheduler is to make it wait.

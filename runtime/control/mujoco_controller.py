@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.control.policy_controller import PolicyController
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import AnyGoal
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.options import Engine
 from runtime.robot.mujoco_robot import MujocoRobot, interpolate, require_rate
@@ -82,7 +83,7 @@ class Controller:
         """Distance in m, angle in degrees, reachability, `reached` and state, as of the last control tick."""
         return self._core.status()
 
-    def set_goal(self, goal: GoalPose) -> None:
+    def set_goal(self, goal: AnyGoal) -> None:
         """Go there from the next control tick on; raises `GoalRefused` when the goal must not be followed.
 
         `goal.stamp` is Unix time; `goal.timeout_s` runs in the simulation's time.
@@ -155,7 +156,7 @@ class Controller:
         started_before = self._commanding
         self._commanding = self._core.step(self._readings, data.time, self._new)
         if self._commanding and not started_before:
-            np.copyto(self._previous, self._readings.joint_position)
+            np.copyto(self._previous, self._readings.joints)
 
     def _meet(self, data: mujoco.MjData) -> MujocoRobot:
         if self._robot is not None and data is self._data:

@@ -13,23 +13,36 @@ import time
 
 import numpy as np
 
-from runtime.ipc.shared_memory import Slot
-from runtime.robot.readings import Float64
+from runtime.ipc.shared_memory import Slot, tracked_layout
+from runtime.robot.readings import Float64, Readings, is_finite
+from sim2real.contract import Contract
 
 
 class Tracker:
     """The control loop's side; what was seen longer ago than `stale_s` is not known any more."""
 
-    def __init__(self, slot: Slot, stale_s: float) -> None:
+    def __init__(self, contract: Contract, slot: Slot, stale_s: float) -> None:
         self._slot, self._stale_ns = slot, round(1e9 * stale_s)
-        self._position: Float64 = np.full(3, math.nan)
+        layout = tracked_layout(contract)
+        self._vector: Float64 = np.full(layout.size, math.nan)
+        self._named = layout.split(self._vector)
         self._seen_ns = 0
 
-    def fill(self, out: Float64) -> None:
-        """The object's position `[3]` m, or NaN."""
+    @property
+    def wanted(self) -> bool:
+        """Whether policies of the contract are told of an object at all."""
+        return bool(self._named)
+
+    def sees(self, readings: Readings) -> bool:
+        """Whether somebody else has told already."""
+        return all(is_finite(readings[name]) for name in self._named)
+
+    def fill(self, out: Readings) -> None:
+        """What was reported last, or NaN."""
         if self._slot.read():
             record = self._slot.value[0]
-            self._position[:] = record["position"]
+            self._vector[:] = record["values"]
             self._seen_ns = int(record["seen_ns"])
         known = self._seen_ns > 0 and time.monotonic_ns() - self._seen_ns <= self._stale_ns
-        out[:] = self._position if known else math.nan
+        for name, value in self._named.items():
+            out[name][:] = value if known else math.nan

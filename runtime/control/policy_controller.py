@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,9 @@ from runtime.goals.messages import ResolvedGoal
 from runtime.inference.policy import Policy
 from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings, is_finite
-from runtime.robot.rotations import angle_between_deg
 from runtime.safety import GeometryChecker, Safety, SafetyConfig
 from runtime.status import FOLLOWING, GoalStatus, Reason, known
+from sim2real.contract import Contract
 
 
 class PolicyController(Remembers):
@@ -41,8 +41,6 @@ class PolicyController(Remembers):
         "_expires_s",
         "_goal_finite",
         "_within_since_s",
-        "_goal_position",
-        "_goal_orientation",
         "_history",
     )
 
@@ -79,7 +77,11 @@ class PolicyController(Remembers):
         self._expires_s = math.inf
         self._goal_finite = True
         self._within_since_s = math.inf
-        self._goal_position, self._goal_orientation = np.split(np.zeros(7), [3])
+        layout = self.contract.goal.layout(self.contract)
+        self._request: Float64 = np.zeros(layout.size)
+        self._goal_inputs: dict[str, Float64] = layout.split(self._request)
+        self._parts = _parts_of(self.contract)
+        self._wanted: list[tuple[float, ...]] = []
         self._largest_step: Float64 = np.minimum(self.contract.action.step_max, self.safety.max_step)
         self._step: Float64 = np.zeros_like(self._largest_step)
         self._slow: Float64 = np.zeros_like(self._largest_step)
@@ -87,28 +89,32 @@ class PolicyController(Remembers):
         self._remembers = self._history.size > 0
         self._copies: list[Copy] = []
         self._copies_of: Readings | None = None
-        # Graph inputs that the core itself knows; all others are fields of `Readings`.
+        # Graph inputs that the core itself knows; all others are readings.
         self._own_sources = {
-            "joint_position_target": self.safety.target,
-            "goal_position": self._goal_position,
-            "goal_orientation": self._goal_orientation,
+            self.contract.action.previous: self.safety.target,
+            **self._goal_inputs,
         }
-        self._pose_goals = self.contract.turns
-        self._object_goals = self.contract.tracked is not None
         # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
         self._hold_s = self.contract.goal.hold_s - 0.5 * self.contract.timing.control_dt_s
 
     def set_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
         """Follow a validated goal from the next tick on; it expires `valid_for_s` after `now_s`."""
         self.goal, self.goal_number = goal, number
-        self._goal_position[:] = goal.position
-        self._goal_orientation[:] = goal.orientation_wxyz
-        # The message was validated where it was received; this is about what memory did to it since.
-        turn = goal.orientation_wxyz
-        self._goal_finite = is_finite(self._goal_position) and math.isfinite(angle_between_deg(turn, turn))
+        self._take(goal)
         self._expires_s = now_s + goal.valid_for_s
         self._forget_progress()
         self._tell("GOAL", now_s)
+
+    def _take(self, goal: ResolvedGoal) -> None:
+        self._request[:] = goal.request
+        self._wanted = [goal.request[part.request] for part in self._parts]
+        # The message was validated where it was received; this is about what memory did to it since.
+        self._goal_finite = is_finite(self._request) and all(
+            map(
+                math.isfinite,
+                (x for part, value in zip(self._parts, self._wanted, strict=True) for x in part.error(value, value)),
+            )
+        )
 
     def offer_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
         """Follow a goal as `set_goal` does, but only if the policy gives it at least `reachability_gate` from where the
@@ -168,7 +174,7 @@ class PolicyController(Remembers):
         reason = self.safety.check(readings, now_s)
         if reason is FOLLOWING:
             if not self.safety.started:
-                self.safety.start(readings.joint_position)
+                self.safety.start(readings.joints)
             if self._offer is not None:
                 self._decide(*self._offer, readings)
             reason = self._goal_reason(now_s)
@@ -193,6 +199,8 @@ class PolicyController(Remembers):
         super().recall(memory)
         goal = memory["goal"]
         self.goal = None if goal is None else ResolvedGoal(**{name: _recalled(value) for name, value in goal.items()})
+        if self.goal is not None:
+            self._take(self.goal)
         self.withdraw_offer()
 
     def status(self) -> GoalStatus:
@@ -239,9 +247,8 @@ class PolicyController(Remembers):
         number, inputs = self.offered_number, self.policy.inputs
         self.withdraw_offer()
         self._fill_inputs(readings)
-        for name, value in (("goal_position", goal.position), ("goal_orientation", goal.orientation_wxyz)):
-            if name in inputs:
-                inputs[name][:] = value
+        for name, value in self.contract.goal.layout(self.contract).split(np.array(goal.request)).items():
+            inputs[name][:] = value
         self.policy.run()
         self.offered_reachability = float(self.policy.reachability[0])
         # Written so that an estimate that is not a number refuses.
@@ -252,7 +259,7 @@ class PolicyController(Remembers):
         if readings is not self._copies_of:
             own = self._own_sources
             names = self.policy.inputs.items()
-            self._copies = merged([(x, own[name] if name in own else getattr(readings, name)) for name, x in names])
+            self._copies = merged([(x, own[name] if name in own else readings[name]) for name, x in names])
             self._copies_of = readings
         for array, source in self._copies:
             array[:] = source
@@ -284,11 +291,11 @@ class PolicyController(Remembers):
     def _track(self, readings: Readings, now_s: float) -> None:
         goal = self.goal
         assert goal is not None
-        brought = readings.object_position if self._object_goals else readings.end_effector_position
-        self.distance_m = math.dist(brought.tolist(), goal.position)
-        self.angle_deg = 0.0
-        if self._pose_goals:
-            self.angle_deg = angle_between_deg(readings.end_effector_orientation.tolist(), goal.orientation_wxyz)
+        distance_m = angle_deg = 0.0
+        for part, wanted in zip(self._parts, self._wanted, strict=True):
+            length, angle = part.error(readings.vector[part.reading].tolist(), wanted)
+            distance_m, angle_deg = _larger(length, distance_m), _larger(angle, angle_deg)
+        self.distance_m, self.angle_deg = distance_m, angle_deg
         self.within_tolerance = (
             self.distance_m <= goal.position_tolerance_m and self.angle_deg <= goal.angle_tolerance_deg
         )
@@ -297,6 +304,27 @@ class PolicyController(Remembers):
         else:
             self._within_since_s = min(self._within_since_s, now_s)
             self.reached = self.reached or now_s - self._within_since_s >= self._hold_s
+
+
+class _Part(NamedTuple):
+    """One reading that is to reach a value."""
+
+    reading: slice
+    """Of `Readings.vector`."""
+    request: slice
+    error: Callable[[Sequence[float], Sequence[float]], tuple[float, float]]
+    """Between two values: m, and degrees."""
+
+
+def _parts_of(contract: Contract) -> list[_Part]:
+    measured, request = contract.measured.slices, contract.goal.layout(contract).slices
+    parts = contract.goal.parts()
+    return [_Part(measured[p.reading], request[p.input], contract.reading(p.reading).error) for p in parts]
+
+
+def _larger(first: float, second: float) -> float:
+    """Not a number where one of them is none."""
+    return first if first > second or math.isnan(first) else second
 
 
 def _recalled(value: Any) -> Any:

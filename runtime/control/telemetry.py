@@ -50,7 +50,7 @@ class Telemetry:
         record["goal_number"], record["reason"] = number, self._core.safety.imposed or 0
         if goal is not None:
             record["goal_id"] = goal.id.encode()
-            record["goal_position"], record["goal_orientation_wxyz"] = goal.position, goal.orientation_wxyz
+            record["request"] = goal.request
             for field in ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s", "speed"):
                 record[field] = getattr(goal, field)
         self._ring.push()

@@ -7,14 +7,13 @@ pass early, on a core of its own that nothing follows.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from runtime.control.policy_controller import PolicyController
-from runtime.goals.messages import ResolvedGoal
+from runtime.goals.resolve import middle_goal
+from runtime.robot.layout import Layout
 from runtime.robot.readings import Readings
-from runtime.status import FOLLOWING, State
+from runtime.status import State
 
 
 class WarmUp:
@@ -32,23 +31,20 @@ class WarmUp:
             core.policy, safety=core.safety.config, geometry_checker=core.safety.geometry_checker
         )
         self._readings = Readings.of(contract)
-        self._readings.joint_position[:] = [joint.home_position for joint in contract.robot.joints]
-        self._readings.end_effector_orientation[0] = 1.0
-        checker = core.safety.geometry_checker
-        if checker is not None and not checker.no_tool_pose:
-            pose = checker.tool_pose(self._readings.joint_position.tolist())
-            self._readings.end_effector_position[:], self._readings.end_effector_orientation[:] = pose[:3], pose[3:]
+        for name, value in self._readings.named.items():
+            value[:] = contract.reading(name).usual(contract)
+        tool, checker = Layout.of(contract).tool, core.safety.geometry_checker
+        if tool is not None and checker is not None and not checker.no_tool_pose:
+            pose = checker.tool_pose(self._readings.joints.tolist())
+            for part, measured in zip(tool, (pose[:3], pose[3:]), strict=True):
+                self._readings[part.name][:] = measured
         self._command = np.zeros(len(contract.robot.joints))
         self._period_s = contract.timing.control_dt_s
-        middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
-        self._readings.object_position[:] = middle[: self._readings.object_position.size]
-        x, y, z = (float(value) for value in middle)
-        goal = ResolvedGoal("warm-up", (x, y, z), contract.default_orientation_wxyz, 0.01, 1.0, math.inf)
-        self._core.set_goal(goal, number=1, now_s=0.0)
+        self._core.set_goal(middle_goal(contract, "warm-up"), number=1, now_s=0.0)
 
     @property
     def state(self) -> State:
-        """`ACTIVE` when the whole of a tick is warmed up."""
+        """`ACTIVE` or `RAMP_IN` when the whole of a tick is warmed up."""
         return self._core.safety.state
 
     def __call__(self) -> None:
@@ -56,10 +52,8 @@ class WarmUp:
         readings = self._readings
         if self._real.safety.started:
             readings.vector[:] = self._seen.vector
-        safety = self._core.safety
-        if safety.reason is not FOLLOWING:
-            safety.restart()
         # From where the joints are, each time: what was warmed up before is not what they did.
-        safety.resume(readings.joint_position, State.ACTIVE, FOLLOWING)
+        self._core.safety.restart()
+        self._core.safety.start(readings.joints)
         readings.time_s += self._period_s
         self._core.step(readings, readings.time_s, self._command)

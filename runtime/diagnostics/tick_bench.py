@@ -5,7 +5,6 @@ Only the paced numbers say anything about a robot: between two calls the caches 
 
 from __future__ import annotations
 
-import math
 import mmap
 import time
 from collections.abc import Callable
@@ -20,10 +19,12 @@ from runtime.control.loop import Loop, sleep_until, wait_until, warm_lead_ns
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver
 from runtime.goals.messages import ResolvedGoal
+from runtime.goals.resolve import middle_goal
 from runtime.inference.policy import Policy
-from runtime.ipc.shared_memory import GOAL_DTYPE, Slot
+from runtime.ipc.shared_memory import Slot, goal_dtype
 from runtime.options import Engine
 from runtime.realtime.histogram import summarise
+from runtime.robot.layout import Kind, Layout
 from runtime.robot.model import find_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
@@ -119,9 +120,9 @@ class BenchDriver:
         self._control_dt_s = contract.timing.control_dt_s
         self._time_s = 0.0
         self._now = Readings.of(contract)
-        self._now.joint_position[:] = [joint.home_position for joint in contract.robot.joints]
-        self._now.end_effector_orientation[0] = 1.0
-        self._now.object_position.fill(0.0)
+        for name, value in self._now.named.items():
+            value[:] = contract.reading(name).usual(contract)
+        self._speeds = [self._now[part.name] for part in Layout.of(contract).of_kind(Kind.JOINT_VELOCITY)]
         self._robot = None if model is None else MujocoRobot(model, contract)
         self._data = None if self._robot is None else self._robot.addresses.home_data(self._robot.model)
         self._place()
@@ -135,9 +136,10 @@ class BenchDriver:
     def write(self, command: Float64) -> None:
         """The command arrived."""
         self.written_ns = time.perf_counter_ns()
-        np.subtract(command, self._now.joint_position, out=self._now.joint_velocity)
-        self._now.joint_velocity /= self._control_dt_s
-        self._now.joint_position[:] = command
+        for speed in self._speeds:
+            np.subtract(command, self._now.joints, out=speed)
+            speed /= self._control_dt_s
+        self._now.joints[:] = command
         self._place()
 
     def now_s(self) -> float:
@@ -152,8 +154,9 @@ class BenchDriver:
 
     def _place(self) -> None:
         if self._robot is not None and self._data is not None:
-            self._robot.addresses.place(self._data.qpos, self._now.joint_position)
-            self._robot.addresses.place_velocity(self._data.qvel, self._now.joint_velocity)
+            self._robot.addresses.place(self._data.qpos, self._now.joints)
+            for speed in self._speeds:
+                self._robot.addresses.place_velocity(self._data.qvel, speed)
             self._robot.read(self._data, self._now)
 
 
@@ -161,11 +164,10 @@ class SlotExchange:
     """`runtime.control.loop.Exchange` over a slot of shared memory, with this process on both of its sides."""
 
     def __init__(self, contract: Contract) -> None:
-        memory = mmap.mmap(-1, Slot.bytes_for(GOAL_DTYPE))
-        self._sender, self._receiver = (Slot(memory, 0, GOAL_DTYPE) for _ in range(2))
-        middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
-        x, y, z = (float(value) for value in middle)
-        self._goal = ResolvedGoal("bench", (x, y, z), contract.default_orientation_wxyz, 0.01, 1.0, math.inf)
+        dtype = goal_dtype(contract.goal.layout(contract).size)
+        memory = mmap.mmap(-1, Slot.bytes_for(dtype))
+        self._sender, self._receiver = (Slot(memory, 0, dtype) for _ in range(2))
+        self._goal = middle_goal(contract, "bench")
 
     def send_goal(self) -> None:
         """As the gateway would."""

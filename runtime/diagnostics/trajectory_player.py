@@ -110,12 +110,11 @@ def _require_following(contract: Contract, sample: Sample, target: np.ndarray) -
 
 def tick_record(contract: Contract, tick: int, sample: Sample, command: np.ndarray, tick_ns: int) -> np.ndarray:
     """What a recorder takes for one tick, `[1]` of `runtime.ipc.telemetry_ring.record_dtype`."""
-    records = np.zeros(1, record_dtype(len(contract.joint_names), with_object=contract.tracked is not None))
+    records = np.zeros(1, record_dtype(contract))
     record = records[0]
     record["kind"], record["wall_ns"], record["now_s"] = Kind.TICK, time.time_ns(), sample.time_s
     record["tick"], record["measured_s"], record["tick_ns"] = tick, sample.measured_s, tick_ns
-    tool = (sample.end_effector_position, sample.end_effector_orientation)
-    record["readings"] = np.concatenate([sample.joint_position, sample.joint_velocity, *tool, sample.object_position])
+    record["readings"] = sample.readings
     record["command"], record["commanding"], record["state"] = command, True, State.ACTIVE
     record["reason"] = Reason.FOLLOWING
     record["distance_m"] = record["angle_deg"] = record["reachability"] = np.nan

@@ -114,11 +114,29 @@ class JointOrder:
         self.same = policy_names == driver_names
         """Whether both orders are one, so that nothing has to be moved."""
         self._policy_from_driver: NDArray[np.intp] = np.array([driver_names.index(name) for name in policy_names])
+        self._readings_from_driver: NDArray[np.intp] | None = None
         self._driver_from_policy: NDArray[np.intp] = np.array([policy_names.index(name) for name in driver_names])
 
     def to_policy(self, driver_order: Float64, out_policy_order: Float64) -> None:
         """`[J]` to `[J]`."""
         np.take(driver_order, self._policy_from_driver, out=out_policy_order, mode="clip")
+
+    def readings_to_policy(self, driver_order: Readings, out_policy_order: Readings) -> None:
+        """Joint arrays moved, all other readings copied."""
+        moved = self._readings_from_driver
+        if moved is None:
+            moved = self._readings_from_driver = self._moves(out_policy_order.contract)
+        np.take(driver_order.vector, moved, out=out_policy_order.vector, mode="clip")
+        self.to_policy(driver_order.joint_effort, out_policy_order.joint_effort)
+        out_policy_order.time_s = driver_order.time_s
+
+    def _moves(self, contract: Contract) -> NDArray[np.intp]:
+        """Where each entry of `Readings.vector` comes from."""
+        found = np.arange(contract.measured.size)
+        for name, entries in contract.measured.slices.items():
+            if contract.reading(name).per_joint:
+                found[entries] = found[entries][self._policy_from_driver]
+        return found
 
     def to_driver(self, policy_order: Float64, out_driver_order: Float64) -> None:
         """`[J]` to `[J]`."""

@@ -23,6 +23,8 @@ import numpy as np
 
 from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
 from runtime.goals.messages import ResolvedGoal
+from runtime.goals.resolve import middle_goal
+from runtime.robot.layout import Kind, Layout
 from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
@@ -99,6 +101,7 @@ class _Bench:
         self.order = JointOrder(contract.joint_names, driver.joint_names)
         self.readings = Readings.of(contract)
         self.readings.vector[:] = np.nan
+        self._speeds = Layout.of(contract).of_kind(Kind.JOINT_VELOCITY)
         self.position, self.velocity = np.zeros(self.joints), np.zeros(self.joints)
         self.start = np.zeros(self.joints)
         """Where the present motion began."""
@@ -106,12 +109,18 @@ class _Bench:
         self._deadline_s = time.perf_counter()
         self._taken_s: list[float] = []
 
+    @property
+    def measures_speed(self) -> bool:
+        """Whether the contract has a reading of the joints' velocities."""
+        return bool(self._speeds)
+
     def period(self, target: Float64 | None = None) -> None:
         """Read, and command `target` if given; then wait for the next period."""
         driver, started = self.driver, time.perf_counter()
         driver.read(self.readings)
-        self.order.to_policy(self.readings.joint_position, self.position)
-        self.order.to_policy(self.readings.joint_velocity, self.velocity)
+        self.order.to_policy(self.readings.joints, self.position)
+        for part in self._speeds:
+            self.order.to_policy(self.readings[part.name], self.velocity)
         if target is not None:
             self.order.to_driver(target, self._command)
             driver.write(self._command)
@@ -176,11 +185,12 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
         clock.append(driver.now_s())
         ages.append(clock[-1] - out.time_s)
     limit = 3 * contract.timing.control_dt_s
-    names = ["joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation"]
-    names += ["object_position"] if out.object_position.size else []
+    names = list(out.named)
+    rotations = [part.name for part in Layout.of(contract).parts if part.kind is Kind.ROTATION]
     replaced = [name for name in names if not np.shares_memory(getattr(out, name), out.vector)]
     unknown = [name for name in names if not np.isfinite(getattr(out, name)).all()]
-    norm = float(np.linalg.norm(out.end_effector_orientation))
+    lengths = {name: float(np.linalg.norm(getattr(out, name))) for name in rotations}
+    wrong = [name for name, length in lengths.items() if not abs(length - 1) < 1e-3]
     return [
         Finding(
             "read fills the arrays in place",
@@ -189,8 +199,8 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
         Finding("every reading is finite", f"{', '.join(unknown)} was not filled in." if unknown else ""),
         Finding("joints are within their limits", _outside(bench.position, contract)),
         Finding(
-            "the tool's orientation is a unit quaternion",
-            "" if abs(norm - 1) < 1e-3 else f"the length of end_effector_orientation is {norm:g}.",
+            "every orientation is a unit quaternion",
+            f"the length of {wrong[0]} is {lengths[wrong[0]]:g}." if wrong else "",
         ),
         Finding("now_s never runs backwards", "" if np.all(np.diff(clock) >= 0) else "it did between two reads."),
         Finding("time_s moves on", "" if stamps[-1] > stamps[0] else f"it stayed at {stamps[0]:g} s."),
@@ -215,17 +225,22 @@ def _outside(position: Float64, contract: Contract) -> str:
 
 def _check_tool(bench: _Bench, contract: Contract, mjcf: Path | None) -> list[Finding]:
     promise = "the tool's pose is that of the contract's kinematics"
+    tool = Layout.of(contract).tool
+    if tool is None:
+        return [Finding(f"{promise} (not checked: the contract measures none)")]
     try:
         model = load_model(contract, mjcf)
     except ShoalError as error:
         return [Finding(f"{promise} (not checked: {error})")]
-    robot, wanted = MujocoRobot(model, contract), Readings.of(contract)
+    robot = MujocoRobot(model, contract)
     data = robot.addresses.home_data(model)
     robot.addresses.place(data.qpos, bench.position)
-    robot.read(data, wanted)
-    out, frame = bench.readings, contract.robot.end_effector_frame
-    distance = float(np.linalg.norm(out.end_effector_position - wanted.end_effector_position))
-    angle = angle_between_deg(out.end_effector_orientation, wanted.end_effector_orientation)
+    wanted = robot.tool_pose(data)
+    assert wanted is not None
+    place, turn = (bench.readings[part.name] for part in tool)
+    frame = contract.robot.end_effector_frame
+    distance = float(np.linalg.norm(place - wanted[0]))
+    angle = angle_between_deg(turn, wanted[1])
     if distance <= _TOOL_M and angle <= _TOOL_DEG:
         return [Finding(promise)]
     return [
@@ -269,7 +284,7 @@ def _check_joint(bench: _Bench, contract: Contract, index: int, move_rad: float)
             f"asked for {towards * move_rad:+.3f} rad, it moved by {moved[index]:+.3f} rad; check sign and unit, and "
             "that write copies its argument."
         )
-    elif towards * velocity <= 0:
+    elif bench.measures_speed and towards * velocity <= 0:
         problem = f"it moved by {moved[index]:+.3f} rad, while joint_velocity said {velocity:+.3f} rad/s."
     _go(bench, contract, target, start, index)
     if not problem and abs(bench.position[index] - start[index]) > _ARRIVED * move_rad:
@@ -294,15 +309,7 @@ def _go(bench: _Bench, contract: Contract, start: Float64, target: Float64, inde
 
 
 def _any_goal(contract: Contract) -> ResolvedGoal:
-    middle = np.add(contract.goal.position_min_m, contract.goal.position_max_m) / 2
-    return ResolvedGoal(
-        id="conformance",
-        position=(float(middle[0]), float(middle[1]), float(middle[2])),
-        orientation_wxyz=contract.default_orientation_wxyz,
-        position_tolerance_m=contract.goal.coarse_position_m,
-        angle_tolerance_deg=contract.goal.coarse_angle_deg,
-        valid_for_s=math.inf,
-    )
+    return middle_goal(contract, "conformance")
 
 
 def _sleep_until(moment_s: float) -> None:

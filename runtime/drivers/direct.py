@@ -28,13 +28,11 @@ class Direct:
 
     def read(self) -> Sample:
         """The latest readings, copied."""
-        measured, joints = self._measured, len(self._command)
+        measured, readings = self._measured, Readings.of(self._measured.contract)
         self._driver.read(measured)
-        position, velocity = np.zeros((2, joints))
-        self._order.to_policy(measured.joint_position, position)
-        self._order.to_policy(measured.joint_velocity, velocity)
-        rest = (measured.end_effector_position, measured.end_effector_orientation, measured.object_position)
-        return Sample(self._driver.now_s(), measured.time_s, position, velocity, *(values.copy() for values in rest))
+        self._order.readings_to_policy(measured, readings)
+        joints = readings.joint_position, readings.joint_velocity
+        return Sample(self._driver.now_s(), measured.time_s, *joints, readings.vector)
 
     def write(self, target: np.ndarray) -> None:
         """Joint targets `[J]` rad, policy order, for the coming control period."""

@@ -14,6 +14,7 @@ from runtime.drivers.base import DriverOptions
 from runtime.drivers.pace import Pace
 from runtime.drivers.video import Video
 from runtime.drivers.viewer import Viewer
+from runtime.goals.markers import markers
 from runtime.goals.messages import ResolvedGoal
 from runtime.robot.model import load_model, shipped_mjcf
 from runtime.robot.mujoco_robot import MujocoRobot, interpolate, require_rate
@@ -27,6 +28,7 @@ class MujocoDriver:
     """See `runtime.drivers.base.Driver`. Starts at the contract's home."""
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
+        self._contract = contract
         self._pace = Pace(options.speed, contract.timing.control_dt_s)
         path = options.mjcf or shipped_mjcf(contract.robot.name)
         self.model = load_model(contract, path)
@@ -67,10 +69,12 @@ class MujocoDriver:
         return float(self.data.time)
 
     def show_goal(self, goal: ResolvedGoal) -> None:
-        """Move the mocap body `goal`, where the model has one."""
-        if self._goal_mocap >= 0:
-            self.data.mocap_pos[self._goal_mocap] = goal.position
-            self.data.mocap_quat[self._goal_mocap] = goal.orientation_wxyz
+        """Move the mocap body `goal`, where the model has one, to where the goal is or the first of its places."""
+        places = markers(self._contract, goal.request)
+        if self._goal_mocap >= 0 and places:
+            self.data.mocap_pos[self._goal_mocap] = places[0].position
+            turn = places[0].orientation_wxyz or self._contract.default_orientation_wxyz
+            self.data.mocap_quat[self._goal_mocap] = turn
 
     def close(self) -> None:
         """Complete the video, close the window."""

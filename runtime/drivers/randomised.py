@@ -69,7 +69,7 @@ class RandomisedDriver:
             # Once in a period: noise belongs to the reading, not to the looking.
             for name, value in self._environment.readings().items():
                 if name in self._measured:
-                    getattr(out, name)[:] = value[0]
+                    out[name][:] = value[0]
         self._periods += due
         out.time_s = self.now_s()
 

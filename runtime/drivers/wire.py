@@ -3,11 +3,10 @@
 The simulation says who it is in one line of JSON, then sends its state after every physics step; the driver sends
 targets. Messages have a fixed layout, little-endian; J is the number of joints:
 
-    state     magic padding time_s joint_position[J] joint_velocity[J] end_effector_position[3]
-              end_effector_orientation[4] (object_position[3]) joint_effort[J]
+    state     magic padding time_s readings[R] joint_effort[J]
     command   magic padding target[J] goal_position[3] goal_orientation[4]        (the goal is a marker, NaN for none)
 
-where the object's position is there for contracts with an object only.
+where the readings are those of the contract, in its order: `contract.measured`.
 
 It behaves as a robot over a network does. Nothing here waits while the simulation runs: `read` takes the newest state
 that has arrived, which grows old when the connection is lost, so that the loop holds. A new connection is tried twice a
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.drivers.base import DriverOptions
+from runtime.goals.markers import markers
 from runtime.goals.messages import ResolvedGoal
 from runtime.protocol.address import Address
 from runtime.robot.readings import Float64, Readings
@@ -34,8 +34,6 @@ from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
 VERSION = 1
-HEAD = ("magic", "padding", "time_s")
-"""Fields of a state that are no fields of `Readings`; all others are."""
 STATE_MAGIC, COMMAND_MAGIC = 0x54534853, 0x4D434853
 """`SHST` and `SHCM` in memory."""
 _MAX_HELLO_BYTES = 16 * 1024
@@ -59,7 +57,9 @@ class SimulationHello(BaseModel):
     """The order of every joint array on the wire."""
     mjcf_sha256: str
     """Digest of the compiled model."""
-    end_effector_frame: str
+    end_effector_frame: str | None
+    readings: dict[str, int] | None = None
+    """Names and sizes, in order; None from an older one."""
     speed: float
     """Simulated seconds per second."""
     description: str
@@ -67,11 +67,13 @@ class SimulationHello(BaseModel):
     def require(self, contract: Contract) -> None:
         """Raise `ContractMismatch` unless this is the contract's robot."""
         robot = contract.robot
-        wanted = {
+        wanted: dict[str, tuple[object, object]] = {
             "robot.joints": (sorted(contract.joint_names), sorted(self.joint_names)),
             "robot.mjcf_sha256": (robot.mjcf_sha256, self.mjcf_sha256),
             "robot.end_effector_frame": (robot.end_effector_frame, self.end_effector_frame),
         }
+        if self.readings is not None:
+            wanted["readings"] = (list(contract.measured.sizes.items()), list(self.readings.items()))
         for field, (mine, theirs) in wanted.items():
             if mine != theirs:
                 raise ContractMismatch(
@@ -80,26 +82,17 @@ class SimulationHello(BaseModel):
                 )
 
 
-def state_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]:
-    """Simulation to driver."""
+def state_dtype(contract: Contract) -> np.dtype[np.void]:
+    """Simulation to driver; joints in the simulation's order."""
     return np.dtype(
         [
             ("magic", "<u4"),
             ("padding", "<u4"),
             ("time_s", "<f8"),
-            ("joint_position", "<f8", joints),
-            ("joint_velocity", "<f8", joints),
-            ("end_effector_position", "<f8", 3),
-            ("end_effector_orientation", "<f8", 4),
-            *([("object_position", "<f8", 3)] if with_object else []),
-            ("joint_effort", "<f8", joints),
+            ("readings", "<f8", (contract.measured.size,)),
+            ("joint_effort", "<f8", (len(contract.joint_names),)),
         ]
     )
-
-
-def measured_names(state: np.dtype[np.void]) -> tuple[str, ...]:
-    """Fields of `Readings` that a state holds."""
-    return tuple(name for name in state.names or () if name not in HEAD)
 
 
 def command_dtype(joints: int) -> np.dtype[np.void]:
@@ -145,10 +138,8 @@ class WireDriver:
         if not options.host:
             raise ShoalError("--host: give the simulation's address, for example --host 127.0.0.1:7400.")
         self._contract, self._address = contract, simulation_address(options.host)
-        joints = len(contract.joint_names)
-        self._state_dtype = state_dtype(joints, with_object=contract.tracked is not None)
-        self._measured = measured_names(self._state_dtype)
-        self._command = np.zeros(1, command_dtype(joints))
+        self._state_dtype = state_dtype(contract)
+        self._command = np.zeros(1, command_dtype(len(contract.joint_names)))
         self._command["magic"] = COMMAND_MAGIC
         self._command["goal_position"] = self._command["goal_orientation"] = math.nan
         self._connection: socket.socket | None = None
@@ -172,8 +163,8 @@ class WireDriver:
             self._reconnect()
         self._receive()
         state = self._states.newest[0]
-        for name in self._measured:
-            np.copyto(getattr(out, name), state[name])
+        np.copyto(out.joint_effort, state["joint_effort"])
+        np.copyto(out.vector, state["readings"])
         out.time_s = self._arrived_s * self._hello.speed
 
     def write(self, command: Float64) -> None:
@@ -192,8 +183,11 @@ class WireDriver:
 
     def show_goal(self, goal: ResolvedGoal) -> None:
         """Sent along with the next command."""
-        self._command["goal_position"] = goal.position
-        self._command["goal_orientation"] = goal.orientation_wxyz
+        places = markers(self._contract, goal.request)
+        if places:
+            self._command["goal_position"] = places[0].position
+            turn = places[0].orientation_wxyz or self._contract.default_orientation_wxyz
+            self._command["goal_orientation"] = turn
 
     def close(self) -> None:
         """End the connection; the simulated servos hold the last target."""

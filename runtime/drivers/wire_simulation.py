@@ -24,7 +24,6 @@ from runtime.drivers.wire import (
     Records,
     SimulationHello,
     command_dtype,
-    measured_names,
     simulation_address,
     state_dtype,
 )
@@ -55,10 +54,9 @@ class Simulation:
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
         self._step = self._substeps
         self._readings = Readings.of(contract)
-        self.state = np.zeros(1, state_dtype(len(home), with_object=contract.tracked is not None))
+        self.state = np.zeros(1, state_dtype(contract))
         """What is sent after every step."""
         self.state["magic"] = STATE_MAGIC
-        self._measured = measured_names(self.state.dtype)
         body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, _GOAL_BODY)
         self._goal_mocap = int(model.body_mocapid[body]) if body >= 0 else -1
         self.measure()
@@ -76,8 +74,7 @@ class Simulation:
         self._robot.read(self.data, self._readings)
         self._robot.read_simulated(self.data, self._readings)
         state = self.state[0]
-        for name in self._measured:
-            state[name] = getattr(self._readings, name)
+        state["readings"], state["joint_effort"] = self._readings.vector, self._readings.joint_effort
         self.state["time_s"] = self.data.time
 
     def command(self, record: np.void) -> None:
@@ -181,6 +178,7 @@ def simulate(policy: Path, address: str, *, mjcf: Path | None = None, speed: flo
         joint_names=contract.joint_names,
         mjcf_sha256=contract.robot.mjcf_sha256,
         end_effector_frame=contract.robot.end_effector_frame,
+        readings=dict(contract.measured.sizes),
         speed=speed,
         description=f"mujoco {mujoco.__version__}, {path.name}, {speed:g} x real time",
     )

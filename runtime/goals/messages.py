@@ -1,4 +1,4 @@
-"""Goals: the typed messages, their validation against a contract, and files of them.
+"""Goals: the typed messages and files of them. What they ask of a policy is in `runtime.goals.resolve`.
 
 Positions are metres, quaternions wxyz, angles of `rpy` radians about the fixed x, y and z axes in that order
 (R = Rz(yaw) Ry(pitch) Rx(roll), as in ROS). Everything is in the frame named by `frame`.
@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from runtime.robot.rotations import quaternion_of_rpy
-from sim2real.contract import Contract, Positive, Quaternion, Vector3
+from sim2real.contract import Positive, Quaternion, Vector3
 from sim2real.errors import ShoalError, printable, shown
 from sim2real.files import read_yaml
 
-_FUTURE_S = 1.0
 _SHORTEST, _LONGEST = 1e-3, 1e3
 """Lengths between which a quaternion or a direction is taken for one that was not normalised."""
 _MOST_RAD = 4 * math.pi
-_STANDOFF_M, _FROM_ABOVE = 0.1, (0.0, 0.0, -1.0)
 
 
 class GoalRefused(ShoalError):
@@ -36,8 +33,14 @@ def _angle(value: float) -> float:
     return value
 
 
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) else value
+
+
 Angle = Annotated[float, AfterValidator(_angle)]
 """rad."""
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
+"""One alone needs no brackets."""
 
 
 class GoalOptions(BaseModel):
@@ -62,7 +65,7 @@ class GoalOptions(BaseModel):
 
 
 class GoalPose(GoalOptions):
-    """Put the tool here, or the object where the policy moves one. The orientation is normalised."""
+    """Put the tool here, or whatever the policy moves: an object, a base. The orientation is normalised."""
 
     position: Vector3
     """m."""
@@ -100,19 +103,23 @@ class GoalPose(GoalOptions):
 
 
 class GoalJoints(GoalOptions):
-    """Put the tool where these joint positions put it, rad by joint name, all joints of the contract.
+    """Bring all joints of the contract to these positions, rad or m by joint name.
 
-    The policy gets the tool's pose, so that a redundant arm may arrive there with another elbow.
+    A policy whose goals are poses gets that of the tool, so that a redundant arm may arrive there with another elbow.
     """
 
     joints: dict[str, float]
 
 
 class GoalPlanar(GoalOptions):
-    """Put the tool over this place on the table, turned by yaw about the vertical from the contract's default."""
+    """Bring a base to this place on the ground, facing along yaw.
 
-    planar: tuple[float, float, Angle]
-    """x and y in m, yaw in rad."""
+    To a policy that moves the tool: put it over this place on the table, turned by yaw about the vertical from the
+    contract's default.
+    """
+
+    planar: tuple[float, float, Angle] | tuple[float, float]
+    """x and y in m, yaw in rad, which goals that are places have not."""
     height_m: float | None = None
     """z; the middle of the contract's goal box if not given."""
     frame: str = "world"
@@ -141,115 +148,29 @@ class GoalObject(GoalOptions):
         return self
 
 
-AnyGoal = GoalPose | GoalJoints | GoalPlanar | GoalObject
+class GoalValues(GoalOptions):
+    """Any goal that a policy can have, by the names that its contract and graph give the parts: `runtime inspect`."""
+
+    values: dict[str, Numbers]
+    """In SI units and the contract's frames; what has a default may be left out."""
+
+
+AnyGoal = GoalPose | GoalJoints | GoalPlanar | GoalObject | GoalValues
 _Goal = TypeVar("_Goal", bound=GoalOptions)
 
 
-class ForwardKinematics(Protocol):
-    """Where joint positions put the tool."""
-
-    def __call__(self, joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
-        """Position in m and orientation wxyz, in the contract's goal frame, of `[J]` rad in policy order."""
-
-
 class ResolvedGoal(NamedTuple):
-    """A validated goal with every default filled in."""
+    """A validated goal with every default filled in; see `runtime.goals.resolve`."""
 
     id: str
-    position: Vector3
-    orientation_wxyz: Quaternion
+    request: tuple[float, ...]
+    """`[K]`, the values that the contract's goal is about, as laid out by `contract.goal.layout(contract)`."""
     position_tolerance_m: float
     angle_tolerance_deg: float
     valid_for_s: float
     """From now; infinite without a timeout."""
     speed: float = 1.0
     """Share of the largest step that the policy may command in a control period."""
-
-
-def validate_goal(contract: Contract, goal: GoalPose, now: float) -> ResolvedGoal:
-    """Check a goal against a contract at Unix time `now` and fill in its defaults; raises `GoalRefused`."""
-    goal = parse_goal(dict(goal))
-    limits = contract.goal
-    if goal.frame != limits.frame:
-        raise GoalRefused(f"goal.frame is {shown(goal.frame)}, but this policy takes goals in {limits.frame!r}.")
-    for axis, value, low, high in zip("xyz", goal.position, limits.position_min_m, limits.position_max_m, strict=True):
-        if not low <= value <= high:
-            raise GoalRefused(
-                f"goal.position {axis}={value:g} m is outside the workspace [{low:g}, {high:g}] m "
-                f"(box {_box(limits.position_min_m)} to {_box(limits.position_max_m)})."
-            )
-    quaternion = goal.quaternion()
-    if not contract.turns and (quaternion is not None or goal.angle_tolerance_deg is not None):
-        raise GoalRefused("goal.orientation was given, but this policy reaches positions only; leave it out.")
-    return ResolvedGoal(
-        id=goal.id,
-        position=goal.position,
-        orientation_wxyz=quaternion if quaternion is not None else contract.default_orientation_wxyz,
-        position_tolerance_m=goal.position_tolerance_m or limits.coarse_position_m,
-        angle_tolerance_deg=goal.angle_tolerance_deg or limits.coarse_angle_deg,
-        valid_for_s=_remaining(goal, now),
-        speed=goal.speed,
-    )
-
-
-def as_pose(contract: Contract, goal: AnyGoal, kinematics: ForwardKinematics) -> GoalPose:
-    """Any goal as the tool pose that it means; raises `GoalRefused` when this contract cannot have it."""
-    # `model_construct` and `model_copy` check nothing.
-    goal = _parse(type(goal), dict(goal))
-    if isinstance(goal, GoalJoints):
-        return pose_of_joints(contract, goal, kinematics)
-    if isinstance(goal, GoalObject):
-        return pose_of_object(contract, goal)
-    return pose_of_plane(contract, goal) if isinstance(goal, GoalPlanar) else goal
-
-
-def pose_of_object(contract: Contract, goal: GoalObject) -> GoalPose:
-    """The same goal as a place of the object, or as a tool pose before it. Raises `GoalRefused`."""
-    options = goal.model_dump(include=set(GoalOptions.model_fields))
-    if contract.tracked is not None:
-        if goal.standoff_m is not None or goal.approach is not None:
-            raise GoalRefused(
-                f"goal.standoff_m or goal.approach was given, but this policy brings {contract.tracked_body!r} "
-                "itself to object_position; leave them out."
-            )
-        return parse_goal(options | {"position": goal.object_position, "frame": goal.frame})
-    approach = goal.approach or _FROM_ABOVE
-    back = (_STANDOFF_M if goal.standoff_m is None else goal.standoff_m) / math.hypot(*approach)
-    (x, y, z), (a, b, c) = goal.object_position, approach
-    return parse_goal(options | {"position": (x - back * a, y - back * b, z - back * c), "frame": goal.frame})
-
-
-def pose_of_plane(contract: Contract, goal: GoalPlanar) -> GoalPose:
-    """The same goal as a tool pose: yaw, then the contract's default orientation. Raises `GoalRefused`."""
-    if not contract.turns:
-        raise GoalRefused("goal.planar was given, but this policy reaches positions only; give a position.")
-    x, y, yaw = goal.planar
-    low, high = contract.goal.position_min_m[2], contract.goal.position_max_m[2]
-    z = (low + high) / 2 if goal.height_m is None else goal.height_m
-    c, s = math.cos(yaw / 2), math.sin(yaw / 2)
-    a, b, d, e = contract.default_orientation_wxyz
-    turned = (c * a - s * e, c * b - s * d, c * d + s * b, c * e + s * a)
-    options = goal.model_dump(include=set(GoalOptions.model_fields))
-    return parse_goal(options | {"position": (x, y, z), "orientation_wxyz": turned, "frame": goal.frame})
-
-
-def pose_of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKinematics) -> GoalPose:
-    """The same goal as a tool pose; raises `GoalRefused` for missing, unknown or out-of-limit joints."""
-    if not contract.turns:
-        raise GoalRefused("goal.joints was given, but this policy reaches positions only; give a position.")
-    names = contract.joint_names
-    if set(goal.joints) != set(names):
-        raise GoalRefused(f"goal.joints must name exactly {list(names)}, got {shown(list(goal.joints))}.")
-    for joint in contract.robot.joints:
-        value, low, high = goal.joints[joint.name], *joint.position_range
-        if not low <= value <= high:
-            raise GoalRefused(
-                f"goal.joints {joint.name}={value:g} rad is outside the joint's limits [{low:g}, {high:g}]."
-            )
-    position, orientation = kinematics([goal.joints[name] for name in names])
-    options = goal.model_dump(include=set(GoalOptions.model_fields))
-    pose = {"position": position, "orientation_wxyz": orientation, "frame": contract.goal.frame}
-    return parse_goal(options | pose)
 
 
 def parse_goal(data: Any) -> GoalPose:
@@ -264,6 +185,8 @@ def parse_any_goal(data: Any) -> AnyGoal:
         return _parse(GoalJoints, data)
     if "planar" in fields:
         return _parse(GoalPlanar, data)
+    if "values" in fields:
+        return _parse(GoalValues, data)
     return _parse(GoalObject, data) if "object_position" in fields else _parse(GoalPose, data)
 
 
@@ -272,7 +195,7 @@ def load_goals(path: Path) -> list[AnyGoal]:
     data = read_yaml(path, what="goals")
     if not isinstance(data, list) or not data:
         raise ShoalError(
-            f"goals: {path} must hold a list of goals, each with a position, joints, planar or object_position."
+            f"goals: {path} must hold a list of goals, each with a position, joints, planar, object_position or values."
         )
     goals = []
     for index, item in enumerate(data):
@@ -290,23 +213,13 @@ def first_problem(error: ValidationError) -> str:
     return f"{where}: {printable(first['msg'])} (got {shown(first['input'])})"
 
 
+def parsed_again(goal: _Goal) -> _Goal:
+    """The same goal, checked: `model_construct` and `model_copy` check nothing. Raises `GoalRefused`."""
+    return _parse(type(goal), dict(goal))
+
+
 def _parse(kind: type[_Goal], data: Any) -> _Goal:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         raise GoalRefused(f"goal{first_problem(error)}.") from error
-
-
-def _remaining(goal: GoalPose, now: float) -> float:
-    if goal.stamp is not None and not goal.stamp <= now + _FUTURE_S:
-        raise GoalRefused(f"goal.stamp is {goal.stamp - now:.1f} s in the future; set the sender's clock right.")
-    if goal.timeout_s is None:
-        return math.inf
-    age = 0.0 if goal.stamp is None else max(0.0, now - goal.stamp)
-    if age >= goal.timeout_s:
-        raise GoalRefused(f"goal.stamp is {age:.3g} s old, so its timeout_s of {goal.timeout_s:g} has already passed.")
-    return goal.timeout_s - age
-
-
-def _box(corner: Vector3) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in corner) + ")"

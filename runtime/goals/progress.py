@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 GoalStateName = Literal["accepted", "active", "reached", "refused", "timed out", "stalled", "preempted", "cancelled"]
 
@@ -99,11 +99,13 @@ class GoalProgress(BaseModel):
     """Unix time at which the control loop took it, s."""
     stamp: float
     """Unix time of the last change of state, s."""
-    position: tuple[float, float, float]
-    """m."""
-    orientation_wxyz: tuple[float, float, float, float]
+    values: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """What was asked for, by the names of the graph's inputs."""
+    position: tuple[float, float, float] | None = None
+    """m, of goals that are places; of the first one where they are several."""
+    orientation_wxyz: tuple[float, float, float, float] | None = None
     distance_m: float | None = None
-    """Tool to goal, at the last change of state."""
+    """To the goal, at the last change of state."""
     angle_deg: float | None = None
     reachability: float | None = None
     """The policy's estimate at the last change of state."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from runtime.goals.messages import ForwardKinematics
+from runtime.goals.resolve import ForwardKinematics
 from sim2real.contract import Contract, Quaternion, Vector3
+from sim2real.errors import ShoalError
 
 
 class ToolPose:
@@ -24,21 +25,18 @@ class ToolPose:
 
     @cached_property
     def _compute(self) -> ForwardKinematics:
-
         from runtime.robot.model import load_model
         from runtime.robot.mujoco_robot import MujocoRobot
-        from runtime.robot.readings import Readings
 
         model = load_model(self._contract, self._mjcf)
         robot = MujocoRobot(model, self._contract)
         data = robot.addresses.home_data(model)
-        readings = Readings.of(self._contract)
 
         def compute(joint_position: Sequence[float]) -> tuple[Vector3, Quaternion]:
             robot.addresses.place(data.qpos, joint_position)
-            robot.read(data, readings)
-            x, y, z = readings.end_effector_position.tolist()
-            w, i, j, k = readings.end_effector_orientation.tolist()
-            return (x, y, z), (w, i, j, k)
+            pose = robot.tool_pose(data)
+            if pose is None:
+                raise ShoalError("robot.end_effector_frame: this robot has no tool that joints could put somewhere.")
+            return pose
 
         return compute

@@ -11,7 +11,7 @@ What the inputs and outputs are is said in `sim2real.contract.policy_file`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,6 @@ from sim2real.errors import ShoalError, first_line, shown
 GOLDEN_TOLERANCE = 1e-4
 """Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
 
-_KNOWN_READINGS = (
-    "joint_position",
-    "joint_velocity",
-    "end_effector_position",
-    "end_effector_orientation",
-    "object_position",
-    "joint_position_target",
-)
 _WARM_UP_RUNS = 50
 
 
@@ -60,7 +52,8 @@ class Policy:
             self.contract, self.certificate = read_metadata(properties, path=str(self.path))
             require_intact(self.path, self.certificate)
             self._check_graph()
-        inputs, outputs = _side_by_side(self._input_sizes), _side_by_side(self._output_sizes)
+        inputs = _side_by_side(self._input_sizes, first=self.contract.measured.sizes)
+        outputs = _side_by_side(self._output_sizes)
         self.run: Callable[[], None] = bound_run(self._session, inputs, outputs)
         """One inference from `inputs` to `command` and `reachability`, in place."""
         self.inputs: dict[str, Float32] = {name: array[0] for name, array in inputs.items() if name != HISTORY_INPUT}
@@ -143,15 +136,17 @@ class Policy:
         self.engine = f"C kernel, within {difference:.1e} of onnxruntime {version()}"
 
     def _check_graph(self) -> None:
-        unknown = [r.name for r in self.contract.readings if r.name not in _KNOWN_READINGS]
-        if unknown:
-            raise ShoalError(f"{self.path}: this runtime has no source for readings {shown(unknown)}; update Shoal.")
-        parts = dict(self.contract.goal.layout(self.contract).sizes)
-        if parts not in ({"goal_position": 3}, {"goal_position": 3, "goal_orientation": 4}):
+        contract = self.contract
+        commands = [
+            r.name for r in contract.readings if r.source == "last_command" and r.name != contract.action.previous
+        ]
+        if commands:
             raise ShoalError(
-                f"{self.path}: its goals are of kind {self.contract.goal.kind!r} ({', '.join(parts)}), and this "
-                "runtime takes places and poses of a tool or an object; run the file with ONNX Runtime itself."
+                f"{self.path}: readings {shown(commands)} are of the last command, of which this runtime tells only "
+                f"{contract.action.previous!r}; give them another source, or run the file with ONNX Runtime itself."
             )
+        if unreal := [r.name for r in contract.readings if r.source == "simulation"]:
+            raise ShoalError(f"{self.path}: only a simulation tells the readings {shown(unreal)}; no robot has them.")
         self._input_sizes = input_sizes(self.contract)
         self._output_sizes = {COMMAND_OUTPUT: len(self.contract.robot.joints), REACHABILITY_OUTPUT: 1}
         history = next((node for node in self._session.get_inputs() if node.name == HISTORY_INPUT), None)
@@ -177,12 +172,12 @@ class Policy:
                 )
 
 
-def _side_by_side(sizes: Mapping[str, int]) -> dict[str, Float32]:
-    """Zeros `[1, size]` in the order of `sizes`, all in one vector: readings first, in the order in which
+def _side_by_side(sizes: Mapping[str, int], first: Iterable[str] = ()) -> dict[str, Float32]:
+    """Zeros `[1, size]` in the order of `sizes`, all in one vector: `first` first, in the order in which
     `runtime.robot.readings.Readings` holds them, so that they can be copied at once.
     """
     vector, arrays, start = np.zeros(sum(sizes.values()), np.float32), {}, 0
-    for name in sorted(sizes, key=lambda name: (*_KNOWN_READINGS, name).index(name)):
+    for name in dict.fromkeys([*first, *sizes]):
         arrays[name] = vector[start : start + sizes[name]].reshape(1, -1)
         start += sizes[name]
     return {name: arrays[name] for name in sizes}

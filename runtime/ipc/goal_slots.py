@@ -10,8 +10,7 @@ import numpy as np
 from runtime.goals.messages import AnyGoal, ResolvedGoal
 
 _FIELDS = (
-    "position",
-    "orientation_wxyz",
+    "request",
     "position_tolerance_m",
     "angle_tolerance_deg",
     "valid_for_s",
@@ -66,8 +65,7 @@ def read_goal(entry: np.void) -> RequestedGoal:
     """The goal in one place."""
     goal = ResolvedGoal(
         id=bytes(entry["id"]).decode(),
-        position=tuple(entry["position"].tolist()),
-        orientation_wxyz=tuple(entry["orientation_wxyz"].tolist()),
+        request=tuple(entry["request"].tolist()),
         position_tolerance_m=float(entry["position_tolerance_m"]),
         angle_tolerance_deg=float(entry["angle_tolerance_deg"]),
         valid_for_s=float(entry["valid_for_s"]),

@@ -27,6 +27,9 @@ from enum import IntEnum
 
 import numpy as np
 
+from sim2real.contract import Contract
+from sim2real.terms import Layout
+
 _NUMBER_BYTES, _CRC_BYTES = 8, 8
 _MAX_CRC = 0xFFFFFFFF
 MAX_GOALS = 64
@@ -36,48 +39,60 @@ HISTORY = 128
 _TRIES = 3
 _ALIGNMENT = 64
 
-GOAL_DTYPE = np.dtype(
-    [
-        ("number", np.uint64),
-        ("written_ns", np.int64),
-        ("id", "S32"),
-        ("position", np.float64, 3),
-        ("orientation_wxyz", np.float64, 4),
-        ("position_tolerance_m", np.float64),
-        ("angle_tolerance_deg", np.float64),
-        ("valid_for_s", np.float64),
-        ("speed", np.float64),
-        ("priority", np.int64),
-        ("queue", np.uint8),
-        ("stamped", np.uint8),
-        ("leased", np.uint8),
-    ]
-)
-"""One goal; `number` 0 is an empty place, `written_ns` is the system's monotonic clock."""
 
-REQUESTS_DTYPE = np.dtype(
-    [
-        ("number", np.uint64),
-        ("stop", np.uint8),
-        ("estop", np.uint64),
-        ("release", np.uint64),
-        ("release_after", np.int64),
-        ("lease", "S32"),
-        ("lease_name", "S32"),
-        ("lease_duration_s", np.float64),
-        ("lease_expires_ns", np.int64),
-        ("goals", GOAL_DTYPE, MAX_GOALS),
-    ]
-)
-"""Gateway to loop. `number` counts the requests; `estop` and `release` are the numbers of the latest such requests;
-the latter holds if the status shows `release_after` stops, or that is negative; a goal that is no longer here is
-cancelled; `stop` stays 1; `lease_expires_ns` is monotonic, 0 without a lease."""
+def goal_dtype(size: int) -> np.dtype[np.void]:
+    """One goal of `size` numbers; `number` 0 is an empty place, `written_ns` is the system's monotonic clock."""
+    return np.dtype(
+        [
+            ("number", np.uint64),
+            ("written_ns", np.int64),
+            ("id", "S32"),
+            ("request", np.float64, (size,)),
+            ("position_tolerance_m", np.float64),
+            ("angle_tolerance_deg", np.float64),
+            ("valid_for_s", np.float64),
+            ("speed", np.float64),
+            ("priority", np.int64),
+            ("queue", np.uint8),
+            ("stamped", np.uint8),
+            ("leased", np.uint8),
+        ]
+    )
 
-OBJECT_DTYPE = np.dtype(
-    [("source", "S32"), ("seen_ns", np.int64), ("received_ns", np.int64), ("position", np.float64, 3)]
-)
-"""Gateway to loop: where a tracker saw the object, m, in the contract's goal frame; times are monotonic, 0 before there
-was anything."""
+
+def requests_dtype(size: int) -> np.dtype[np.void]:
+    """Gateway to loop. `number` counts the requests; `estop` and `release` are the numbers of the latest such requests;
+    the latter holds if the status shows `release_after` stops, or that is negative; a goal that is no longer here is
+    cancelled; `stop` stays 1; `lease_expires_ns` is monotonic, 0 without a lease.
+    """
+    return np.dtype(
+        [
+            ("number", np.uint64),
+            ("stop", np.uint8),
+            ("estop", np.uint64),
+            ("release", np.uint64),
+            ("release_after", np.int64),
+            ("lease", "S32"),
+            ("lease_name", "S32"),
+            ("lease_duration_s", np.float64),
+            ("lease_expires_ns", np.int64),
+            ("goals", goal_dtype(size), MAX_GOALS),
+        ]
+    )
+
+
+def tracked_layout(contract: Contract) -> Layout:
+    """The readings that a tracker tells."""
+    return Layout.of({reading.name: reading.size for reading in contract.readings if reading.source == "tracker"})
+
+
+def object_dtype(size: int) -> np.dtype[np.void]:
+    """Gateway to loop: what a tracker saw, as laid out by `tracked_layout`; times are monotonic, 0 before there was
+    anything.
+    """
+    seen = [("seen_ns", np.int64), ("received_ns", np.int64), ("values", np.float64, (size,))]
+    return np.dtype([("source", "S32"), *seen])
+
 
 DETAIL_BYTES = 240
 """Of the text that says what is wrong with a reading."""
@@ -106,8 +121,12 @@ STATUS_DTYPE = np.dtype(
 """Loop to gateway and listener, every tick. `goal_number` is the latest request taken, `stops` the latest of
 `SharedSlots.stops`. Unknown numbers are NaN."""
 
-PROGRESS_DTYPE = np.dtype(
-    [
+
+def goals_dtype(size: int) -> np.dtype[np.void]:
+    """Loop to gateway, at every change: the goals' records in no order, `number` 0 where there is none; `in_force` is
+    the number of the goal in force. Times are Unix nanoseconds, unknown numbers NaN.
+    """
+    progress = [
         ("number", np.uint64),
         ("id", "S32"),
         ("state", np.uint8),
@@ -115,19 +134,13 @@ PROGRESS_DTYPE = np.dtype(
         ("priority", np.int64),
         ("accepted_ns", np.int64),
         ("changed_ns", np.int64),
-        ("position", np.float64, 3),
-        ("orientation_wxyz", np.float64, 4),
+        ("request", np.float64, (size,)),
         ("distance_m", np.float64),
         ("angle_deg", np.float64),
         ("reachability", np.float64),
         ("time_s", np.float64),
     ]
-)
-"""One goal's record; times are Unix nanoseconds, unknown numbers NaN."""
-
-GOALS_DTYPE = np.dtype([("in_force", np.uint64), ("goals", PROGRESS_DTYPE, HISTORY)])
-"""Loop to gateway, at every change: the goals' records in no order, `number` 0 where there is none;
-`in_force` is the number of the goal in force."""
+    return np.dtype([("in_force", np.uint64), ("goals", np.dtype(progress), HISTORY)])
 
 
 class Slot:
@@ -182,26 +195,25 @@ def _half_bytes(dtype: np.dtype[np.void]) -> int:
 class SharedSlots:
     """The mapped memory: all slots, and some words that one process writes at a time."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, contract: Contract) -> None:
         self.descriptor = descriptor
-        offsets, size = _layout()
+        dtypes = _dtypes(contract)
+        offsets, size = _layout(dtypes)
         self._map = mmap.mmap(descriptor, size)
         self._words = np.frombuffer(self._map, np.int64, len(_Word), 0)
-        self.requests = Slot(self._map, offsets[0], REQUESTS_DTYPE)
-        self.status = Slot(self._map, offsets[1], STATUS_DTYPE)
-        self.goals = Slot(self._map, offsets[2], GOALS_DTYPE)
-        self.object = Slot(self._map, offsets[3], OBJECT_DTYPE)
+        slots = [Slot(self._map, offset, dtype) for offset, dtype in zip(offsets, dtypes, strict=True)]
+        self.requests, self.status, self.goals, self.object = slots
 
     @classmethod
-    def create(cls) -> SharedSlots:
-        """New zeroed memory; hand `descriptor` to the other process."""
+    def create(cls, contract: Contract) -> SharedSlots:
+        """New zeroed memory for the goals of a contract; hand `descriptor` to the other process."""
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("shoal-runtime")
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, _layout()[1])
-        return cls(descriptor)
+        os.ftruncate(descriptor, _layout(_dtypes(contract))[1])
+        return cls(descriptor, contract)
 
     @property
     def listener_beats(self) -> int:
@@ -254,10 +266,16 @@ class _Word(IntEnum):
     STOPS = 3
 
 
-def _layout() -> tuple[list[int], int]:
+def _dtypes(contract: Contract) -> list[np.dtype[np.void]]:
+    """Of requests, status, goals and object."""
+    size = contract.goal.layout(contract).size
+    return [requests_dtype(size), STATUS_DTYPE, goals_dtype(size), object_dtype(tracked_layout(contract).size)]
+
+
+def _layout(dtypes: list[np.dtype[np.void]]) -> tuple[list[int], int]:
     """Offsets of the slots, and the size of it all; the words come first."""
     offsets, end = [], _ALIGNMENT
-    for dtype in (REQUESTS_DTYPE, STATUS_DTYPE, GOALS_DTYPE, OBJECT_DTYPE):
+    for dtype in dtypes:
         offsets.append(end)
         end += -(-Slot.bytes_for(dtype) // _ALIGNMENT) * _ALIGNMENT
     return offsets, end

@@ -2,7 +2,7 @@
 
 The writer overwrites the oldest record; a reader that falls behind by more than the ring's size counts what it lost.
 Each record carries its own sequence number, odd while it is being written, so that a torn copy is noticed.
-J is the number of joints; arrays are in policy order.
+Arrays are in policy order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from runtime.robot.readings import readings_size
 from sim2real.contract import Contract
 
 CAPACITY = 8192
@@ -41,10 +40,13 @@ class Kind(IntEnum):
     """What the control loop remembers after the tick before, see `Ring.memory`; not an event of the loop itself."""
 
 
-def record_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]:
-    """One record; fields of a goal are filled in for `Kind.GOAL`, those of a tick for `Kind.TICK`, `reason` also
-    for `Kind.IMPOSE` (0: lifted).
+def record_dtype(contract: Contract) -> np.dtype[np.void]:
+    """One record; `readings` are laid out by `contract.measured`, `request` by `contract.goal.layout(contract)`.
+
+    Fields of a goal are filled in for `Kind.GOAL`, those of a tick for `Kind.TICK`, `reason` also for `Kind.IMPOSE`
+    (0: lifted).
     """
+    joints = len(contract.joint_names)
     return np.dtype(
         [
             ("kind", np.uint8),
@@ -52,17 +54,16 @@ def record_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]
             ("now_s", np.float64),
             ("goal_number", np.uint64),
             ("goal_id", "S32"),
-            ("goal_position", np.float64, 3),
-            ("goal_orientation_wxyz", np.float64, 4),
+            ("request", np.float64, (contract.goal.layout(contract).size,)),
             ("position_tolerance_m", np.float64),
             ("angle_tolerance_deg", np.float64),
             ("valid_for_s", np.float64),
             ("speed", np.float64),
             ("tick", np.uint64),
             ("measured_s", np.float64),
-            ("readings", np.float64, readings_size(joints, with_object=with_object)),
-            ("joint_effort", np.float64, joints),
-            ("command", np.float64, joints),
+            ("readings", np.float64, (contract.measured.size,)),
+            ("joint_effort", np.float64, (joints,)),
+            ("command", np.float64, (joints,)),
             ("commanding", np.uint8),
             ("state", np.uint8),
             ("reason", np.uint8),
@@ -83,9 +84,9 @@ def record_dtype(joints: int, *, with_object: bool = False) -> np.dtype[np.void]
 class Ring:
     """The shared memory; one process pushes, another drains."""
 
-    def __init__(self, descriptor: int, joints: int, *, with_object: bool = False) -> None:
+    def __init__(self, descriptor: int, contract: Contract) -> None:
         self.descriptor = descriptor
-        dtype = record_dtype(joints, with_object=with_object)
+        dtype = record_dtype(contract)
         self.record = np.zeros(1, dtype)
         """The writer's own copy, filled in before `push`."""
         self.lost = 0
@@ -107,23 +108,15 @@ class Ring:
         self._read = int(self._taken[0])
 
     @classmethod
-    def create(cls, joints: int, *, with_object: bool = False) -> Ring:
-        """New zeroed memory; hand `descriptor` to the other process."""
+    def create(cls, contract: Contract) -> Ring:
+        """New zeroed memory for a contract's readings and goals; hand `descriptor` to the other process."""
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("shoal-telemetry")
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, ring_bytes(record_dtype(joints, with_object=with_object)))
-        return cls(descriptor, joints, with_object=with_object)
-
-    @classmethod
-    def of(cls, contract: Contract, descriptor: int | None = None) -> Ring:
-        """For a contract's readings: new memory, or that behind `descriptor`."""
-        joints, with_object = len(contract.joint_names), contract.tracked is not None
-        if descriptor is None:
-            return cls.create(joints, with_object=with_object)
-        return cls(descriptor, joints, with_object=with_object)
+        os.ftruncate(descriptor, ring_bytes(record_dtype(contract)))
+        return cls(descriptor, contract)
 
     def push(self) -> None:
         """Publish `record`."""

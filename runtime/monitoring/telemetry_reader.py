@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from runtime.goals.markers import markers
 from runtime.ipc.telemetry_ring import Kind, Ring
 from runtime.monitoring.telemetry_sink import TelemetrySink
 from runtime.protocol.snapshot import Latency, Numbers, Snapshot
@@ -61,8 +62,8 @@ class TelemetryReader:
                 for name, histogram in self._times.items():
                     histogram.record(int(record[f"{name}_ns"]))
 
-    def snapshot(self, status: GoalStatus, goal: tuple[Any, Any] | None) -> Snapshot:
-        """The latest tick; `goal` is the position `[3]` m and the orientation `[4]` wxyz of the goal in force."""
+    def snapshot(self, status: GoalStatus, request: Sequence[float] | None) -> Snapshot:
+        """The latest tick; `request` `[K]` is what the goal in force asks for."""
         self.drain()
         summaries = self._summarise()
         empty = Snapshot(
@@ -76,27 +77,35 @@ class TelemetryReader:
             goals_reached=self._goals_reached,
             telemetry_lost=self._ring.lost,
         )
-        record, joints = self._latest, len(self._contract.joint_names)
+        record = self._latest
         if record is None:
             return empty
-        readings, efforts = record["readings"], _numbers(record["joint_effort"])
+        efforts = _numbers(record["joint_effort"])
+        readings = {name: _numbers(value) for name, value in self._contract.measured.split(record["readings"]).items()}
         return empty.model_copy(
-            update={
+            update=_known_fields(readings)
+            | self._goal(request)
+            | {
+                "readings": readings,
                 "tick": int(record["tick"]),
                 "tick_us": int(record["tick_ns"]) / 1e3,
                 "now_s": known(record["now_s"]),
                 "stamp": int(record["wall_ns"]) / 1e9,
-                "joint_position": _numbers(readings[:joints]),
-                "joint_velocity": _numbers(readings[joints : 2 * joints]),
                 "joint_effort": efforts if any(effort is not None for effort in efforts) else (),
                 "joint_position_target": _numbers(record["command"]) if record["commanding"] else (),
-                "end_effector_position": _numbers(readings[2 * joints : 2 * joints + 3]),
-                "end_effector_orientation_wxyz": _numbers(readings[2 * joints + 3 : 2 * joints + 7]),
-                "object_position": _numbers(readings[2 * joints + 7 :]),
-                "goal_position": _numbers(goal[0]) if goal else (),
-                "goal_orientation_wxyz": _numbers(goal[1]) if goal else (),
             }
         )
+
+    def _goal(self, request: Sequence[float] | None) -> dict[str, Any]:
+        if request is None:
+            return {}
+        contract = self._contract
+        values = {name: _numbers(request[part]) for name, part in contract.goal.layout(contract).slices.items()}
+        places = markers(contract, request)
+        if not places:
+            return {"goal": values}
+        turn = places[0].orientation_wxyz or contract.default_orientation_wxyz
+        return {"goal": values, "goal_position": places[0].position, "goal_orientation_wxyz": turn}
 
     def _summarise(self) -> dict[str, Latency]:
         # Sums over 50,000 bins, so not for each of many quick requests.
@@ -105,6 +114,12 @@ class TelemetryReader:
             self._summaries = {name: Latency(**histogram.summary()) for name, histogram in self._times.items()}
             self._summarised_s = now
         return self._summaries
+
+
+def _known_fields(readings: Mapping[str, Numbers]) -> dict[str, Numbers]:
+    """Those that a snapshot has a field of its own for."""
+    units = {f"{name}_wxyz": values for name, values in readings.items()}
+    return {name: values for name, values in {**readings, **units}.items() if name in Snapshot.model_fields}
 
 
 def _numbers(values: Any) -> Numbers:

@@ -21,7 +21,7 @@ import math
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,15 +34,14 @@ from runtime.policy_server.packets import (
     HEADER,
     MAGIC,
     MAX_ERROR_BYTES,
+    REHEARSAL,
     RESET,
     VERSION,
-    WARM_UP,
     Hello,
     Kind,
     input_names,
     memory_of,
     reply_dtype,
-    request_dtype,
 )
 from runtime.protocol.address import default_address
 from sim2real.contract import Contract
@@ -51,16 +50,12 @@ from sim2real.errors import ShoalError, shown
 _MAX_HELLO_BYTES = 64 * 1024
 _AT_FAULT = ("hold", "damp")
 """States for which it is worth another round trip to know more."""
-_WARM_UPS = 2
+_REHEARSALS = 2
 """The first finds the server asleep; the second is like the request that counts."""
 _SPARE_S = 0.2e-3
 """How long before the moment the last of them should end."""
 _FIRST_LEAD_S, _LONGEST_LEAD_S = 1e-3, 4e-3
 EXTRA = ("time_s", "age_s", "reset")
-INPUTS = input_names(request_dtype(1))
-"""What policies without an object read."""
-_OPTIONAL = ("joint_effort", "goal_position", "goal_orientation")
-_UNKNOWN_AT_FIRST = (*_OPTIONAL, "object_position")
 
 
 def default_socket() -> Path:
@@ -101,7 +96,7 @@ class RemotePolicy:
 
         What may be left out is NaN at first: no effort measured, no goal, the contract's default orientation. So is
         an object's position, without which nothing is commanded."""
-        for name in _UNKNOWN_AT_FIRST:
+        for name in self.hello.unknown_at_first:
             if name in self.inputs:
                 self.inputs[name].fill(math.nan)
         self.command: NDArray[np.float64] = self._reply["command"][0]
@@ -143,8 +138,8 @@ class RemotePolicy:
             time.sleep(max(moment_s - now_s, 0.0))
             return
         time.sleep(moment_s - lead_s - now_s)
-        for _ in range(_WARM_UPS):
-            self._ask(WARM_UP)
+        for _ in range(_REHEARSALS):
+            self._ask(REHEARSAL)
         late = time.monotonic() > moment_s - _SPARE_S
         self._lead_s = min(1.25 * lead_s, _LONGEST_LEAD_S) if late else lead_s - lead_s / 128
         while time.monotonic() < moment_s:
@@ -156,7 +151,7 @@ class RemotePolicy:
         Efforts and goals may be left out. The answer has the fields of a reply, `state` and `reason` in words,
         and owns its `command`.
         """
-        fill_inputs(self.inputs, observation)
+        fill_inputs(self.inputs, observation, self.hello.optional)
         times = {name: number(observation, name, math.nan) for name in EXTRA}
         time_s, age_s, reset = (None if math.isnan(value) else value for value in times.values())
         self.run(time_s, age_s=age_s or 0.0, reset=bool(reset))
@@ -233,12 +228,12 @@ class RemotePolicy:
             raise
 
 
-def fill_inputs(inputs: Mapping[str, NDArray[np.float64]], given: Mapping[str, Any]) -> None:
+def fill_inputs(inputs: Mapping[str, NDArray[np.float64]], given: Mapping[str, Any], optional: Collection[str]) -> None:
     """Copy an observation into the fields of a request; raises `ShoalError` naming the first that does not fit."""
     for name, array in inputs.items():
         value = given.get(name)
         if value is None:
-            if name not in _OPTIONAL:
+            if name not in optional:
                 raise ShoalError(f"observation: {name!r} is missing, {list(array.shape)} numbers.")
             array.fill(math.nan)
             continue

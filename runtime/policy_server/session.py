@@ -27,12 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.control.policy_controller import PolicyController
-from runtime.goals.messages import GoalRefused, parse_goal, validate_goal
+from runtime.goals.messages import GoalRefused, parse_any_goal
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
-from runtime.policy_server.packets import reply_dtype, request_dtype
+from runtime.policy_server.packets import goal_sizes, reply_dtype, request_dtype
 from runtime.robot.readings import Readings
 from runtime.safety import GeometryChecker, SafetyConfig
 from sim2real.errors import ShoalError
+from sim2real.terms import Part
 
 
 class Session:
@@ -43,20 +45,22 @@ class Session:
     ) -> None:
         self.core = PolicyController(policy, safety=safety, geometry_checker=geometry_checker)
         self.contract = policy.contract
-        joints = len(self.contract.joint_names)
-        with_object = self.contract.tracked is not None
-        self.request_record = np.zeros(1, request_dtype(joints, with_object=with_object))
-        self.reply_record = np.zeros(1, reply_dtype(joints))
+        self.request_record = np.zeros(1, request_dtype(self.contract))
+        self.reply_record = np.zeros(1, reply_dtype(len(self.contract.joint_names)))
         self.request: dict[str, NDArray[Any]] = _views(self.request_record)
         """Fields of the request, writable: `[size]` each."""
         self.reply: dict[str, NDArray[Any]] = _views(self.reply_record)
         """Fields of the reply, written by `answer`."""
         self._readings = Readings.of(self.contract)
         # The readings lie side by side in a request, in the order of `Readings.vector`.
-        start = self.request_record.dtype.fields["joint_position"][1]  # type: ignore[index]
+        start = self.request_record.dtype.fields[next(iter(self._readings.named))][1]  # type: ignore[index]
         self._measured = np.frombuffer(self.request_record, np.float64, self._readings.vector.size, start)
         self._command, self._effort = self.reply["command"], self.request["joint_effort"]
         self._period_s = self.contract.timing.control_dt_s
+        self._goal_parts = self.contract.goal.parts()
+        self._needed = [part for part in self._goal_parts if part.default is None] or self._goal_parts
+        """Without any of which there is no goal."""
+        self._goal_fields = [self.request[name] for name in goal_sizes(self.contract)]
         self._goal_bytes = b""
         self._goal_refusal = ""
         self._goals = 0
@@ -96,7 +100,7 @@ class Session:
         np.copyto(warm_up_session.request_record, self.request_record)
         # From where the joints are, each time: what was warmed up before is not what they did.
         warm_up_session.core.safety.restart()
-        warm_up_session.core.safety.start(warm_up_session.request["joint_position"])
+        warm_up_session.core.safety.start(warm_up_session.request[self.contract.action.measured])
         with suppress(ShoalError):
             warm_up_session.answer(max(warm_up_session._due_s, 0.0), 0.0, reset=False)
 
@@ -106,25 +110,24 @@ class Session:
         return Session(core.policy, safety=core.safety.config, geometry_checker=core.safety.geometry_checker)
 
     def _take_goal(self, now_s: float) -> None:
-        request = self.request
-        position, orientation = request["goal_position"], request["goal_orientation"]
-        given = position.tobytes() + orientation.tobytes()
+        given = b"".join([field.tobytes() for field in self._goal_fields])
         if given != self._goal_bytes:
             self._goal_bytes, self._goal_refusal = given, ""
             self._goals += 1
             if self.core.goal is not None:
                 self.core.cancel_goal(number=self._goals)
-            if not np.isnan(position).all():
-                self._set_goal(position, orientation, now_s)
+            if any(map(self._is_given, self._needed)):
+                self._set_goal(now_s)
         if self._goal_refusal:
             raise GoalRefused(self._goal_refusal)
 
-    def _set_goal(self, position: NDArray[np.float64], orientation: NDArray[np.float64], now_s: float) -> None:
-        fields: dict[str, Any] = {"position": tuple(position.tolist()), "frame": self.contract.goal.frame}
-        if self.contract.turns and not np.isnan(orientation).all():
-            fields["orientation_wxyz"] = tuple(orientation.tolist())
+    def _is_given(self, part: Part) -> bool:
+        return not np.isnan(self.request[part.input]).all()
+
+    def _set_goal(self, now_s: float) -> None:
+        given = {part.input: self.request[part.input].tolist() for part in self._goal_parts if self._is_given(part)}
         try:
-            goal = validate_goal(self.contract, parse_goal(fields), time.time())
+            goal = validate_goal(self.contract, parse_any_goal({"values": given}), time.time())
         except GoalRefused as error:
             # Remembered, so that it is said again for every request that repeats the goal.
             self._goal_refusal = str(error)

@@ -137,7 +137,7 @@ class WebsocketPeer:
         observation = unpack(message)
         if not isinstance(observation, dict):
             raise ShoalError("message: an observation is a map from names to arrays.")
-        fill_inputs(self._inputs, observation)
+        fill_inputs(self._inputs, observation, self._hello.optional)
         session = self._session
         assert session is not None
         session.answer(
@@ -188,7 +188,7 @@ class WebsocketListener:
 
 def metadata(hello: Hello) -> dict[str, Any]:
     """What a client is told on connecting: the facts of `Hello` that do not concern its byte layout."""
-    facts = hello.model_dump(mode="json", exclude={"request", "reply", "states", "reasons"})
+    facts = hello.model_dump(mode="json", exclude={"request", "reply", "states", "reasons", "contract"})
     fields = {field.name: field for field in hello.request.fields}
     facts["observation"] = {
         name: {"shape": list(fields[name].shape), "unit": fields[name].unit, "meaning": fields[name].meaning}

@@ -60,7 +60,7 @@ from runtime.protocol.messages import (
 from runtime.protocol.snapshot import Snapshot
 from runtime.protocol.stop_socket import stop_directly
 from runtime.status import GoalStatus, Reason
-from sim2real.contract import Vector3
+from sim2real.contract import Quaternion, Vector3
 from sim2real.errors import ShoalError
 
 _Kind = TypeVar("_Kind")
@@ -155,14 +155,23 @@ class Client:
             time.sleep(_POLL_S)
 
     def report_object(
-        self, position: Vector3, *, stamp: float | None = None, source: str = "tracker", frame: str = "world"
+        self,
+        position: Vector3,
+        *,
+        orientation_wxyz: Quaternion | None = None,
+        stamp: float | None = None,
+        source: str = "tracker",
+        frame: str = "world",
     ) -> None:
-        """Say where the object is, m; as often as it is seen, at least every `object_stale_s` of the safety settings.
+        """Say where the object is, m, and how it is turned where a policy is told that; as often as it is seen, at
+        least every `object_stale_s` of the safety settings.
 
         `stamp` is when it was seen, seconds of Unix time. Raises `GoalRefused` where no object is looked for, or
         another source reports already.
         """
-        self._command(ObjectReport(position=position, stamp=stamp, source=source, frame=frame))
+        self._command(
+            ObjectReport(position=position, orientation_wxyz=orientation_wxyz, stamp=stamp, source=source, frame=frame)
+        )
 
     def acquire_lease(self, name: str = "client", *, duration_s: float = 5.0) -> None:
         """Become the only client that may command; every call from now on renews it. It runs out `duration_s` after the

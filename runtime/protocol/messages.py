@@ -29,7 +29,7 @@ from runtime.goals.messages import first_problem
 from runtime.goals.progress import GoalProgress
 from runtime.protocol.snapshot import Snapshot
 from runtime.status import GoalStatus
-from sim2real.contract import Contract, Vector3
+from sim2real.contract import Contract, Quaternion, Vector3
 from sim2real.errors import ShoalError, shown
 
 PROTOCOL_VERSION = 2
@@ -87,6 +87,8 @@ class ObjectReport(RequestMessage):
     type: Literal["object"] = "object"
     position: Vector3
     """m."""
+    orientation_wxyz: Quaternion | None = None
+    """For policies that are told how it is turned."""
     stamp: float | None = None
     """When it was seen, seconds of Unix time; now if not given."""
     source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@-]{1,32}$")] = "tracker"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.status import GoalStatus
 
@@ -36,6 +36,8 @@ class Snapshot(BaseModel):
     frame: str
     """Of the poses below."""
     joint_names: tuple[str, ...]
+    readings: dict[str, Numbers] = Field(default_factory=dict)
+    """Measured, by the contract's names; those below that it has, once more."""
     joint_position: Numbers = ()
     """Measured, rad."""
     joint_velocity: Numbers = ()
@@ -49,8 +51,10 @@ class Snapshot(BaseModel):
     end_effector_orientation_wxyz: Numbers = ()
     object_position: Numbers = ()
     """m, of the object that goals are about; empty where they are about the tool."""
+    goal: dict[str, Numbers] = Field(default_factory=dict)
+    """What the goal in force asks for, by the names of the graph's inputs; empty without a goal."""
     goal_position: Numbers = ()
-    """m; empty without a goal."""
+    """m, of goals that are places; of the first one where they are several."""
     goal_orientation_wxyz: Numbers = ()
     lateness: Latency
     """Wake-up after the deadline, of all ticks since this gateway started."""

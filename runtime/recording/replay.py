@@ -73,8 +73,7 @@ def core_of(recording: Recording, policy: Policy) -> PolicyController:
     except ValidationError as error:
         raise ShoalError(f"{recording.path.name}: safety settings: {problems(error)}; update Shoal.") from error
     geometry_checker = None
-    # What older recordings call it.
-    if facts.get("geometry", facts.get("guard")) == "on":
+    if facts.get("guard") == "on":
         geometry_checker = geometry_checker_for(find_model(policy.contract), policy.contract, config)
         if geometry_checker is None:
             raise ShoalError(
@@ -132,9 +131,8 @@ def _recall(core: PolicyController, message: dict[str, Any]) -> None:
 
 
 def _fill(readings: Readings, message: dict[str, Any]) -> None:
-    names = ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation")
-    for name in (*names, *(["object_position"] if readings.object_position.size else [])):
-        getattr(readings, name)[:] = [number(x) for x in message[name]]
+    for name, value in readings.named.items():
+        value[:] = [number(x) for x in message[name]]
     readings.joint_effort[:] = [number(x) for x in message["joint_effort"]]
     readings.time_s = number(message["measured_s"])
 
@@ -162,12 +160,9 @@ def _apply(core: PolicyController, message: dict[str, Any]) -> None:
 
 
 def _goal(message: dict[str, Any]) -> ResolvedGoal:
-    x, y, z = map(number, message["position"])
-    a, b, c, d = map(number, message["orientation_wxyz"])
     return ResolvedGoal(
         id=message["goal_id"],
-        position=(x, y, z),
-        orientation_wxyz=(a, b, c, d),
+        request=tuple(map(number, message["request"])),
         position_tolerance_m=number(message["position_tolerance_m"]),
         angle_tolerance_deg=number(message["angle_tolerance_deg"]),
         valid_for_s=number(message["valid_for_s"]),

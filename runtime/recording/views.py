@@ -2,7 +2,8 @@
 
     /tool_pose       foxglove.PoseInFrame  the measured tool
     /goal_pose       foxglove.PoseInFrame  the goal, when it was given
-    /object_pose     foxglove.PoseInFrame  where the object was, for a policy that moves one; it has no orientation
+    /object_pose     foxglove.PoseInFrame  where the object was, for a policy that moves one
+    /..._pose        foxglove.PoseInFrame  whatever else a contract has a place of, by the name of its site or body
     /joint_states    foxglove.JointStates  measured positions, velocities and, where there are any, efforts
     /joint_commands  foxglove.JointStates  commanded positions
     /log             foxglove.Log          changes of the safety state, in words
@@ -22,17 +23,18 @@ from foxglove_schemas_protobuf.Log_pb2 import Log
 from foxglove_schemas_protobuf.PoseInFrame_pb2 import PoseInFrame
 from mcap_protobuf.schema import register_schema
 
+from runtime.goals.markers import markers
+from runtime.robot.layout import Kind, Layout, Part
 from sim2real.contract import Contract
 
 VIEWS: dict[str, Any] = {
-    "/tool_pose": PoseInFrame,
     "/goal_pose": PoseInFrame,
-    "/object_pose": PoseInFrame,
     "/joint_states": JointStates,
     "/joint_commands": JointStates,
     "/log": Log,
 }
-"""Topic to protobuf message."""
+"""Topic to protobuf message, of every recording; beside them are the poses that a contract has readings of."""
+_NOT_TURNED = (1.0, 0.0, 0.0, 0.0)
 _HELD = ("hold", "damp", "estop")
 
 
@@ -41,20 +43,25 @@ class Views:
 
     def __init__(self, writer: Any, contract: Contract) -> None:
         self._writer, self._contract = writer, contract
+        self._poses = _poses(contract)
+        topics = VIEWS | dict.fromkeys(self._poses, PoseInFrame)
         self._channels = {
             topic: writer.register_channel(topic, "protobuf", register_schema(writer, message))
-            for topic, message in VIEWS.items()
+            for topic, message in topics.items()
         }
+        speeds = Layout.of(contract).of_kind(Kind.JOINT_VELOCITY)
+        names = {"position": contract.action.measured, "effort": "joint_effort"}
+        self._joints = names | ({"velocity": speeds[0].name} if speeds else {})
         self._said = ""
 
-    def tick(self, wall_ns: int, tick: dict[str, Any], sentence: str) -> None:
-        """A message of `/tick`, and its reason in words."""
+    def tick(self, wall_ns: int, tick: dict[str, Any], readings: Sequence[float], sentence: str) -> None:
+        """A message of `/tick`, the readings in it as one vector, and its reason in words."""
         frame, names = self._contract.goal.frame, self._contract.joint_names
-        tool, orientation = tick["end_effector_position"], tick["end_effector_orientation"]
-        self._add("/tool_pose", wall_ns, pose(wall_ns, frame, tool, orientation))
-        if tick["object_position"]:
-            self._add("/object_pose", wall_ns, pose(wall_ns, frame, tick["object_position"]))
-        measured = {what: tick[f"joint_{what}"] for what in ("position", "velocity", "effort")}
+        for topic, (place, turn) in self._poses.items():
+            position = [*readings[place.entries], 0.0][:3]
+            wxyz = _NOT_TURNED if turn is None else readings[turn.entries]
+            self._add(topic, wall_ns, pose(wall_ns, frame, position, wxyz))
+        measured = {what: tick[name] for what, name in self._joints.items()}
         self._add("/joint_states", wall_ns, joints(wall_ns, names, **measured))
         if tick["commanding"]:
             self._add("/joint_commands", wall_ns, joints(wall_ns, names, position=tick["command"]))
@@ -66,9 +73,11 @@ class Views:
             self._add("/log", wall_ns, message)
             self._said = said
 
-    def goal(self, wall_ns: int, position: Sequence[float], wxyz: Sequence[float]) -> None:
-        """A goal as it was given."""
-        self._add("/goal_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, position, wxyz))
+    def goal(self, wall_ns: int, request: Sequence[float]) -> None:
+        """The places of a goal as it was given, `[K]`."""
+        for place in markers(self._contract, request):
+            wxyz = place.orientation_wxyz or self._contract.default_orientation_wxyz
+            self._add("/goal_pose", wall_ns, pose(wall_ns, self._contract.goal.frame, place.position, wxyz))
 
     def _add(self, topic: str, wall_ns: int, message: Any) -> None:
         """None, for what is not known, is left out."""
@@ -76,7 +85,19 @@ class Views:
             self._writer.add_message(self._channels[topic], wall_ns, message.SerializeToString(), wall_ns)
 
 
-def pose(wall_ns: int, frame: str, position: Sequence[float], wxyz: Sequence[float] = (1.0, 0.0, 0.0, 0.0)) -> Any:
+def _poses(contract: Contract) -> dict[str, tuple[Part, Part | None]]:
+    """Topic to place and orientation, of everything whose place is measured."""
+    layout, found = Layout.of(contract), {}
+    for place in layout.parts:
+        if place.kind is Kind.POSITION:
+            turns = [part for part in layout.parts if part.kind is Kind.ROTATION and part.about == place.about]
+            own = "tool" if place.about == contract.robot.end_effector_frame else place.about
+            topic = "/object_pose" if place.name == contract.tracked else f"/{own}_pose"
+            found[topic] = place, turns[0] if turns else None
+    return found
+
+
+def pose(wall_ns: int, frame: str, position: Sequence[float], wxyz: Sequence[float] = _NOT_TURNED) -> Any:
     """PoseInFrame, m and a unit quaternion; None when a number is not known."""
     if not all(map(math.isfinite, (*position, *wxyz))):
         return None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from runtime.ipc.telemetry_ring import Kind, Ring
-from runtime.recording.schemas import CHANNELS, encode, stamp
+from runtime.recording.schemas import channels, encode, require_names, stamp
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -47,8 +47,9 @@ class Recorder:
 
     def __init__(self, path: Path, contract: Contract, facts: dict[str, str]) -> None:
         self.path, self.failed = path, False
-        self._contract, self._joints = contract, len(contract.joint_names)
+        self._contract = contract
         require_packages()
+        require_names(contract)
         self._path_in_use = path
         self._file: Any = None
         try:
@@ -68,7 +69,7 @@ class Recorder:
         self._writer.start(profile="", library="shoal")
         self._writer.add_metadata(METADATA, {"contract": self._contract.canonical_json, **facts})
         self._channels: dict[str, int] = {}
-        for topic, (name, schema) in CHANNELS.items():
+        for topic, (name, schema) in channels(self._contract).items():
             schema_id = self._writer.register_schema(name, "jsonschema", json.dumps(schema).encode())
             self._channels[topic] = self._writer.register_channel(topic, "json", schema_id)
         self._views = Views(self._writer, self._contract)
@@ -125,10 +126,7 @@ class Recorder:
         self._writer.add_message(self._channels[topic], wall_ns, encode(message), wall_ns, sequence)
 
     def _write_tick(self, record: Any) -> None:
-        wall_ns, joints = int(record["wall_ns"]), self._joints
-        readings, command = record["readings"].tolist(), record["command"].tolist()
-        position, velocity = readings[:joints], readings[joints : 2 * joints]
-        tool, orientation = readings[2 * joints : 2 * joints + 3], readings[2 * joints + 3 : 2 * joints + 7]
+        wall_ns, readings = int(record["wall_ns"]), record["readings"].tolist()
         state, reason = State(int(record["state"])).label, Reason(int(record["reason"]))
         message = {
             "timestamp": stamp(wall_ns),
@@ -136,13 +134,9 @@ class Recorder:
             "now_s": float(record["now_s"]),
             "measured_s": float(record["measured_s"]),
             "goal_number": int(record["goal_number"]),
-            "joint_position": position,
-            "joint_velocity": velocity,
             "joint_effort": record["joint_effort"].tolist(),
-            "end_effector_position": tool,
-            "end_effector_orientation": orientation,
-            "object_position": readings[2 * joints + 7 :],
-            "command": command,
+            **{name: readings[part] for name, part in self._contract.measured.slices.items()},
+            "command": record["command"].tolist(),
             "commanding": bool(record["commanding"]),
             "state": state,
             "reason": reason.name.lower(),
@@ -158,7 +152,7 @@ class Recorder:
             "tick_us": record["tick_ns"] / 1e3,
         }
         self._add("/tick", wall_ns, message, message["tick"])
-        self._views.tick(wall_ns, message, reason.sentence)
+        self._views.tick(wall_ns, message, readings, reason.sentence)
 
     def _write_event(self, record: Any) -> None:
         wall_ns, kind = int(record["wall_ns"]), Kind(int(record["kind"]))
@@ -169,11 +163,11 @@ class Recorder:
             "goal_number": int(record["goal_number"]),
         }
         if kind is Kind.GOAL:
-            position, wxyz = record["goal_position"].tolist(), record["goal_orientation_wxyz"].tolist()
-            message |= {"goal_id": bytes(record["goal_id"]).decode(), "position": position, "orientation_wxyz": wxyz}
+            request = record["request"].tolist()
+            message |= {"goal_id": bytes(record["goal_id"]).decode(), "request": request}
             names = ("position_tolerance_m", "angle_tolerance_deg", "valid_for_s", "speed")
             message |= {name: float(record[name]) for name in names}
-            self._views.goal(wall_ns, position, wxyz)
+            self._views.goal(wall_ns, request)
         elif kind is Kind.IMPOSE:
             message["reason"] = Reason(int(record["reason"])).name.lower()
         self._add("/event", wall_ns, message)
@@ -189,7 +183,7 @@ class Recorder:
             "memory": remembered,
         }
         if goal is not None:
-            self._views.goal(wall_ns, goal["position"], goal["orientation_wxyz"])
+            self._views.goal(wall_ns, goal["request"])
         self._add("/event", wall_ns, message)
 
 

@@ -9,19 +9,25 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple, Self
 
-from runtime.robot.readings import Readings
-from sim2real.contract import Contract
+from sim2real.contract import Contract, Reading
+from sim2real.terms.joints import JointVelocity
+from sim2real.terms.poses import Orientation, PlanarPosition, Position
+from sim2real.terms.scene import WORLD
 
 
 class Kind(Enum):
     """What the numbers of a reading mean."""
 
     JOINT_POSITION = auto()
+    """Where the joints are that the policy commands."""
     JOINT_VELOCITY = auto()
+    """Of the same."""
     POSITION = auto()
-    """m, in the contract's goal frame."""
+    """m, in the world or in the contract's goal frame."""
     ROTATION = auto()
-    """Unit quaternion wxyz, in the contract's goal frame."""
+    """Unit quaternion wxyz."""
+    OTHER = auto()
+    """Of which only the contract's terms know more."""
 
 
 class Part(NamedTuple):
@@ -36,6 +42,8 @@ class Part(NamedTuple):
     units: tuple[str, ...]
     tracked: bool = False
     """Whether somebody outside the robot measures it, so that it may be unknown without the robot being at fault."""
+    about: str = ""
+    """The site or body that it is about; see `Reading.about`."""
 
     def words(self, values: Sequence[float]) -> str:
         """All of it as text, from `[size]` values."""
@@ -43,42 +51,45 @@ class Part(NamedTuple):
 
     def entry(self, index: int, value: float) -> str:
         """One entry of it as text."""
-        return f"{self.name} {self.labels[index]} is {value:.4g} {self.units[index]}".rstrip()
+        return f"{self.name} {self.labels[index]}".rstrip() + f" is {value:.4g} {self.units[index]}".rstrip()
 
 
 class Layout:
     """The readings of one contract, in the order of `Readings.vector`."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], tool: str | None = None) -> None:
         self.parts = tuple(parts)
+        self._tool = tool
 
     @classmethod
     def of(cls, contract: Contract) -> Self:
         """What `Readings.of(contract)` holds."""
-        readings, joints = Readings.of(contract), contract.joint_names
-        rad, speed, metres = ("rad",) * len(joints), ("rad/s",) * len(joints), ("m",) * 3
-        every = [
-            ("joint_position", Kind.JOINT_POSITION, joints, rad, False),
-            ("joint_velocity", Kind.JOINT_VELOCITY, joints, speed, False),
-            ("end_effector_position", Kind.POSITION, ("x", "y", "z"), metres, False),
-            ("end_effector_orientation", Kind.ROTATION, ("w", "x", "y", "z"), ("",) * 4, False),
-            ("object_position", Kind.POSITION, ("x", "y", "z"), metres, True),
-        ]
-        parts = []
-        for name, kind, labels, units, tracked in every:
-            array = getattr(readings, name)
-            start = (array.ctypes.data - readings.vector.ctypes.data) // array.itemsize
-            if array.size:
-                parts.append(Part(name, kind, slice(start, start + array.size), labels, units, tracked))
-        return cls(parts)
+        parts = [_part(contract, name, entries) for name, entries in contract.measured.slices.items()]
+        return cls(parts, contract.robot.end_effector_frame)
 
     @property
     def tool(self) -> tuple[Part, Part] | None:
-        """Position and orientation of the contract's tool, where it is measured."""
-        named = {part.name: part for part in self.parts}
-        pair = named.get("end_effector_position"), named.get("end_effector_orientation")
-        return (pair[0], pair[1]) if pair[0] is not None and pair[1] is not None else None
+        """Position and orientation of the contract's tool, where both are measured."""
+        of_tool = [part for part in self.parts if part.about == self._tool and self._tool is not None]
+        pairs = [[part for part in of_tool if part.kind is kind] for kind in (Kind.POSITION, Kind.ROTATION)]
+        return (pairs[0][0], pairs[1][0]) if all(pairs) else None
 
     def of_kind(self, kind: Kind, *, tracked: bool = False) -> list[Part]:
         """The readings of a kind, those of the robot itself or those that are `tracked`."""
         return [part for part in self.parts if part.kind is kind and part.tracked is tracked]
+
+
+def _part(contract: Contract, name: str, entries: slice) -> Part:
+    reading = contract.reading(name)
+    labels, tracked = reading.entries(contract), reading.source == "tracker"
+    return Part(name, _kind(contract, reading), entries, labels, reading.units, tracked, reading.about)
+
+
+def _kind(contract: Contract, reading: Reading) -> Kind:
+    if reading.name == contract.action.measured:
+        return Kind.JOINT_POSITION
+    if isinstance(reading, JointVelocity):
+        return Kind.JOINT_VELOCITY
+    if isinstance(reading, Position | PlanarPosition) and reading.frame in (WORLD, contract.goal.frame):
+        return Kind.POSITION
+    return Kind.ROTATION if isinstance(reading, Orientation) else Kind.OTHER

@@ -11,14 +11,17 @@ import mujoco
 import numpy as np
 
 from runtime.robot.readings import Readings
-from sim2real.contract import Contract, Joint
+from runtime.robot.sensing import Sensors
+from sim2real.contract import Contract, Joint, Quaternion, Vector3
 from sim2real.errors import ContractMismatch
 from sim2real.robots.coordinates import Coordinate, read_coordinate
 from sim2real.robots.description import command_limits, model_problems
 from sim2real.robots.home import Home
 from sim2real.robots.kinematics import Addresses, home_state
-from sim2real.terms.poses import Position
+from sim2real.terms import Scene
 
+_OWN = ("encoder", "forward_kinematics")
+"""Sources of readings that a robot's joints tell."""
 _RELATIVE = 1e-6
 _SHOWN = 6
 
@@ -33,35 +36,40 @@ class MujocoRobot:
         require_robot(model, contract)
         self.model = model
         self.addresses = Addresses.of(model, contract)
+        scene = Scene(model, contract.robot, self.addresses.rest_qpos, contract.timing.control_dt_s)
+        told = [contract.reading(name) for name in contract.measured.sizes]
+        self._own = Sensors(scene, [reading for reading in told if reading.source in _OWN])
+        self._others = Sensors(scene, [reading for reading in told if reading.source not in _OWN])
         self._quaternion = np.zeros(4)
-        tracked = None if contract.tracked is None else contract.reading(contract.tracked)
-        self._object = model.body(tracked.of).id if isinstance(tracked, Position) else None
 
     def read(self, data: mujoco.MjData, out: Readings) -> None:
-        """Present readings, policy order, with the tool's pose brought up to date with `qpos` first.
+        """What follows from the robot's joints alone, policy order, by encoders and forward kinematics, with everything
+        brought up to date with `qpos` first.
 
         After `mj_step`, MuJoCo's poses are one step old; training always saw current ones.
         """
-        mujoco.mj_kinematics(self.model, data)
-        addresses = self.addresses
-        if addresses.has_tendons:
-            np.copyto(out.joint_position, addresses.joint_position(data.qpos))
-            np.copyto(out.joint_velocity, addresses.joint_velocity(data.qvel))
-        else:
-            np.take(data.qpos, addresses.qpos, out=out.joint_position, mode="clip")
-            np.take(data.qvel, addresses.dof, out=out.joint_velocity, mode="clip")
-        np.copyto(out.end_effector_position, data.site_xpos[addresses.site])
-        mujoco.mju_mat2Quat(self._quaternion, data.site_xmat[addresses.site])
-        np.copyto(out.end_effector_orientation, self._quaternion)
+        self._own.read(data, out.named)
         out.time_s = data.time
 
     def read_simulated(self, data: mujoco.MjData, out: Readings) -> None:
         """What `data` only knows where it simulates the robot: what the actuators did in the last physics step, policy
-        order, and where the object is. After `read`.
+        order, where objects and the base are, what an inertial unit measures. After `read`.
         """
         self.addresses.effort(data, out.joint_effort)
-        if self._object is not None:
-            np.copyto(out.object_position, data.xpos[self._object])
+        if self._others.passive:
+            self._others.copy(data, out.named)
+        else:
+            self._others.read(data, out.named)
+
+    def tool_pose(self, data: mujoco.MjData) -> tuple[Vector3, Quaternion] | None:
+        """Position in m and orientation wxyz of the tool at `qpos`; None for a robot without one."""
+        site = self.addresses.site
+        if site is None:
+            return None
+        mujoco.mj_kinematics(self.model, data)
+        mujoco.mju_mat2Quat(self._quaternion, data.site_xmat[site])
+        (x, y, z), (w, i, j, k) = data.site_xpos[site].tolist(), self._quaternion.tolist()
+        return (x, y, z), (w, i, j, k)
 
 
 def require_robot(model: mujoco.MjModel, contract: Contract) -> None:
@@ -93,7 +101,7 @@ def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[str]:
         found += model_problems(model, coordinates, Home(*home_state(model, contract.robot, coordinates)))
     sites = [model.site(i).name for i in range(model.nsite)]
     tool = contract.robot.end_effector_frame
-    if tool not in sites:
+    if tool is not None and tool not in sites:
         found.append(f"robot.end_effector_frame: {tool!r} in the policy, {sites} in the model")
     return found
 

@@ -2,47 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.contract import Contract
+from sim2real.terms.joints import JointEffort
 
 Float64 = NDArray[np.float64]
 
 
 class Readings:
-    """What a driver measures for J joints; arrays are filled in place. Joint arrays in policy order."""
+    """What a driver measures for a contract, one attribute for each of its readings, to be filled in place:
 
-    def __init__(self, joints: int, *, with_object: bool = False) -> None:
-        self.vector: Float64 = np.zeros(readings_size(joints, with_object=with_object))
-        """All of the arrays below but the effort, which are views on it."""
-        self.joint_position: Float64 = self.vector[:joints]
-        """`[J]` rad."""
-        self.joint_velocity: Float64 = self.vector[joints : 2 * joints]
-        """`[J]` rad/s."""
-        self.end_effector_position: Float64 = self.vector[2 * joints : 2 * joints + 3]
-        """`[3]` m, world frame."""
-        self.end_effector_orientation: Float64 = self.vector[2 * joints + 3 : 2 * joints + 7]
-        """`[4]` unit quaternion wxyz, world frame."""
-        self.object_position: Float64 = self.vector[2 * joints + 7 :]
-        """`[3]` m, world frame, NaN until a driver or a tracker tells; `[0]` for contracts without an object."""
-        self.object_position.fill(np.nan)
-        self.joint_effort: Float64 = np.full(joints, np.nan)
-        """`[J]` Nm; NaN from a driver that does not measure it. No policy sees it."""
+        readings.joint_position[:] = ...        # [J], policy order
+        readings.base_position[:] = ...         # whatever the contract names, with its size, unit and frame
+        readings["base_position"][:] = ...      # the same
+
+    Readings that a tracker tells are NaN until somebody does.
+    """
+
+    joint_position: Float64
+    """`[J]` rad or m, of contracts that name it so, as all that ship do."""
+    joint_velocity: Float64
+    """`[J]` rad/s or m/s, likewise."""
+    end_effector_position: Float64
+    """`[3]` m, world frame, of contracts with a tool."""
+    end_effector_orientation: Float64
+    """`[4]` unit quaternion wxyz, world frame, likewise."""
+    object_position: Float64
+    """`[3]` m, world frame, NaN until a driver or a tracker tells; `[0]` for contracts without an object."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.vector: Float64 = np.zeros(contract.measured.size)
+        """All of the readings, laid out by `contract.measured`; the attributes are views on it."""
+        self.named: dict[str, Float64] = contract.measured.split(self.vector)
+        """The same by name."""
+        told = [reading for reading in contract.readings if reading.name in self.named]
+        efforts = [self.named[reading.name] for reading in told if isinstance(reading, JointEffort)]
+        self.joint_effort: Float64 = efforts[0] if efforts else np.empty(len(contract.joint_names))
+        """`[J]` N m or N, NaN from a driver that does not measure it; a reading of the contract where it has one."""
+        self.joint_effort.fill(np.nan)
+        for reading in told:
+            if reading.source == "tracker":
+                self.named[reading.name].fill(np.nan)
         self.time_s = 0.0
         """When they were measured, on the driver's clock."""
+        if taken := [name for name in self.named if name in _OWN]:
+            raise ValueError(f"readings: {', '.join(taken)} cannot be the name of a reading; give it another one.")
+        self.joints: Float64 = self.named[contract.action.measured]
+        """`[J]`, where the joints are, whatever the contract calls that."""
+        self.object_position = np.zeros(0)
+        self.__dict__.update(self.named)
 
     @classmethod
-    def of(cls, contract: Contract) -> Self:
+    def of(cls, contract: Contract) -> Readings:
         """Everything that policies of this contract are told."""
-        return cls(len(contract.robot.joints), with_object=contract.tracked is not None)
+        return cls(contract)
+
+    def __getitem__(self, name: str) -> Float64:
+        return self.named[name]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Float64:
+            raise AttributeError(f"this contract has no reading {name!r}; it has {', '.join(self.__dict__['named'])}")
 
 
-def readings_size(joints: int, *, with_object: bool) -> int:
-    """Entries of `Readings.vector`."""
-    return 2 * joints + (10 if with_object else 7)
+_OWN = ("contract", "vector", "named", "joints", "time_s", "of")
 
 
 def is_finite(values: Float64) -> bool:

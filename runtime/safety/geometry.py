@@ -37,7 +37,7 @@ class Geometry:
         self._model = copy.copy(model)
         self._addresses = Addresses.of(self._model, contract)
         self._data = self._addresses.home_data(self._model)
-        self.workspace = config.workspace(contract)
+        self.workspace = None if self._addresses.site is None else config.workspace(contract)
         """Corners of the tool's box, m, world frame; None when the rule is off."""
         self.margin_m = config.self_collision_m
         first, second = self_pairs(self._model, contract) if self.margin_m is not None else _NO_PAIRS
@@ -54,8 +54,9 @@ class Geometry:
         self._qpos = self._data.qpos
         self.no_tool_pose = _no_tool_pose(self._model, self._addresses, contract)
         """See `GeometryChecker`."""
-        self._site_position = self._data.site_xpos[self._addresses.site]
-        self._site_rotation = self._data.site_xmat[self._addresses.site]
+        site = self._addresses.site or 0  # of a robot without a tool nobody asks
+        self._site_position = self._data.site_xpos[site : site + 1].ravel()
+        self._site_rotation = self._data.site_xmat[site : site + 1].ravel()
         self._quaternion = np.zeros(4)
 
     def blocks(self, path: Path, present: list[float]) -> Reason:
@@ -81,6 +82,8 @@ class Geometry:
 
     def _make_first_look(self) -> tuple[FirstLook | None, str]:
         kept, box = self._kept_m, self.workspace
+        if self._addresses.site is None:
+            return None, "no compiled first look: the robot has no tool"
         try:
             look = make_first_look(self._model, self._addresses, self.pairs, kept_m=kept, workspace=box)
         except Unsupported as reason:

@@ -111,7 +111,7 @@ class ServerExchange:
             row["number"], row["id"], row["priority"] = tracked.number, goal.id.encode(), tracked.priority
             row["state"], row["why"] = tracked.state, tracked.why
             row["accepted_ns"], row["changed_ns"] = tracked.accepted_ns, tracked.changed_ns
-            row["position"], row["orientation_wxyz"] = goal.position, goal.orientation_wxyz
+            row["request"] = goal.request
             for field in ("distance_m", "angle_deg", "reachability", "time_s"):
                 row[field] = getattr(tracked, field)
         queue.changed.clear()

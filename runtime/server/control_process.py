@@ -18,7 +18,8 @@ from runtime.control.object_tracker import Tracker
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import Driver, open_chosen
-from runtime.goals.messages import as_pose, load_goals, validate_goal
+from runtime.goals.messages import load_goals
+from runtime.goals.resolve import validate_goal
 from runtime.goals.tool_pose import ToolPose
 from runtime.inference import onnx_session
 from runtime.inference.policy import Policy
@@ -108,7 +109,7 @@ def serve(options: ServeOptions) -> Summary:
         stack.callback(driver.close)
         core = _core(options, policy, driver)
         core.reachability_gate = _gate(options)
-        slots = SharedSlots.create()
+        slots = SharedSlots.create(policy.contract)
         stack.callback(slots.close)
         listed = _list_goals(options, policy.contract, slots)
         watching = _watching(options, core, driver, listening[0].address)
@@ -117,7 +118,7 @@ def serve(options: ServeOptions) -> Summary:
         queue = GoalQueue(core, stall_after_s=_stall_after_s(options, policy.contract))
         exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
         telemetry = Telemetry(watching.ring, core)
-        tracker = Tracker(slots.object, core.safety.config.object_stale_s)
+        tracker = Tracker(policy.contract, slots.object, core.safety.config.object_stale_s)
         loop = Loop(driver, core, WatchedExchange(exchange, sources), telemetry=telemetry, tracker=tracker)
         _report(options, policy, driver, listening)
         print(f"{rules.report(core.safety.layer)}\nestop by   {', '.join(sources.names)}", flush=True)
@@ -234,8 +235,8 @@ def _list_goals(options: ServeOptions, contract: Contract, slots: SharedSlots) -
     requests, limit_s = slots.requests.value[0], _EPISODES_PER_GOAL * contract.timing.episode_s
     kinematics = ToolPose(contract, options.mjcf)
     for number, given in enumerate(messages, start=1):
-        message = as_pose(contract, given, kinematics).model_copy(update={"queue": True})
-        goal = validate_goal(contract, message, time.time())
+        message = given.model_copy(update={"queue": True})
+        goal = validate_goal(contract, message, time.time(), kinematics)
         write_goal(requests, number, goal._replace(valid_for_s=min(goal.valid_for_s, limit_s)), message, leased=False)
     requests["number"] = len(messages)
     if messages:
@@ -259,7 +260,7 @@ def _watching(options: ServeOptions, core: PolicyController, driver: Driver, add
         "driver": driver.description,
         "reachability_gate": str(options.reachability_gate),
     }
-    ring = Ring.of(policy.contract)
+    ring = Ring.create(policy.contract)
     return Watching(ring, options.record, facts, options.metrics, page)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from runtime.goals.messages import AnyGoal, GoalRefused, ResolvedGoal, as_pose, parse_any_goal, validate_goal
+from runtime.goals.markers import markers
+from runtime.goals.messages import AnyGoal, GoalRefused, ResolvedGoal, parse_any_goal
 from runtime.goals.progress import GoalProgress, GoalState, Why
+from runtime.goals.resolve import validate_goal
 from runtime.goals.tool_pose import ToolPose
 from runtime.ipc.goal_slots import find_goal, remove_goals, write_goal
 from runtime.ipc.shared_memory import MAX_GOALS, SharedSlots
@@ -95,7 +97,7 @@ class Gateway:
             case GoalsRequest() | SubscribeRequest():
                 return self.goals()
             case TelemetryRequest():
-                return TelemetryReply(telemetry=self._watch.snapshot(self.status(), self._pose_in_force()))
+                return TelemetryReply(telemetry=self._watch.snapshot(self.status(), self._request_in_force()))
             case DescribeRequest():
                 return DescriptionReply(contract=self._contract, facts=self._facts)
             case HelloRequest():
@@ -120,7 +122,7 @@ class Gateway:
             self._progress_of = self.changes
             record = self._slots.goals.value[0]
             rows = sorted((row for row in record["goals"] if row["number"]), key=lambda row: int(row["number"]))
-            self._progress = tuple(_progress(row, int(record["in_force"])) for row in rows)
+            self._progress = tuple(_progress(self._contract, row, int(record["in_force"])) for row in rows)
         return GoalsReply(number=number, goals=self._progress)
 
     def news(self) -> bytes:
@@ -165,7 +167,7 @@ class Gateway:
             raise GoalRefused(_ESTOP)
         if status.age_s > _SILENT_S:
             raise GoalRefused(f"the control loop has not ticked for {status.age_s:.1f} s.")
-        return validate_goal(self._contract, as_pose(self._contract, message, self._kinematics), time.time())
+        return validate_goal(self._contract, message, time.time(), self._kinematics)
 
     def _cancel(self, goal_id: str | None) -> Message:
         if goal_id is None:
@@ -210,12 +212,13 @@ class Gateway:
         self._slots.requests.write()
         return LeaseReply(lease=lease, expires_in_s=authority.remaining_s)
 
-    def _pose_in_force(self) -> tuple[Any, Any] | None:
+    def _request_in_force(self) -> list[float] | None:
         self.look()
         record = self._slots.goals.value[0]
         for row in record["goals"]:
             if row["number"] and row["number"] == record["in_force"]:
-                return row["position"], row["orientation_wxyz"]
+                request: list[float] = row["request"].tolist()
+                return request
         return None
 
     def _publish(self, *, mark: Literal["estop", "release"] | None = None) -> int:
@@ -227,8 +230,9 @@ class Gateway:
         return number
 
 
-def _progress(row: np.void, in_force: int) -> GoalProgress:
-    state = GoalState(int(row["state"]))
+def _progress(contract: Contract, row: np.void, in_force: int) -> GoalProgress:
+    state, request = GoalState(int(row["state"])), row["request"].tolist()
+    places = markers(contract, request)
     return GoalProgress(
         id=bytes(row["id"]).decode(),
         number=int(row["number"]),
@@ -239,8 +243,9 @@ def _progress(row: np.void, in_force: int) -> GoalProgress:
         priority=int(row["priority"]),
         accepted_stamp=int(row["accepted_ns"]) / 1e9,
         stamp=int(row["changed_ns"]) / 1e9,
-        position=tuple(row["position"].tolist()),
-        orientation_wxyz=tuple(row["orientation_wxyz"].tolist()),
+        values={name: tuple(request[part]) for name, part in contract.goal.layout(contract).slices.items()},
+        position=places[0].position if places else None,
+        orientation_wxyz=(places[0].orientation_wxyz or contract.default_orientation_wxyz) if places else None,
         distance_m=known(row["distance_m"]),
         angle_deg=known(row["angle_deg"]),
         reachability=known(row["reachability"]),

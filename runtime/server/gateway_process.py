@@ -42,8 +42,8 @@ def serve(config: GatewayConfig, handed_over: socket.socket) -> None:
 
 
 async def _run(config: GatewayConfig, handed_over: socket.socket) -> None:
-    slots = SharedSlots(config.descriptor)
-    ring = Ring.of(config.contract, config.telemetry)
+    slots = SharedSlots(config.descriptor, config.contract)
+    ring = Ring(config.telemetry, config.contract)
     telemetry = TelemetryReader(ring, config.contract, sinks=_sinks(config, ring))
     gateway = Gateway(config.contract, slots, telemetry, facts=config.facts, mjcf=config.mjcf)
     connections, finished = Connections(gateway), asyncio.Event()

@@ -8,12 +8,14 @@ from typing import Any
 from runtime.control.goal_queue import Tracked
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
+from runtime.goals.markers import markers
 from runtime.goals.progress import GoalState
 from runtime.inference.policy import Policy
 from runtime.options import ServeOptions
 from runtime.realtime.missed_deadlines import MissedDeadlines
 from runtime.server.control_link import ServerExchange
 from runtime.status import known
+from sim2real.contract import Contract
 
 Summary = dict[str, Any]
 
@@ -35,15 +37,18 @@ def summary_of(
         "step": statistics.step.summary(),
         "tick": statistics.tick.summary(),
         "safety": core.safety.counters(),
-        "goals": [_result(tracked) for tracked in exchange.listed],
+        "goals": [_result(policy.contract, tracked) for tracked in exchange.listed],
         "status": core.status().model_dump(),
     }
 
 
-def _result(tracked: Tracked) -> Summary:
+def _result(contract: Contract, tracked: Tracked) -> Summary:
+    request = tracked.goal.request
+    places = markers(contract, request)
     return {
         "id": tracked.goal.id,
-        "position": list(tracked.goal.position),
+        "values": {name: list(request[part]) for name, part in contract.goal.layout(contract).slices.items()},
+        "position": list(places[0].position) if places else None,
         "state": tracked.state.label,
         "reached": tracked.state is GoalState.REACHED,
         "time_s": known(round(tracked.time_s, 6)),

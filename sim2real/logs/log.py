@@ -138,16 +138,15 @@ def _goals(recording: Recording) -> tuple[LoggedGoal, ...]:
         given = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(message["kind"])
         if given is not None:
             seen.add(message["goal_number"])
-            goals.append(_goal(recording.contract, given, message["now_s"]))
+            goals.append(_goal(given, message["now_s"]))
     # One that memory had damaged was never followed.
     return tuple(goal for goal in goals if np.isfinite([goal.time_s, *goal.request]).all())
 
 
-def _goal(contract: Contract, given: Goal, now_s: float | None) -> LoggedGoal:
-    said = {"goal_position": given["position"], "goal_orientation": given["orientation_wxyz"]}
+def _goal(given: Goal, now_s: float | None) -> LoggedGoal:
     return LoggedGoal(
         time_s=number(now_s),
-        request=tuple(number(x) for name in contract.goal.layout(contract).sizes for x in said[name]),
+        request=tuple(map(number, given["request"])),
         position_tolerance_m=number(given["position_tolerance_m"]),
         angle_tolerance_deg=number(given["angle_tolerance_deg"]),
     )

@@ -38,17 +38,12 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 @with_config(_STRICT)
 class Tick(TypedDict):
-    """What every message of `/tick` has; those of the runtime have more."""
+    """What every message of `/tick` has beside the contract's readings; those of the runtime have more."""
 
     tick: Count
     now_s: Number
     measured_s: Number
-    joint_position: list[Number]
-    joint_velocity: list[Number]
     joint_effort: list[Number]
-    end_effector_position: list[Number]
-    end_effector_orientation: list[Number]
-    object_position: NotRequired[list[Number]]
     command: list[Number]
     commanding: bool
     state: str
@@ -69,10 +64,12 @@ class Event(TypedDict):
 
 @with_config(_STRICT)
 class Goal(TypedDict):
-    """A goal in the contract's frame."""
+    """A goal; earlier versions knew poses only, which `_upgraded` brings into the contract's layout."""
 
-    position: Annotated[list[Number], Field(min_length=3, max_length=3)]
-    orientation_wxyz: Annotated[list[Number], Field(min_length=4, max_length=4)]
+    request: NotRequired[list[Number]]
+    """`[K]`, laid out by `contract.goal.layout(contract)`."""
+    position: NotRequired[Annotated[list[Number], Field(min_length=3, max_length=3)]]
+    orientation_wxyz: NotRequired[Annotated[list[Number], Field(min_length=4, max_length=4)]]
     position_tolerance_m: Number
     angle_tolerance_deg: Number
     valid_for_s: Number
@@ -112,6 +109,7 @@ class MemoryEvent(Event):
 
 
 _TICK = TypeAdapter(Tick)
+_ARRAYS = TypeAdapter(dict[str, list[Number]], config=ConfigDict(strict=True))
 _EVENT = TypeAdapter(Event)
 _EVENTS: dict[str, TypeAdapter[Any]] = {
     "goal": TypeAdapter(GoalEvent),
@@ -182,7 +180,7 @@ def _read_messages(
     items: Iterator[McapMetadata | McapMessage], contract: Contract, into: list[tuple[str, dict[str, Any]]]
 ) -> str:
     """Append messages up to the first one that is none of ours; what is wrong with that one, or an empty string."""
-    sizes, last = _sizes(contract), 0
+    sizes, last, goals = _sizes(contract), 0, contract.goal.layout(contract).size
     for item in items:
         if not isinstance(item, McapMessage) or item.topic not in ("/tick", "/event"):
             continue
@@ -191,13 +189,19 @@ def _read_messages(
             return f"{what}: has {len(item.data)} bytes"
         try:
             message = _parse(item)
+            goal = _upgraded(message, contract)
         except ValidationError as error:
             return f"{what}: {problems(error)}"
+        if goal and len(goal["request"]) != goals:
+            return f"{what}: request has {len(goal['request'])} numbers, by the contract {goals}"
         if item.topic == "/tick":
-            wrong = [name for name, size in sizes.items() if name in message and len(message[name]) != size]
-            if wrong:
-                size = len(message[wrong[0]])
-                return f"{what}: {wrong[0]} has {size} numbers, by the contract {sizes[wrong[0]]}"
+            try:
+                arrays = _ARRAYS.validate_python({name: message[name] for name in sizes if name in message})
+            except ValidationError as error:
+                return f"{what}: {problems(error)}"
+            for name, size in sizes.items():
+                if len(arrays.get(name, ())) != size:
+                    return f"{what}: {name} has {len(arrays.get(name, ()))} numbers, by the contract {size}"
             if message["tick"] <= last:
                 return f"{what}: tick {message['tick']} comes after tick {last}"
             last = message["tick"]
@@ -214,14 +218,20 @@ def _parse(item: McapMessage) -> dict[str, Any]:
     return dict(event if kind is None else kind.validate_json(item.data))
 
 
+def _upgraded(message: dict[str, Any], contract: Contract) -> dict[str, Any] | None:
+    """The goal that a message holds, in place as the present version says it."""
+    goal: dict[str, Any] | None = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(
+        message.get("kind", "")
+    )
+    if goal is not None and "request" not in goal:
+        said = {"goal_position": goal.get("position"), "goal_orientation": goal.get("orientation_wxyz")}
+        goal["request"] = [x for name in contract.goal.layout(contract).sizes for x in said.get(name) or ()]
+        for old in ("position", "orientation_wxyz"):
+            goal.pop(old, None)
+    return goal
+
+
 def _sizes(contract: Contract) -> dict[str, int]:
     """Of the arrays in a tick."""
     joints = len(contract.joint_names)
-    of_joints = ("joint_position", "joint_velocity", "joint_effort", "command")
-    with_object = contract.tracked is not None
-    return {
-        **dict.fromkeys(of_joints, joints),
-        "end_effector_position": 3,
-        "end_effector_orientation": 4,
-        "object_position": 3 if with_object else 0,
-    }
+    return {"joint_effort": joints, "command": joints, **contract.measured.sizes}

@@ -45,12 +45,8 @@ class Sample:
     """`[J]` rad."""
     joint_velocity: np.ndarray
     """`[J]` rad/s."""
-    end_effector_position: np.ndarray
-    """`[3]` m."""
-    end_effector_orientation: np.ndarray
-    """`[4]` wxyz."""
-    object_position: np.ndarray
-    """`[3]` m, of the object that goals are about; `[0]` where they are about the tool."""
+    readings: np.ndarray
+    """`[R]`, all of them, laid out by `contract.measured`."""
 
 
 class Robot(Protocol):
@@ -196,6 +192,7 @@ def _log(contract: Contract, samples: list[Sample], targets: list[np.ndarray]) -
     def stacked(name: str) -> np.ndarray:
         return np.array([getattr(sample, name) for sample in samples])
 
+    readings = contract.measured.split(stacked("readings"))
     return Log(
         contract=contract,
         source="check",
@@ -203,7 +200,7 @@ def _log(contract: Contract, samples: list[Sample], targets: list[np.ndarray]) -
         measured_s=stacked("measured_s"),
         joint_position=stacked("joint_position"),
         joint_velocity=stacked("joint_velocity"),
-        end_effector_position=stacked("end_effector_position"),
-        end_effector_orientation=stacked("end_effector_orientation"),
+        end_effector_position=readings["end_effector_position"],
+        end_effector_orientation=readings["end_effector_orientation"],
         command=np.array(targets),
     )

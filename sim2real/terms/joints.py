@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 class _PerJoint(Reading):
+    per_joint: ClassVar[bool] = True
+
     frame: str = "joint"
 
     def _of_joints(self, scene: Scene, unit: str) -> Self:
@@ -64,6 +66,10 @@ class JointPosition(_PerJoint):
         low[list(self.endless)], high[list(self.endless)] = -1, 1
         more = np.ones(len(self.endless))
         return np.concatenate([(low + high) / 2, 0 * more]), np.concatenate([2 / (high - low), more])
+
+    def usual(self, contract: Contract) -> tuple[float, ...]:
+        """Home."""
+        return tuple(joint.home_position for joint in contract.robot.joints)
 
     def metric(self, rotation_m: float) -> np.ndarray:
         """A radian counts as a rotation of the tool's; metres of slides are metres."""

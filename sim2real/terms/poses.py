@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from sim2real.errors import ShoalError
+from sim2real.frozen import Quaternion, Vector3
 from sim2real.rotations import columns_angle_deg, rotation_columns, yaw
 from sim2real.terms.reading import Array, Reading
 from sim2real.terms.scene import WORLD
@@ -18,6 +18,9 @@ from sim2real.terms.scene import WORLD
 if TYPE_CHECKING:
     from sim2real.contract import Contract
     from sim2real.terms.scene import Scene, Simulated
+
+_SHORTEST, _LONGEST = 1e-3, 1e3
+"""Lengths between which a quaternion is taken for one that was not normalised."""
 
 
 class _OfPlace(Reading):
@@ -42,6 +45,11 @@ class _OfPlace(Reading):
             source = "forward_kinematics"
         return self.stated(size=size, unit=unit, source=source)
 
+    @property
+    def about(self) -> str:
+        """The site or body, with the frame where that is another one's."""
+        return self.of if self.frame == WORLD else f"{self.of} in {self.frame}"
+
     def from_joints(self, scene: Scene) -> Any | None:
         """Forward kinematics, where the source is that."""
         if self.source != "forward_kinematics" or self.frame != WORLD:
@@ -50,11 +58,7 @@ class _OfPlace(Reading):
 
         place, names = scene.place(self.of, field="of"), [joint.name for joint in scene.robot.joints]
         chain = ToolChain.to(scene.model, names, place.body, place.site)
-        return lambda xp, joints: self._of_pose(xp, *chain.pose(xp, joints))
-
-    @abstractmethod
-    def _of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
-        """What the reading is, of a pose `[..., 3]` m and `[..., 4]` wxyz."""
+        return lambda xp, joints: self.of_pose(xp, *chain.pose(xp, joints))
 
 
 _R = TypeVar("_R", bound=_OfPlace)
@@ -81,6 +85,16 @@ class Position(_Point):
     """Where a site or body is."""
 
     kind: str = "position"
+    axes: ClassVar[int] = 3
+
+    def entries(self, contract: Contract) -> tuple[str, ...]:
+        """x, y and z."""
+        return "x", "y", "z"
+
+    def to_pose(self, value: Sequence[float]) -> tuple[Vector3 | None, Quaternion | None]:
+        """The place."""
+        x, y, z = value
+        return (x, y, z), None
 
     def completed(self, scene: Scene) -> Self:
         """Three coordinates."""
@@ -90,7 +104,8 @@ class Position(_Point):
         """From the simulation's kinematics."""
         return sim.position(xp, self.of, self.frame)
 
-    def _of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+    def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+        """See `Reading`."""
         return position
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +127,27 @@ class Orientation(_OfPlace):
     """How a site or body is turned, a unit quaternion wxyz. A network sees two columns of the rotation matrix."""
 
     kind: str = "orientation"
+    turned: ClassVar[bool] = True
+
+    def entries(self, contract: Contract) -> tuple[str, ...]:
+        """w, x, y and z."""
+        return "w", "x", "y", "z"
+
+    def to_pose(self, value: Sequence[float]) -> tuple[Vector3 | None, Quaternion | None]:
+        """The orientation."""
+        w, x, y, z = value
+        return None, (w, x, y, z)
+
+    def proper(self, value: Sequence[float]) -> tuple[float, ...]:
+        """Of length one; `ValueError` where it is not near enough to that to be meant so."""
+        length = math.hypot(*value)
+        if not _SHORTEST <= length <= _LONGEST:
+            raise ValueError(f"has the length {length:g} and must be a unit quaternion")
+        return tuple(x / length for x in value)
+
+    def usual(self, contract: Contract) -> tuple[float, ...]:
+        """Not turned."""
+        return 1.0, 0.0, 0.0, 0.0
 
     def completed(self, scene: Scene) -> Self:
         """Four components."""
@@ -121,7 +157,8 @@ class Orientation(_OfPlace):
         """From the simulation's kinematics."""
         return sim.orientation(xp, self.of, self.frame)
 
-    def _of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+    def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+        """See `Reading`."""
         return orientation
 
     @property
@@ -198,6 +235,16 @@ class PlanarPosition(_Point):
     """Where a site or body is on the ground: x and y."""
 
     kind: str = "planar_position"
+    axes: ClassVar[int] = 2
+
+    def entries(self, contract: Contract) -> tuple[str, ...]:
+        """X and y."""
+        return "x", "y"
+
+    def to_pose(self, value: Sequence[float]) -> tuple[Vector3 | None, Quaternion | None]:
+        """The place, at height 0."""
+        x, y = value
+        return (x, y, 0.0), None
 
     def completed(self, scene: Scene) -> Self:
         """Two coordinates."""
@@ -207,7 +254,8 @@ class PlanarPosition(_Point):
         """From the simulation's kinematics."""
         return sim.position(xp, self.of, self.frame)[:, :2]
 
-    def _of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+    def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+        """See `Reading`."""
         return position[..., :2]
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -232,6 +280,17 @@ class PlanarPose(_OfPlace):
     """
 
     kind: str = "planar_pose"
+    axes: ClassVar[int] = 2
+    turned: ClassVar[bool] = True
+
+    def entries(self, contract: Contract) -> tuple[str, ...]:
+        """x, y and yaw."""
+        return "x", "y", "yaw"
+
+    def to_pose(self, value: Sequence[float]) -> tuple[Vector3 | None, Quaternion | None]:
+        """The place, at height 0, and the turn about the vertical."""
+        x, y, turn = value
+        return (x, y, 0.0), (math.cos(turn / 2), 0.0, 0.0, math.sin(turn / 2))
 
     def completed(self, scene: Scene) -> Self:
         """Two coordinates and an angle."""
@@ -239,9 +298,10 @@ class PlanarPose(_OfPlace):
 
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
         """From the simulation's kinematics."""
-        return self._of_pose(xp, sim.position(xp, self.of, self.frame), sim.orientation(xp, self.of, self.frame))
+        return self.of_pose(xp, sim.position(xp, self.of, self.frame), sim.orientation(xp, self.of, self.frame))
 
-    def _of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+    def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+        """See `Reading`."""
         return xp.concatenate([position[..., :2], yaw(xp, orientation)[..., None]], axis=-1)
 
     @property

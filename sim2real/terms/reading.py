@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import Field
 
 from sim2real.errors import ShoalError
-from sim2real.frozen import NonNegative
+from sim2real.frozen import NonNegative, Quaternion, Vector3
 from sim2real.terms.term import Term
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ class Reading(Term):
     stage: ClassVar[Stage] = "position"
     unmeasured: ClassVar[str] = "no sensor measures it"
     """Why a robot has no such reading unless its task names a source."""
+    per_joint: ClassVar[bool] = False
+    """Whether it has one number for every joint, in policy order."""
+    axes: ClassVar[int] = 0
+    """How many coordinates of a place it says: 3, or 2 on the ground, or none."""
+    turned: ClassVar[bool] = False
+    """Whether it says how something is turned."""
 
     name: str = ""
     """By which goals, features, graph and robot call it; the kind if not given."""
@@ -104,6 +110,37 @@ class Reading(Term):
         """Offset and factor `[E]` that bring the encoding to order one."""
         return np.zeros(self.encoded_size), np.ones(self.encoded_size)
 
+    # What people and messages say of it.
+
+    @property
+    def about(self) -> str:
+        """What it is a reading of: a site, a body, or itself."""
+        return self.name
+
+    def entries(self, contract: Contract) -> tuple[str, ...]:
+        """What its numbers are called, `[size]`."""
+        if self.per_joint:
+            return contract.joint_names
+        return ("",) if self.size == 1 else tuple(str(index) for index in range(self.size))
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Of its numbers, `[size]`."""
+        units = tuple(self.unit.split(", "))
+        return units if len(units) == self.size else (self.unit,) * self.size
+
+    def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
+        """What it is, `[..., size]`, of a pose `[..., 3]` m and `[..., 4]` wxyz: for those with `axes` or `turned`."""
+        raise ShoalError(f"readings: {self.name!r} of kind {self.kind!r} does not follow from a pose.")
+
+    def to_pose(self, value: Sequence[float]) -> tuple[Vector3 | None, Quaternion | None]:
+        """The place in m and the orientation wxyz that a value `[size]` says; None for what it doesn't."""
+        return None, None
+
+    def proper(self, value: Sequence[float]) -> tuple[float, ...]:
+        """The value that somebody means by these numbers `[size]`; `ValueError` where they are none."""
+        return tuple(value)
+
     # What it means to be near a value of it, for goals.
 
     def metric(self, rotation_m: float) -> np.ndarray:
@@ -136,6 +173,11 @@ class Reading(Term):
         values = rng.uniform(low - margin, high + margin, (count, self.size))
         edge = rng.integers(0, 6, values.shape)
         return np.where(edge == 0, low, np.where(edge == 1, high, values))
+
+    def usual(self, contract: Contract) -> tuple[float, ...]:
+        """One value that it may well have, `[size]`."""
+        low, high = self.limits(contract)
+        return tuple(((low + high) / 2).tolist())
 
     def between(self, xp: ModuleType, low: Array, high: Array, uniform: Array, normal: Array) -> Array:
         """Values `[n, size]` between bounds, from the caller's draws `[n, size]`: uniform in [0, 1), and normal."""

@@ -29,7 +29,7 @@ from student.history import empty, remember
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import greedy, make_policy, student_inputs, student_observation_size
 from student.run import Student
-from tests.runtime.recorded import checked_core, record
+from tests.runtime.recorded import guarded, record
 from tests.student.tiny import tiny_distill_config
 
 STEPS = 3
@@ -58,11 +58,11 @@ def path(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def core_at_home(policy: Policy) -> tuple[PolicyController, Readings]:
-    core, readings = PolicyController(policy), Readings(7)
+    core, readings = PolicyController(policy), Readings.of(policy.contract)
     readings.joint_position[:] = [joint.home_position for joint in core.contract.robot.joints]
     readings.end_effector_position[:] = 0.4, 0.1, 0.4
     readings.end_effector_orientation[:] = core.contract.default_orientation_wxyz
-    goal = ResolvedGoal("", (0.5, 0.1, 0.3), core.contract.default_orientation_wxyz, 0.01, 1.0, np.inf)
+    goal = ResolvedGoal("", (0.5, 0.1, 0.3, *core.contract.default_orientation_wxyz), 0.01, 1.0, np.inf)
     core.set_goal(goal, number=1, now_s=0.0)
     return core, readings
 
@@ -177,7 +177,7 @@ def test_replay_remembers_and_forgets_where_the_robot_did(engine: Engine, path: 
     assert reasons.count("following") > 10 * STEPS
     result = replaying.replay(log, path)
     assert (result.ticks, result.different, result.lost) == (100, 0, 0)
-    clinging = checked_core(Policy(path, engine=engine))
+    clinging = guarded(Policy(path, engine=engine))
     clinging._history = clinging._history.view(Clinging)
     assert replaying.compare(recording, clinging).different > 0
 
@@ -194,9 +194,7 @@ def test_replay_is_exact_again_once_the_lost_ticks_are_out_of_the_memory(path: P
     whole = read_recording(tmp_path / "log.mcap")
     assert {message["reason"] for message in whole.ticks[7 : 12 + STEPS]} == {"following"}
     kept = [pair for pair in whole.messages if not (pair[0] == "/tick" and 8 <= pair[1]["tick"] < 12)]
-    result = replaying.compare(
-        Recording(whole.path, whole.contract, whole.facts, kept, True), checked_core(Policy(path))
-    )
+    result = replaying.compare(Recording(whole.path, whole.contract, whole.facts, kept, True), guarded(Policy(path)))
     assert (result.lost, result.different) == (4, STEPS)
     # Tick 12 is where the replay takes over.
     assert [line.split(",")[0] for line in result.first] == [f"tick {12 + step}" for step in range(1, STEPS + 1)]

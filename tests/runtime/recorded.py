@@ -11,7 +11,8 @@ from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import Driver, DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Ring
 from runtime.recording.writer import Recorder
@@ -21,7 +22,7 @@ from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason
 
-FACTS = {"safety": SafetyConfig().model_dump_json(), "geometry": "on"}
+FACTS = {"safety": SafetyConfig().model_dump_json(), "guard": "on"}
 
 
 class Faulty(MujocoDriver):
@@ -67,7 +68,7 @@ class Script:
         pass
 
 
-def checked_core(policy: Policy) -> PolicyController:
+def guarded(policy: Policy) -> PolicyController:
     """With the geometry, as it is served."""
     return PolicyController(
         policy, geometry_checker=geometry_checker_for(find_model(policy.contract), policy.contract, SafetyConfig())
@@ -76,8 +77,8 @@ def checked_core(policy: Policy) -> PolicyController:
 
 def record(policy: Policy, path: Path, *, ticks: int = 100, close: bool = True) -> PolicyController:
     """Run a faulty simulation through a loop, its telemetry into a file."""
-    ring = Ring.create(7)
-    core, script = checked_core(policy), Script()
+    ring = Ring.create(policy.contract)
+    core, script = guarded(policy), Script()
     driver = Faulty(policy.contract, DriverOptions(speed=0))
     Loop(driver, core, script, telemetry=Telemetry(ring, core)).run(lambda: script.tick >= ticks)
     core.stop()

@@ -31,9 +31,7 @@ def record(path: Path, log: Log) -> Path:
             log.measured_s[tick],
             log.joint_position[tick],
             log.joint_velocity[tick],
-            log.end_effector_position[tick],
-            log.end_effector_orientation[tick],
-            np.zeros(0),
+            np.concatenate([getattr(log, name)[tick] for name in log.contract.measured.sizes]),
         )
         recorder.write(tick_record(log.contract, tick + 1, sample, log.command[tick], 50_000))
     recorder.close()

@@ -75,13 +75,13 @@ def _file(name: str, read: Callable[[Path], object]) -> Iterator[Parse]:
 @cache
 def _recorded() -> tuple[bytes, dict[str, str], list[tuple[str, dict[str, Any]]]]:
     """A recording as a file, and as its facts and messages."""
-    rig, ring = Rig(policy()), Ring.of(contract())
+    rig, ring = Rig(policy()), Ring.create(contract())
     rig.loop = Loop(rig.driver, rig.core, NoExchange(), telemetry=Telemetry(ring, rig.core))
     ring.ask_for_memory()
     rig.move()
     rig.tick(_TICKS)
     # Judging by geometry needs a model of physics for every input.
-    facts = {"safety": SafetyConfig().model_dump_json(), "geometry": "off", "engine": policy().engine}
+    facts = {"safety": SafetyConfig().model_dump_json(), "guard": "off", "engine": policy().engine}
     with TemporaryDirectory(prefix="shoal-fuzz-") as folder:
         recorder = Recorder(Path(folder) / "run.mcap", contract(), facts)
         recorder.write(ring.drain(), ring.memory)

@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.transport.fuzzing.damage import Damage
 from benchmarks.transport.fuzzing.parser import Parse, Parser
-from runtime.goals.messages import as_pose, parse_any_goal, validate_goal
+from runtime.goals.messages import parse_any_goal
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.policy_server.messagepack import pack
 from runtime.policy_server.packets import HEADER, MAGIC, VERSION, Hello, memory_of, request_dtype
@@ -107,7 +108,7 @@ def _requests() -> Iterator[Parse]:
         if not isinstance(request, GoalRequest):
             return request
         goal = parse_any_goal(request.goal)
-        return validate_goal(contract(), as_pose(contract(), goal, _tool), 1.7e9)
+        return validate_goal(contract(), goal, 1.7e9, _tool)
 
     yield parse
 
@@ -217,7 +218,7 @@ def _drain(client: socket.socket) -> None:
 
 
 def _packet(damage: Damage) -> bytes:
-    request = np.zeros(1, request_dtype(len(contract().joint_names)))
+    request = np.zeros(1, request_dtype(contract()))
     for name in ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation"):
         request[name] = observation()[name]
     request["goal_position"], request["goal_orientation"] = (0.45, 0.1, 0.45), np.nan

@@ -12,7 +12,8 @@ from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver, DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, ResolvedGoal, validate_goal
+from runtime.goals.messages import GoalPose, ResolvedGoal
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
@@ -189,7 +190,7 @@ class Rig:
 
 def copied(readings: Readings) -> Readings:
     """A copy that no later reading changes."""
-    kept = Readings(len(readings.joint_position), with_object=readings.object_position.size > 0)
+    kept = Readings.of(readings.contract)
     copy_readings(readings, kept)
     return kept
 

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 
 from runtime.control.loop import Loop
 from runtime.control.telemetry import Telemetry
-from runtime.diagnostics.chaos.processes import listener_and_gateway
 from runtime.diagnostics.chaos.rig import NoExchange, Rig
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
 from runtime.goals.messages import GoalPose, GoalRefused
@@ -136,7 +135,7 @@ def _disk_full(rig: Rig) -> None:
     if not full.exists():
         rig.problems.append("this system has no /dev/full to stand for a full disk")
         return
-    ring = Ring.of(rig.contract)
+    ring = Ring.create(rig.contract)
     rig.loop = Loop(rig.driver, rig.core, NoExchange(), telemetry=Telemetry(ring, rig.core))
     recorder = Recorder(full, rig.contract, {})
     for _ in range(20):
@@ -204,12 +203,12 @@ class Server:
         return Client(str(self.socket), timeout_s=_PATIENCE_S)
 
     def listener(self) -> int:
-        """Process id of the listener."""
-        return listener_and_gateway(self.process.pid)[0]
+        """Process id of the listener, the only child."""
+        return _child_of(self.process.pid)
 
     def gateway(self) -> int:
-        """Process id of the gateway."""
-        return listener_and_gateway(self.process.pid)[1]
+        """Process id of the gateway, the listener's only child."""
+        return _child_of(self.listener())
 
 
 def goal_within(model: Path, share: float, **more: object) -> GoalPose:
@@ -367,6 +366,22 @@ def _estop_by_signal(model: Path, folder: Path) -> Served:
         if not _until(lambda: client.status().state == "estop"):
             problems.append("the signal did not stop the robot")
         return _STATES[client.status().state], problems
+
+
+def _child_of(parent: int) -> int:
+    """Of a control process its listener process, of that the gateway, once there is one; 0 if there is none."""
+    found = 0
+
+    def look() -> bool:
+        nonlocal found
+        command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = [line.split(None, 3) for line in listed.stdout.splitlines() if "runtime.server.listener" in line]
+        found = next((int(pid) for pid, of, state, _ in rows if int(of) == parent and state[0] != "Z"), 0)
+        return found > 0
+
+    _until(look)
+    return found
 
 
 def _alive(pid: int) -> bool:

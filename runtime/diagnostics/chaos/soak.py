@@ -97,7 +97,7 @@ def soak(path: Path, hours: float, *, on_round: Callable[[float], None] | None =
 def _round(rig: Rig, number: int) -> None:
     """Goals, one fault, an emergency stop, messages, and in every fourth round a recording of it all."""
     faults = (last_before, garbage, overwritten("joint_velocity", np.nan), overwritten("joint_effort", 1e4))
-    ring = Ring.of(rig.contract)
+    ring = Ring.create(rig.contract)
     rig.loop = Loop(rig.driver, rig.core, NoExchange(), telemetry=Telemetry(ring, rig.core))
     rig.move()
     rig.tick(_ROUND_TICKS // 2)

@@ -67,6 +67,11 @@ class FrozenReadings(ReadingRule):
         self._after, self._travel = config.frozen_after_periods or math.inf, config.frozen_travel_rad
         self.restart()
 
+    @classmethod
+    def applies(cls, contract: Contract) -> bool:
+        """See `Rule`."""
+        return bool(Layout.of(contract).of_kind(Kind.JOINT_VELOCITY))
+
     def restart(self) -> None:
         """See `ReadingRule`."""
         self._same_ticks, self._is_frozen = 0, False
@@ -129,6 +134,11 @@ class VelocitiesAndPositions(ReadingRule):
         self._endless = [index for index, joint in enumerate(contract.robot.joints) if joint.continuous]
         self._ticks = config.stale_ticks
         self.restart()
+
+    @classmethod
+    def applies(cls, contract: Contract) -> bool:
+        """See `Rule`."""
+        return bool(Layout.of(contract).of_kind(Kind.JOINT_VELOCITY))
 
     def restart(self) -> None:
         """See `ReadingRule`."""

@@ -31,13 +31,14 @@ class ObjectSettings(Frozen):
 
 
 class ObjectRule(ReadingRule):
-    """One about the object's place. The robot's own readings are as good as ever when it is broken."""
+    """One about where objects are. The robot's own readings are as good as ever when it is broken."""
 
     about_object = True
     joints_believed = True
 
     def __init__(self, contract: Contract, config: SafetyConfig, layout: Layout) -> None:
-        (self._part,) = layout.of_kind(Kind.POSITION, tracked=True)
+        self._parts = layout.of_kind(Kind.POSITION, tracked=True)
+        self._tracked = [part for part in layout.parts if part.tracked]
 
 
 class ObjectKnown(ObjectRule):
@@ -59,8 +60,10 @@ class ObjectKnown(ObjectRule):
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
-        known = all(map(math.isfinite, moment.values[self._part.entries]))
-        return FOLLOWING if known else Reason.OBJECT_UNKNOWN
+        for part in self._tracked:
+            if not all(map(math.isfinite, moment.values[part.entries])):
+                return Reason.OBJECT_UNKNOWN
+        return FOLLOWING
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`; there is no value to tell."""
@@ -84,26 +87,28 @@ class ObjectNear(ObjectRule):
 
     def __init__(self, contract: Contract, config: SafetyConfig, layout: Layout) -> None:
         super().__init__(contract, config, layout)
-        self._bounds = [Bounds(contract, config).of(self._part, index) for index in range(len(self._part.labels))]
+        bounds = Bounds(contract, config)
+        self._bounds = [[bounds.of(part, index) for index in range(len(part.labels))] for part in self._parts]
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
-        return Reason.OBJECT_IMPOSSIBLE if self.objection(moment.values[self._part.entries]) else FOLLOWING
+        return Reason.OBJECT_IMPOSSIBLE if self.objection(moment.values) else FOLLOWING
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`."""
-        return self.objection(moment.values[self._part.entries])
+        return self.objection(moment.values)
 
-    def objection(self, place: Sequence[float]) -> str:
-        """What is wrong with a place `[3]` m, in words; empty when nothing is."""
-        for index, (value, (low, high)) in enumerate(zip(place, self._bounds, strict=True)):
-            if not low <= value <= high:
-                return out_of_range(self._part, index, value, low, high)
+    def objection(self, values: Sequence[float]) -> str:
+        """What is wrong with the places in `Readings.vector`, in words; empty when nothing is."""
+        for part, bounds in zip(self._parts, self._bounds, strict=True):
+            for index, (value, (low, high)) in enumerate(zip(values[part.entries], bounds, strict=True)):
+                if not low <= value <= high:
+                    return out_of_range(part, index, value, low, high)
         return ""
 
 
 def _flickers() -> Callable[[Readings], None]:
-    """Every third reading shows another object, half a metre away."""
+    """Every third reading shows another thing, half a metre away."""
     count = iter(range(10**9))
 
     def show(out: Readings) -> None:
@@ -114,7 +119,7 @@ def _flickers() -> Callable[[Readings], None]:
 
 
 class ObjectJumps(ObjectRule):
-    """The object moves no faster than objects do.
+    """The object moves no faster than things move.
 
     It is compared with where it was believed last; one that was really carried elsewhere is believed again after the
     time that it took at that speed.
@@ -125,7 +130,7 @@ class ObjectJumps(ObjectRule):
     fields = ("object_speed_max_m_s", "object_jump_m")
     reasons = (Reason.OBJECT_JUMPED,)
     remembered = ("_believed", "_time_s")
-    faults = (Fault("object jumps", "every third report shows another object, half a metre away", _flickers),)
+    faults = (Fault("object jumps", "every third report shows another thing, half a metre away", _flickers),)
 
     def __init__(self, contract: Contract, config: SafetyConfig, layout: Layout) -> None:
         super().__init__(contract, config, layout)
@@ -134,22 +139,25 @@ class ObjectJumps(ObjectRule):
 
     def restart(self) -> None:
         """See `ReadingRule`."""
-        self._believed: list[float] = []
+        self._believed: list[list[float]] = []
         self._time_s = -math.inf
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
-        place = moment.values[self._part.entries]
-        if self._believed and math.dist(place, self._believed) > self._allowed_m(moment):
+        places = [moment.values[part.entries] for part in self._parts]
+        if self._believed and max(map(math.dist, places, self._believed)) > self._allowed_m(moment):
             return Reason.OBJECT_JUMPED
-        self._believed, self._time_s = place, moment.time_s
+        self._believed, self._time_s = places, moment.time_s
         return FOLLOWING
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`."""
-        place = moment.values[self._part.entries]
+        rows = [(part, moment.values[part.entries]) for part in self._parts]
+        distances = [math.dist(place, before) for (_, place), before in zip(rows, self._believed, strict=True)]
+        worst = distances.index(max(distances))
+        part, place = rows[worst]
         return (
-            f"{self._part.words(place)} m, {math.dist(place, self._believed):.3g} m from where it was "
+            f"{part.words(place)} m, {distances[worst]:.3g} m from where it was "
             f"{moment.time_s - self._time_s:.3g} s before, and may be {self._allowed_m(moment):.3g} m"
         )
 

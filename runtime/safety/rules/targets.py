@@ -56,7 +56,7 @@ class TargetSettings(Frozen):
         """Lower and upper corner of the tool's box, m; None when the rule is off."""
         if self.workspace_min_m is not None and self.workspace_max_m is not None:
             return self.workspace_min_m, self.workspace_max_m
-        if self.workspace_margin_m is None or contract.tracked is not None:
+        if self.workspace_margin_m is None or not places_the_tool(contract):
             return None
         return box_around_goals(contract, self.workspace_margin_m)
 
@@ -79,9 +79,17 @@ class TargetSettings(Frozen):
         return given
 
 
+def places_the_tool(contract: Contract) -> bool:
+    """Whether goals are places of the tool, so that their box says where it may be."""
+    placed = [reading for reading in contract.goal.readings(contract) if reading.axes]
+    return bool(placed) and all(reading.about == contract.robot.end_effector_frame for reading in placed)
+
+
 def box_around_goals(contract: Contract, margin_m: float) -> tuple[Vector3, Vector3]:
     """Lower and upper corner, m, of the contract's goal box made wider by `margin_m` on every side."""
-    low, high = contract.goal.position_min_m, contract.goal.position_max_m
+    box = contract.goal.box()
+    assert box is not None
+    low, high = box
     return (
         (low[0] - margin_m, low[1] - margin_m, low[2] - margin_m),
         (high[0] + margin_m, high[1] + margin_m, high[2] + margin_m),
@@ -167,8 +175,8 @@ class Workspace(Rule):
         """See `Rule`."""
         if layer.config.workspace(layer.contract) is not None:
             return NO_GEOMETRY if layer.geometry_checker is None else ""
-        if layer.contract.tracked is not None:
-            return "the goal box is the object's, not the tool's; set workspace_min_m and workspace_max_m"
+        if layer.config.workspace_margin_m is not None and not places_the_tool(layer.contract):
+            return "goals are not places of the tool; set workspace_min_m and workspace_max_m"
         return "workspace_margin_m is not set"
 
     @classmethod

@@ -165,7 +165,7 @@ def out_of_range(part: Part, index: int, value: float, low: float, high: float) 
         Kind.JOINT_POSITION: "is it in degrees, or another joint's?",
         Kind.JOINT_VELOCITY: "is it in degrees a second?",
         Kind.POSITION: "is it in millimetres, or in another frame?",
-    }[part.kind]
+    }.get(part.kind, "is it in another unit?")
     return f"{part.entry(index, value)}, and must be {low:.4g} to {high:.4g}; {doubt}"
 
 

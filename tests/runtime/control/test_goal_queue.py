@@ -17,8 +17,9 @@ from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import Driver, DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
 from runtime.goals.progress import GoalState, Why
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc.goal_slots import RequestedGoal
 from runtime.ipc.shared_memory import HISTORY, MAX_GOALS
@@ -278,7 +279,7 @@ def test_speed_shortens_every_step_and_keeps_its_direction(policy: Policy, speed
 
 
 def test_replay_follows_speeds_gates_interruptions_and_stops_bit_for_bit(policy: Policy, tmp_path: Path) -> None:
-    ring = Ring.of(policy.contract)
+    ring = Ring.create(policy.contract)
     bench = Bench(policy, gate=0.4)
     bench.loop = Loop(bench.driver, bench.core, bench, telemetry=Telemetry(ring, bench.core))
     bench.add(FAR, speed=0.3)

@@ -21,8 +21,8 @@ from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import DriverOptions, open_driver
 from runtime.drivers.conformance import assert_conforms
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalObject, GoalPose, GoalRefused, as_pose, parse_any_goal, validate_goal
-from runtime.goals.tool_pose import ToolPose
+from runtime.goals.messages import GoalObject, GoalPose, GoalRefused, parse_any_goal
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.ipc.telemetry_ring import Ring
@@ -90,10 +90,10 @@ def test_progress_is_that_of_the_object(policy: Policy) -> None:
 def test_a_goal_about_the_object_is_where_it_should_be(contract: Contract) -> None:
     goal = parse_any_goal({"object_position": list(PLACE), "id": "there", "position_tolerance_m": 0.02})
     assert isinstance(goal, GoalObject)
-    resolved = validate_goal(contract, as_pose(contract, goal, ToolPose(contract)), 0.0)
-    assert (resolved.position, resolved.id, resolved.position_tolerance_m) == (PLACE, "there", 0.02)
+    resolved = validate_goal(contract, goal, 0.0)
+    assert (resolved.request, resolved.id, resolved.position_tolerance_m) == (PLACE, "there", 0.02)
     with pytest.raises(GoalRefused, match=r"standoff_m or goal.approach was given, but this policy brings 'puck'"):
-        as_pose(contract, goal.model_copy(update={"standoff_m": 0.1}), ToolPose(contract))
+        validate_goal(contract, goal.model_copy(update={"standoff_m": 0.1}), 0.0)
     with pytest.raises(GoalRefused, match="outside the workspace"):
         validate_goal(contract, GoalPose(position=(0.5, 0.1, 0.4)), 0.0)
 
@@ -103,17 +103,17 @@ class Tracked:
 
     def __init__(self, policy: Policy, stale_s: float = 0.5) -> None:
         contract = policy.contract
-        self.slots = SharedSlots.create()
-        self.ring = Ring.of(contract)
-        gateways = SharedSlots(self.slots.descriptor)
-        self.gateway = Gateway(contract, gateways, TelemetryReader(Ring.of(contract), contract))
+        self.slots = SharedSlots.create(contract)
+        self.ring = Ring.create(contract)
+        gateways = SharedSlots(self.slots.descriptor, contract)
+        self.gateway = Gateway(contract, gateways, TelemetryReader(Ring.create(contract), contract))
         self.driver, self.core = BlindDriver(contract, DriverOptions(speed=0)), PolicyController(policy)
         self.loop = Loop(
             self.driver,
             self.core,
             NoExchange(),
             telemetry=Telemetry(self.ring, self.core),
-            tracker=Tracker(self.slots.object, stale_s),
+            tracker=Tracker(contract, self.slots.object, stale_s),
         )
         follow(self.core, GoalPose(position=PLACE))
 
@@ -168,16 +168,19 @@ def test_reports_that_are_refused(policy: Policy, fields: dict[str, object], mes
 
 
 def test_a_policy_for_the_tool_wants_no_reports() -> None:
-    contract, slots = load_task("franka_reach").contract, SharedSlots.create()
-    reply = Gateway(contract, slots, TelemetryReader(Ring.of(contract), contract)).answer(ObjectReport(position=PLACE))
+    contract = load_task("franka_reach").contract
+    slots = SharedSlots.create(contract)
+    reply = Gateway(contract, slots, TelemetryReader(Ring.create(contract), contract)).answer(
+        ObjectReport(position=PLACE)
+    )
     assert isinstance(reply, Refused)
-    assert "about the tool" in reply.reason
+    assert "about the robot" in reply.reason
 
 
 def test_a_driver_that_sees_the_object_is_believed(policy: Policy) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(policy.contract)
     driver, core = MujocoDriver(policy.contract, DriverOptions(speed=0)), PolicyController(policy)
-    loop = Loop(driver, core, NoExchange(), tracker=Tracker(slots.object, 0.5))
+    loop = Loop(driver, core, NoExchange(), tracker=Tracker(policy.contract, slots.object, 0.5))
     follow(core, GoalPose(position=PLACE))
     for _ in range(3):
         loop.tick(time.perf_counter_ns())
@@ -210,8 +213,8 @@ def test_clients_see_where_the_object_is(policy: Policy) -> None:
     tracked, contract = Tracked(policy), policy.contract
     tracked.report()
     tracked.tick()
-    watch = TelemetryReader(Ring.of(contract, tracked.ring.descriptor), contract)
-    reply = Gateway(contract, SharedSlots(tracked.slots.descriptor), watch).answer(TelemetryRequest())
+    watch = TelemetryReader(Ring(tracked.ring.descriptor, contract), contract)
+    reply = Gateway(contract, SharedSlots(tracked.slots.descriptor, contract), watch).answer(TelemetryRequest())
     assert isinstance(reply, TelemetryReply)
     assert reply.telemetry.object_position == pytest.approx(PLACE)
 

@@ -68,7 +68,7 @@ def test_template_conforms_and_ends_where_it_began(contract: Contract) -> None:
     driver = SteppedServo(contract, DriverOptions())
     driver.owns_clock = True
     assert_conforms(driver, contract, move_rad=0.02)
-    readings = Readings(len(contract.joint_names))
+    readings = Readings.of(contract)
     driver.read(readings)
     home = [joint.home_position for joint in contract.robot.joints]
     # Servos lag, so the last of the check's moves are not quite over.

@@ -17,7 +17,8 @@ from runtime.control.object_tracker import Tracker
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver, DriverOptions, RecoveringDriver, open_driver
 from runtime.drivers.franka import Reference
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.robot.readings import Readings
@@ -108,7 +109,7 @@ class Camera(OneGoal):
     def _report(self, place: tuple[float, float, float]) -> None:
         self.seen.append(place)
         record = self._slots.object.value[0]
-        record["position"], record["seen_ns"] = place, time.monotonic_ns()
+        record["values"], record["seen_ns"] = place, time.monotonic_ns()
         self._slots.object.write()
 
 
@@ -116,9 +117,10 @@ class Camera(OneGoal):
 def test_shipped_student_pushes_a_puck_that_a_camera_sees(server: Server) -> None:
     policy, task = Policy(PUSH), load_task("franka_push")
     driver = open_driver("franka", policy.contract, DriverOptions(host=server.host))
-    slots = SharedSlots.create()
-    camera, core = Camera((0.5, 0.12, 0.04), task, SharedSlots(slots.descriptor)), PolicyController(policy)
-    loop = Loop(driver, core, camera, tracker=Tracker(slots.object, 0.5))
+    slots = SharedSlots.create(policy.contract)
+    camera = Camera((0.5, 0.12, 0.04), task, SharedSlots(slots.descriptor, policy.contract))
+    core = PolicyController(policy)
+    loop = Loop(driver, core, camera, tracker=Tracker(policy.contract, slots.object, 0.5))
     deadline = time.monotonic() + 60
     try:
         loop.run(lambda: core.reached or time.monotonic() > deadline)

@@ -8,7 +8,8 @@ import pytest
 
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.robot.model import shipped_mjcf
 from runtime.robot.readings import Readings
 from sim2real.backends.native import NativeEnvironment
@@ -34,7 +35,7 @@ def test_advances_as_training_does(task: Task, contract: Contract) -> None:
     driver.data.qpos[:7] = home[0]
     driver._target[:] = driver._previous[:] = home[0]
     environment.place(np.array([0]), task.scene.home[None], np.zeros((1, 7)))
-    readings = Readings(7)
+    readings = Readings.of(contract)
     driver.read(readings)
     target = home[0].astype(np.float64)
     for step in range(10):

@@ -28,9 +28,9 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def positions(driver: Driver, ticks: int = 12) -> np.ndarray:
+def positions(contract: Contract, driver: Driver, ticks: int = 12) -> np.ndarray:
     """Joint positions `[T, J]` rad while all targets move away from home."""
-    readings, seen = Readings(7), []
+    readings, seen = Readings.of(contract), []
     for _ in range(ticks):
         driver.read(readings)
         if not seen:
@@ -42,21 +42,21 @@ def positions(driver: Driver, ticks: int = 12) -> np.ndarray:
 
 
 def test_nothing_randomised_is_the_model(contract: Contract) -> None:
-    nominal = positions(MujocoDriver(contract, DriverOptions(speed=0)))
-    np.testing.assert_allclose(positions(robot(contract, "off")), nominal, atol=1e-6)
+    nominal = positions(contract, MujocoDriver(contract, DriverOptions(speed=0)))
+    np.testing.assert_allclose(positions(contract, robot(contract, "off")), nominal, atol=1e-6)
 
 
 def test_same_number_same_robot_and_another_another(contract: Contract) -> None:
-    first = positions(robot(contract, "hard", 3))
-    np.testing.assert_array_equal(positions(robot(contract, "hard", 3)), first)
-    assert np.abs(positions(robot(contract, "hard", 4)) - first).max() > 1e-3
+    first = positions(contract, robot(contract, "hard", 3))
+    np.testing.assert_array_equal(positions(contract, robot(contract, "hard", 3)), first)
+    assert np.abs(positions(contract, robot(contract, "hard", 4)) - first).max() > 1e-3
 
 
 @pytest.mark.parametrize("term", ["action_delay_s", "observation_delay_s"])
 def test_delays_are_delays(contract: Contract, tmp_path: Path, term: str) -> None:
     periods = 3
     late = written(tmp_path, f"{term}: {periods * contract.timing.control_dt_s}")
-    nominal, delayed = positions(robot(contract, "off")), positions(robot(contract, late))
+    nominal, delayed = positions(contract, robot(contract, "off")), positions(contract, robot(contract, late))
     np.testing.assert_allclose(delayed[:periods], nominal[:1].repeat(periods, 0), atol=1e-6)
     np.testing.assert_allclose(delayed[periods:], nominal[:-periods], atol=1e-3)
 

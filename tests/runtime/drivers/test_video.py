@@ -29,7 +29,7 @@ def test_films_the_motion(backend: str, contract: Contract, tmp_path: Path, capf
 
     path = tmp_path / "out.mp4"
     driver = MujocoDriver(contract, DriverOptions(speed=0, video=path))
-    readings, target = Readings(7), np.array([joint.home_position for joint in contract.robot.joints])
+    readings, target = Readings.of(contract), np.array([joint.home_position for joint in contract.robot.joints])
     for _ in range(30):
         driver.read(readings)
         target[0] += 0.03
@@ -77,7 +77,7 @@ def test_dead_camera_does_not_stop_the_robot(
     assert driver._video._frames._process is not None
     driver._video._frames._process.kill()
     driver._video._frames._process.wait()
-    readings = Readings(7)
+    readings = Readings.of(contract)
     for _ in range(3):
         driver.read(readings)
     assert np.isfinite(readings.vector).all()

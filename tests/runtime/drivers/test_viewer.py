@@ -64,7 +64,7 @@ def test_window_opens_and_closing_it_does_not_stop_the_robot(
     assert driver._viewer is not None
     process = driver._viewer._frames._process
     assert process is not None
-    readings, target = Readings(7), np.array([joint.home_position for joint in contract.robot.joints])
+    readings, target = Readings.of(contract), np.array([joint.home_position for joint in contract.robot.joints])
 
     def drive(ticks: int) -> None:
         for _ in range(ticks):

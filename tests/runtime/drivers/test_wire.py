@@ -31,7 +31,8 @@ from runtime.drivers.wire import (
     state_dtype,
 )
 from runtime.drivers.wire_simulation import Simulation, SimulationServer
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.robot.readings import Readings
 from runtime.status import State
@@ -169,7 +170,7 @@ def test_a_second_driver_is_turned_away(start: Callable[..., Running], contract:
     first = WireDriver(contract, options)
     with pytest.raises(ShoalError, match="driven by someone else"):
         WireDriver(contract, options)
-    readings = Readings(7)
+    readings = Readings.of(contract)
     first.read(readings)
     assert np.isfinite(readings.vector).all()
     first.close()
@@ -183,7 +184,7 @@ def test_a_silent_simulation_makes_the_readings_old(contract: Contract, tmp_path
         speed=1.0,
         description="silent",
     )
-    state = np.zeros(1, state_dtype(7))
+    state = np.zeros(1, state_dtype(contract))
     state["magic"] = STATE_MAGIC
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
@@ -196,7 +197,7 @@ def test_a_silent_simulation_makes_the_readings_old(contract: Contract, tmp_path
         thread.start()
         driver = WireDriver(contract, DriverOptions(host=str(tmp_path / "s")))
         thread.join()
-        readings = Readings(7)
+        readings = Readings.of(contract)
         driver.read(readings)
         measured = readings.time_s
         time.sleep(0.05)
@@ -214,7 +215,7 @@ def test_nonsense_instead_of_a_simulation(contract: Contract, tmp_path: Path) ->
     with pytest.raises(ShoalError, match="give the simulation's address"):
         WireDriver(contract, DriverOptions())
     with pytest.raises(ValueError, match="another kind"):
-        Records(state_dtype(7), STATE_MAGIC).take(b"\0" * state_dtype(7).itemsize)
+        Records(state_dtype(contract), STATE_MAGIC).take(b"\0" * state_dtype(contract).itemsize)
 
 
 def test_records_are_found_in_any_pieces() -> None:

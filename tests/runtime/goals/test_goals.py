@@ -18,12 +18,11 @@ from runtime.goals.messages import (
     GoalPlanar,
     GoalPose,
     GoalRefused,
-    as_pose,
     load_goals,
     parse_any_goal,
     parse_goal,
-    validate_goal,
 )
+from runtime.goals.resolve import place_of_object, validate_goal
 from runtime.robot.rotations import angle_between_deg, quaternion_of_rpy
 from sim2real.contract import Contract, Quaternion, Vector3
 from sim2real.errors import ShoalError
@@ -36,7 +35,7 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 def test_position_alone_gets_the_contracts_orientation_and_tolerance(contract: Contract) -> None:
     goal = validate_goal(contract, GoalPose(position=(0.5, 0.1, 0.4)), NOW)
-    assert goal.orientation_wxyz == contract.default_orientation_wxyz
+    assert goal.request == (0.5, 0.1, 0.4, *contract.default_orientation_wxyz)
     assert goal.position_tolerance_m == contract.goal.coarse_position_m
     assert goal.angle_tolerance_deg == contract.goal.coarse_angle_deg
     assert goal.valid_for_s == math.inf
@@ -74,28 +73,27 @@ def test_orientation_is_refused_by_a_position_policy() -> None:
 
 @given(x=st.floats(0.4, 0.6), y=st.floats(-0.2, 0.2), yaw=st.floats(-math.pi, math.pi))
 def test_planar_goal_turns_the_default_orientation_about_the_vertical(x: float, y: float, yaw: float) -> None:
-    goal = as_pose(
-        CONTRACT, parse_any_goal({"planar": [x, y, yaw], "height_m": 0.3, "priority": 4, "id": "p"}), no_kinematics
-    )
-    assert (goal.position, goal.priority, goal.id) == ((x, y, 0.3), 4, "p")
+    goal = validate_goal(CONTRACT, parse_any_goal({"planar": [x, y, yaw], "height_m": 0.3, "id": "p"}), NOW)
+    assert (goal.request[:3], goal.id) == ((x, y, 0.3), "p")
     rotation, default = np.zeros(9), np.zeros(9)
-    mujoco.mju_quat2Mat(rotation, np.array(goal.quaternion()))
+    mujoco.mju_quat2Mat(rotation, np.array(goal.request[3:]))
     mujoco.mju_quat2Mat(default, np.array(CONTRACT.goal.default_orientation_wxyz))
     about_z = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
     np.testing.assert_allclose(rotation.reshape(3, 3), about_z @ default.reshape(3, 3), atol=1e-9)
 
 
 def test_planar_goal_without_a_height_is_in_the_middle_of_the_box() -> None:
-    goal = as_pose(CONTRACT, GoalPlanar(planar=(0.5, 0.0, 0.0)), no_kinematics)
-    assert goal.position[2] == (CONTRACT.goal.position_min_m[2] + CONTRACT.goal.position_max_m[2]) / 2
-    assert goal.quaternion() == pytest.approx(CONTRACT.goal.default_orientation_wxyz)
+    for planar in ((0.5, 0.0, 0.0), (0.5, 0.0)):
+        goal = validate_goal(CONTRACT, GoalPlanar(planar=planar), NOW)
+        assert goal.request[2] == (CONTRACT.goal.position_min_m[2] + CONTRACT.goal.position_max_m[2]) / 2
+        assert goal.request[3:] == pytest.approx(CONTRACT.goal.default_orientation_wxyz)
 
 
 def test_planar_goal_is_refused_outside_the_box_and_by_a_position_policy() -> None:
     with pytest.raises(GoalRefused, match="position z=3 m is outside"):
-        validate_goal(CONTRACT, as_pose(CONTRACT, GoalPlanar(planar=(0.5, 0, 0), height_m=3), no_kinematics), NOW)
+        validate_goal(CONTRACT, GoalPlanar(planar=(0.5, 0, 0), height_m=3), NOW)
     with pytest.raises(GoalRefused, match=r"goal\.planar was given, but this policy reaches positions only"):
-        as_pose(load_task("franka_reach").contract, GoalPlanar(planar=(0.5, 0, 0)), no_kinematics)
+        validate_goal(load_task("franka_reach").contract, GoalPlanar(planar=(0.5, 0, 0)), NOW)
 
 
 @given(
@@ -103,22 +101,22 @@ def test_planar_goal_is_refused_outside_the_box_and_by_a_position_policy() -> No
 )
 def test_object_goal_stands_before_the_object(place: Vector3, standoff: float, approach: Vector3) -> None:
     assume(math.hypot(*approach) > 0.01)
-    fields = {"object_position": place, "standoff_m": standoff, "approach": approach, "speed": 0.5, "id": "cup"}
-    goal = as_pose(CONTRACT, parse_any_goal(fields), no_kinematics)
-    ahead = np.subtract(place, goal.position)
+    fields = {"object_position": place, "standoff_m": standoff, "approach": approach}
+    goal = parse_any_goal(fields)
+    assert isinstance(goal, GoalObject)
+    ahead = np.subtract(place, place_of_object(CONTRACT, goal))
     np.testing.assert_allclose(np.linalg.norm(ahead), standoff, atol=1e-9)
     np.testing.assert_allclose(np.cross(ahead, approach), 0, atol=1e-9)
     assert np.dot(ahead, approach) >= -1e-9
-    assert (goal.speed, goal.id, goal.quaternion()) == (0.5, "cup", None)
 
 
 def test_object_goal_is_from_above_in_the_default_orientation_and_has_a_direction() -> None:
     for task in ("franka_pose", "franka_reach"):
         contract = load_task(task).contract
-        goal = as_pose(contract, GoalObject(object_position=(0.5, 0.1, 0.2)), no_kinematics)
-        resolved = validate_goal(contract, goal, NOW)
-        assert resolved.position == pytest.approx((0.5, 0.1, 0.3))
-        assert resolved.orientation_wxyz == contract.default_orientation_wxyz
+        resolved = validate_goal(contract, GoalObject(object_position=(0.5, 0.1, 0.2), id="cup", speed=0.5), NOW)
+        assert (resolved.id, resolved.speed) == ("cup", 0.5)
+        turn = contract.default_orientation_wxyz if contract.turns else ()
+        assert resolved.request == pytest.approx((0.5, 0.1, 0.3, *turn))
     with pytest.raises(GoalRefused, match="approach has the length 0"):
         parse_any_goal({"object_position": [0.5, 0, 0.2], "approach": [0, 0, 0]})
     with pytest.raises(GoalRefused, match=r"goal\.standoff_m"):
@@ -149,7 +147,7 @@ HUGE = 1e308
 )
 def test_numbers_that_overflow_are_refused_whoever_made_the_goal(data: dict, message: str) -> None:
     def resolve(goal: AnyGoal) -> None:
-        validate_goal(CONTRACT, as_pose(CONTRACT, goal, no_kinematics), NOW)
+        validate_goal(CONTRACT, goal, NOW, no_kinematics)
 
     with pytest.raises(GoalRefused, match=message):
         resolve(parse_any_goal(data))
@@ -220,9 +218,9 @@ def test_whatever_is_accepted_is_finite_inside_the_box_and_unit(
         goal = validate_goal(CONTRACT, parse_goal({"position": position, "orientation_wxyz": quaternion}), NOW)
     except GoalRefused:
         return
-    assert np.all(np.array(goal.position) >= limits.position_min_m)
-    assert np.all(np.array(goal.position) <= limits.position_max_m)
-    assert math.hypot(*goal.orientation_wxyz) == pytest.approx(1, abs=1e-9)
+    assert np.all(np.array(goal.request[:3]) >= limits.position_min_m)
+    assert np.all(np.array(goal.request[:3]) <= limits.position_max_m)
+    assert math.hypot(*goal.request[3:]) == pytest.approx(1, abs=1e-9)
 
 
 @given(x=st.floats(0.25, 0.7), y=st.floats(-0.5, 0.5), z=st.floats(0.05, 0.7), q=st.tuples(*[st.floats(-10, 10)] * 4))
@@ -230,7 +228,7 @@ def test_every_finite_pose_in_the_box_is_accepted(x: float, y: float, z: float, 
     if math.hypot(*q) < 1e-3:
         return
     goal = validate_goal(CONTRACT, parse_goal({"position": (x, y, z), "orientation_wxyz": q}), NOW)
-    assert goal.position == (x, y, z)
+    assert goal.request[:3] == (x, y, z)
 
 
 def test_goals_file(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from sim2real.contract.policy_file import (
     REACHABILITY_OUTPUT,
 )
 from sim2real.errors import ShoalError
-from sim2real.terms.goal import JointConfiguration
 from tests.runtime.small_policy import expected, random_inputs, write_policy
 
 
@@ -155,9 +154,20 @@ def test_whoever_holds_run_holds_its_memory(policy_path: Path) -> None:
     assert vector() is None
 
 
-def test_goals_that_this_runtime_does_not_take_are_refused_in_words(tmp_path: Path, contract: Contract) -> None:
-    goal = JointConfiguration(position_min=(-1.0,) * 7, position_max=(1.0,) * 7)
-    other = contract.model_copy(update={"goal": goal})
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("last_command", r"\['joint_velocity'\] are of the last command, of which this runtime tells only"),
+        ("simulation", r"only a simulation tells the readings \['joint_velocity'\]"),
+    ],
+)
+def test_readings_that_no_robot_tells_are_refused_in_words(
+    tmp_path: Path, contract: Contract, source: str, message: str
+) -> None:
+    plain = contract.model_dump(mode="json")
+    for reading in plain["readings"]:
+        reading["source"] = source if reading["name"] == "joint_velocity" else reading["source"]
+    other = Contract.model_validate(plain)
 
     def stated(properties: dict[str, str]) -> None:
         certificate = json.loads(properties[CERTIFICATE_KEY]) | {"contract_sha256": other.digest}
@@ -170,5 +180,5 @@ def test_goals_that_this_runtime_does_not_take_are_refused_in_words(tmp_path: Pa
         )
 
     path = write_policy(tmp_path / "p.onnx", contract, edit_metadata=stated)
-    with pytest.raises(ShoalError, match=r"of kind 'joint_configuration' \(goal_joint_position\), and this runtime"):
+    with pytest.raises(ShoalError, match=message):
         Policy(path)

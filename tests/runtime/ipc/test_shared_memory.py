@@ -9,7 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from runtime.ipc.shared_memory import GOAL_DTYPE, SharedSlots, Slot
+from runtime.ipc.shared_memory import SharedSlots, Slot, goal_dtype
+from sim2real.tasks.task import load_task
+
+CONTRACT = load_task("franka_pose").contract
+GOAL_DTYPE = goal_dtype(7)
 
 
 class Pair:
@@ -26,7 +30,7 @@ class Pair:
 
 @pytest.fixture
 def sides() -> Iterator[tuple[Pair, Pair]]:
-    writer = Pair(SharedSlots.create().descriptor)
+    writer = Pair(SharedSlots.create(CONTRACT).descriptor)
     reader = Pair(os.dup(writer.descriptor))
     yield writer, reader
     writer.close()
@@ -41,7 +45,7 @@ def raw(slots: Pair) -> np.ndarray:
 def test_record_arrives_once(sides: tuple[Pair, Pair]) -> None:
     writer, reader = sides
     assert not reader.goal.read()
-    writer.goal.value["position"][0] = 0.1, 0.2, 0.3
+    writer.goal.value["request"][0, :3] = 0.1, 0.2, 0.3
     writer.goal.value["valid_for_s"] = math.inf
     writer.goal.value["id"] = b"abc"
     writer.goal.write()
@@ -119,8 +123,7 @@ def test_concurrent_reader_sees_whole_records_only(sides: tuple[Pair, Pair]) -> 
     def write() -> None:
         for number in range(1, 3000):
             writer.goal.value["number"] = number
-            writer.goal.value["position"] = number
-            writer.goal.value["orientation_wxyz"] = number
+            writer.goal.value["request"] = number
             writer.goal.write()
         finished.set()
 
@@ -132,8 +135,7 @@ def test_concurrent_reader_sees_whole_records_only(sides: tuple[Pair, Pair]) -> 
             record = reader.goal.value[0]
             number = int(record["number"])
             assert number > last
-            assert (record["position"] == number).all()
-            assert (record["orientation_wxyz"] == number).all()
+            assert (record["request"] == number).all()
             last = number
     thread.join()
     reader.goal.read()
@@ -141,8 +143,8 @@ def test_concurrent_reader_sees_whole_records_only(sides: tuple[Pair, Pair]) -> 
 
 
 def test_slots_and_words_do_not_touch_each_other() -> None:
-    writer = SharedSlots.create()
-    reader = SharedSlots(os.dup(writer.descriptor))
+    writer = SharedSlots.create(CONTRACT)
+    reader = SharedSlots(os.dup(writer.descriptor), CONTRACT)
     slots = [(slots.requests, slots.status, slots.goals) for slots in (writer, reader)]
     for number, slot in enumerate(slots[0], start=1):
         slot.value.view(np.uint8)[:] = number

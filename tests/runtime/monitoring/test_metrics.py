@@ -11,7 +11,8 @@ from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.metrics import Metrics
@@ -19,7 +20,7 @@ from tests.runtime.control.test_loop import NoExchange
 
 
 def test_metrics_count_what_the_loop_did(policy: Policy) -> None:
-    ring, core, metrics = Ring.create(7), PolicyController(policy), Metrics()
+    ring, core, metrics = Ring.create(policy.contract), PolicyController(policy), Metrics()
     driver = MujocoDriver(policy.contract, DriverOptions(speed=0))
     loop = Loop(driver, core, NoExchange(), telemetry=Telemetry(ring, core))
     loop.tick(0)

@@ -13,7 +13,8 @@ from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.metrics import METRICS, Metrics
@@ -29,7 +30,7 @@ Ran = tuple[Snapshot, str]
 @pytest.fixture
 def ran(policy: Policy) -> Ran:
     """The same 200 ticks, as the dashboard and as Prometheus see them."""
-    ring, core, metrics = Ring.create(7), PolicyController(policy), Metrics()
+    ring, core, metrics = Ring.create(policy.contract), PolicyController(policy), Metrics()
     sink = TelemetrySink("metrics", metrics.update, lambda: None)
     watch = TelemetryReader(ring, policy.contract, sinks=[sink])
     driver = MujocoDriver(policy.contract, DriverOptions(speed=0))

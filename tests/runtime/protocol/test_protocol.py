@@ -73,16 +73,16 @@ def test_messages_survive_the_wire() -> None:
 
 
 def gateway_of(contract: Contract, slots: SharedSlots) -> Gateway:
-    return Gateway(contract, slots, TelemetryReader(Ring.of(contract), contract))
+    return Gateway(contract, slots, TelemetryReader(Ring.create(contract), contract))
 
 
 def test_gateway_publishes_goals_and_numbers_them(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     gateway = gateway_of(contract, slots)
     reply = gateway.answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4], "id": "first", "timeout_s": 5}))
     assert reply == Accepted(id="first", number=1)
     written = slots.requests.value[0]["goals"][0]
-    assert written["position"].tolist() == [0.5, 0.1, 0.4]
+    assert written["request"].tolist() == [0.5, 0.1, 0.4, *contract.default_orientation_wxyz]
     assert written["valid_for_s"] == 5
     refused = gateway.answer(GoalRequest(goal={"position": [0.5, 0.1, 9]}))
     assert isinstance(refused, Refused)
@@ -93,9 +93,9 @@ def test_gateway_publishes_goals_and_numbers_them(contract: Contract) -> None:
 
 
 def test_restarted_gateway_keeps_counting_and_keeps_a_stop(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     gateway_of(contract, slots).answer(StopRequest())
-    successor = SharedSlots(slots.descriptor)
+    successor = SharedSlots(slots.descriptor, contract)
     reply = gateway_of(contract, successor).answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4], "id": "x"}))
     assert reply == Accepted(id="x", number=2)
     assert successor.requests.value["stop"][0] == 1
@@ -103,7 +103,7 @@ def test_restarted_gateway_keeps_counting_and_keeps_a_stop(contract: Contract) -
 
 
 def test_joint_goals_become_tool_poses(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     gateway = gateway_of(contract, slots)
     home = {joint.name: joint.home_position for joint in contract.robot.joints}
     assert isinstance(gateway.answer(GoalRequest(goal={"joints": home})), Accepted)
@@ -114,9 +114,9 @@ def test_joint_goals_become_tool_poses(contract: Contract) -> None:
     mujoco.mj_forward(model, data)
     site = data.site(contract.robot.end_effector_frame)
     written = slots.requests.value[0]["goals"][0]
-    np.testing.assert_allclose(written["position"], site.xpos)
+    np.testing.assert_allclose(written["request"][:3], site.xpos)
     rotation = np.zeros(9)
-    mujoco.mju_quat2Mat(rotation, written["orientation_wxyz"])
+    mujoco.mju_quat2Mat(rotation, written["request"][3:])
     np.testing.assert_allclose(rotation, site.xmat, atol=1e-12)
 
 
@@ -129,7 +129,7 @@ def test_joint_goals_become_tool_poses(contract: Contract) -> None:
     ],
 )
 def test_joint_goals_that_are_refused(contract: Contract, joints: dict, message: str) -> None:
-    gateway = gateway_of(contract, SharedSlots.create())
+    gateway = gateway_of(contract, SharedSlots.create(contract))
     reply = gateway.answer(GoalRequest(goal={"joints": joints}))
     assert isinstance(reply, Refused)
     assert message in reply.reason
@@ -138,13 +138,13 @@ def test_joint_goals_that_are_refused(contract: Contract, joints: dict, message:
 def test_joint_goals_are_refused_by_a_position_policy() -> None:
     contract = load_task("franka_reach").contract
     home = {joint.name: joint.home_position for joint in contract.robot.joints}
-    reply = gateway_of(contract, SharedSlots.create()).answer(GoalRequest(goal={"joints": home}))
+    reply = gateway_of(contract, SharedSlots.create(contract)).answer(GoalRequest(goal={"joints": home}))
     assert isinstance(reply, Refused)
     assert "positions only" in reply.reason
 
 
 def test_cancelling_by_id_and_unknown_ids(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     gateway = gateway_of(contract, slots)
     for name in ("a", "b"):
         gateway.answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4], "id": name, "queue": True}))
@@ -156,17 +156,17 @@ def test_cancelling_by_id_and_unknown_ids(contract: Contract) -> None:
 
 
 def test_goal_that_is_asked_for_again_is_taken_once(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     goal = {"position": [0.5, 0.1, 0.4], "id": "a", "queue": True}
     assert gateway_of(contract, slots).answer(GoalRequest(goal=goal)) == Accepted(id="a", number=1)
     # The answer was lost with the gateway; the client asks its successor.
-    successor = gateway_of(contract, SharedSlots(slots.descriptor))
+    successor = gateway_of(contract, SharedSlots(slots.descriptor, contract))
     assert successor.answer(GoalRequest(goal=goal)) == Accepted(id="a", number=1)
     assert successor.answer(GoalRequest(goal=goal | {"speed": 0.5})) == Accepted(id="a", number=2)
 
 
 def test_full_queue_is_refused(contract: Contract) -> None:
-    gateway = gateway_of(contract, SharedSlots.create())
+    gateway = gateway_of(contract, SharedSlots.create(contract))
     goal = {"position": [0.5, 0.1, 0.4], "queue": True}
     for number in range(MAX_GOALS):
         assert isinstance(gateway.answer(GoalRequest(goal=goal | {"id": f"g{number}"})), Accepted)
@@ -176,10 +176,11 @@ def test_full_queue_is_refused(contract: Contract) -> None:
 
 
 def test_silent_control_loop_is_told_instead_of_a_goal_lost(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     slots.status.value["written_ns"] = time.monotonic_ns() - 5_000_000_000
     slots.status.write()
-    reply = gateway_of(contract, SharedSlots(slots.descriptor)).answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4]}))
+    successor = gateway_of(contract, SharedSlots(slots.descriptor, contract))
+    reply = successor.answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4]}))
     assert isinstance(reply, Refused)
     assert "has not ticked for 5.0 s" in reply.reason
 
@@ -200,20 +201,20 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=60)
-@given(goal=st.dictionaries(st.sampled_from([*GoalPose.model_fields, "joints", "x"]), VALUES, max_size=6))
+@given(goal=st.dictionaries(st.sampled_from([*GoalPose.model_fields, "joints", "values", "x"]), VALUES, max_size=6))
 def test_any_goal_is_answered(goal: dict) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(CONTRACT)
     reply = gateway_of(CONTRACT, slots).answer(GoalRequest(goal=goal))
     assert isinstance(reply, Accepted | Refused)
-    assert np.isfinite(slots.requests.value[0]["goals"]["position"]).all()
+    assert np.isfinite(slots.requests.value[0]["goals"]["request"]).all()
     slots.close()
 
 
 def test_emergency_stop_refuses_goals_until_the_release_also_after_a_restart(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     goal = GoalRequest(goal={"position": [0.5, 0.1, 0.4], "id": "x"})
     gateway_of(contract, slots).answer(EstopRequest())
-    successor = gateway_of(contract, SharedSlots(slots.descriptor))
+    successor = gateway_of(contract, SharedSlots(slots.descriptor, contract))
     refused = successor.answer(goal)
     assert isinstance(refused, Refused)
     assert "release it first" in refused.reason
@@ -223,7 +224,7 @@ def test_emergency_stop_refuses_goals_until_the_release_also_after_a_restart(con
 
 
 def test_telemetry_before_the_first_tick_is_empty_and_the_description_whole(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     gateway = gateway_of(contract, slots)
     reply = parse_reply(encode(gateway.answer(TelemetryRequest())))
     assert isinstance(reply, TelemetryReply)
@@ -236,7 +237,7 @@ def test_telemetry_before_the_first_tick_is_empty_and_the_description_whole(cont
 
 
 def test_status_before_the_first_tick_is_json(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     slots.status.value["distance_m"] = float("nan")
     reply = parse_reply(encode(gateway_of(contract, slots).answer(StatusRequest())))
     assert isinstance(reply, StatusReply)

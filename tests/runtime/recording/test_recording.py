@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from foxglove_schemas_protobuf.Log_pb2 import Log
+from foxglove_schemas_protobuf.PoseInFrame_pb2 import PoseInFrame
 from hypothesis import given
 from hypothesis import strategies as st
 from mcap.reader import make_reader
@@ -22,7 +23,8 @@ from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.diagnostics.chaos.served import process_scenarios
 from runtime.drivers.base import DriverOptions
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc import telemetry_ring
 from runtime.ipc.telemetry_ring import Kind, Ring
@@ -30,11 +32,12 @@ from runtime.recording import replay as replaying
 from runtime.recording.schemas import encode
 from runtime.recording.views import VIEWS, pose
 from runtime.recording.writer import Recorder, require_writable
+from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.logs.log import read_log
 from sim2real.logs.recording import Recording, number, read_recording
 from sim2real.tasks.task import load_task
-from tests.runtime.recorded import FACTS, Faulty, Script, checked_core, record
+from tests.runtime.recorded import FACTS, Faulty, Script, guarded, record
 from tests.runtime.small_policy import write_policy
 
 
@@ -60,7 +63,7 @@ def test_replay_names_the_tick_and_the_joint_that_differ(policy: Policy, tmp_pat
     recording = read_recording(tmp_path / "log.mcap")
     tick = recording.ticks[10]
     tick["command"][3] += 1e-12
-    result = replaying.compare(recording, checked_core(policy))
+    result = replaying.compare(recording, guarded(policy))
     # The altered command also is where the next tick starts from.
     assert 1 <= result.different <= 2
     joint, command = policy.contract.joint_names[3], tick["command"][3]
@@ -72,12 +75,13 @@ def test_viewers_get_foxgloves_messages_with_what_is_known(policy: Policy, tmp_p
     record(policy, tmp_path / "log.mcap")
     ticks = read_recording(tmp_path / "log.mcap").ticks
     seen: dict[str, list[Any]] = defaultdict(list)
+    views = VIEWS | {"/tool_pose": PoseInFrame}
     with (tmp_path / "log.mcap").open("rb") as file:
         for schema, channel, _, message in make_reader(
             file, decoder_factories=[DecoderFactory()]
-        ).iter_decoded_messages(topics=list(VIEWS)):
+        ).iter_decoded_messages(topics=list(views)):
             assert schema is not None
-            assert schema.name == VIEWS[channel.topic].DESCRIPTOR.full_name
+            assert schema.name == views[channel.topic].DESCRIPTOR.full_name
             seen[channel.topic].append(message)
 
     def times(topic: str) -> list[int]:
@@ -109,7 +113,7 @@ def test_gaps_are_counted_and_bridged(policy: Policy, tmp_path: Path) -> None:
     record(policy, tmp_path / "log.mcap")
     whole = read_recording(tmp_path / "log.mcap")
     kept = [pair for pair in whole.messages if not (pair[0] == "/tick" and 10 <= pair[1]["tick"] < 15)]
-    result = replaying.compare(Recording(whole.path, whole.contract, whole.facts, kept, True), checked_core(policy))
+    result = replaying.compare(Recording(whole.path, whole.contract, whole.facts, kept, True), guarded(policy))
     assert result.lost == 5
     assert result.different == 0
 
@@ -146,7 +150,7 @@ def test_recording_of_another_task_is_refused(policy: Policy, tmp_path: Path) ->
 
 
 def test_full_disk_ends_the_recording_and_nothing_else(policy: Policy, capsys: pytest.CaptureFixture[str]) -> None:
-    ring = Ring.create(7)
+    ring = Ring.create(policy.contract)
     core = PolicyController(policy)
     driver, script = Faulty(policy.contract, DriverOptions(speed=0)), Script()
     loop = Loop(driver, core, script, telemetry=Telemetry(ring, core))
@@ -164,7 +168,7 @@ def test_a_folder_that_is_gone_ends_the_recording_and_nothing_else(
     policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorder = Recorder(tmp_path / "gone" / "log.mcap", policy.contract, FACTS)
-    ring = Ring.create(7)
+    ring = Ring.create(policy.contract)
     ring.push()
     recorder.write(ring.drain())
     recorder.close()
@@ -226,7 +230,7 @@ def test_what_a_newer_recording_says_is_named(policy: Policy, tmp_path: Path) ->
     ):
         altered = dataclasses.replace(whole, messages=[*whole.messages, (topic, message)])
         with pytest.raises(ShoalError, match=f"{said}; update Shoal"):
-            replaying.compare(altered, checked_core(policy))
+            replaying.compare(altered, guarded(policy))
 
 
 def test_recordings_are_never_overwritten(tmp_path: Path) -> None:
@@ -237,10 +241,10 @@ def test_recordings_are_never_overwritten(tmp_path: Path) -> None:
         require_writable(tmp_path / "no" / "folder.mcap")
 
 
-def test_slow_reader_loses_the_oldest_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_reader_loses_the_oldest_and_counts_them(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry_ring, "CAPACITY", 8)
-    ring = Ring.create(7)
-    reader = Ring(ring.descriptor, 7)
+    ring = Ring.create(contract)
+    reader = Ring(ring.descriptor, contract)
     for tick in range(20):
         ring.record["tick"] = tick
         ring.push()
@@ -248,13 +252,13 @@ def test_slow_reader_loses_the_oldest_and_counts_them(monkeypatch: pytest.Monkey
     assert reader.lost == 12
     assert len(reader.drain()) == 0
     ring.push()
-    assert len(Ring(ring.descriptor, 7).drain()) == 1  # another reader goes on where the first one stopped
+    assert len(Ring(ring.descriptor, contract).drain()) == 1  # another reader goes on where that stopped
     ring.close()
 
 
-def test_torn_record_is_lost_not_misread(monkeypatch: pytest.MonkeyPatch) -> None:
-    ring = Ring.create(7)
-    reader = Ring(ring.descriptor, 7)
+def test_torn_record_is_lost_not_misread(contract: Contract) -> None:
+    ring = Ring.create(contract)
+    reader = Ring(ring.descriptor, contract)
     ring.push()
     ring._sequence[0] = 1  # the writer died in the middle of it
     assert len(reader.drain()) == 0
@@ -263,7 +267,7 @@ def test_torn_record_is_lost_not_misread(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_events_say_what_happened(policy: Policy) -> None:
-    ring = Ring.create(7)
+    ring = Ring.create(policy.contract)
     core = PolicyController(policy)
     Telemetry(ring, core)
     core.set_goal(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.policy_server.packets import input_names
 from runtime.policy_server.session import Session

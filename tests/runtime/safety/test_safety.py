@@ -31,7 +31,7 @@ PERIOD_S = CONTRACT.timing.control_dt_s
 
 
 def good_readings(time_s: float = 0.0) -> Readings:
-    readings = Readings(7)
+    readings = Readings.of(CONTRACT)
     readings.joint_position[:] = HOME
     readings.end_effector_orientation[0] = 1
     readings.time_s = time_s

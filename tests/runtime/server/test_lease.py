@@ -29,7 +29,7 @@ GOAL = {"position": [0.5, 0.1, 0.4]}
 
 @pytest.fixture
 def gateway(contract: Contract) -> Gateway:
-    return gateway_of(contract, SharedSlots.create())
+    return gateway_of(contract, SharedSlots.create(contract))
 
 
 def acquire(gateway: Gateway, name: str, duration_s: float = 30.0) -> str:
@@ -86,23 +86,23 @@ def test_lease_runs_out_unless_messages_carry_it(gateway: Gateway) -> None:
 
 
 def test_lease_outlasts_a_restart_of_the_gateway(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     lease = acquire(gateway_of(contract, slots), "page")
-    successor = gateway_of(contract, SharedSlots(slots.descriptor))
+    successor = gateway_of(contract, SharedSlots(slots.descriptor, contract))
     assert isinstance(successor.answer(GoalRequest(goal=GOAL, lease=lease)), Accepted)
     assert "'page' holds" in refusal(successor.answer(GoalRequest(goal=GOAL)))
 
 
 def test_goals_remember_whether_they_were_given_under_a_lease(contract: Contract) -> None:
-    slots = SharedSlots.create()
+    slots = SharedSlots.create(contract)
     gateway = gateway_of(contract, slots)
     gateway.answer(GoalRequest(goal=GOAL))
     gateway.answer(GoalRequest(goal=GOAL, lease=acquire(gateway, "page")))
     assert slots.requests.value["goals"]["leased"][0][:2].tolist() == [0, 1]
 
 
-def test_fast_clients_do_not_write_the_slot_at_every_message() -> None:
-    requests = SharedSlots.create().requests.value[0]
+def test_fast_clients_do_not_write_the_slot_at_every_message(contract: Contract) -> None:
+    requests = SharedSlots.create(contract).requests.value[0]
     authority = Authority(requests)
     lease = authority.acquire("page", 30.0)
     assert not authority.renew(lease)

@@ -85,7 +85,7 @@ class Rig:
             port = probe.getsockname()[1]
         self.path, self.tcp = folder / "s", f"tcp://127.0.0.1:{port}"
         self._listening = [Listening(Address(text), option="") for text in (str(self.path), self.tcp)]
-        self._slots = SharedSlots.create()
+        self._slots = SharedSlots.create(contract)
         config = GatewayConfig(
             contract=contract,
             descriptor=self._slots.descriptor,
@@ -94,10 +94,10 @@ class Rig:
             telemetry=-1,
             token=TOKEN,
         )
-        self.loop, self.gateway = Obedient(SharedSlots(self._slots.descriptor)), NoGateway()
+        self.loop, self.gateway = Obedient(SharedSlots(self._slots.descriptor, contract)), NoGateway()
         control, self._end = os.pipe()
         self._control = control
-        self.listener = Listener(config, SharedSlots(self._slots.descriptor), self.gateway, control)
+        self.listener = Listener(config, SharedSlots(self._slots.descriptor, contract), self.gateway, control)
         self._thread = threading.Thread(target=self.listener.run)
         self._thread.start()
 

@@ -107,7 +107,7 @@ def test_a_file_that_stops_is_not_called_damaged(tmp_path: Path) -> None:
     [
         (tick(2, joint_position=[0.1] * 6), "joint_position has 6 numbers, by the contract 7"),
         (tick(2, command=[]), "command has 0 numbers, by the contract 7"),
-        (tick(2, object_position=[0.0] * 3), "object_position has 3 numbers, by the contract 0"),
+        (tick(2, end_effector_position=[]), "end_effector_position has 0 numbers, by the contract 3"),
         (tick(2, joint_position=["0.1"] * 7), "joint_position.0: input should be a valid number"),
         (tick(2, now_s=[1.0]), "now_s: input should be a valid number"),
         (tick(2, commanding=1), "commanding: input should be a valid boolean"),
