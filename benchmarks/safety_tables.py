@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtime.diagnostics.chaos.table import all_scenarios, markdown
+from runtime.safety import rules
 from runtime.safety.config import SafetyConfig
-from runtime.safety.rules import RULES
 from runtime.safety.rules.base import Rule
 from sim2real.console import command_line
 
@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "safety.md"
 
 def rule_table() -> str:
     """Every rule with its settings, their defaults, and what happens when it is broken."""
-    rows = [f"| {rule.name} | {rule.bounds} | {_settings(rule)} | {_response(rule)} |" for rule in RULES]
+    rows = [f"| {rule.name} | {rule.bounds} | {_settings(rule)} | {_response(rule)} |" for rule in rules.RULES]
     return "\n".join(["| rule | what it bounds | settings | when it is broken |", "| --- | --- | --- | --- |", *rows])
 
 

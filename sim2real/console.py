@@ -1,8 +1,6 @@
 """How every command line begins and ends: a user's error is one sentence on standard error, whatever raised it.
 
-prepare_process()
-with command_line():
-    ...
+First of all, and before MuJoCo is imported, `prepare_process`; then everything within `command_line`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmarks.machine import machine
 from runtime.diagnostics.bench_report import print_loop_rows
-from runtime.diagnostics.loop_bench import AWAKE, BARE, FIFO, FIFO_SPIN, MATRIX, UNPRIVILEGED, bench_loop
+from runtime.diagnostics.loop_bench import BARE, FIFO, FIFO_SPIN, MATRIX, NO_DEEP_SLEEP, UNPRIVILEGED, bench_loop
 from sim2real.console import command_line
 from sim2real.files import write_json
 
@@ -42,7 +42,7 @@ def comparisons(rows: list[dict[str, Any]]) -> dict[str, float]:
     loaded = {row["variant"]: row for row in rows if row["load"] and "missed" in row}
     bare = max(loaded[BARE.name]["missed"], 1)
     found = {"unprivileged / bare, misses under load": loaded[UNPRIVILEGED.name]["missed"] / bare}
-    for variant in (FIFO, AWAKE, FIFO_SPIN):
+    for variant in (FIFO, NO_DEEP_SLEEP, FIFO_SPIN):
         if variant.name in loaded:
             row = loaded[variant.name]
             missed, share = row["missed"], 8000 / row["ticks"]

@@ -2,21 +2,24 @@
 
     python -m benchmarks.transport.estop_under_attack [models/franka_pose.onnx] [--quick] [--json PATH]
 
-The server is `runtime serve` with its simulated robot in real time, as it starts by default, with a token on TCP. A
-time runs from the call, or from the signal that kills, to the answer that the stop is in force in the control loop;
-half a control period of it, on average, is the wait for the next tick. Four ways: *direct* is `Client.estop()` on this
-machine, *unix* the same request over a new connection to the socket for requests, *tcp* `Client.estop()` with the token
-over TCP, *page* a press of the page's button. Every stop is released again over the gateway before the next.
+The server is `runtime serve` with its simulated robot in real time, as it starts by default in a terminal, with a token
+on TCP. A time runs from the call, or from the signal that kills, to the answer that the stop is in force in the control
+loop; half a control period of it, on average, is the wait for the next tick. Four ways: *direct* is `Client.estop()` on
+this machine, *unix* the same request over a new connection to the socket for requests, *tcp* `Client.estop()` with the
+token over TCP, *page* a press of the page's button. Every stop is released again over the gateway before the next.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
 import tempfile
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -36,6 +39,7 @@ from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from runtime.diagnostics.chaos.attackers import attack
 from runtime.diagnostics.chaos.page import answer, served_page
+from runtime.diagnostics.chaos.processes import in_reserve, listener_and_gateway
 from runtime.page.stop_page import PRESS_HEADER, PRESS_PATH
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
@@ -45,7 +49,12 @@ from sim2real.errors import ShoalError
 _TOKEN = "estop-under-attack"
 _PATIENCE_S = 60.0
 _REST_S = 0.5
-"""Between two kills, so that no process dies young."""
+"""Between two kills, after a listener process is in reserve again."""
+
+_LEAST_START_TICKS = 20
+"""Of processor time; every start takes more."""
+
+_STALLED = "stalled terminal"
 
 CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
     "nobody else": (),
@@ -59,14 +68,39 @@ CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
     "wrong tokens": (("wrong tokens", "tcp"),),
     "wrong codes": (("wrong codes", "page"),),
     "foreign websockets": (("foreign websockets", "page"),),
-    "silent, pipelining, guessing": (
+    "stalled terminal": ((_STALLED, ""),),
+    "silent, pipelining, guessing, stalled terminal": (
         ("silent", "unix"),
         ("silent", "tcp"),
         ("pipelined goals", "unix"),
         ("wrong tokens", "tcp"),
+        ("wrong codes", "page"),
+        (_STALLED, ""),
     ),
 }
-"""Who is at work, and where."""
+"""Who is at work, and where; a terminal is the server's own."""
+
+
+class Terminal:
+    """The server's standard output and error: somebody reads it, and can stop it as Ctrl-S does."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Ctrl-S at the beginning, Ctrl-Q at the end."""
+        termios.tcflow(self.theirs, termios.TCOOFF)
+        try:
+            yield
+        finally:
+            termios.tcflow(self.theirs, termios.TCOON)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while os.read(self._ours, 4096):
+                pass
 
 
 class Server:
@@ -80,8 +114,10 @@ class Server:
         token.chmod(0o600)
         self.unix, self.tcp = f"unix://{folder / 's'}", f"tcp://127.0.0.1:{port}"
         command = [*console_script("runtime"), "serve", "--model", str(policy), "--socket", str(folder / "s")]
-        command += ["--listen", f"127.0.0.1:{port}", "--token-file", str(token), "--quiet"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        command += ["--listen", f"127.0.0.1:{port}", "--token-file", str(token)]
+        self.terminal = Terminal()
+        out = self.terminal.theirs
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         self.page = ""
         """Where its page is, once that is served."""
         self._steward = Client(self.unix, timeout_s=_PATIENCE_S)
@@ -103,8 +139,7 @@ class Server:
 
     def children(self) -> tuple[int, int]:
         """Process ids of listener and gateway."""
-        listener = _child_of(self.process.pid)
-        return listener, _child_of(listener)
+        return listener_and_gateway(self.process.pid)
 
     def ready(self) -> None:
         """Wait until all processes answer, and the stop is released."""
@@ -199,6 +234,9 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         for name, crowd in track(crowds.items(), "attacks", transient=True):
             with ExitStack() as stack:
                 for attacker, where in crowd:
+                    if attacker == _STALLED:
+                        stack.enter_context(server.terminal.stalled())
+                        continue
                     token = _TOKEN if where == "tcp" else ""
                     stack.enter_context(attack(attacker, server.address(where), token=token))
                 rows += [_row(name, way, [_timed(server, way) for _ in range(stops)]) for way in WAYS]
@@ -210,6 +248,8 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
 def _timed(server: Server, way: str, before: Callable[[Server], None] | None = None) -> float:
     """Seconds until the stop was in force; `before` belongs to the time."""
     server.ready()
+    if before:
+        _wait_for_reserve(server)
     # No beat with the control loop's ticks, and with the processes' starts where they die.
     time.sleep(random.uniform(0, 0.04) + (_REST_S if before else 0.0))
     pids = server.children() if before else None
@@ -246,16 +286,24 @@ def _served(policy: Path) -> Iterator[Server]:
             server.close()
 
 
-def _child_of(parent: int) -> int:
-    """The only one that lives, once there is one."""
-    deadline = time.monotonic() + _PATIENCE_S
+def _wait_for_reserve(server: Server) -> None:
+    """Until a listener process is in reserve, and has nothing left to do for that."""
+    deadline, used = time.monotonic() + _PATIENCE_S, -1
     while time.monotonic() < deadline:
-        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            with suppress(OSError):
-                if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                    return int(child)
-        time.sleep(0.01)
-    raise ShoalError(f"estop_under_attack: process {parent} has no child.")
+        before, used = used, _cpu_ticks(in_reserve(server.process.pid))
+        if used == before > _LEAST_START_TICKS:
+            return
+        time.sleep(_REST_S)
+    raise ShoalError("estop_under_attack: no listener process came into reserve.")
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Processor time of a process, in the system's ticks of 10 ms; -1 where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return int(fields[11]) + int(fields[12]) if pid else -1
 
 
 def _require_stop(state: str) -> None:

@@ -148,7 +148,7 @@ def unix_served(policy: Path, folder: Path) -> Iterator[Connection]:
 
 
 @contextmanager
-def unix_rehearsed(policy: Path, folder: Path) -> Iterator[Connection]:
+def unix_warmed_up(policy: Path, folder: Path) -> Iterator[Connection]:
     """Ours with our client's way to wait."""
     yield from _ask_unix(policy, folder / "warmed_up.sock", warmed_up=True)
 
@@ -301,7 +301,7 @@ CLIENTS = dict(
             in_process,
             unix,
             unix_served,
-            unix_rehearsed,
+            unix_warmed_up,
             own_websocket,
             openpi,
             lerobot,

@@ -221,7 +221,7 @@ class Loop:
         wait_until(deadline_ns)
 
     def _warm_up_before(self, until_ns: int) -> None:
-        """Rehearse, and learn how early to begin: a little earlier after one that ended too late, else slowly later.
+        """Warm up, and learn how early to begin: a little earlier after one that ended too late, else slowly later.
 
         Not much earlier than at first: a wake-up that came late for want of a processor says nothing about the
         warm-up, and the longer a process keeps running, the more likely the scheduler is to make it wait.

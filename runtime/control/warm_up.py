@@ -13,7 +13,7 @@ from runtime.control.policy_controller import PolicyController
 from runtime.goals.resolve import middle_goal
 from runtime.robot.layout import Layout
 from runtime.robot.readings import Readings
-from runtime.status import State
+from runtime.status import FOLLOWING, State
 
 
 class WarmUp:
@@ -44,7 +44,7 @@ class WarmUp:
 
     @property
     def state(self) -> State:
-        """`ACTIVE` or `RAMP_IN` when the whole of a tick is warmed up."""
+        """`ACTIVE` when the whole of a tick is warmed up."""
         return self._core.safety.state
 
     def __call__(self) -> None:
@@ -52,8 +52,10 @@ class WarmUp:
         readings = self._readings
         if self._real.safety.started:
             readings.vector[:] = self._seen.vector
+        safety = self._core.safety
+        if safety.reason is not FOLLOWING:
+            safety.restart()
         # From where the joints are, each time: what was warmed up before is not what they did.
-        self._core.safety.restart()
-        self._core.safety.start(readings.joints)
+        safety.resume(readings.joints, State.ACTIVE, FOLLOWING)
         readings.time_s += self._period_s
         self._core.step(readings, readings.time_s, self._command)

@@ -53,12 +53,12 @@ class Variant:
 BARE = Variant("bare sleep", "sleep", realtime.NOTHING, warm_up=False)
 ABSOLUTE = Variant("deadlines", "absolute", realtime.NOTHING)
 UNPRIVILEGED = Variant("+ unprivileged", "absolute", realtime.UNPRIVILEGED)
-FIFO = Variant("+ SCHED_FIFO", "absolute", realtime.RealtimeOptions(stay_awake=False), needs=realtime.FIFO)
-AWAKE = Variant("+ no deep sleep", "absolute", realtime.RealtimeOptions(), needs=realtime.NO_DEEP_SLEEP)
+FIFO = Variant("+ SCHED_FIFO", "absolute", realtime.RealtimeOptions(no_deep_sleep=False), needs=realtime.FIFO)
+NO_DEEP_SLEEP = Variant("+ no deep sleep", "absolute", realtime.RealtimeOptions(), needs=realtime.NO_DEEP_SLEEP)
 FIFO_SPIN = Variant("+ 100 us spin", "absolute", realtime.RealtimeOptions(), spin=True, needs=realtime.FIFO)
 SERVED = (BARE, UNPRIVILEGED, FIFO_SPIN)
 """The bare loop, and what `runtime serve` does without and with permission for SCHED_FIFO."""
-MATRIX = (BARE, ABSOLUTE, UNPRIVILEGED, FIFO, AWAKE, FIFO_SPIN)
+MATRIX = (BARE, ABSOLUTE, UNPRIVILEGED, FIFO, NO_DEEP_SLEEP, FIFO_SPIN)
 """One measure after the other."""
 
 

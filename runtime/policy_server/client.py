@@ -34,9 +34,9 @@ from runtime.policy_server.packets import (
     HEADER,
     MAGIC,
     MAX_ERROR_BYTES,
-    REHEARSAL,
     RESET,
     VERSION,
+    WARM_UP,
     Hello,
     Kind,
     input_names,
@@ -50,7 +50,7 @@ from sim2real.errors import ShoalError, shown
 _MAX_HELLO_BYTES = 64 * 1024
 _AT_FAULT = ("hold", "damp")
 """States for which it is worth another round trip to know more."""
-_REHEARSALS = 2
+_WARM_UPS = 2
 """The first finds the server asleep; the second is like the request that counts."""
 _SPARE_S = 0.2e-3
 """How long before the moment the last of them should end."""
@@ -138,8 +138,8 @@ class RemotePolicy:
             time.sleep(max(moment_s - now_s, 0.0))
             return
         time.sleep(moment_s - lead_s - now_s)
-        for _ in range(_REHEARSALS):
-            self._ask(REHEARSAL)
+        for _ in range(_WARM_UPS):
+            self._ask(WARM_UP)
         late = time.monotonic() > moment_s - _SPARE_S
         self._lead_s = min(1.25 * lead_s, _LONGEST_LEAD_S) if late else lead_s - lead_s / 128
         while time.monotonic() < moment_s:

@@ -43,7 +43,7 @@ RESET = 1
 """Request flag: begin anew, from the measured joints."""
 EXPLAIN = 4
 """Request flag: say in words why the robot's state is what it is; nothing is computed."""
-REHEARSAL = 2
+WARM_UP = 2
 """Request flag: compute an answer and throw it away; the reply is the last one again."""
 MAX_ERROR_BYTES = 500
 MAX_NUMBERS = 4096
@@ -162,7 +162,7 @@ class Hello(BaseModel):
     contract: dict[str, Any] | None = None
     """All that the policy was trained for; None from an older server."""
     rehearses: bool = False
-    """Whether the server knows the flag `REHEARSAL`; to others it would be a request like any other."""
+    """Whether the server knows the flag `WARM_UP`; to others it would be a request like any other."""
     explains: bool = False
     """Whether the server knows the flag `EXPLAIN`."""
     control_dt_s: Positive

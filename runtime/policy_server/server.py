@@ -22,9 +22,9 @@ from runtime.policy_server.packets import (
     HEADER,
     MAGIC,
     MAX_ERROR_BYTES,
-    REHEARSAL,
     RESET,
     VERSION,
+    WARM_UP,
     Hello,
     Kind,
     memory_of,
@@ -121,7 +121,7 @@ class PacketPeer:
             flags = int(self._session.request["flags"][0])
             if flags & EXPLAIN:
                 return self._header(Kind.EXPLANATION, sequence) + _text(self._session.core.safety.sentence)
-            if flags & REHEARSAL:
+            if flags & WARM_UP:
                 self._session.warm_up()
             else:
                 self._session.answer(float(self._time[0]), float(self._age[0]), reset=bool(flags & RESET))

@@ -54,15 +54,15 @@ class RealtimeOptions:
     timer_slack: bool = True
     slice_s: float | None = SLICE_S
     """The scheduler's slice where SCHED_FIFO is not wanted or not permitted; None leaves it alone."""
-    stay_awake: bool = True
+    no_deep_sleep: bool = True
     """Keep processors out of deep sleep while the loop runs."""
 
 
 NOTHING = RealtimeOptions(
-    fifo_priority=None, lock_memory=False, freeze_gc=False, timer_slack=False, slice_s=None, stay_awake=False
+    fifo_priority=None, lock_memory=False, freeze_gc=False, timer_slack=False, slice_s=None, no_deep_sleep=False
 )
 """For comparison."""
-UNPRIVILEGED = RealtimeOptions(fifo_priority=None, lock_memory=False, stay_awake=False)
+UNPRIVILEGED = RealtimeOptions(fifo_priority=None, lock_memory=False, no_deep_sleep=False)
 """What every process may do."""
 
 
@@ -99,7 +99,7 @@ def apply(options: RealtimeOptions) -> list[Measure]:
     if options.cpu is not None:
         cpu = options.cpu
         measures.append(_attempt(f"pinned to core {cpu}", lambda: _pin(cpu), "no such core"))
-    if options.stay_awake:
+    if options.no_deep_sleep:
         measures.append(_attempt(NO_DEEP_SLEEP, idle_states.hold_latency, ""))
     if options.lock_memory:
         measures.append(_attempt("memory locked", _lock_memory, "needs memlock in limits.conf"))

@@ -17,7 +17,7 @@ _SLEEP_S = 1e-3
 STEPS = {
     "nothing": realtime.NOTHING,
     "what needs no permission (short slice, no timer slack)": realtime.UNPRIVILEGED,
-    "SCHED_FIFO, locked memory": realtime.RealtimeOptions(stay_awake=False),
+    "SCHED_FIFO, locked memory": realtime.RealtimeOptions(no_deep_sleep=False),
     "and no deep sleep": realtime.RealtimeOptions(),
 }
 """One measure after the other."""

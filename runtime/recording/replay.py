@@ -73,7 +73,8 @@ def core_of(recording: Recording, policy: Policy) -> PolicyController:
     except ValidationError as error:
         raise ShoalError(f"{recording.path.name}: safety settings: {problems(error)}; update Shoal.") from error
     geometry_checker = None
-    if facts.get("guard") == "on":
+    # What older recordings call it.
+    if facts.get("geometry", facts.get("guard")) == "on":
         geometry_checker = geometry_checker_for(find_model(policy.contract), policy.contract, config)
         if geometry_checker is None:
             raise ShoalError(

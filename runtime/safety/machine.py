@@ -225,7 +225,7 @@ class Safety(Remembers):
     @property
     def facts(self) -> dict[str, str]:
         """What a recording must say of this layer, so that its commands can be recomputed."""
-        return {"safety": self.config.model_dump_json(), "guard": "off" if self.geometry_checker is None else "on"}
+        return {"safety": self.config.model_dump_json(), "geometry": "off" if self.geometry_checker is None else "on"}
 
     @property
     def holds(self) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 from runtime.memory import Remembers
 from runtime.robot.layout import Layout
 from runtime.robot.readings import Float64, Readings
+from runtime.safety import rules
 from runtime.safety.config import SafetyConfig
 from runtime.safety.geometry_checker import GeometryChecker
-from runtime.safety.rules import READING_RULES
 from runtime.safety.rules.base import Moment, ReadingRule
 from runtime.safety.rules.joints import Effort
 from runtime.status import FOLLOWING, Reason
@@ -21,7 +21,7 @@ class ReadingWatch(Remembers):
 
     def __init__(self, contract: Contract, config: SafetyConfig) -> None:
         layout = Layout.of(contract)
-        kinds = [kind for kind in READING_RULES if kind.applies(contract) and kind.is_set(config)]
+        kinds = [kind for kind in rules.READING_RULES if kind.applies(contract) and kind.is_set(config)]
         self.rules: list[ReadingRule] = [kind(contract, config, layout) for kind in kinds]
         """In the order in which they judge."""
         self._judges = [(rule.judge, rule) for rule in self.rules]

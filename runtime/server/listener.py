@@ -8,8 +8,7 @@ an `estop` that opens a connection, after the `hello` where a token is asked for
 after it. With the first other request a connection goes to the gateway. Those that ask for nothing have a deadline, and
 places of their own, which the newest takes from the oldest.
 
-Started by `runtime.server.supervisor` as `python -m runtime.server.listener`, with its configuration as one JSON line
-on standard input. End of file there means that the control process is gone, and everything ends. A gateway is forked,
+Started by `runtime.server.listener_process`, which says what goes over its standard input. A gateway is forked,
 with all that it needs imported already, so that the next one is there in milliseconds.
 """
 
@@ -18,7 +17,6 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,6 +44,7 @@ from runtime.realtime import measures
 from runtime.server.gateway import status_of, status_reply
 from runtime.server.gateway_fork import GatewayFork
 from runtime.server.lease import Authority
+from runtime.server.listener_process import ControlEnd
 from runtime.server.supervisor import GatewayConfig
 from sim2real.errors import ShoalError
 
@@ -307,13 +306,23 @@ def main() -> None:
     # The whole group of a terminal or a service is told to end; stops work until the control process has ended.
     leave_ending_to_parent()
     share_relayed_output()
-    config = GatewayConfig.model_validate_json(sys.stdin.buffer.readline())
+    control = ControlEnd()
+    given = control.config()
+    if not given:
+        return
+    config = GatewayConfig.model_validate_json(given)
     if config.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config.cores)
     # Between a client and the stop there is nothing but this process; what is forked does not inherit its priority.
-    measures.apply(measures.RealtimeOptions(fifo_priority=config.fifo_priority, lock_memory=False, stay_awake=False))
+    measures.apply(measures.RealtimeOptions(fifo_priority=config.fifo_priority, lock_memory=False, no_deep_sleep=False))
     slots = SharedSlots(config.descriptor, config.contract)
-    listener = Listener(config, slots, GatewayFork(config, slots), sys.stdin.fileno())
+    sockets = control.listening()
+    if not sockets:
+        return
+    received = iter(sockets)
+    listening = tuple(tuple(next(received) for _ in address) for address in config.listening)
+    config = config.model_copy(update={"listening": listening})
+    listener = Listener(config, slots, GatewayFork(config, slots), control.fileno())
     listener.run()
     listener.close()
 

@@ -1,14 +1,14 @@
-"""Starts the listener process, watches it between ticks, and starts it again when it dies or hangs.
+"""Starts the listener process, watches it between ticks, and has another one take its place when it dies or hangs.
 
 That one does the same for the gateway; see `runtime.server.listener`. The listening sockets stay open here: whoever
-connects while a process is being replaced waits, and is not turned away.
+connects while a process is being replaced waits, and is not turned away. So that nobody waits for a program to start, a
+second listener process has started already, and does nothing until it is told to.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,15 +21,17 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import DisplayKind
 from runtime.page.config import PageConfig
 from runtime.protocol.listening import Listening
-from sim2real.child_process import python_module
+from runtime.server.listener_process import ListenerProcess
 from sim2real.contract import Contract
 
-_CHECK_EVERY_S = 0.05
+_CHECK_EVERY_S = 0.02
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 5.0
 _END_S = 10.0
-_HUNG_S = 1.0
+_HUNG_S = 0.3
 """Without a beat of the listener process, which never waits for anything."""
+_RESERVE_AFTER_S = 2.0
+"""After a listener process has begun: another one's start does not compete with the first moments of its gateway."""
 _LONGEST_START_S = 60.0
 
 
@@ -89,7 +91,7 @@ class GatewayConfig(BaseModel):
     descriptor: int
     """Of the shared memory, inherited."""
     listening: tuple[tuple[int, ...], ...]
-    """Descriptors of the sockets of each address, inherited."""
+    """Descriptors of the sockets of each address; each process has numbers of its own for them."""
     display: DisplayKind
     telemetry: int
     """Descriptor of the telemetry ring, inherited."""
@@ -157,8 +159,9 @@ class GatewaySupervisor:
         self._slots = slots
         self.failure = ""
         """Why no gateway ever came up; empty as long as one may."""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._next_check_s = 0.0
+        self._process: ListenerProcess | None = None
+        self._reserve: ListenerProcess | None = None
+        self._used_s = self._next_check_s = 0.0
         self._backoff = Backoff()
         self._watchdog = Watchdog(_HUNG_S, every_s=_CHECK_EVERY_S)
 
@@ -174,57 +177,59 @@ class GatewaySupervisor:
 
     def start(self) -> None:
         """Start the listener process; takes about a millisecond, the process itself is ready a little later."""
-        now = time.monotonic()
-        self._backoff.started(now)
-        self._watchdog.restart(self._slots.listener_beats, now)
-        sockets = [descriptor for address in self._config.listening for descriptor in address]
-        self._process = subprocess.Popen(
-            python_module("runtime.server.listener"),
-            stdin=subprocess.PIPE,
-            pass_fds=[self._config.descriptor, self._config.telemetry, *sockets],
-            # Threads of NumPy's would be of no use, and no process with threads should fork.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )
-        assert self._process.stdin is not None
-        # Far below a pipe's buffer, so this never blocks.
-        self._process.stdin.write(self._config.model_dump_json().encode() + b"\n")
-        self._process.stdin.flush()
+        self._use(self._launch(time.monotonic()))
 
     def check(self) -> None:
-        """Between two ticks: end a process that hangs, restart a dead one after a back-off time. Never raises."""
+        """Between two ticks: end a process that hangs, replace a dead one, have one in reserve. Never raises."""
         now = time.monotonic()
         if now < self._next_check_s or self._process is None:
             return
         self._next_check_s = now + _CHECK_EVERY_S
-        if self._process.poll() is None:
-            if self._watchdog.hangs(self._slots.listener_beats, now):
+        # Out of processes or memory just now: the loop goes on, and a later check tries again.
+        with suppress(OSError):
+            if self._process.status is not None:
+                self._replace(self._process, now)
+            elif self._watchdog.hangs(self._slots.listener_beats, now):
                 # The next check finds it dead.
                 self._process.kill()
-            elif self._watchdog.seen:
+            elif self._watchdog.seen and self.answers:
                 self._backoff.came_up()
-        elif self._process.returncode > 0 and not self.answers:
-            # Another attempt would end the same way; one that was killed says nothing about the next.
-            self.failure = f"gateway: it ended with status {self._process.returncode}; its own message is above."
-        elif self._backoff.over(now):
-            # Out of processes or memory just now: the loop goes on, and a later check tries again.
-            with suppress(OSError):
-                self._close_input()
-                self.start()
+                self._have_reserve(now)
 
     def close(self) -> None:
-        """End both processes."""
-        if self._process is None:
-            return
-        self._close_input()
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """End all processes."""
+        processes = [process for process in (self._reserve, self._process) if process is not None]
+        for process in processes:
+            process.end()
+        for process in processes:
+            process.wait(_END_S)
 
-    def _close_input(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            try:
-                self._process.stdin.close()
-            except BrokenPipeError:
-                return
+    def _replace(self, dead: ListenerProcess, now: float) -> None:
+        """Have the process in reserve take the dead one's place; without one, start another in due time."""
+        if (dead.status or 0) > 0 and not self.answers:
+            # Another attempt would end the same way; one that was killed says nothing about the next.
+            self.failure = f"gateway: it ended with status {dead.status}; its own message is above."
+        elif self._reserve is not None and self._reserve.status is None:
+            dead.end()
+            reserve, self._reserve = self._reserve, None
+            self._use(reserve)
+        elif self._backoff.over(now):
+            dead.end()
+            self._use(self._launch(now))
+
+    def _have_reserve(self, now: float) -> None:
+        missing = self._reserve is None or self._reserve.status is not None
+        if missing and now - self._used_s > _RESERVE_AFTER_S and self._backoff.over(now):
+            if self._reserve is not None:
+                self._reserve.end()
+            self._reserve = self._launch(now)
+
+    def _launch(self, now: float) -> ListenerProcess:
+        self._backoff.started(now)
+        memory = (self._config.descriptor, self._config.telemetry)
+        return ListenerProcess(self._config.model_dump_json().encode(), memory)
+
+    def _use(self, process: ListenerProcess) -> None:
+        self._process, self._used_s = process, time.monotonic()
+        self._watchdog.restart(self._slots.listener_beats, self._used_s)
+        process.go([descriptor for address in self._config.listening for descriptor in address])

@@ -49,12 +49,12 @@ def _reading(reading: Any) -> Any:
 
 
 def _goal(goal: dict[str, Any]) -> dict[str, Any]:
-    space, thing = goal.get("space"), goal.get("object_body")
+    space, tracked = goal.get("space"), goal.get("object_body")
     rest = {key: value for key, value in goal.items() if key not in ("space", "object_body")}
     if space == "position":
         # Version 1 stated an orientation that no such goal ever had.
         rest = {key: value for key, value in rest.items() if key != "default_orientation_wxyz"}
-    kinds = {"position": "tool_position" if thing is None else "object_position", "pose": "tool_pose"}
+    kinds = {"position": "tool_position" if tracked is None else "object_position", "pose": "tool_pose"}
     return {"kind": kinds.get(str(space), space)} | rest
 
 

@@ -29,7 +29,7 @@ from student.history import empty, remember
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import greedy, make_policy, student_inputs, student_observation_size
 from student.run import Student
-from tests.runtime.recorded import guarded, record
+from tests.runtime.recorded import checked_core, record
 from tests.student.tiny import tiny_distill_config
 
 STEPS = 3
@@ -177,7 +177,7 @@ def test_replay_remembers_and_forgets_where_the_robot_did(engine: Engine, path: 
     assert reasons.count("following") > 10 * STEPS
     result = replaying.replay(log, path)
     assert (result.ticks, result.different, result.lost) == (100, 0, 0)
-    clinging = guarded(Policy(path, engine=engine))
+    clinging = checked_core(Policy(path, engine=engine))
     clinging._history = clinging._history.view(Clinging)
     assert replaying.compare(recording, clinging).different > 0
 
@@ -194,7 +194,9 @@ def test_replay_is_exact_again_once_the_lost_ticks_are_out_of_the_memory(path: P
     whole = read_recording(tmp_path / "log.mcap")
     assert {message["reason"] for message in whole.ticks[7 : 12 + STEPS]} == {"following"}
     kept = [pair for pair in whole.messages if not (pair[0] == "/tick" and 8 <= pair[1]["tick"] < 12)]
-    result = replaying.compare(Recording(whole.path, whole.contract, whole.facts, kept, True), guarded(Policy(path)))
+    result = replaying.compare(
+        Recording(whole.path, whole.contract, whole.facts, kept, True), checked_core(Policy(path))
+    )
     assert (result.lost, result.different) == (4, STEPS)
     # Tick 12 is where the replay takes over.
     assert [line.split(",")[0] for line in result.first] == [f"tick {12 + step}" for step in range(1, STEPS + 1)]

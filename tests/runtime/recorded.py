@@ -22,7 +22,7 @@ from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason
 
-FACTS = {"safety": SafetyConfig().model_dump_json(), "guard": "on"}
+FACTS = {"safety": SafetyConfig().model_dump_json(), "geometry": "on"}
 
 
 class Faulty(MujocoDriver):
@@ -68,7 +68,7 @@ class Script:
         pass
 
 
-def guarded(policy: Policy) -> PolicyController:
+def checked_core(policy: Policy) -> PolicyController:
     """With the geometry, as it is served."""
     return PolicyController(
         policy, geometry_checker=geometry_checker_for(find_model(policy.contract), policy.contract, SafetyConfig())
@@ -78,7 +78,7 @@ def guarded(policy: Policy) -> PolicyController:
 def record(policy: Policy, path: Path, *, ticks: int = 100, close: bool = True) -> PolicyController:
     """Run a faulty simulation through a loop, its telemetry into a file."""
     ring = Ring.create(policy.contract)
-    core, script = guarded(policy), Script()
+    core, script = checked_core(policy), Script()
     driver = Faulty(policy.contract, DriverOptions(speed=0))
     Loop(driver, core, script, telemetry=Telemetry(ring, core)).run(lambda: script.tick >= ticks)
     core.stop()

@@ -81,7 +81,7 @@ def _recorded() -> tuple[bytes, dict[str, str], list[tuple[str, dict[str, Any]]]
     rig.move()
     rig.tick(_TICKS)
     # Judging by geometry needs a model of physics for every input.
-    facts = {"safety": SafetyConfig().model_dump_json(), "guard": "off", "engine": policy().engine}
+    facts = {"safety": SafetyConfig().model_dump_json(), "geometry": "off", "engine": policy().engine}
     with TemporaryDirectory(prefix="shoal-fuzz-") as folder:
         recorder = Recorder(Path(folder) / "run.mcap", contract(), facts)
         recorder.write(ring.drain(), ring.memory)

@@ -11,8 +11,8 @@ import numpy as np
 from runtime.diagnostics.chaos.rig import Fault, Rig, copied, copy_readings
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
 from runtime.robot.readings import Readings
-from runtime.safety import SafetyConfig
-from runtime.safety.rules import READING_RULES, base
+from runtime.safety import SafetyConfig, rules
+from runtime.safety.rules import base
 from runtime.status import State
 
 _A_WAY = 20
@@ -212,7 +212,7 @@ def _of_packets() -> Iterator[Scenario]:
 
 
 def _of_rules() -> Iterator[Scenario]:
-    for rule in READING_RULES:
+    for rule in rules.READING_RULES:
         for fault in rule.faults:
             yield _passing(
                 fault.name,

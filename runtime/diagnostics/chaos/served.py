@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from runtime.control.loop import Loop
 from runtime.control.telemetry import Telemetry
+from runtime.diagnostics.chaos.processes import listener_and_gateway
 from runtime.diagnostics.chaos.rig import NoExchange, Rig
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
 from runtime.goals.messages import GoalPose, GoalRefused
@@ -203,12 +204,12 @@ class Server:
         return Client(str(self.socket), timeout_s=_PATIENCE_S)
 
     def listener(self) -> int:
-        """Process id of the listener, the only child."""
-        return _child_of(self.process.pid)
+        """Process id of the listener."""
+        return listener_and_gateway(self.process.pid)[0]
 
     def gateway(self) -> int:
-        """Process id of the gateway, the listener's only child."""
-        return _child_of(self.listener())
+        """Process id of the gateway."""
+        return listener_and_gateway(self.process.pid)[1]
 
 
 def goal_within(model: Path, share: float, **more: object) -> GoalPose:
@@ -366,22 +367,6 @@ def _estop_by_signal(model: Path, folder: Path) -> Served:
         if not _until(lambda: client.status().state == "estop"):
             problems.append("the signal did not stop the robot")
         return _STATES[client.status().state], problems
-
-
-def _child_of(parent: int) -> int:
-    """Of a control process its listener process, of that the gateway, once there is one; 0 if there is none."""
-    found = 0
-
-    def look() -> bool:
-        nonlocal found
-        command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True)
-        rows = [line.split(None, 3) for line in listed.stdout.splitlines() if "runtime.server.listener" in line]
-        found = next((int(pid) for pid, of, state, _ in rows if int(of) == parent and state[0] != "Z"), 0)
-        return found > 0
-
-    _until(look)
-    return found
 
 
 def _alive(pid: int) -> bool:

@@ -28,8 +28,15 @@ def stop_scenarios() -> Iterator[Scenario]:
         ("stop among the silent", "200 clients connect and say nothing", _crowds("silent"), True),
         ("stop in a flood", "clients send goals as fast as they are taken", _crowds("pipelined goals"), True),
         ("stop among the deaf", "200 clients ask over and over and read nothing", _crowds("busy crowd"), True),
-        ("stop without a gateway", "the gateway is suspended", _suspended(listener=False), False),
-        ("stop without any process", "gateway and listener are suspended", _suspended(listener=True), False),
+        ("stop without a gateway", "the gateway is suspended", _struck(signal.SIGSTOP, gateway=True), False),
+        ("stop without a listener", "the listener is killed", _struck(signal.SIGKILL, listener=True), False),
+        ("stop with a stuck listener", "the listener is suspended", _struck(signal.SIGSTOP, listener=True), False),
+        (
+            "stop without any process",
+            "gateway and listener are suspended",
+            _struck(signal.SIGSTOP, gateway=True, listener=True),
+            False,
+        ),
     ):
         yield Scenario(
             name,
@@ -85,12 +92,12 @@ def _crowds(name: str) -> Disturbance:
     return under_attack
 
 
-def _suspended(*, listener: bool) -> Disturbance:
+def _struck(number: signal.Signals, *, gateway: bool = False, listener: bool = False) -> Disturbance:
     @contextmanager
-    def suspended(server: Server, remote: str) -> Iterator[None]:
-        pids = [server.gateway(), *([server.listener()] if listener else [])]
+    def struck(server: Server, remote: str) -> Iterator[None]:
+        pids = [pid for pid, wanted in ((server.gateway(), gateway), (server.listener(), listener)) if wanted]
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            os.kill(pid, number)
         try:
             yield
         finally:
@@ -98,4 +105,4 @@ def _suspended(*, listener: bool) -> Disturbance:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
 
-    return suspended
+    return struck

@@ -108,7 +108,7 @@ class ObjectNear(ObjectRule):
 
 
 def _flickers() -> Callable[[Readings], None]:
-    """Every third reading shows another thing, half a metre away."""
+    """Every third reading shows another object, half a metre away."""
     count = iter(range(10**9))
 
     def show(out: Readings) -> None:
@@ -119,7 +119,7 @@ def _flickers() -> Callable[[Readings], None]:
 
 
 class ObjectJumps(ObjectRule):
-    """The object moves no faster than things move.
+    """The object moves no faster than objects do.
 
     It is compared with where it was believed last; one that was really carried elsewhere is believed again after the
     time that it took at that speed.
@@ -130,7 +130,7 @@ class ObjectJumps(ObjectRule):
     fields = ("object_speed_max_m_s", "object_jump_m")
     reasons = (Reason.OBJECT_JUMPED,)
     remembered = ("_believed", "_time_s")
-    faults = (Fault("object jumps", "every third report shows another thing, half a metre away", _flickers),)
+    faults = (Fault("object jumps", "every third report shows another object, half a metre away", _flickers),)
 
     def __init__(self, contract: Contract, config: SafetyConfig, layout: Layout) -> None:
         super().__init__(contract, config, layout)

@@ -169,7 +169,7 @@ def test_servo_gets_references_between_ticks_and_none_in_a_burst(
     assert loop.statistics.servo_skipped == 2
 
 
-def test_rehearsal_and_spinning_come_before_the_deadline(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_and_spinning_come_before_the_deadline(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(BackwardsArm(policy.contract, DriverOptions()), PolicyController(policy), NoExchange(), spin_s=100e-6)
     loop._warm_lead_ns = 200_000
     clock, warmed_up = FakeClock(), []
@@ -183,7 +183,7 @@ def test_rehearsal_and_spinning_come_before_the_deadline(policy: Policy, monkeyp
     assert deadline <= clock.now_ns < deadline + 1000
 
 
-def test_a_rehearsal_that_ends_too_late_begins_earlier(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_up_that_ends_too_late_begins_earlier(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(BackwardsArm(policy.contract, DriverOptions()), PolicyController(policy), NoExchange())
     clock, needs_ns = FakeClock(), 900_000
     loop._warm_lead_ns, loop._longest_lead_ns = 200_000, 2_000_000
@@ -203,7 +203,7 @@ def test_a_rehearsal_that_ends_too_late_begins_earlier(policy: Policy, monkeypat
     assert needs_ns <= loop._warm_lead_ns < 1.3 * needs_ns
 
 
-def test_no_rehearsal_when_it_is_too_late_for_one(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_warm_up_when_it_is_too_late_for_one(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(BackwardsArm(policy.contract, DriverOptions()), PolicyController(policy), NoExchange())
     clock, warmed_up = FakeClock(), []
     monkeypatch.setattr("runtime.control.loop.time", clock)
@@ -214,7 +214,7 @@ def test_no_rehearsal_when_it_is_too_late_for_one(policy: Policy, monkeypatch: p
     assert loop._warm_lead_ns == lead
 
 
-def test_a_rehearsal_changes_nothing(policy: Policy) -> None:
+def test_a_warm_up_changes_nothing(policy: Policy) -> None:
     def commands(warm: bool) -> Float64:
         driver = BackwardsArm(policy.contract, DriverOptions())
         core = PolicyController(policy)
@@ -225,7 +225,7 @@ def test_a_rehearsal_changes_nothing(policy: Policy) -> None:
                 loop.warm_up()
             loop.tick(time.perf_counter_ns())
         assert core.safety.ticks == 30
-        assert not warm or loop.warm_up.state in (State.ACTIVE, State.RAMP_IN)
+        assert not warm or loop.warm_up.state is State.ACTIVE
         return np.array(driver.commands)
 
     np.testing.assert_array_equal(commands(warm=True), commands(warm=False))
@@ -260,8 +260,8 @@ def test_a_tick_keeps_nothing_that_it_allocates(policy: Policy) -> None:
     kept = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     tick.require_inference()
-    # Counters that outgrow Python's small integers; ten bytes a tick would be a leak.
-    assert kept < 4000
+    # Counters that outgrow Python's small integers, and the rules' windows; ten bytes a tick would be a leak.
+    assert kept < 8000
 
 
 def test_histogram() -> None:
@@ -279,7 +279,7 @@ def test_histogram() -> None:
 
 def test_realtime_measures_degrade_to_a_line() -> None:
     measures = realtime.apply(
-        realtime.RealtimeOptions(fifo_priority=None, cpu=100_000, lock_memory=False, slice_s=None, stay_awake=False)
+        realtime.RealtimeOptions(fifo_priority=None, cpu=100_000, lock_memory=False, slice_s=None, no_deep_sleep=False)
     )
     realtime.release()
     assert not realtime.has_fifo(measures)
@@ -290,7 +290,7 @@ def test_realtime_measures_degrade_to_a_line() -> None:
 
 
 def test_a_short_slice_is_taken_where_fifo_is_not() -> None:
-    measures = realtime.apply(realtime.RealtimeOptions(fifo_priority=None, lock_memory=False, stay_awake=False))
+    measures = realtime.apply(realtime.RealtimeOptions(fifo_priority=None, lock_memory=False, no_deep_sleep=False))
     realtime.release()
     slices = [measure for measure in measures if measure.name == "slice of 0.7 ms"]
     assert len(slices) == 1

@@ -27,7 +27,7 @@ from runtime.goals.tool_pose import ToolPose
 from runtime.inference.policy import Policy
 from runtime.policy_server import server as policy_server
 from runtime.policy_server.client import RemotePolicy
-from runtime.policy_server.packets import HEADER, MAGIC, REHEARSAL, VERSION, Hello, Kind, reply_dtype, request_dtype
+from runtime.policy_server.packets import HEADER, MAGIC, VERSION, WARM_UP, Hello, Kind, reply_dtype, request_dtype
 from runtime.policy_server.server import MAX_CLIENTS, PacketListener, PolicyServer
 from runtime.policy_server.session import Session
 from runtime.robot.mujoco_robot import MujocoRobot
@@ -130,7 +130,7 @@ def test_asking_more_often_does_not_move_faster(path: Path, contract: Contract) 
     assert sum(moved) == 11
 
 
-def test_what_is_rehearsed_between_two_answers_changes_neither(policy: Policy, contract: Contract) -> None:
+def test_a_warm_up_between_two_answers_changes_neither(policy: Policy, contract: Contract) -> None:
     answers, inferences = [], []
     counted, run = iter(range(1000)), policy.run
     policy.run = lambda: (next(counted), run())  # type: ignore[assignment,return-value]
@@ -150,7 +150,7 @@ def test_what_is_rehearsed_between_two_answers_changes_neither(policy: Policy, c
     assert inferences == [5, 5 + 1 + 10]  # the whole of a tick is warmed up
 
 
-def test_a_client_that_rehearses_wakes_in_time_and_gets_the_same_commands(path: Path, contract: Contract) -> None:
+def test_a_client_that_warms_up_wakes_in_time_and_gets_the_same_commands(path: Path, contract: Contract) -> None:
     period, commands = contract.timing.control_dt_s, []
     for wait in (None, RemotePolicy.sleep_until):
         with RemotePolicy(path) as remote:
@@ -166,12 +166,12 @@ def test_a_client_that_rehearses_wakes_in_time_and_gets_the_same_commands(path: 
                 assert remote.run(tick * period)
                 commands.append(remote.command.copy())
                 remote.inputs["joint_position"][0] += 1e-6
-            assert requests == ([0] * 5 if wait is None else [REHEARSAL, REHEARSAL, 0] * 5)
+            assert requests == ([0] * 5 if wait is None else [WARM_UP, WARM_UP, 0] * 5)
     np.testing.assert_array_equal(commands[:5], commands[5:])
     assert (commands[4] != commands[0]).any()
 
 
-def test_nothing_is_rehearsed_without_time_or_with_a_server_that_would_take_it_for_a_request(path: Path) -> None:
+def test_nothing_is_warmed_up_without_time_or_with_a_server_that_would_take_it_for_a_request(path: Path) -> None:
     with RemotePolicy(path) as remote:
         remote._ask = lambda flags: pytest.fail("asked")  # type: ignore[method-assign]
         remote.sleep_until(time.monotonic() - 1.0)

@@ -25,7 +25,7 @@ from runtime.recording.writer import Recorder
 from sim2real.errors import ShoalError
 from sim2real.logs.log import Log
 from sim2real.logs.recording import Recording, read_recording
-from tests.runtime.recorded import FACTS, Faulty, Script, guarded
+from tests.runtime.recorded import FACTS, Faulty, Script, checked_core
 
 TICKS = 110
 FOLLOWED = 40
@@ -47,7 +47,7 @@ class Pausing(Script):
 def remembered(policy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recording, list[dict[str, Any]]]:
     """A recording of all kinds of faults, and the memory after each of its ticks, as it comes out of a file."""
     path, policy = tmp_path_factory.mktemp("recording") / "log.mcap", Policy(policy_path)
-    ring, core, script = Ring.create(policy.contract), guarded(policy), Pausing()
+    ring, core, script = Ring.create(policy.contract), checked_core(policy), Pausing()
     driver = Faulty(policy.contract, DriverOptions(speed=0))
     Loop(driver, core, script, telemetry=Telemetry(ring, core)).run(lambda: script.tick >= TICKS)
     recorder = Recorder(path, policy.contract, FACTS | {"engine": policy.engine})
@@ -67,7 +67,7 @@ def test_whatever_happens_a_loop_goes_on_alike_from_any_tick(
         event = {"kind": "memory", "now_s": 0.0, "goal_number": 0, "tick": tick, "memory": memory}
         later = recording.messages[index + 1 : index + 1 + FOLLOWED]
         messages = [recording.messages[index], ("/event", event), *later]
-        result = replaying.compare(dataclasses.replace(recording, messages=messages), guarded(policy))
+        result = replaying.compare(dataclasses.replace(recording, messages=messages), checked_core(policy))
         assert result.compared == [topic for topic, _ in later].count("/tick")
         assert (tick, result.first) == (tick, [])
 
@@ -104,7 +104,7 @@ class Restarting(Script):
 def test_what_a_second_gateway_records_stands_alone(
     policy: Policy, policy_path: Path, tmp_path: Path, killed_at: int
 ) -> None:
-    ring, core = Ring.create(policy.contract), guarded(policy)
+    ring, core = Ring.create(policy.contract), checked_core(policy)
     script = Restarting(ring, policy, tmp_path / "log.mcap", killed_at=killed_at)
     driver = Faulty(policy.contract, DriverOptions(speed=0))
     Loop(driver, core, script, telemetry=Telemetry(ring, core)).run(lambda: script.tick >= TICKS)
@@ -132,7 +132,7 @@ def test_lost_records_are_followed_by_what_the_loop_remembers(
             if self.tick % 25 == 0 or self.tick % 25 < 5:
                 self.reader.drain()
 
-    ring, core = Ring.create(policy.contract), guarded(policy)
+    ring, core = Ring.create(policy.contract), checked_core(policy)
     script = Slow(ring, policy, tmp_path / "log.mcap", killed_at=0)
     driver = Faulty(policy.contract, DriverOptions(speed=0))
     Loop(driver, core, script, telemetry=Telemetry(ring, core)).run(lambda: script.tick >= 60)
@@ -180,4 +180,4 @@ def test_the_memory_of_another_version_is_named(
     event = {"kind": "memory", "now_s": 0.0, "goal_number": 0, "tick": 41, "memory": memory}
     messages = [("/tick", recording.ticks[40]), ("/event", event), ("/tick", recording.ticks[41])]
     with pytest.raises(ShoalError, match="after tick 41 is not what this version remembers"):
-        replaying.compare(dataclasses.replace(recording, messages=messages), guarded(policy))
+        replaying.compare(dataclasses.replace(recording, messages=messages), checked_core(policy))

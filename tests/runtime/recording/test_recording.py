@@ -37,7 +37,7 @@ from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.logs.log import read_log
 from sim2real.logs.recording import Recording, number, read_recording
 from sim2real.tasks.task import load_task
-from tests.runtime.recorded import FACTS, Faulty, Script, guarded, record
+from tests.runtime.recorded import FACTS, Faulty, Script, checked_core, record
 from tests.runtime.small_policy import write_policy
 
 
@@ -63,7 +63,7 @@ def test_replay_names_the_tick_and_the_joint_that_differ(policy: Policy, tmp_pat
     recording = read_recording(tmp_path / "log.mcap")
     tick = recording.ticks[10]
     tick["command"][3] += 1e-12
-    result = replaying.compare(recording, guarded(policy))
+    result = replaying.compare(recording, checked_core(policy))
     # The altered command also is where the next tick starts from.
     assert 1 <= result.different <= 2
     joint, command = policy.contract.joint_names[3], tick["command"][3]
@@ -113,7 +113,7 @@ def test_gaps_are_counted_and_bridged(policy: Policy, tmp_path: Path) -> None:
     record(policy, tmp_path / "log.mcap")
     whole = read_recording(tmp_path / "log.mcap")
     kept = [pair for pair in whole.messages if not (pair[0] == "/tick" and 10 <= pair[1]["tick"] < 15)]
-    result = replaying.compare(Recording(whole.path, whole.contract, whole.facts, kept, True), guarded(policy))
+    result = replaying.compare(Recording(whole.path, whole.contract, whole.facts, kept, True), checked_core(policy))
     assert result.lost == 5
     assert result.different == 0
 
@@ -230,7 +230,7 @@ def test_what_a_newer_recording_says_is_named(policy: Policy, tmp_path: Path) ->
     ):
         altered = dataclasses.replace(whole, messages=[*whole.messages, (topic, message)])
         with pytest.raises(ShoalError, match=f"{said}; update Shoal"):
-            replaying.compare(altered, guarded(policy))
+            replaying.compare(altered, checked_core(policy))
 
 
 def test_recordings_are_never_overwritten(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_wherever_the_policy_leads_the_target_keeps_its_distance(
             assert (tool <= np.array(high) + 2e-3).all()
 
 
-def test_without_the_right_mjcf_there_is_no_guard(contract: Contract) -> None:
+def test_without_the_right_mjcf_there_is_no_geometry_checker(contract: Contract) -> None:
     other = contract.model_copy(update={"robot": contract.robot.model_copy(update={"name": "unknown"})})
     assert find_model(other) is None
     changed = contract.robot.model_copy(update={"mjcf_sha256": "0" * 64})

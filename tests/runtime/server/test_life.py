@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from runtime.diagnostics.chaos.processes import listener_and_gateway
 from runtime.goals.messages import GoalPose
 from runtime.protocol.client import Client
 from sim2real.child_process import python_module
 from sim2real.logs.recording import read_recording
-from tests.runtime.server.test_server import Server, child_of, free_port
+from tests.runtime.server.test_server import Server, free_port
 
 PATIENCE_S = 120
 FAR = GoalPose(position=(0.6, -0.2, 0.6), id="far")
@@ -114,11 +115,11 @@ def test_a_stalled_display_stops_neither_requests_nor_the_end(policy_path: Path,
             fill(theirs)
         with Client(str(tmp_path / "s"), timeout_s=PATIENCE_S) as client:
             client.status()
-            pid = child_of(child_of(process.pid))
+            pid = listener_and_gateway(process.pid)[1]
             for number in range(300):
                 client.send_goal(GoalPose(position=(0.45 + 0.0001 * number, 0.1, 0.45)))
             assert client.estop().state == "estop"
-            assert child_of(child_of(process.pid)) == pid
+            assert listener_and_gateway(process.pid)[1] == pid
             client.stop()
         assert process.wait(PATIENCE_S) == 0
     finally:
@@ -166,7 +167,9 @@ def test_optional_parts_that_fail_later_are_switched_off_and_the_rest_goes_on(
     with running(policy_path, tmp_path, *options) as server, server.client() as client:
         client.send_goal(FAR)
         old, listener = server.gateway_pid(), server.listener_pid()
-        os.kill(listener, signal.SIGSTOP)
+        # Nobody has a gateway take the other one's place before the port is taken.
+        for pid in (server.process.pid, listener):
+            os.kill(pid, signal.SIGSTOP)
         os.kill(old, signal.SIGKILL)
         shutil.rmtree(folder)
         taken: list[socket.socket] = []
@@ -180,7 +183,8 @@ def test_optional_parts_that_fail_later_are_switched_off_and_the_rest_goes_on(
         try:
             assert until(take)
         finally:
-            os.kill(listener, signal.SIGCONT)
+            for pid in (listener, server.process.pid):
+                os.kill(pid, signal.SIGCONT)
         with taken[0]:
             assert until(lambda: server.gateway_pid() != old)
             assert client.status().goal_id == "far"
