@@ -20,6 +20,8 @@ class Arguments:
     """Folder of the student's run."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("student.onnx")
     """The file to write."""
+    license: str | None = None
+    """Under which the policy may be used, an SPDX name such as Apache-2.0; written into the file."""
 
 
 def main() -> None:
@@ -27,17 +29,17 @@ def main() -> None:
     prepare_process()
     with command_line():
         arguments = tyro.cli(Arguments)
-        export_run(arguments.student, arguments.output)
+        export_run(arguments.student, arguments.output, license=arguments.license)
 
 
-def export_run(run: Path, output: Path) -> None:
+def export_run(run: Path, output: Path, *, license: str | None = None) -> None:
     """Export the student of a run and say what was certified."""
     from export.write import export_student
     from student.run import load_student
 
     student = load_student(run)
     with Progress(f"export {run.name}") as progress:
-        certificate = export_student(student, output, progress=progress)
+        certificate = export_student(student, output, license=license, progress=progress)
     print(
         f"{output}: {output.stat().st_size / 1024:.0f} kB, {certificate.nodes} nodes, "
         f"max error {certificate.max_abs_error:.1e} over {certificate.samples} inputs, "

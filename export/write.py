@@ -13,19 +13,28 @@ from sim2real.contract.policy_file import (
     CONTRACT_DIGEST_KEY,
     CONTRACT_KEY,
     FILE_DIGEST_KEY,
+    LICENSE_KEY,
     UNSEALED,
     Certificate,
     sealed,
 )
+from sim2real.evaluation.record import EVALUATION_KEY
 from sim2real.files import write_bytes
 from sim2real.progress import Progress
 from student.run import Student
 
 
 def export_student(
-    student: Student, output: Path, *, samples: int = 10_000, progress: Progress | None = None
+    student: Student,
+    output: Path,
+    *,
+    samples: int = 10_000,
+    license: str | None = None,
+    progress: Progress | None = None,
 ) -> Certificate:
-    """Convert, certify and write; the file appears only when the certificate holds."""
+    """Convert, certify and write; the file appears only when the certificate holds. It also says how the student did
+    on held-out goals, where that is known, and under which `license`, an SPDX name, it may be used.
+    """
     require_same_interface(
         student.contract, student.task.contract, left_name="the student", right_name="the task today"
     )
@@ -34,7 +43,12 @@ def export_student(
     model = convert(student)
     progress.doing(f"comparing {samples} inputs")
     certificate = certify(student, model, samples=samples)
-    for key, value in metadata_properties(student.contract, certificate).items():
+    properties = metadata_properties(student.contract, certificate)
+    if student.evaluation is not None:
+        properties[EVALUATION_KEY] = student.evaluation.model_dump_json()
+    if license is not None:
+        properties[LICENSE_KEY] = license
+    for key, value in properties.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     write_bytes(output, sealed(model.SerializeToString()))

@@ -17,9 +17,10 @@ from sim2real.backends import make_environment, resolve
 from sim2real.backends.base import Environment
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
+from sim2real.evaluation.record import EvaluationRecord
 from sim2real.evaluation.success import Score
 from sim2real.progress import Progress
-from sim2real.randomisation.config import load_randomisation
+from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from student import dataset
 from student.collect import Collector
@@ -236,11 +237,21 @@ class Distiller:
                 "wall_s": seconds,
                 "teacher": teacher_score.as_dict(),
                 "student": student.as_dict(),
+                "evaluation": self._record(student).model_dump(mode="json"),
                 "reachability": reachability,
             }
         )
         rows = self.folder.read_metrics()
         plot_curves(rows, self.folder.path / "curves.png", title=f"student, {self.contract.task}")
+
+    def _record(self, score: Score) -> EvaluationRecord:
+        """What the exported file will say about the student's success."""
+        return EvaluationRecord.of(
+            score,
+            seed=self.config.seed + EVALUATION_SEED_OFFSET,
+            engine=resolve(self.teacher.config.backend),
+            randomised=randomisation_of(self.teacher, self.config).active,
+        )
 
 
 def evaluation_environment(teacher: Teacher, config: DistillConfig) -> Environment:
@@ -248,16 +259,22 @@ def evaluation_environment(teacher: Teacher, config: DistillConfig) -> Environme
     return _make_environment(teacher, config, config.eval_envs, config.seed + EVALUATION_SEED_OFFSET, keep_robots=True)
 
 
+def randomisation_of(teacher: Teacher, config: DistillConfig) -> Randomisation:
+    """How the student's robots differ: as told, else as the task declares."""
+    if config.randomisation is None:
+        return teacher.task.config.randomisation
+    return load_randomisation(config.randomisation)
+
+
 def _make_environment(
     teacher: Teacher, config: DistillConfig, num_envs: int, seed: int, *, true_too: bool = False, **settings: Any
 ) -> Environment:
-    randomisation = None if config.randomisation is None else load_randomisation(config.randomisation)
     env = make_environment(
         teacher.task,
         resolve(teacher.config.backend),
         num_envs=num_envs,
         seed=seed,
-        randomisation=randomisation,
+        randomisation=randomisation_of(teacher, config),
         **settings,
     )
     return remembering(env, config.student.history_steps, true_too=true_too)

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationError
 
 from sim2real.contract import Contract, Frozen
 from sim2real.contract.interface import goal_size
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, problems
+from sim2real.evaluation.record import EvaluationRecord
 from sim2real.files import read_model, write_text, write_yaml
 from sim2real.tasks.task import Task
 from student.config import DistillConfig
@@ -32,6 +33,8 @@ class Student:
     config: DistillConfig
     policy: StudentPolicy
     params: StudentParams
+    evaluation: EvaluationRecord | None = None
+    """On held-out goals when it was distilled; None in runs of earlier versions."""
 
 
 class Source(Frozen):
@@ -87,7 +90,17 @@ def load_student(run: Path) -> Student:
     folder.require_contract(task.contract)
     policy = make_policy(contract, config.student)
     restored, _ = Checkpoints(folder.checkpoints, keep=1).restore(learner=_template(contract, policy)._asdict())
-    return Student(task, contract, config, policy, StudentParams(**restored))
+    return Student(task, contract, config, policy, StudentParams(**restored), _evaluation(folder))
+
+
+def _evaluation(folder: RunFolder) -> EvaluationRecord | None:
+    if not folder.summary.is_file():
+        return None
+    found = folder.read_summary().get("evaluation")
+    try:
+        return None if found is None else EvaluationRecord.model_validate(found)
+    except ValidationError as error:
+        raise ShoalError(f"{folder.summary}: evaluation: {problems(error)}.") from error
 
 
 def _template(contract: Contract, policy: StudentPolicy) -> StudentParams:

@@ -37,6 +37,7 @@ from benchmarks.sim2real.hidden_robot import Truth, play
 from export.write import export_student
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
+from sim2real.evaluation.intervals import wilson
 from sim2real.files import write_json, write_text
 from sim2real.identification.excitation import read_trajectory, suggest, write_trajectory
 from sim2real.identification.fit import fit
@@ -47,7 +48,6 @@ from sim2real.randomisation.config import dump_randomisation, load_randomisation
 from sim2real.randomisation.sampling import Draws, neutral_draws
 from sim2real.robots.kinematics import Addresses
 from sim2real.stress.episodes import Stand
-from sim2real.stress.points import wilson
 from sim2real.tasks.task import Task, load_task
 from student.config import DistillConfig
 from student.distill import Distiller

@@ -8,18 +8,32 @@ from pathlib import Path
 import tyro
 
 from runtime.options import Engine
+from sim2real.errors import ShoalError
 
 
 @dataclass(frozen=True)
 class Inspect:
-    """Show the contract and the certificate inside a policy file."""
+    """Show what is inside a policy file: contract, certificate and evaluation. Or write a model card of it."""
 
     file: tyro.conf.Positional[Path]
     json: bool = False
     """As JSON."""
+    card: Path | None = None
+    """Write a model card here instead: OUT.md with a picture beside it, or OUT.html."""
+    stress: Path | None = None
+    """With --card: the JSON of sim2real stress for this policy, for what it bears."""
 
     def run(self) -> int:
-        """Prints tables."""
+        """Prints tables, or writes a card."""
+        if self.card is not None:
+            from runtime.diagnostics.card.write import write_card
+            from runtime.inference.policy import Policy
+
+            write_card(Policy(self.file), self.card, stress=self.stress)
+            print(f"written: {self.card}")
+            return 0
+        if self.stress is not None:
+            raise ShoalError("--stress is for a model card; add --card OUT.md or OUT.html.")
         from runtime.diagnostics.policy_report import print_json, print_tables
 
         (print_json if self.json else print_tables)(self.file)

@@ -12,7 +12,7 @@ from rich.table import Table
 from runtime.inference.policy import GOLDEN_TOLERANCE, Policy
 from runtime.robot.model import load_model, shipped_mjcf
 from sim2real.contract.policy_file import input_sizes
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, printable
 
 _GOLDEN_FIELDS = {"golden_inputs", "golden_outputs"}
 
@@ -27,6 +27,8 @@ def print_json(path: Path) -> None:
                 "contract": policy.contract.model_dump(mode="json"),
                 "certificate": policy.certificate.model_dump(mode="json", exclude=_GOLDEN_FIELDS),
                 "golden_error": policy.golden_error,
+                "evaluation": None if policy.evaluation is None else policy.evaluation.model_dump(mode="json"),
+                "license": policy.license,
             },
             indent=2,
         )
@@ -37,7 +39,8 @@ def print_tables(path: Path) -> None:
     """The same for people."""
     policy = Policy(path)
     console = Console()
-    for table in (_summary_table(policy), _joint_table(policy), _reading_table(policy), _certificate_table(policy)):
+    tables = (_summary_table, _joint_table, _reading_table, _evaluation_table, _certificate_table)
+    for table in (make(policy) for make in tables):
         console.print(table)
 
 
@@ -61,6 +64,7 @@ def verify(path: Path) -> Iterator[str]:
 def _summary_table(policy: Policy) -> Table:
     contract = policy.contract
     goal, timing, lineage = contract.goal, contract.timing, contract.lineage
+    box = goal.box()
     return _rows(
         f"{policy.path.name}: contract {contract.digest[:12]}",
         {
@@ -69,12 +73,13 @@ def _summary_table(policy: Policy) -> Table:
             "tool": f"site {contract.robot.end_effector_frame}",
             "brings": ", ".join(part.reading for part in goal.parts()) + " to its goals",
             **({} if contract.tracked is None else {"object": f"body {contract.tracked_body}, told by a tracker"}),
-            "goals": f"{goal.kind} in {goal.frame}, {goal.position_min_m} to {goal.position_max_m} m",
+            "goals": f"{goal.kind} in {goal.frame}" + ("" if box is None else f", {box[0]} to {box[1]} m"),
             "tolerance": f"coarse {goal.coarse_position_m} m, {goal.coarse_angle_deg} deg; "
             f"fine {goal.fine_position_m} m, {goal.fine_angle_deg} deg; held {goal.hold_s} s",
             "rates": f"control {timing.control_dt_s} s, physics {timing.physics_dt_s} s, episode {timing.episode_s} s",
             "teacher": f"{lineage.teacher[:12] or 'unknown'}, depth {lineage.teacher_depth}",
             "student": lineage.student[:12] or "unknown",
+            "license": printable(policy.license or "not stated"),
         },
     )
 
@@ -114,6 +119,21 @@ def _reading_table(policy: Policy) -> Table:
             reading.source,
         )
     return table
+
+
+def _evaluation_table(policy: Policy) -> Table:
+    record = policy.evaluation
+    if record is None:
+        return _rows("evaluation", {"success": "not known: the file carries no evaluation"})
+    return _rows(
+        "evaluation",
+        {
+            "coarse": record.coarse.text,
+            "fine": record.fine.text,
+            "median error": f"{1e3 * record.position_error_m:.1f} mm, {record.angle_error_deg:.1f} deg",
+            "measured in": printable(record.how),
+        },
+    )
 
 
 def _certificate_table(policy: Policy) -> Table:

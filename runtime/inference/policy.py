@@ -23,12 +23,14 @@ from sim2real.contract.policy_file import (
     COMMAND_OUTPUT,
     HISTORY_INPUT,
     HISTORY_OUTPUT,
+    LICENSE_KEY,
     REACHABILITY_OUTPUT,
     input_sizes,
     read_metadata,
     require_intact,
 )
 from sim2real.errors import ShoalError, first_line, shown
+from sim2real.evaluation.record import read_evaluation
 
 GOLDEN_TOLERANCE = 1e-4
 """Largest difference to the stored answers, rad for commands; far below what a servo resolves."""
@@ -51,6 +53,9 @@ class Policy:
             properties = dict(self._session.get_modelmeta().custom_metadata_map)
             self.contract, self.certificate = read_metadata(properties, path=str(self.path))
             require_intact(self.path, self.certificate)
+            self.evaluation = read_evaluation(properties, path=str(self.path))
+            """Success on held-out goals, where the file says so."""
+            self.license = properties.get(LICENSE_KEY)
             self._check_graph()
         inputs = _side_by_side(self._input_sizes, first=self.contract.measured.sizes)
         outputs = _side_by_side(self._output_sizes)

@@ -31,6 +31,8 @@ CONTRACT_KEY = "shoal.contract"
 CONTRACT_DIGEST_KEY = "shoal.contract_sha256"
 CERTIFICATE_KEY = "shoal.certificate"
 FILE_DIGEST_KEY = "shoal.file_sha256"
+LICENSE_KEY = "license"
+"""An SPDX name, where whoever exported gave one."""
 UNSEALED = "0" * 64
 """The value of `FILE_DIGEST_KEY` in the bytes whose SHA-256 that value then is."""
 

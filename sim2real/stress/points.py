@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
 from sim2real.errors import ShoalError
+from sim2real.evaluation.intervals import wilson
 from sim2real.randomisation.config import Randomisation
 from sim2real.stress.config import Precision
 from sim2real.stress.episodes import Stand
@@ -26,15 +25,6 @@ from sim2real.stress.episodes import Stand
 Side = Literal["above", "below", "open"]
 Successes = Callable[[Randomisation, int, int], np.ndarray]
 """`(setting, first, count) -> [count] bool`."""
-
-
-def wilson(successes: int, episodes: int, confidence: float) -> tuple[float, float]:
-    """Two-sided interval of a share."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, weight = successes / episodes, z * z / episodes
-    centre = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / episodes + weight / (4 * episodes))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 @dataclass(frozen=True)

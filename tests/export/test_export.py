@@ -33,6 +33,7 @@ from sim2real.contract.policy_file import (
 )
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
+from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from student.run import Student, load_student
 from tests.limits import limited_files
 
@@ -58,6 +59,25 @@ def model(exported: tuple[Path, Certificate]) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def session(model: onnx.ModelProto) -> Any:
     return make_session(model)
+
+
+def test_the_file_says_how_the_student_did(
+    student: Student, exported: tuple[Path, Certificate], student_run: Path
+) -> None:
+    record = Policy(exported[0]).evaluation
+    assert record is not None
+    assert record == student.evaluation
+    score = json.loads((student_run / "summary.json").read_text())["student"]
+    assert record.coarse.reached / record.coarse.episodes == score["success_coarse"]
+    assert record.coarse.low <= score["success_coarse"] <= record.coarse.high
+    assert (record.seed, record.engine) == (student.config.seed + EVALUATION_SEED_OFFSET, "native")
+
+
+def test_a_run_without_an_evaluation_makes_a_file_without_one(student: Student, tmp_path: Path) -> None:
+    path = tmp_path / "student.onnx"
+    export_student(replace(student, evaluation=None), path, samples=200, license="MIT")
+    policy = Policy(path)
+    assert (policy.evaluation, policy.license) == (None, "MIT")
 
 
 def properties(model: onnx.ModelProto) -> dict[str, str]:

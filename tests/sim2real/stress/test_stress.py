@@ -20,7 +20,7 @@ from sim2real.randomisation.config import TERMS, Randomisation
 from sim2real.stress.config import Precision, StressConfig, load_stress
 from sim2real.stress.episodes import Stand
 from sim2real.stress.plots import trained_range
-from sim2real.stress.points import Kept, decide, stages, wilson
+from sim2real.stress.points import Kept, decide, stages
 from sim2real.stress.search import find_boundary, map_pair
 from sim2real.tasks.task import Task, load_task
 from tests.sim2real.stress_policy import write_bent_arm, write_policy
@@ -124,19 +124,6 @@ def test_a_map_reaches_beyond_both_boundaries() -> None:
     assert heat.successes[-1, 0] == heat.successes[0, -1] == 0
     assert (np.diff(heat.successes, axis=0) <= 0).all()
     assert (np.diff(heat.successes, axis=1) <= 0).all()
-
-
-@given(st.integers(1, 2000), st.floats(0, 1), st.floats(0.5, 0.999))
-def test_wilson_interval_holds_the_estimate(episodes: int, share: float, confidence: float) -> None:
-    successes = round(share * episodes)
-    low, high = wilson(successes, episodes, confidence)
-    assert 0 <= low <= successes / episodes + 1e-12
-    assert successes / episodes - 1e-12 <= high <= 1
-
-
-def test_wilson_interval_of_a_known_case() -> None:
-    # Eight of ten, from z = 1.96: (0.8 + 0.19207 ± 1.96 sqrt(0.016 + 0.0096)) / 1.38415.
-    assert wilson(8, 10, 0.95) == pytest.approx((0.4901, 0.9433), abs=2e-4)
 
 
 @given(st.integers(8, 300), st.integers(8, 3000))
