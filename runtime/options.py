@@ -13,7 +13,7 @@ had and ONNX Runtime elsewhere. See `runtime.inference.kernel`."""
 
 @dataclass(frozen=True, kw_only=True)
 class RobotOptions:
-    """Which robot."""
+    """Options that say which robot."""
 
     robot: str = "mujoco"
     """mujoco, randomised, wire, franka, or MODULE:FACTORY of your own driver."""

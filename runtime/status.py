@@ -133,7 +133,7 @@ class GoalStatus(BaseModel):
 
     @property
     def line(self) -> str:
-        """For people."""
+        """The status in a line of text."""
         parts = [f"{self.state:<7} {self.reason}"]
         if self.goal_id:
             parts.append(f"goal {self.goal_id}{' REACHED' if self.reached else ''}")

@@ -39,14 +39,14 @@ def raise_all(problems: Sequence[str], *, what: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's message, at most 300 characters without control characters; those of libraries may go on for pages,
-    and quote what a file holds.
+    """The first line of an error's message, at most 300 characters without control characters; those of libraries may
+    go on for pages, and quote what a file holds.
     """
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 def printable(text: str, *, most: int = 300) -> str:
-    """At most so many characters of what a library says, or quotes, none of them a control character."""
+    """The first characters of what a library says, or quotes, none of them a control character."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:most])
 
 

@@ -55,7 +55,7 @@ class Progress:
         self.expect(total)
 
     def expect(self, total: int | None, *, done: int = 0) -> None:
-        """There are `total` steps, of which `done` lie behind."""
+        """Announce `total` steps, of which `done` lie behind."""
         self._total, self._done, self._steps = total, done, 0
         self._first_s = self._last_s = time.monotonic()
 
@@ -99,7 +99,7 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """Of the steps that are done."""
+        """Share of the steps that are done."""
         return self._done / self._total if self._total else None
 
     def where(self) -> str:

@@ -63,7 +63,7 @@ def dump(data: Any, *, flow: bool | None = False) -> str:
 
 
 class _Reading:
-    """From nodes to data, once."""
+    """Turns nodes into data, each once."""
 
     def __init__(self) -> None:
         self._values = 0

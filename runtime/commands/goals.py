@@ -102,7 +102,9 @@ def _values(given: tuple[str, ...]) -> dict[str, list[float]]:
 
 
 def _user() -> str:
-    """Whoever runs this, in the characters that a lease's name may have; a number where the system knows no name."""
+    """The name of the user who runs this, in the characters that a lease's name may have; a number where the system
+    knows no name.
+    """
     try:
         name = getpass.getuser()
     except (KeyError, OSError, ImportError):

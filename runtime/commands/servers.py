@@ -36,7 +36,7 @@ class Page:
     """The robot's MJCF, where it does not ship with Shoal."""
 
     def run(self) -> int:
-        """Until a signal asks for the end."""
+        """Serves until a signal asks for the end."""
         from runtime.page.app import serve_page
         from runtime.page.config import PageConfig
         from runtime.process.signals import EndingSignals

@@ -31,7 +31,7 @@ class Top(Connection):
     """Print it once."""
 
     def run(self) -> int:
-        """Until Ctrl-C."""
+        """Shows it until Ctrl-C."""
         from runtime.monitoring.top import show
 
         with self.client() as client, suppress(KeyboardInterrupt):

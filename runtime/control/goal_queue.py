@@ -251,5 +251,7 @@ class GoalQueue:
 
 
 def _rank(tracked: Tracked) -> tuple[int, bool, int]:
-    """Of waiting goals, the smallest is next: the newest of those that take a place, the oldest of those that queue."""
+    """Sort key of waiting goals, of which the smallest is next: the newest of those that take a place, the oldest of
+    those that queue.
+    """
     return -tracked.priority, tracked.queue, tracked.number if tracked.queue else -tracked.number

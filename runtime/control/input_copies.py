@@ -11,7 +11,7 @@ Copy = tuple[NDArray[Any], NDArray[Any]]
 
 
 def merged(copies: list[Copy]) -> list[Copy]:
-    """The same copies; slices that lie side by side, in one vector on the left and in one on the right, go at once."""
+    """Join copies: slices that lie side by side, in one vector on the left and in one on the right, go at once."""
     joined: list[Copy] = []
     for copy in sorted(copies, key=lambda copy: _address(copy[0])):
         left, right = (_join(*pair) for pair in zip(joined[-1], copy, strict=True)) if joined else (None, None)

@@ -247,13 +247,15 @@ class Loop:
 
 
 def wait_until(moment_ns: int) -> None:
-    """Until `time.perf_counter_ns()` says so, awake."""
+    """Busy-wait until `time.perf_counter_ns()` has come so far."""
     while time.perf_counter_ns() < moment_ns:
         pass
 
 
 def sleep_until(moment_ns: int) -> int:
-    """Until `time.perf_counter_ns()` says so; gives how long that was to be, 0 when the moment was over, in ns."""
+    """Sleep until `time.perf_counter_ns()` has come so far; returns the intended sleep in ns, 0 when the moment was
+    over.
+    """
     remaining = max(moment_ns - time.perf_counter_ns(), 0)
     if remaining:
         time.sleep(remaining / 1e9)

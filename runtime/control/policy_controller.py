@@ -134,7 +134,7 @@ class PolicyController(Remembers):
         self._tell("CANCEL", math.nan)
 
     def restart(self, now_s: float) -> None:
-        """After a reset of the robot: take the target from the next readings and begin the goal anew."""
+        """Begin anew after a reset of the robot: take the target from the next readings and begin the goal anew."""
         self.safety.restart()
         if self.goal is not None:
             self._expires_s = now_s + self.goal.valid_for_s

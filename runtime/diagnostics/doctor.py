@@ -159,7 +159,7 @@ def _permission(name: str, permitted: bool, gain: str, remedy: str) -> Finding:
 
 
 def _property(name: str, there: bool, gain: str, remedy: str) -> Finding:
-    """Of the machine, which nobody permits."""
+    """A finding about the machine itself, which nobody permits."""
     if there:
         return Finding("ok", name, f"{gain}.")
     return Finding("note", name, f"not there; with it, {gain}. {remedy}.")

@@ -90,7 +90,7 @@ def bench_loop(
     variants: Sequence[Variant] = SERVED,
     engine: Engine = "auto",
 ) -> Iterator[dict[str, Any]]:
-    """For each load: the noise floor as `{"noise": ...}`, then each variant as the fields of `LoopResult`.
+    """Yields for each load the noise floor as `{"noise": ...}`, then each variant as the fields of `LoopResult`.
 
     A variant that needs a measure which is not permitted gives `{"variant": ..., "missing": why}`.
     """

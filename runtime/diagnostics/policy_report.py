@@ -36,7 +36,7 @@ def print_json(path: Path) -> None:
 
 
 def print_tables(path: Path) -> None:
-    """The same for people."""
+    """Print contract and certificate as tables."""
     policy = Policy(path)
     console = Console()
     tables = (_summary_table, _joint_table, _reading_table, _evaluation_table, _certificate_table)

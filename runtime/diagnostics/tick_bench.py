@@ -147,10 +147,10 @@ class BenchDriver:
         return self._time_s
 
     def show_goal(self, goal: ResolvedGoal) -> None:
-        """Nothing to show."""
+        """Do nothing: there is no picture."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: no resources are held."""
 
     def _place(self) -> None:
         if self._robot is not None and self._data is not None:
@@ -170,7 +170,7 @@ class SlotExchange:
         self._goal = middle_goal(contract, "bench")
 
     def send_goal(self) -> None:
-        """As the gateway would."""
+        """Write a goal as the gateway would."""
         self._sender.value["number"] += 1
         self._sender.write()
 
@@ -180,7 +180,7 @@ class SlotExchange:
             core.set_goal(self._goal, number=int(self._receiver.value["number"][0]), now_s=driver.now_s())
 
     def after_tick(self, core: PolicyController, missed_periods: int) -> None:
-        """Not part of what is measured."""
+        """Do nothing: it is not part of what is measured."""
 
 
 def hot(function: Callable[[], object], samples: int) -> NDArray[np.int64]:
@@ -196,7 +196,9 @@ def hot(function: Callable[[], object], samples: int) -> NDArray[np.int64]:
 def paced(
     function: Callable[[], object], samples: int, rate_hz: float, *, warm: Callable[[], object] | None = None
 ) -> NDArray[np.int64]:
-    """The same once per period, at absolute deadlines. `warm` is called, and its result thrown away, just before."""
+    """Nanoseconds `[samples]` of calls once per period, at absolute deadlines. `warm` is called, and its result thrown
+    away, just before.
+    """
     times = np.zeros(samples, np.int64)
     period_ns = round(1e9 / rate_hz)
     lead_ns = 0 if warm is None else warm_lead_ns(warm)

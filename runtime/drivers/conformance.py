@@ -59,7 +59,7 @@ class Finding:
 
 
 def check(driver: Driver, contract: Contract, *, mjcf: Path | None = None, move_rad: float = 0.05) -> list[Finding]:
-    """Every promise, kept or not. The driver stays open, holding the position in which it began.
+    """A finding for every promise, kept or not. The driver stays open, holding the position in which it began.
 
     `mjcf` is the robot's model, against which the tool's pose is checked; the one that ships with Shoal if not given,
     and if there is none either the finding says that the pose was not checked. Stops early, with the findings so far,
@@ -141,7 +141,7 @@ class _Bench:
         _sleep_until(self._deadline_s)
 
     def time_taken(self) -> Finding:
-        """Of read and write together; only a driver that owns the clock may wait."""
+        """Time of read and write together; only a driver that owns the clock may wait."""
         promise = "read and write return within half a period"
         median = float(np.median(self._taken_s))
         if self.driver.owns_clock or median <= 0.5 * self.driver.period_s:

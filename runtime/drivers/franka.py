@@ -129,7 +129,7 @@ class FrankaDriver:
         return time.monotonic()
 
     def show_goal(self, goal: ResolvedGoal) -> None:
-        """Nothing to show."""
+        """Do nothing: the robot has no display."""
 
     def close(self) -> None:
         """Come to rest; the arm's own servo holds it."""
@@ -206,7 +206,7 @@ class FrankaDriver:
         )
 
     def _say(self, sentence: str) -> None:
-        """On standard error, once."""
+        """Say it on standard error, once."""
         if sentence != self._said:
             self._said = sentence
             print(f"franka: {sentence}", file=sys.stderr, flush=True)

@@ -10,8 +10,8 @@ _MAX_CATCH_UP_PERIODS = 25
 
 
 class Pace:
-    """In whole control periods of `control_dt_s`, at `speed` simulated seconds per second; 0 is one period for each
-    question, as fast as possible. `ShoalError` when it is negative.
+    """Simulated time in whole control periods of `control_dt_s`, at `speed` simulated seconds per second; 0 is one
+    period for each question, as fast as possible. `ShoalError` when it is negative.
     """
 
     def __init__(self, speed: float, control_dt_s: float) -> None:

@@ -82,10 +82,10 @@ class RandomisedDriver:
         return self._periods * self._control_dt_s
 
     def show_goal(self, goal: ResolvedGoal) -> None:
-        """Nothing to show."""
+        """Do nothing: there is no picture."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: no resources are held."""
 
 
 def _words(draws: Draws) -> str:

@@ -86,7 +86,7 @@ class FirstOrderServo:
         return time.monotonic()
 
     def show_goal(self, goal: ResolvedGoal) -> None:
-        """Nothing to show."""
+        """Do nothing: there is no picture."""
 
     def close(self) -> None:
         """Release the robot."""

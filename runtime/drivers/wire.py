@@ -257,7 +257,7 @@ class WireDriver:
         self._say(f"connection lost: {reason}")
 
     def _say(self, sentence: str) -> None:
-        """On standard error, once."""
+        """Say it on standard error, once."""
         if sentence != self._said:
             self._said = sentence
             print(f"wire: {sentence}", file=sys.stderr, flush=True)

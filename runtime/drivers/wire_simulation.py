@@ -98,7 +98,7 @@ class SimulationServer:
         self._commands = Records(command_dtype(len(hello.joint_names)), COMMAND_MAGIC)
 
     def run(self, should_end: Callable[[], bool]) -> None:
-        """Until `should_end()`, which is asked after every step."""
+        """Serve until `should_end()`, which is asked after every step."""
         step_s = self._simulation.model.opt.timestep / self._hello.speed
         due = time.perf_counter()
         while not should_end():

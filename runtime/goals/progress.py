@@ -11,8 +11,8 @@ GoalStateName = Literal["accepted", "active", "reached", "refused", "timed out",
 
 
 class GoalState(IntEnum):
-    """Of one goal. A goal that is not reached yet is `ACCEPTED` while it waits and `ACTIVE` while it is in force; all
-    other states are final, although the robot stays at a goal that it has reached until there is another one.
+    """State of one goal. A goal that is not reached yet is `ACCEPTED` while it waits and `ACTIVE` while it is in force;
+    all other states are final, although the robot stays at a goal that it has reached until there is another one.
     """
 
     ACCEPTED = 0
@@ -26,7 +26,7 @@ class GoalState(IntEnum):
 
     @property
     def label(self) -> GoalStateName:
-        """As in messages."""
+        """The name in messages."""
         return _LABELS[self]
 
     @property
@@ -63,7 +63,7 @@ class Why(IntEnum):
 
     @property
     def sentence(self) -> str:
-        """For people; empty when there is nothing to say."""
+        """A sentence; empty when there is nothing to say."""
         return _SENTENCES.get(self, "")
 
 
@@ -114,7 +114,7 @@ class GoalProgress(BaseModel):
 
     @property
     def line(self) -> str:
-        """For people."""
+        """The record in a line of text."""
         parts = [f"{self.id:<12} {self.state}{f' ({self.reason})' if self.reason else ''}"]
         if self.time_s is not None:
             parts.append(f"{self.time_s:.2f} s")

@@ -262,7 +262,7 @@ def _blocks(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _require_small(node: Node, size: int) -> None:
-    """Of constants that are made of others; two dozen nodes could double one to gigabytes."""
+    """Refuse large constants that are made of others; two dozen nodes could double one to gigabytes."""
     if size > _MOST_NUMBERS:
         raise Unsupported(f"node {node.operator} makes a constant of {size} numbers")
 

@@ -221,7 +221,7 @@ class SharedSlots:
         return int(self._words[_Word.LISTENER_BEATS])
 
     def beat_as_listener(self) -> None:
-        """To be called by the listener process, over and over."""
+        """Count a beat of the listener process, which calls this over and over."""
         self._words[_Word.LISTENER_BEATS] += 1
 
     @property
@@ -230,7 +230,7 @@ class SharedSlots:
         return int(self._words[_Word.GATEWAY_BEATS])
 
     def beat_as_gateway(self) -> None:
-        """To be called by the gateway, over and over."""
+        """Count a beat of the gateway, which calls this over and over."""
         self._words[_Word.GATEWAY_BEATS] += 1
 
     @property
@@ -239,7 +239,7 @@ class SharedSlots:
         return int(self._words[_Word.GATEWAY_STARTS])
 
     def count_gateway(self) -> None:
-        """To be called by the listener process, which starts gateways."""
+        """Count a gateway that the listener process has started."""
         self._words[_Word.GATEWAY_STARTS] += 1
 
     @property
@@ -248,7 +248,7 @@ class SharedSlots:
         return int(self._words[_Word.STOPS])
 
     def ask_for_stop(self) -> int:
-        """To be called by the listener process; gives what `stops` of the status shows once the stop is in force."""
+        """Ask for a stop, in the listener process; returns what `stops` shows once it is in force."""
         self._words[_Word.STOPS] += 1
         return self.stops
 

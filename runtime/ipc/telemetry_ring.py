@@ -169,7 +169,7 @@ class Ring:
         self.push()
 
     def memory(self, tick: int) -> dict[str, Any] | None:
-        """That of a `Kind.MEMORY` record; None when that of a later tick has taken its place."""
+        """The memory that belongs to a `Kind.MEMORY` record; None when that of a later tick has taken its place."""
         data = bytes(self._memory[: int(self._memory_head[1])])
         if int(self._memory_head[0]) != tick:
             return None

@@ -107,7 +107,7 @@ def serve_page(config: PageConfig, should_end: Callable[[], bool]) -> None:
 
 
 def run_supervised(config: PageConfig) -> None:
-    """Until standard input ends, out of the control loop's way."""
+    """Serve until standard input ends, out of the control loop's way."""
     os.nice(_NICENESS)
     ended = threading.Event()
 

@@ -40,7 +40,7 @@ class PageConfig(BaseModel):
 
     @property
     def url(self) -> str:
-        """For people."""
+        """The address to open in a browser."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 

@@ -30,7 +30,7 @@ _NETWORK_OF_A_PEER = 64
 
 
 class Headers(Protocol):
-    """Of an HTTP request; the names in any case."""
+    """Headers of an HTTP request; names are case-insensitive."""
 
     def get_all(self, key: str) -> list[str]:
         """Every value of one name."""
@@ -68,7 +68,7 @@ class Doorstep(socket.socket):
 
     @classmethod
     def at(cls, host: str, port: int) -> Self:
-        """On this interface, an address or a name."""
+        """A doorstep on this interface, an address or a name."""
         doorstep = cls(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             doorstep.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -114,7 +114,7 @@ class Gate:
         return f"{self._cookie}={self._session}; Path=/; HttpOnly; SameSite=Lax"
 
     def misdirected(self, headers: Headers) -> Refusal | None:
-        """Of any request: whether it asks for a name that is not the page's."""
+        """Judges any request: whether it asks for a name that is not the page's."""
         name = _hostname("//" + _only(headers, "Host"))
         if name in ("localhost", self._host) or _is_address(name):
             return None
@@ -125,7 +125,7 @@ class Gate:
         )
 
     def foreign(self, headers: Headers) -> Refusal | None:
-        """Of a request that a web site may have made: whether another one than this did."""
+        """Judges a request that a web site may have made: whether another one than this did."""
         origins, site = headers.get_all("Origin"), headers.get_all("Sec-Fetch-Site")
         own = (f"http://{_only(headers, 'Host')}", f"https://{_only(headers, 'Host')}")
         if any(origin.lower() not in own for origin in origins) or any(value != "same-origin" for value in site):
@@ -133,7 +133,7 @@ class Gate:
         return None
 
     def websocket(self, headers: Headers, peer: str) -> Refusal | None:
-        """Of the opening of a websocket from this address, after `misdirected`."""
+        """Judges the opening of a websocket from this address, after `misdirected`."""
         if refusal := self.foreign(headers):
             return refusal
         if headers.get_all("Origin"):

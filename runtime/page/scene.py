@@ -162,7 +162,7 @@ def box_edges(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _hide_goal(model: mujoco.MjModel) -> None:
-    """Not drawn where the model has the body: the page's own marker can disappear."""
+    """Leave the goal out where the model has the body: the page's own marker can disappear."""
     body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, _GOAL_BODY)
     model.geom_group[model.geom_bodyid == body] = _HIDDEN_GROUP
     model.site_group[model.site_bodyid == body] = _HIDDEN_GROUP

@@ -143,7 +143,7 @@ class WebServer:
         return response
 
     def _refusal(self, connection: _Connection, request: Request) -> Response | None:
-        """Of a request under a wrong name, or the opening of a websocket; None lets it go on."""
+        """Refusal of a request under a wrong name, or the opening of a websocket; None lets it go on."""
         headers = request.headers
         refusal = self._gate.misdirected(headers)
         if refusal is None and headers.get_all("Upgrade"):
@@ -206,7 +206,7 @@ class WebServer:
 
 
 class _Connection(websockets_server.ServerConnection):
-    """Of one peer. Reads what the page needs, no faster than one browser may send."""
+    """Connection of one peer. Reads what the page needs, no faster than one browser may send."""
 
     def __init__(self, web_server: WebServer, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

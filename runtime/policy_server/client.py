@@ -128,7 +128,7 @@ class RemotePolicy:
         return bool(self._reply["commanding"][0])
 
     def sleep_until(self, moment_s: float) -> None:
-        """Until `time.monotonic()` says so, such that the request which follows is answered soon.
+        """Sleep until `time.monotonic()` has come so far, such that the request which follows is answered soon.
 
         Shortly before, `inputs` are answered twice for nothing, so that both processes are awake then and have warm
         caches; that changes no command. From there to the moment this thread stays awake.
@@ -146,7 +146,7 @@ class RemotePolicy:
             pass
 
     def infer(self, observation: Mapping[str, ArrayLike]) -> dict[str, Any]:
-        """The same with dictionaries: names of `inputs`, and optionally `time_s`, `age_s` and `reset`.
+        """Run the policy on dictionaries: names of `inputs`, and optionally `time_s`, `age_s` and `reset`.
 
         Efforts and goals may be left out. The answer has the fields of a reply, `state` and `reason` in words,
         and owns its `command`.

@@ -24,7 +24,7 @@ _MAX_DIMENSIONS = 8
 
 
 def pack(message: dict[str, Any]) -> bytes:
-    """One message."""
+    """Encode one message."""
     packed = msgpack.packb(message, default=_encode)
     assert isinstance(packed, bytes)
     return packed

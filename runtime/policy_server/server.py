@@ -95,7 +95,7 @@ class PacketPeer:
         connection.send(Hello.of(session.contract).model_dump_json().encode())
 
     def serve(self) -> bool:
-        """One packet."""
+        """Answer one packet."""
         try:
             size = self.connection.recv_into(self._received)
             if not size:

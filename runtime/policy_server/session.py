@@ -68,7 +68,7 @@ class Session:
         self._due_s = -math.inf
 
     def answer(self, time_s: float, age_s: float, *, reset: bool) -> None:
-        """From `request` to `reply`. `time_s` is the client's clock, `age_s` the age of its readings.
+        """Work out `reply` from `request`. `time_s` is the client's clock, `age_s` the age of its readings.
 
         Raises `ShoalError` when there is no answer: a goal that must not be followed, or numbers that make no
         sense. The robot should then keep its last target.

@@ -37,7 +37,9 @@ class Address:
 
     @property
     def for_stops(self) -> Address:
-        """Beside a Unix socket: where the server's control process listens; see `runtime.protocol.stop_socket`."""
+        """The socket beside a Unix socket where the server's control process listens; see
+        `runtime.protocol.stop_socket`.
+        """
         assert self.path is not None
         other = copy.copy(self)
         other.path = stop_path(self.path)

@@ -130,7 +130,7 @@ class Client:
         return self._ask(GoalsRequest(), GoalsReply).goals
 
     def goal_changes(self) -> Iterator[tuple[GoalProgress, ...]]:
-        """The same now and at every change, for as long as the server runs; over a connection of its own."""
+        """Yields the goals now and at every change, for as long as the server runs; over a connection of its own."""
         with Client(str(self._address), token=self._token, timeout_s=self._timeout_s) as other:
             yield other._ask(SubscribeRequest(), GoalsReply).goals
             while True:
@@ -267,7 +267,7 @@ class Client:
             raise OSError(0, "the answer is no status") from error
 
     def _stopped_at_once(self) -> GoalStatus:
-        """With no wait for one answer before the next request is sent."""
+        """Stop without waiting for one answer before the next request is sent."""
         accepted, reply = self._exchange(EstopRequest(), StatusRequest())
         if not isinstance(accepted, Accepted) or not isinstance(reply, StatusReply):
             raise ShoalError(f"client: the server answered {accepted.type} and {reply.type}.")

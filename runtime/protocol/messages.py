@@ -162,7 +162,7 @@ class Accepted(Message):
 
 
 class Refused(Message):
-    """It must not be done; nothing changed."""
+    """Reply to a request that must not be carried out; nothing changed."""
 
     type: Literal["refused"] = "refused"
     reason: str
@@ -257,7 +257,7 @@ _REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 
 
 def encode(message: Message) -> bytes:
-    """One line."""
+    """Encode a message as one line."""
     return message.model_dump_json(exclude_none=isinstance(message, RequestMessage)).encode() + b"\n"
 
 

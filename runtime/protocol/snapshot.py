@@ -11,7 +11,7 @@ Numbers = tuple[float | None, ...]
 
 
 class Latency(BaseModel):
-    """Microseconds."""
+    """Latency percentiles in microseconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

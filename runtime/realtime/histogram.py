@@ -54,6 +54,6 @@ class Histogram:
 
 
 def summarise(durations_ns: NDArray[np.int64]) -> LatencySummary:
-    """The same of single durations `[N]` in ns, not rounded."""
+    """Summarise single durations `[N]` in ns, not rounded."""
     p50, p99, p999, longest = (float(x) for x in np.percentile(durations_ns, [50, 99, 99.9, 100]) / 1e3)
     return {"count": len(durations_ns), "p50_us": p50, "p99_us": p99, "p999_us": p999, "max_us": longest}

@@ -130,7 +130,7 @@ def release() -> None:
 
 
 def kernel_version() -> tuple[int, int]:
-    """Of Linux, major and minor; (0, 0) elsewhere."""
+    """Version of Linux, major and minor; (0, 0) elsewhere."""
     if not sys.platform.startswith("linux"):
         return 0, 0
     major, minor = platform.release().split(".")[:2]

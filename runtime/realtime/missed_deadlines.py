@@ -50,7 +50,7 @@ class MissedDeadlines:
 
     @property
     def line(self) -> str:
-        """For people."""
+        """The counts in a line of text."""
         parts = [
             (self.machine, "because the processor was not there (hypervisor, firmware, interrupts)"),
             (self.others, "because other processes had the processor"),

@@ -32,7 +32,7 @@ class Noise:
 
     @property
     def line(self) -> str:
-        """For people."""
+        """The noise in a line of text."""
         return (
             f"noise floor: {self.gaps_per_s:.0f} gaps of more than 3 us a second, p50 {self.p50_us:.0f}, "
             f"p99 {self.p99_us:.0f}, max {self.max_us:.0f} us; {self.lost_share:.1%} of the time"

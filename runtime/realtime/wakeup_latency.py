@@ -24,7 +24,7 @@ STEPS = {
 
 
 def measure_wakeups(sleeps: int) -> Iterator[tuple[str, LatencySummary]]:
-    """Each of `STEPS`, in a process of its own, with how late `sleeps` sleeps of a millisecond ended."""
+    """Yields each of `STEPS`, each in a process of its own, and how late `sleeps` sleeps of a millisecond ended."""
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         for name, options in STEPS.items():
             yield name, pool.submit(wakeups, options, sleeps).result()

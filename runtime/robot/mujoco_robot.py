@@ -87,7 +87,7 @@ def require_robot(model: mujoco.MjModel, contract: Contract) -> None:
 
 
 def robot_differences(model: mujoco.MjModel, contract: Contract) -> list[str]:
-    """In words, every field in which the model differs from the contract, and what it does beyond it."""
+    """Every field, in words, in which the model differs from the contract, and what it does beyond it."""
     found: list[str] = []
     coordinates: list[Coordinate] = []
     for index, joint in enumerate(contract.robot.joints):

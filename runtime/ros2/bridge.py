@@ -70,7 +70,7 @@ class Bridge:
         self._tick, self._refusal, self._said = 0, "", ""
 
     def run(self, should_end: Callable[[], bool]) -> None:
-        """Until `should_end()`, which is asked at every round."""
+        """Run until `should_end()`, which is asked at every round."""
         round_s = 1 / self._options.rate_hz
         while not should_end():
             started = time.monotonic()
@@ -155,7 +155,7 @@ class Bridge:
         return json.dumps(status.model_dump(mode="json") | {"refused": self._refusal})
 
     def _say(self, sentence: str) -> None:
-        """On standard error, once."""
+        """Say it on standard error, once."""
         if sentence != self._said:
             self._said = sentence
             print(f"ros2: {sentence}", file=sys.stderr, flush=True)

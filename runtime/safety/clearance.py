@@ -67,7 +67,7 @@ def make_first_look(
     kept_m: float,
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]] | None,
 ) -> FirstLook:
-    """For the contract's joints in `model`, the others at `qpos0`; `pairs` of geoms stay `kept_m` apart.
+    """A first look for the contract's joints in `model`, the others at `qpos0`; `pairs` of geoms stay `kept_m` apart.
 
     Compared with MuJoCo's kinematics before it is given out. Raises `Unsupported` with the reason.
     """

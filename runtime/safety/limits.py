@@ -40,7 +40,7 @@ Path = Sequence[Sequence[float]] | Float64
 
 
 class JointLimits(NamedTuple):
-    """Of one joint's target, rad and rad a period."""
+    """Limits of one joint's target, rad and rad a period."""
 
     low: float
     high: float

@@ -70,7 +70,7 @@ class Connections:
 
 
 class Connection:
-    """One client."""
+    """Connection of one client."""
 
     def __init__(self, gateway: Gateway, peer: socket.socket, address: int, begun: bytes) -> None:
         self._gateway, self._peer, self.address = gateway, peer, address
@@ -172,7 +172,7 @@ class _Share:
         self._left_s, self._counted_s = _BURST_S, time.monotonic()
 
     def pause_s(self, used_s: float) -> float:
-        """After an answer that took `used_s`."""
+        """How long to pause after an answer that took `used_s`."""
         now = time.monotonic()
         self._left_s = min(_BURST_S, self._left_s + _SHARE * (now - self._counted_s)) - used_s
         self._counted_s = now

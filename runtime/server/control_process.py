@@ -318,7 +318,7 @@ class _Ready:
         self._first_s = _age_s()
 
     def tell(self) -> None:
-        """After every tick."""
+        """Report readiness, once; called after every tick."""
         if not self._told and self._supervisor.answers:
             self._told = True
             if self._core.safety.config.effort_share is not None and not self._core.safety.measures_effort:

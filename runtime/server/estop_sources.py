@@ -124,7 +124,7 @@ class EstopSources:
             core.release()
 
     def answer(self, core: PolicyController) -> None:
-        """After the tick: tell those who connected to stop that the stop is in force."""
+        """Tell those who connected to stop, after the tick, that the stop is in force."""
         if self._socket is not None:
             self._socket.answer(core)
 

@@ -126,7 +126,7 @@ class Gateway:
         return GoalsReply(number=number, goals=self._progress)
 
     def news(self) -> bytes:
-        """The same as a line, written once for all subscribers of a change."""
+        """The goals as a line, encoded once for all subscribers of a change."""
         if self.look() != self._news_of:
             self._news = encode(self.goals())
             self._news_of = self.changes

@@ -103,7 +103,9 @@ class GatewayFork:
 
 
 def _die_with(parent: int) -> None:
-    """So that there are never two gateways; elsewhere than on Linux the end of their connection has to do."""
+    """Die with the parent, so that there are never two gateways; elsewhere than on Linux the end of their connection
+    has to do.
+    """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:

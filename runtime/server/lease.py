@@ -23,7 +23,7 @@ class Authority:
 
     @property
     def remaining_s(self) -> float:
-        """Until the lease runs out; 0 when nobody holds one."""
+        """Seconds until the lease runs out; 0 when nobody holds one."""
         return max(0.0, (int(self._requests["lease_expires_ns"]) - time.monotonic_ns()) / 1e9)
 
     @property

@@ -98,7 +98,7 @@ class Gateways(Protocol):
         """Give it a connection."""
 
     def close(self) -> None:
-        """End it."""
+        """End the gateway."""
 
 
 class Listener:
@@ -121,7 +121,7 @@ class Listener:
         self._selector.register(control, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Until the control process ends."""
+        """Serve until the control process ends."""
         while True:
             self._slots.beat_as_listener()
             self._gateways.check(self._abandon)
@@ -246,7 +246,7 @@ class Listener:
         self._tell(caller, status_reply(status, Authority(self._slots.requests.value[0])))
 
     def _hand_over(self, caller: Caller) -> None:
-        """To the gateway; when that takes no more, the client is turned away and may try again."""
+        """Hand a connection to the gateway; when that takes no more, the client is turned away and may try again."""
         self._gateways.hand_over(caller.connection, caller.address, bytes(caller.received))
         self._drop(caller)
 

@@ -48,7 +48,7 @@ class ListenerProcess:
             socket.send_fds(self._ours, [_GO], listening)
 
     def kill(self) -> None:
-        """For one that hangs."""
+        """End a process that hangs."""
         self._process.kill()
 
     def end(self) -> None:
@@ -56,7 +56,7 @@ class ListenerProcess:
         self._ours.close()
 
     def wait(self, patience_s: float) -> None:
-        """Until it has ended, or had to be killed."""
+        """Wait until it has ended, or had to be killed."""
         try:
             self._process.wait(patience_s)
         except subprocess.TimeoutExpired:

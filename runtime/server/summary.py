@@ -59,7 +59,7 @@ def _result(contract: Contract, tracked: Tracked) -> Summary:
 
 
 def print_summary(summary: Summary) -> None:
-    """The same in a few lines."""
+    """Print the summary in a few lines."""
     print(f"ended by {summary['ended_by']} after {summary['ticks']} ticks, robot holds its position")
     for name in ("lateness", "step", "tick"):
         part = summary[name]

@@ -180,7 +180,7 @@ class GatewaySupervisor:
         self._use(self._launch(time.monotonic()))
 
     def check(self) -> None:
-        """Between two ticks: end a process that hangs, replace a dead one, have one in reserve. Never raises."""
+        """Called between two ticks: end a process that hangs, replace a dead one, have one in reserve. Never raises."""
         now = time.monotonic()
         if now < self._next_check_s or self._process is None:
             return

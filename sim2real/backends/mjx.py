@@ -189,7 +189,7 @@ class MjxEnvironment:
         return {name: np.asarray(value) for name, value in self._readings(self._state).items()}
 
     def true_readings(self) -> dict[str, np.ndarray]:
-        """The same without noise, bias and delay."""
+        """Readings without noise, bias and delay."""
         return {name: np.asarray(value) for name, value in self._true_readings(self._state).items()}
 
     def goals(self) -> np.ndarray:
@@ -215,7 +215,7 @@ class MjxEnvironment:
         return state._replace(data=data, target=target, step=state.step + 1)
 
     def _advance_disturbed(self, state: _State, target: jax.Array, disturbances: MjxDisturbances) -> _State:
-        """The same for arms that differ, whose commands and readings are disturbed on their way."""
+        """Advance robots that differ, whose commands and readings are disturbed on their way."""
         targets = state.target[:, None] + (target - state.target)[:, None] * self._fractions[None, :, None]
         servo, disturbed, force = disturbances.before(state.disturbed, targets)
         models, axes = disturbances.models(disturbed)

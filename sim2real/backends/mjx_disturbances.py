@@ -108,6 +108,6 @@ class MjxDisturbances:
         return signals | {"robot_starts": disturbed.starts, "tick": disturbed.tick}
 
     def from_state_dict(self, state: dict[str, jax.Array]) -> Disturbed:
-        """The same from `state_dict()`."""
+        """Restore them from `state_dict()`."""
         signals = Signals(*(state[f"signals_{name}"] for name in Signals._fields))
         return Disturbed(signals, state["robot_starts"], state["tick"])

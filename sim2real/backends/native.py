@@ -162,7 +162,7 @@ class NativeEnvironment:
         return truth if self._disturbed is None else truth | self._disturbed.sense()
 
     def true_readings(self) -> dict[str, np.ndarray]:
-        """The same without noise, bias and delay, and those that only a teacher gets."""
+        """Readings without noise, bias and delay, and those that only a teacher gets."""
         self._sim.target = self._target
         return self._sim.values(np, self.teacher_contract.readings)
 
@@ -207,7 +207,7 @@ class NativeEnvironment:
         return (self._step >= self.contract.timing.episode_steps) | self.terminated
 
     def rollout_with(self, act: Act, steps: int) -> Rollout:
-        """As `rollout`, with any callable on NumPy arrays as the policy."""
+        """Run `rollout` with any callable on NumPy arrays as the policy."""
         columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [], [])
         for _ in range(steps):
             truth = self.true_readings()

@@ -39,7 +39,9 @@ class NativeDisturbances:
         self._install(ids)
 
     def begin(self, ids: np.ndarray, start: np.ndarray, truth: dict[str, np.ndarray]) -> np.ndarray:
-        """Those robots at rest at `start` `[n, J]`, where the readings of all are `truth`; their targets, `[n, J]`."""
+        """Begin with those robots at rest at `start` `[n, J]`, where the readings of all are `truth`; their targets,
+        `[n, J]`.
+        """
         there = {name: value[ids] for name, value in truth.items()}
         begun = self._disturbances.begin(np, self._now.rows(ids), start, there)
         signals = Signals(*(value.copy() for value in self._signals))

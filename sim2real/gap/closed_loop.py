@@ -29,7 +29,7 @@ class Body(Protocol):
 
 
 class NativeBody:
-    """C MuJoCo."""
+    """The robot in C MuJoCo."""
 
     def __init__(self, model: mujoco.MjModel, contract: Contract, start: np.ndarray) -> None:
         self._model, self._at = model, Addresses.of(model, contract)
@@ -118,7 +118,7 @@ class GoalOutcome:
 
 
 def outcomes(log: Log) -> list[GoalOutcome]:
-    """Of every goal of a log, up to the next one or the end."""
+    """The outcome of every goal of a log, up to the next one or the end."""
     return [
         outcome
         for goal, end in zip(log.goals, [*(goal.time_s for goal in log.goals[1:]), np.inf], strict=True)

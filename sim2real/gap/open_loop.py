@@ -23,7 +23,7 @@ _STARTS = 100
 
 @dataclass(frozen=True)
 class SignalError:
-    """Of one signal over the whole run; measured minus simulated."""
+    """Error of one signal over the whole run; measured minus simulated."""
 
     name: str
     unit: str

@@ -77,7 +77,7 @@ def distances(measured: Log, simulated: Log) -> str:
 
 
 def goal_distance(log: Log) -> np.ndarray:
-    """Of the tool to the goal in force, `[T]` m; NaN before the first."""
+    """Distance of the tool to the goal in force, `[T]` m; NaN before the first."""
     distance = np.full(len(log), np.nan)
     for goal in log.goals:
         after = log.time_s >= goal.time_s - 1e-9

@@ -76,7 +76,7 @@ class Episodes:
         return NativeEnvironment(self.task, num_envs=self.num_envs, seed=seed, pool=self._pool, draws=draws)
 
     def observation_space(self) -> spaces.Dict:
-        """That of one robot."""
+        """The space of one robot."""
         sizes = {
             "observation": observation_size(self._seen),
             "achieved_goal": goal_size(self.contract),
@@ -87,7 +87,7 @@ class Episodes:
         )
 
     def action_space(self) -> spaces.Box:
-        """That of one robot."""
+        """The space of one robot."""
         return spaces.Box(-1.0, 1.0, shape=(len(self.contract.robot.joints),), dtype=np.float32)
 
     def seed(self, seed: int) -> None:

@@ -17,7 +17,7 @@ _METADATA: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode
 
 
 class TaskVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
-    """As `sim2real.gym.single.TaskEnv`, `num_envs` times.
+    """A vector of `num_envs` environments like `sim2real.gym.single.TaskEnv`.
 
     With `autoreset_mode` `NextStep`, Gymnasium's usual one, the step after an episode's last one starts the next and
     ignores the action; with `SameStep` the last step does, and its own observation is in `final_obs` of the info; with

@@ -78,7 +78,7 @@ class Suggestion:
     noise_std_rad: float
 
     def expected_std(self) -> np.ndarray:
-        """Of each quantity, in unit coordinates: 0.5 is what was known before."""
+        """Expected deviation of each quantity, in unit coordinates: 0.5 is what was known before."""
         return np.asarray(np.sqrt(np.linalg.inv(self.information + _prior(self.information)).diagonal()))
 
 

@@ -142,7 +142,7 @@ class Residual:
         return found
 
     def whitened(self, units: np.ndarray) -> list[np.ndarray]:
-        """As `raw`, of unit variance."""
+        """Residuals like `raw`, of unit variance."""
         return [self.noise.whiten(raw) for raw in self.raw(units)]
 
     def rows(self, x: np.ndarray) -> np.ndarray:

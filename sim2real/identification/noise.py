@@ -26,7 +26,7 @@ class Noise:
 
     @property
     def order(self) -> int:
-        """The largest."""
+        """The largest order."""
         return max(len(c) for c in self.coefficients)
 
     def whiten(self, residual: np.ndarray) -> np.ndarray:
@@ -47,8 +47,8 @@ def white(std: np.ndarray) -> Noise:
 
 
 def estimate(residuals: list[np.ndarray], *, parameters: int, floor: float) -> Noise:
-    """From residuals `[T, J]` of several stretches of log; orders by Akaike's information criterion, since an
-    order too low leaves correlation, and one too high costs next to nothing.
+    """Estimate the noise from residuals `[T, J]` of several stretches of log; orders by Akaike's information criterion,
+    since an order too low leaves correlation, and one too high costs next to nothing.
 
     `parameters` is how many numbers were fitted to these residuals, `floor` the smallest standard deviation believed.
     """

@@ -38,8 +38,8 @@ Write = Callable[[mujoco.MjSpec, float], None]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Between which values the fit may look. They count as prior knowledge: the nominal value is thought likelier than
-    a value at a bound, which decides nothing where the log says anything.
+    """The values between which the fit may look. They count as prior knowledge: the nominal value is thought likelier
+    than a value at a bound, which decides nothing where the log says anything.
     """
 
     damping_scale: Range = (0.0, 5.0)
@@ -73,11 +73,11 @@ class Quantity:
     """Policy order; -1 for what belongs to the whole robot."""
 
     def value(self, unit_value: float) -> float:
-        """From unit coordinates."""
+        """The value at unit coordinates."""
         return self.low + unit_value * (self.high - self.low)
 
     def unit_value(self, value: float) -> float:
-        """To unit coordinates."""
+        """Unit coordinates of a value."""
         return (value - self.low) / (self.high - self.low)
 
 
@@ -105,11 +105,11 @@ class Problem:
         return models
 
     def delays_s(self, units: np.ndarray) -> np.ndarray:
-        """Of each column of `units` `[P, N]`, `[N]`."""
+        """Delays `[N]` of the columns of `units` `[P, N]`."""
         return np.asarray(self._values("action_delay", units).sum(axis=0))
 
     def offsets_rad(self, units: np.ndarray) -> np.ndarray:
-        """Of each column of `units` `[P, N]`, `[N, J]`."""
+        """Offsets `[N, J]` of the columns of `units` `[P, N]`."""
         offsets = np.zeros((units.shape[1], len(self.contract.joint_names)))
         joints = [self.quantities[column].joint for column in self.columns("joint_offset")]
         offsets[:, joints] = self._values("joint_offset", units).T

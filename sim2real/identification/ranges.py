@@ -110,7 +110,7 @@ def weak_directions(information: np.ndarray) -> list[tuple[float, np.ndarray]]:
 
 
 def condition_number(information: np.ndarray) -> float:
-    """Of the whitened Jacobian in unit coordinates; infinite where a direction leaves no trace at all."""
+    """Condition number of the whitened Jacobian in unit coordinates; infinite where a direction leaves no trace."""
     squares = np.linalg.eigvalsh(information)
     return float(np.sqrt(squares[-1] / squares[0])) if squares[0] > 1e-12 * squares[-1] else float("inf")
 

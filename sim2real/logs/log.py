@@ -130,7 +130,7 @@ def read_log(path: Path) -> Log:
 
 
 def _goals(recording: Recording) -> tuple[LoggedGoal, ...]:
-    """In order; with the one that was in force already when a recording began in the middle."""
+    """The goals in order; with the one that was in force already when a recording began in the middle."""
     goals, seen = [], set()
     for topic, message in recording.messages:
         if topic != "/event" or message["goal_number"] in seen:

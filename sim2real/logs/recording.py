@@ -78,14 +78,14 @@ class Goal(TypedDict):
 
 @with_config(_STRICT)
 class GoalEvent(Event, Goal):
-    """Of the kind `goal`."""
+    """Event of the kind `goal`."""
 
     goal_id: str
 
 
 @with_config(_STRICT)
 class ImposeEvent(Event):
-    """Of the kind `impose`."""
+    """Event of the kind `impose`."""
 
     reason: str
 
@@ -99,7 +99,7 @@ class Memory(TypedDict):
 
 @with_config(_STRICT)
 class MemoryEvent(Event):
-    """Of the kind `memory`: what the control loop remembers after a tick.
+    """Event of the kind `memory`: what the control loop remembers after a tick.
 
     A recording that begins in the middle, or lost some ticks, can be replayed from there.
     """
@@ -232,6 +232,6 @@ def _upgraded(message: dict[str, Any], contract: Contract) -> dict[str, Any] | N
 
 
 def _sizes(contract: Contract) -> dict[str, int]:
-    """Of the arrays in a tick."""
+    """Sizes of the arrays in a tick."""
     joints = len(contract.joint_names)
     return {"joint_effort": joints, "command": joints, **contract.measured.sizes}

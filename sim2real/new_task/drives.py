@@ -41,18 +41,18 @@ class GuessedServo:
     effort_max: float
 
     def stiffer(self) -> GuessedServo:
-        """The same with 1.7 times the stiffness, as well damped, and 1.5 times the effort."""
+        """A servo with 1.7 times the stiffness, as well damped, and 1.5 times the effort."""
         return GuessedServo(
             rounded(1.7 * self.stiffness), rounded(math.sqrt(1.7) * self.damping), rounded(1.5 * self.effort_max)
         )
 
     def softer(self) -> GuessedServo:
-        """The same with half the stiffness, as well damped."""
+        """A servo with half the stiffness, as well damped."""
         return replace(self, stiffness=rounded(0.5 * self.stiffness), damping=rounded(math.sqrt(0.5) * self.damping))
 
 
 def loads(model: mujoco.MjModel, movers: Sequence[Mover], postures: np.ndarray) -> list[Load]:
-    """Of each mover over postures `[P, nq]`."""
+    """Loads of each mover over postures `[P, nq]`."""
     data, found = mujoco.MjData(model), np.zeros((len(postures), len(movers), 3))
     unit, column = np.zeros(model.nv), np.zeros(model.nv)
     for index, qpos in enumerate(postures):

@@ -35,7 +35,7 @@ class Mover:
 
 
 class Inspection:
-    """Of one compiled model."""
+    """What was found in one compiled model."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self.model = model

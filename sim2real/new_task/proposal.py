@@ -54,7 +54,7 @@ class Proposal:
 
     @property
     def episode_s(self) -> float:
-        """As whole control steps."""
+        """The episode, in whole control steps, s."""
         return float(f"{round(_EPISODE_S / self.control_dt_s) * self.control_dt_s:.9g}")
 
 
@@ -163,7 +163,9 @@ def _rank(name: str) -> tuple[int, str]:
 def _servos(
     source: Source, inspection: Inspection, movers: Sequence[Mover], home: np.ndarray, guesses: list[str]
 ) -> dict[str, GuessedServo]:
-    """For what has no position servo that a contract can state: of the task, and of what would hang limp beside it."""
+    """Servos for what has no position servo that a contract can state: of the task, and of what would hang limp beside
+    it.
+    """
     model = source.model
     beside = [
         mover

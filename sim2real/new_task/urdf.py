@@ -99,7 +99,7 @@ def _resolve_meshes(tree: ElementTree.Element, path: Path) -> list[str]:
 
 
 def _find(name: str, folder: Path) -> Path | None:
-    """By the path as written, then by ever shorter ends of it, in the folder and those above."""
+    """Find a file by the path as written, then by ever shorter ends of it, in the folder and those above."""
     plain = Path(name.split("://", 1)[-1])
     if plain.is_absolute() and plain.is_file():
         return plain

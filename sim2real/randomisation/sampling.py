@@ -93,7 +93,7 @@ class Draws(NamedTuple):
 
     @property
     def num_robots(self) -> int:
-        """M."""
+        """The number of robots M."""
         return len(self.friction_scale)
 
     def changes(self, name: str) -> bool:
@@ -106,7 +106,7 @@ class Draws(NamedTuple):
         return tuple(name for name in self._fields if self.changes(name))
 
     def rows(self, index: np.ndarray | slice) -> Draws:
-        """Some of the robots."""
+        """Draws of some of the robots."""
         return Draws(*(value[index] for value in self))
 
 

@@ -18,7 +18,7 @@ class HomeContacts:
 
     @classmethod
     def of(cls, model: mujoco.MjModel, qpos: np.ndarray) -> Self:
-        """At `qpos` `[nq]`."""
+        """Contacts at `qpos` `[nq]`."""
         data = mujoco.MjData(model)
         data.qpos[:] = qpos
         mujoco.mj_kinematics(model, data)
@@ -31,7 +31,7 @@ class HomeContacts:
         return contact_pairs(data) - self.pairs
 
     def names(self, model: mujoco.MjModel) -> list[str]:
-        """In words, sorted."""
+        """The names of what touches, sorted."""
         return sorted(pair_name(model, pair) for pair in self.pairs)
 
 

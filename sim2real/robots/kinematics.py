@@ -163,7 +163,7 @@ class ToolChain:
 
     @classmethod
     def of(cls, model: mujoco.MjModel, contract: Contract) -> Self:
-        """Of the robot's tool. `ShoalError` where it has none, or where a joint in between has no reading."""
+        """The chain to the robot's tool. `ShoalError` where it has none, or where a joint in between has no reading."""
         tool = contract.robot.end_effector_frame
         if tool is None:
             raise ShoalError("robot.end_effector_site: this robot has no tool whose pose could follow from its joints.")
@@ -172,7 +172,7 @@ class ToolChain:
 
     @classmethod
     def to(cls, model: mujoco.MjModel, joint_names: Sequence[str], body: int, site: int | None) -> Self:
-        """Of a body, or of a site on it: follow the bodies from there to the world."""
+        """The chain to a body, or to a site on it: follow the bodies from there to the world."""
         bodies = [body]
         while bodies[-1]:
             bodies.append(int(model.body_parentid[bodies[-1]]))

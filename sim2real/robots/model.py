@@ -190,7 +190,7 @@ def read_mjcf(path: Path) -> mujoco.MjSpec:
 
 
 def compiled(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
-    """Of what was read from `path`; a `ShoalError` says what is wrong with it."""
+    """The model of what was read from `path`; a `ShoalError` says what is wrong with it."""
     try:
         return spec.compile()
     except ValueError as error:

@@ -59,7 +59,7 @@ class Robot(Protocol):
         """Joint targets `[J]` rad for the coming control period."""
 
     def wait(self) -> None:
-        """Until the next control period begins."""
+        """Wait until the next control period begins."""
 
 
 @dataclass(frozen=True)

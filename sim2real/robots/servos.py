@@ -120,7 +120,9 @@ def _own_limit(model: mujoco.MjModel, joint: int, tendon: int) -> float:
 
 
 def _key_controls(model: mujoco.MjModel, kept: list[int], declared: list[str]) -> list[np.ndarray]:
-    """Of each keyframe, for the actuators that stay and then for the declared servos, which stay where they are."""
+    """Controls of each keyframe, for the actuators that stay and then for the declared servos, which stay where they
+    are.
+    """
     controls = []
     data = mujoco.MjData(model)
     for key in range(model.nkey):

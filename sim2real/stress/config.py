@@ -141,7 +141,7 @@ class StressConfig(Frozen):
         return self
 
     def sweep(self, name: str) -> Sweep:
-        """By its name, or by its term where that has one direction only."""
+        """Find a sweep by its name, or by its term where that has one direction only."""
         found = [sweep for sweep in self.sweeps if name in (sweep.name, sweep.term)]
         if len(found) != 1:
             names = ", ".join(sweep.name for sweep in found or self.sweeps)
@@ -149,7 +149,7 @@ class StressConfig(Frozen):
         return found[0]
 
     def quick(self) -> Self:
-        """The same question, answered roughly."""
+        """The settings that answer the same question roughly."""
         rough = Precision(
             confidence=0.9, episodes_first=40, episodes_max=80, bracket=0.3, pair_grid=3, pair_episodes=16
         )

@@ -178,7 +178,7 @@ def boundary_sentence(boundary: Boundary) -> str:
 
 
 def unit_of(term: str) -> str:
-    """Of a term, by its suffix; empty for factors and probabilities."""
+    """Unit of a term, by its suffix; empty for factors and probabilities."""
     return next((unit for suffix, unit in _UNITS.items() if term.endswith(suffix)), "")
 
 

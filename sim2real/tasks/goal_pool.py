@@ -126,7 +126,7 @@ class _Sampler:
         return {name: np.stack(column) for name, column in zip(_FIELDS, zip(*rows, strict=True), strict=True)}
 
     def accepted(self, rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Those of `rows` that the goal allows and in which nothing new touches, and what they achieve."""
+        """Accept those of `rows` that the goal allows and in which nothing new touches, and what they achieve."""
         contract = self._task.contract
         sim = Simulated(self._scene, _Rows(rows), self._scene.addresses.joint_position(rows["qpos"]))
         goal_readings = [contract.reading(part.reading) for part in contract.goal.parts()]

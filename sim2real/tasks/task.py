@@ -101,7 +101,7 @@ class Task:
 
     @cached_property
     def teacher_contract(self) -> Contract:
-        """The same with the readings of teacher and critic behind the policy's: what their networks are made for.
+        """The contract with the readings of teacher and critic behind the policy's: what their networks are made for.
 
         The very same where there are none.
         """

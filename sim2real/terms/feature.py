@@ -37,7 +37,7 @@ class Feature(Term):
 
     @abstractmethod
     def observed(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
-        """Its entries before scaling, `[..., size]`."""
+        """Entries before scaling, `[..., size]`."""
 
     @abstractmethod
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -63,11 +63,11 @@ class Difference(Feature):
         return 3
 
     def observed(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
-        """In the frame of both."""
+        """The difference in the frame of both."""
         return readings[self.of] - readings[self.minus]
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By the workspace, times the gain."""
+        """Scale by the workspace, times the gain."""
         return np.zeros(3), np.full(3, self.gain / contract.workspace[1])
 
 
@@ -93,11 +93,11 @@ class SeenFrom(Feature):
         return 3
 
     def observed(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
-        """In the frame of the one that looks."""
+        """The point in the frame of the one that looks."""
         turn = readings[self.orientation]
         turn = turn / xp.sqrt((turn * turn).sum(axis=-1, keepdims=True))
         return rotate(conjugate(turn), readings[self.of] - readings[self.position])
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By the workspace, times the gain."""
+        """Scale by the workspace, times the gain."""
         return np.zeros(3), np.full(3, self.gain / contract.workspace[1])

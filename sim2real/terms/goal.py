@@ -105,7 +105,7 @@ class Goal(Term):
     # All below follows from the parts.
 
     def readings(self, contract: Contract) -> list[Reading]:
-        """Those of the parts."""
+        """The readings of the parts."""
         return [contract.reading(part.reading) for part in self.parts()]
 
     def layout(self, contract: Contract) -> Layout:
@@ -113,7 +113,7 @@ class Goal(Term):
         return Layout.of({p.input: r.size for p, r in zip(self.parts(), self.readings(contract), strict=True)})
 
     def size(self, contract: Contract) -> int:
-        """G."""
+        """The size G of a request."""
         return sum(reading.encoded_size for reading in self.readings(contract))
 
     def achieved(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
@@ -127,7 +127,7 @@ class Goal(Term):
         return self._joined(xp, contract, [values[part.input] for part in self.parts()])
 
     def vector_of(self, xp: ModuleType, contract: Contract, inputs: Mapping[str, Array]) -> Array:
-        """The same of a request whose parts come apart, as the graph gets them."""
+        """The vector of a request whose parts come apart, as the graph gets them."""
         return self._joined(xp, contract, [inputs[part.input] for part in self.parts()])
 
     def _joined(self, xp: ModuleType, contract: Contract, values: list[Array]) -> Array:
@@ -239,7 +239,7 @@ class ToolPosition(_Place):
     """Name of the graph's input."""
 
     def parts(self) -> tuple[Part, ...]:
-        """One place."""
+        """The tool's or the object's place."""
         return (Part(self.position, self.input, self.position_min_m, self.position_max_m),)
 
     def settings(self) -> Settings:
@@ -256,7 +256,7 @@ class ObjectPosition(_Place):
     input: str = "goal_position"
 
     def parts(self) -> tuple[Part, ...]:
-        """One place."""
+        """The tool's or the object's place."""
         return (Part(self.position, self.input, self.position_min_m, self.position_max_m),)
 
     def settings(self) -> Settings:
@@ -274,7 +274,7 @@ class _Pose(_Place):
     orientation: str
 
     def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
-        """As it is turned at home, unless told otherwise."""
+        """The goal turned as at home, unless told otherwise."""
         found = [reading for reading in readings if reading.name == self.orientation]
         if self.default_orientation_wxyz is not None or not found:
             return self
@@ -297,7 +297,7 @@ class ToolPose(_Pose):
     orientation: str = "end_effector_orientation"
 
     def settings(self) -> Settings:
-        """No joint is left free by more than one."""
+        """Settings for goals that leave at most one joint free."""
         return Settings(gamma=0.9, posture_weight=0.05)
 
 
@@ -309,7 +309,7 @@ class ObjectPose(_Pose):
     orientation: str = "object_orientation"
 
     def settings(self) -> Settings:
-        """As for its position alone."""
+        """Settings as for its position alone."""
         return Settings(0.97, action_penalty=0.05, posture_weight=0.05, moving_goal_share=0.75, wander_share=0.5)
 
 
@@ -329,7 +329,7 @@ class _Ground(Goal):
 
     @property
     def heading(self) -> str | None:
-        """That of the base."""
+        """The base's heading."""
         return self.base_orientation
 
     def box(self) -> tuple[Vector3, Vector3] | None:
@@ -391,7 +391,7 @@ class JointConfiguration(Goal):
         )
 
     def parts(self) -> tuple[Part, ...]:
-        """All joints."""
+        """All joints' positions."""
         return (Part(self.position, "goal_joint_position", self.position_min, self.position_max),)
 
 
@@ -402,11 +402,11 @@ class Together(Goal):
     goals: tuple[any_of(Goal), ...] = Field(min_length=2)  # type: ignore[valid-type]
 
     def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
-        """Every one of them."""
+        """Complete every one of its goals."""
         return self.model_copy(update={"goals": tuple(goal.completed(scene, readings) for goal in self.goals)})
 
     def parts(self) -> tuple[Part, ...]:
-        """Those of all, with inputs named after their readings."""
+        """The parts of all goals, with inputs named after their readings."""
         return tuple(part._replace(input=f"goal_{part.reading}") for goal in self.goals for part in goal.parts())
 
     def box(self) -> tuple[Vector3, Vector3] | None:
@@ -418,7 +418,7 @@ class Together(Goal):
         return tuple(low.min(axis=0).tolist()), tuple(high.max(axis=0).tolist())
 
     def settings(self) -> Settings:
-        """Those of the first."""
+        """The settings of the first goal."""
         first: Goal = self.goals[0]
         return first.settings()
 

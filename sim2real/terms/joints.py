@@ -87,7 +87,7 @@ class JointPosition(_PerJoint):
         return (apart * slides).max(axis=-1), np.degrees((apart * ~slides).max(axis=-1))
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the joints."""
+        """The joints' limits."""
         return contract.position_limits
 
     def from_home(self, contract: Contract, encoded: Array) -> Array:
@@ -132,7 +132,7 @@ class JointVelocity(_PerJoint):
         return np.zeros(self.size), 1 / np.array([joint.velocity_max for joint in contract.robot.joints])
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the joints."""
+        """The joints' limits."""
         speed = np.array([joint.velocity_max for joint in contract.robot.joints])
         return -speed, speed
 
@@ -157,7 +157,7 @@ class JointEffort(_PerJoint):
         return np.zeros(self.size), 1 / np.array([joint.effort_max for joint in contract.robot.joints])
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the drives."""
+        """The drives' limits."""
         effort = np.array([joint.effort_max for joint in contract.robot.joints])
         return -effort, effort
 
@@ -187,5 +187,5 @@ class JointPositionTarget(_PerJoint):
         return np.zeros(self.size), 0.5 / np.array(contract.action.step_max)
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the joints' positions."""
+        """The limits of the joints' positions."""
         return contract.position_limits

@@ -70,7 +70,7 @@ class BaseAngularVelocity(_OfFreeBody):
         return sim.qvel[:, first + 3 : first + 6]
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By `largest_rad_s`."""
+        """Scale by `largest_rad_s`."""
         return np.zeros(3), np.full(3, 1 / self.largest_rad_s)
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +96,7 @@ class BaseLinearVelocity(_OfFreeBody):
         return rotate(conjugate(sim.orientation(xp, self.body)), sim.qvel[:, first : first + 3])
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By `largest_m_s`."""
+        """Scale by `largest_m_s`."""
         return np.zeros(3), np.full(3, 1 / self.largest_m_s)
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -123,11 +123,11 @@ class Height(Reading):
         return sim.position(xp, self.of)[:, 2:]
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By `typical_m`."""
+        """Scale by `typical_m`."""
         return np.zeros(1), np.full(1, 1 / self.typical_m)
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """From the ground to three times `typical_m`."""
+        """Limits from the ground to three times `typical_m`."""
         return np.zeros(1), np.full(1, 3 * self.typical_m)
 
 
@@ -143,16 +143,16 @@ class SensorReading(Reading):
     unmeasured: ClassVar[str] = "say where the robot has it: source: imu, contact_switch, torque_sensor, estimator"
 
     def completed(self, scene: Scene) -> Self:
-        """As many numbers as the sensor has."""
+        """The reading with as many numbers as the sensor has."""
         where = scene.sensor(self.sensor, field=f"readings: {self.name or self.kind}.sensor")
         return self.stated(name=self.name or self.sensor, size=where.stop - where.start, unit="SI", frame=self.sensor)
 
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
-        """Its part of sensordata."""
+        """The sensor's part of sensordata."""
         return sim.sensordata[:, sim.scene.sensor(self.sensor, field="sensor")]
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By `typical`."""
+        """Scale by `typical`."""
         return np.zeros(self.size), np.full(self.size, 1 / self.typical)
 
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:

@@ -72,12 +72,12 @@ def _encoded(scene: Scene, body: int) -> bool:
 
 class _Point(_OfPlace):
     def distance(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Euclidean."""
+        """Euclidean distance."""
         length = np.linalg.norm(first - second, axis=-1)
         return length, np.zeros_like(length)
 
     def error(self, first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-        """Euclidean."""
+        """Euclidean distance."""
         return math.dist(first, second), 0.0
 
 
@@ -101,7 +101,7 @@ class Position(_Point):
         return self._placed(scene, size=3, unit="m")
 
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
-        """From the simulation's kinematics."""
+        """Sensed from the simulation's kinematics."""
         return sim.position(xp, self.of, self.frame)
 
     def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
@@ -109,7 +109,7 @@ class Position(_Point):
         return position
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By the workspace: its longest side is [-1, 1]. In another frame than the world's the centre stays."""
+        """Scale by the workspace: its longest side is [-1, 1]. In another frame than the world's the centre stays."""
         centre, half = contract.workspace
         return centre if self.frame == WORLD else np.zeros(3), np.full(3, 1 / half)
 
@@ -154,7 +154,7 @@ class Orientation(_OfPlace):
         return self._placed(scene, size=4, unit="wxyz")
 
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
-        """From the simulation's kinematics."""
+        """Sensed from the simulation's kinematics."""
         return sim.orientation(xp, self.of, self.frame)
 
     def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
@@ -163,11 +163,11 @@ class Orientation(_OfPlace):
 
     @property
     def encoded_size(self) -> int:
-        """Two columns."""
+        """The size of two columns."""
         return 6
 
     def encode(self, xp: ModuleType, value: Array) -> Array:
-        """Of either sign of the quaternion the same."""
+        """Two columns of the rotation, the same for either sign of the quaternion."""
         return rotation_columns(value)
 
     def metric(self, rotation_m: float) -> np.ndarray:
@@ -202,7 +202,7 @@ class EndEffectorPosition(Position):
     kind: str = "end_effector_position"
 
     def completed(self, scene: Scene) -> Self:
-        """Of the robot's `end_effector_site`."""
+        """The reading of the robot's `end_effector_site`."""
         return super(EndEffectorPosition, _of_tool(self, scene)).completed(scene)
 
 
@@ -212,7 +212,7 @@ class EndEffectorOrientation(Orientation):
     kind: str = "end_effector_orientation"
 
     def completed(self, scene: Scene) -> Self:
-        """Of the robot's `end_effector_site`."""
+        """The reading of the robot's `end_effector_site`."""
         return super(EndEffectorOrientation, _of_tool(self, scene)).completed(scene)
 
 
@@ -251,7 +251,7 @@ class PlanarPosition(_Point):
         return self._placed(scene, size=2, unit="m")
 
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
-        """From the simulation's kinematics."""
+        """Sensed from the simulation's kinematics."""
         return sim.position(xp, self.of, self.frame)[:, :2]
 
     def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
@@ -259,7 +259,7 @@ class PlanarPosition(_Point):
         return position[..., :2]
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """By the workspace: its longest side is [-1, 1]."""
+        """Scale by the workspace: its longest side is [-1, 1]."""
         centre, half = contract.workspace
         return centre[:2], np.full(2, 1 / half)
 
@@ -297,7 +297,7 @@ class PlanarPose(_OfPlace):
         return self._placed(scene, size=3, unit="m, m, rad")
 
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
-        """From the simulation's kinematics."""
+        """Sensed from the simulation's kinematics."""
         return self.of_pose(xp, sim.position(xp, self.of, self.frame), sim.orientation(xp, self.of, self.frame))
 
     def of_pose(self, xp: ModuleType, position: Array, orientation: Array) -> Array:
@@ -315,7 +315,7 @@ class PlanarPose(_OfPlace):
         return xp.concatenate([value[..., :2], xp.cos(angle), xp.sin(angle)], axis=-1)
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """Of the position by the workspace."""
+        """Scale the position by the workspace."""
         centre, half = contract.workspace
         return np.array([*centre[:2], 0, 0]), np.array([1 / half, 1 / half, 1, 1])
 

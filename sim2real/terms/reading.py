@@ -81,11 +81,11 @@ class Reading(Term):
 
     @abstractmethod
     def completed(self, scene: Scene) -> Self:
-        """The same reading with size, unit, frame and source; `ShoalError` where the model lacks what it names."""
+        """A copy with size, unit, frame and source; `ShoalError` where the model lacks what it names."""
 
     @abstractmethod
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
-        """Its true value in a simulation, `[N, size]`."""
+        """True value in a simulation, `[N, size]`."""
 
     def from_joints(self, scene: Scene) -> Any | None:
         """What computes it from the robot's joint positions alone, `f(xp, [N, J]) -> [N, size]`, where that is so."""
@@ -95,7 +95,7 @@ class Reading(Term):
 
     @property
     def encoded_size(self) -> int:
-        """E."""
+        """The size E of the encoding."""
         return self.size
 
     def encode(self, xp: ModuleType, value: Array) -> Array:
@@ -103,7 +103,7 @@ class Reading(Term):
         return value
 
     def observed(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
-        """Its entries of the observation before scaling, `[..., E]`; others may be taken into account."""
+        """Entries of the observation before scaling, `[..., E]`; others may be taken into account."""
         return self.encode(xp, readings[self.name])
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -151,11 +151,11 @@ class Reading(Term):
         raise ShoalError(f"goal: the reading {self.name!r} of kind {self.kind!r} cannot be a goal.")
 
     def distance(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Between encodings `[..., E]`: in m, and in degrees; 0 for what it doesn't have."""
+        """Distance between encodings `[..., E]`: in m, and in degrees; 0 for what it doesn't have."""
         raise ShoalError(f"goal: the reading {self.name!r} of kind {self.kind!r} cannot be a goal.")
 
     def error(self, first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-        """The same between two values `[size]`, for a control loop."""
+        """Distance between two values `[size]`, for a control loop."""
         encoded = (self.encode(np, np.asarray(value, np.float64)) for value in (first, second))
         length, angle = self.distance(*encoded)
         return float(length), float(angle)

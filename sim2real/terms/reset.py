@@ -64,7 +64,7 @@ class Reset(Term):
 
 
 class AroundHome(Reset):
-    """Every joint uniformly around home."""
+    """Start every joint uniformly around home."""
 
     kind: str = "around_home"
     half_range: Annotated[list[Positive], Field(min_length=1)]
@@ -90,13 +90,13 @@ class AroundHome(Reset):
 
 
 class Keyframes(Reset):
-    """One of the MJCF's keyframes, each as likely as another."""
+    """Start at one of the MJCF's keyframes, each as likely as another."""
 
     kind: str = "keyframes"
     names: Annotated[list[str], Field(min_length=1)]
 
     def require(self, scene: Scene) -> None:
-        """All of them are there."""
+        """Check that all of them are there."""
         have = [scene.model.key(i).name for i in range(scene.model.nkey)]
         missing = [name for name in self.names if name not in have]
         if missing:
@@ -112,7 +112,7 @@ class Keyframes(Reset):
 
 
 class Inside(Reset):
-    """Only starts at which a site or body is in a box."""
+    """Keep only starts at which a site or body is in a box."""
 
     kind: str = "inside"
     of: str
@@ -194,7 +194,7 @@ class FreeBody(Reset):
 
 
 class FromFile(Reset):
-    """One of the rows of a NumPy file, whole `qpos` vectors `[n, nq]`."""
+    """Start at one of the rows of a NumPy file, whole `qpos` vectors `[n, nq]`."""
 
     kind: str = "file"
     path: str
@@ -213,11 +213,11 @@ class FromFile(Reset):
         return np.asarray(rows, np.float64)
 
     def require(self, scene: Scene) -> None:
-        """It can be read."""
+        """Check that the file can be read."""
         self.rows(scene)
 
     def draw(self, rng: np.random.Generator, start: Start) -> bool:
-        """Any row."""
+        """Draw any row."""
         rows = self.rows(start.scene)
         start.data.qpos[:] = rows[rng.integers(len(rows))]
         return True

@@ -49,7 +49,7 @@ class Scene:
     control_dt_s: float
 
     def of(self, model: mujoco.MjModel) -> Scene:
-        """The same robot in another model that has the same joints, and maybe more bodies."""
+        """The scene of the same robot in another model that has the same joints, and maybe more bodies."""
         return Scene(model, self.robot, self.home, self.control_dt_s)
 
     def place(self, name: str, *, field: str) -> Place:
@@ -147,7 +147,7 @@ class Simulated:
         return reading.sense(xp, self).astype(np.float32)
 
     def values(self, xp: ModuleType, readings: Iterable[Reading]) -> dict[str, Any]:
-        """Those of several, by name."""
+        """The values of several readings, by name."""
         return {reading.name: self.value(xp, reading) for reading in readings}
 
     @property

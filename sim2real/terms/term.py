@@ -95,7 +95,7 @@ _in_the_making: set[type[Term]] = set()
 
 
 class _Alternatives:
-    """For editors: the JSON schema of every shipped kind. Terms that hold terms of their own sort hold any mapping."""
+    """JSON schema, for editors, of every shipped kind. Terms that hold terms of their own sort hold any mapping."""
 
     def __init__(self, base: type[Term]) -> None:
         self._base = base

@@ -56,7 +56,7 @@ class HeightLost(Termination):
         scene.place(self.of, field="terminations: height.of")
 
     def over(self, xp: ModuleType, sim: Simulated) -> Array:
-        """By z in the world."""
+        """Judges z in the world."""
         height = sim.position(xp, self.of)[:, 2]
         return (height < self.min_m) | (height > self.max_m)
 
@@ -73,7 +73,7 @@ class Tilted(Termination):
         scene.place(self.of, field="terminations: tilt.of")
 
     def over(self, xp: ModuleType, sim: Simulated) -> Array:
-        """By the angle between its z axis and the world's."""
+        """Judges the angle between its z axis and the world's."""
         turn = sim.orientation(xp, self.of)
         up = rotate(turn, xp.broadcast_to(np.array([0, 0, 1], np.float32), (*turn.shape[:-1], 3)))
         return up[:, 2] < np.cos(np.radians(self.max_deg))
@@ -94,7 +94,7 @@ class Touched(Termination):
         scene.sensor(self.sensor, field="terminations: contact.sensor")
 
     def over(self, xp: ModuleType, sim: Simulated) -> Array:
-        """By the largest of its numbers."""
+        """Judges the largest of its numbers."""
         return sim.sensordata[:, sim.scene.sensor(self.sensor, field="sensor")].max(axis=-1) > self.more_than
 
 
@@ -113,6 +113,6 @@ class LeftMap(Termination):
             raise ShoalError(f"terminations: left_map.min_m {self.min_m} must be below max_m {self.max_m}.")
 
     def over(self, xp: ModuleType, sim: Simulated) -> Array:
-        """By x and y in the world."""
+        """Judges x and y in the world."""
         place = sim.position(xp, self.of)[:, :2]
         return ((place < np.array(self.min_m)) | (place > np.array(self.max_m))).any(axis=-1)

@@ -53,7 +53,7 @@ def delayed(xp: ModuleType, history: Array, samples: Array, steps: Array) -> Arr
 
 
 class RingBuffer:
-    """The same for one signal sampled one step at a time, in place and without allocating: for a control loop.
+    """A delay for one signal sampled one step at a time, in place and without allocating: for a control loop.
 
     `capacity` samples of `size` numbers; reads nothing older than it holds.
     """

@@ -11,7 +11,7 @@ _GRID_PER_STEP = 4
 
 @dataclass(frozen=True)
 class Lag:
-    """Of a measured motion behind an expected one."""
+    """Lag of a measured motion behind an expected one."""
 
     seconds: float
     correlation: float
@@ -21,7 +21,7 @@ class Lag:
 def lag_between(
     time_s: np.ndarray, expected: np.ndarray, measured: np.ndarray, *, longest_s: float = 0.3, shortest_s: float = -0.05
 ) -> Lag | None:
-    """Of `measured` `[T, J]` behind `expected` `[T, J]`, both at `time_s` `[T]`; None where nothing moves.
+    """Lag of `measured` `[T, J]` behind `expected` `[T, J]`, both at `time_s` `[T]`; None where nothing moves.
 
     Speeds are correlated, so that constant offsets (friction, gravity, an encoder's bias) do not count; the peak is
     refined by a parabola, to a fraction of the period.

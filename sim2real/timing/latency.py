@@ -56,7 +56,7 @@ class Latencies:
     ticks: int
 
     def terms(self) -> dict[str, Any]:
-        """Of `Randomisation`, replaced by what was measured."""
+        """Terms of `Randomisation`, replaced by what was measured."""
         found: dict[str, Any] = {"observation_delay_s": _distribution("observation_delay_s", self.age_s)}
         found["observation_jitter_s"] = _distribution("observation_jitter_s", self.age_spread_s)
         if len(self.tick_spread_s):

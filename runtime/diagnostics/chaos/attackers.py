@@ -147,7 +147,7 @@ ATTACKS: dict[str, Attack] = {
 
 @contextmanager
 def attack(name: str, address: str, *, token: str = "") -> Iterator[None]:
-    """While this lasts, one of `ATTACKS` is under way. Raises `ShoalError` when it does not get under way."""
+    """Keep one of `ATTACKS` under way while this lasts. Raises `ShoalError` when it does not get under way."""
     process = subprocess.Popen(
         python_module("runtime.diagnostics.chaos.attackers", name, address, token), stdout=subprocess.PIPE
     )

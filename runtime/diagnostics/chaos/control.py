@@ -24,7 +24,7 @@ _FAST = 4.0
 
 
 def control_scenarios() -> Iterator[Scenario]:
-    """All of them."""
+    """All scenarios of time, commands and emergency stops."""
     yield from _of_time()
     yield from _of_commands()
     yield from _of_emergency_stops()
@@ -203,7 +203,7 @@ def _goal_runs_out(rig: Rig) -> None:
 
 
 def _commands(answer: Callable[[Rig, int], Float64]) -> Callable[[Rig], None]:
-    """So many ticks with these commands, then enough of the policy's own."""
+    """Replace the policy's commands for 60 ticks, then give it 40 of its own."""
 
     def run(rig: Rig) -> None:
         policy, count = rig.core.policy, iter(range(10**9))

@@ -59,7 +59,7 @@ STRANGERS = (
 
 
 def page_scenarios() -> Iterator[Scenario]:
-    """With a served robot and its page in processes of their own."""
+    """Scenarios with a served robot and its page in processes of their own."""
     yield Scenario(
         "page under attack",
         "wrong codes, other web sites and foreign names at the page, while somebody presses its stop",

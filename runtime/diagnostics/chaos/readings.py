@@ -154,7 +154,7 @@ def _passing(
 
 
 def reading_scenarios() -> Iterator[Scenario]:
-    """All of them."""
+    """All scenarios of readings and their packets."""
     yield from _of_packets()
     yield from _of_rules()
     yield from _of_the_rest()

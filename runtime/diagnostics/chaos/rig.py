@@ -100,7 +100,7 @@ class FaultyDriver:
         return kept
 
     def write(self, command: Float64) -> None:
-        """On to the robot, seen by the witness."""
+        """Pass the command on, after the witness has seen it."""
         self._witness.see(command)
         self._inner.write(command)
 
@@ -109,7 +109,7 @@ class FaultyDriver:
         return self._inner.now_s() + self.clock_offset_s
 
     def show_goal(self, goal: ResolvedGoal) -> None:
-        """Nothing to show."""
+        """Do nothing: nobody watches."""
 
     def close(self) -> None:
         """Release the robot."""
@@ -154,13 +154,13 @@ class Rig:
         self.core.set_goal(resolved, number=self._goals, now_s=self.driver.now_s())
 
     def tick(self, ticks: int) -> None:
-        """That many control periods, one after the other without waiting."""
+        """Run that many control periods, one after the other without waiting."""
         for _ in range(ticks):
             self.loop.tick(time.perf_counter_ns())
             self.states.append(self.core.safety.state)
 
     def run(self, ticks: int) -> None:
-        """That many ticks of the paced loop."""
+        """Run that many ticks of the paced loop."""
         end = self.loop.statistics.ticks + ticks
 
         def ended() -> bool:
@@ -171,7 +171,7 @@ class Rig:
 
     @contextmanager
     def fault(self, fault: Fault) -> Iterator[None]:
-        """While this lasts, readings pass through `fault`; `states` then holds those of its ticks."""
+        """Pass readings through `fault` while this lasts; `states` then holds those of its ticks."""
         self.states.clear()
         self.driver.fault = fault
         yield
@@ -184,7 +184,7 @@ class Rig:
 
     @property
     def state(self) -> State:
-        """Of the last tick."""
+        """The state in the last tick."""
         return self.core.safety.state
 
 

@@ -38,7 +38,7 @@ Served = tuple[State, list[str]]
 
 
 def file_scenarios() -> Iterator[Scenario]:
-    """In this process."""
+    """Scenarios of files, in this process."""
     yield Scenario(
         "disk full",
         "the disk fills up while recording",
@@ -56,7 +56,7 @@ def file_scenarios() -> Iterator[Scenario]:
 
 
 def process_scenarios() -> Iterator[Scenario]:
-    """With a served robot in processes of its own; some seconds each."""
+    """Scenarios with a served robot in processes of its own; some seconds each."""
     yield Scenario(
         "client killed",
         "the client that sent a goal with `timeout_s` is killed on the way",

@@ -56,7 +56,7 @@ class SoakReport:
 
     @property
     def line(self) -> str:
-        """For people."""
+        """The result in a line of text."""
         verdict = "flat" if self.passed else "; ".join(("NOT FLAT", *self.problems))
         return (
             f"{self.simulated_h:.2f} h simulated in {self.wall_s:.0f} s, {self.ticks} ticks: "

@@ -23,7 +23,7 @@ Disturbance = Callable[[Server, str], AbstractContextManager[None]]
 
 
 def stop_scenarios() -> Iterator[Scenario]:
-    """With a served robot in processes of its own."""
+    """Scenarios with a served robot in processes of its own."""
     for name, fault, disturbance, survives in (
         ("stop among the silent", "200 clients connect and say nothing", _crowds("silent"), True),
         ("stop in a flood", "clients send goals as fast as they are taken", _crowds("pipelined goals"), True),

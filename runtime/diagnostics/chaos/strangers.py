@@ -36,7 +36,7 @@ _HOSTILE = (
 
 
 def stranger_scenarios() -> Iterator[Scenario]:
-    """With a policy server in a process of its own."""
+    """Scenarios with a policy server in a process of its own."""
     yield Scenario(
         "policy server's strangers",
         "silent connections, floods and hostile messages on the websocket of `runtime policy-server`",
@@ -68,7 +68,7 @@ def _strangers(model: Path, folder: Path) -> Served:
 
 
 def _port(process: subprocess.Popen[str]) -> int:
-    """Of the websocket, once the server listens."""
+    """The websocket's port, once the server listens."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("listening"):
@@ -86,7 +86,7 @@ def _frame(payload: bytes) -> bytes:
 
 
 def _send(connection: socket.socket, frames: bytes) -> None:
-    """Without waiting: what finds no room, or nobody who listens any more, is left out."""
+    """Send without waiting: what finds no room, or nobody who listens any more, is left out."""
     connection.setblocking(False)
     with suppress(OSError):
         connection.sendall(_HANDSHAKE + frames)

@@ -44,7 +44,7 @@ def outcome_table(outcomes: Iterable[Outcome]) -> Table:
 
 
 def outcome_record(outcome: Outcome) -> dict[str, object]:
-    """For JSON."""
+    """An outcome as plain data for JSON."""
     return {
         "name": outcome.scenario.name,
         "fault": outcome.scenario.fault,

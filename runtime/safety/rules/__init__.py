@@ -22,12 +22,12 @@ RULES: tuple[type[Rule], ...] = (*targets.RULES, *READING_RULES, *responses.RULE
 
 
 def rules_of(contract: Contract) -> list[type[Rule]]:
-    """Those that a robot of this contract can break."""
+    """The rules that a robot of this contract can break."""
     return [rule for rule in RULES if rule.applies(contract)]
 
 
 def report(layer: Layer) -> str:
-    """For the start-up report: the rules that are on, and those that are off with the reason."""
+    """Two lines for the start-up report: the rules that are on, and those that are off with the reason."""
     rules = rules_of(layer.contract)
     on = "; ".join(f"{rule.name} {rule.numbers(layer)}".rstrip() for rule in rules if not rule.off(layer))
     off = "; ".join(f"{rule.name}: {reason}" for rule in rules if (reason := rule.off(layer))) or "none"

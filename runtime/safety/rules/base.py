@@ -129,7 +129,7 @@ class ReadingRule(Rule, Remembers):
 
     @abstractmethod
     def explain(self, moment: Moment) -> str:
-        """After `judge` has found something: which reading, its value, and what it should be."""
+        """What `judge` has just found: which reading, its value, and what it should be."""
 
 
 def spoil(change: Callable[[Readings], object]) -> Callable[[], Callable[[Readings], object]]:

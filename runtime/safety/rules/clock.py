@@ -17,7 +17,7 @@ _MOST_TICKS = 1000
 
 
 class ClockSettings(Frozen):
-    """Of the rules below."""
+    """Settings of the rules about time."""
 
     clock_jump_s: Positive | None = 1.0
     """A larger step of the driver's clock between two ticks costs a tick of hold and a ramp-in; so does any backward

@@ -25,7 +25,7 @@ _EFFORT_ROUNDING = 1e-6
 
 
 class JointSettings(Frozen):
-    """Of the rules below."""
+    """Settings of the rules about joints."""
 
     frozen_after_periods: Annotated[int, Field(ge=2)] | None = 5
     """Fresh stamps with bit for bit the same joint readings for this many control periods, while the target moved by

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ObjectSettings(Frozen):
-    """Of the rules below."""
+    """Settings of the rules about an object."""
 
     object_stale_s: Positive = 0.5
     """After this time without a report of a tracker nobody knows where the object is."""

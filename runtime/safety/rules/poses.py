@@ -24,7 +24,7 @@ _SHORTEST, _LONGEST = (1 - _LENGTH_ERROR) ** 2, (1 + _LENGTH_ERROR) ** 2
 
 
 class PoseSettings(Frozen):
-    """Of the rules below."""
+    """Settings of the rules about poses."""
 
     tool_mismatch_m: Positive | None = 0.1
     """Distance between the tool as measured and where the measured joints put it, beyond what it moved in the last

@@ -16,7 +16,7 @@ from sim2real.contract import Frozen, NonNegative, Positive
 
 
 class ResponseSettings(Frozen):
-    """Of the rules below, and of what `damp` does."""
+    """Settings of the responses to late ticks and lasting faults, and of what `damp` does."""
 
     overruns_in_a_row: Annotated[int, Field(ge=1)] | None = 10
     """Ticks in a row that end after the next deadline until the robot holds."""

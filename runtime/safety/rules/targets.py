@@ -19,7 +19,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class TargetSettings(Frozen):
-    """Of the rules below."""
+    """Settings of the rules about targets."""
 
     velocity_share: Share = 1.0
     """Of the contract's joint velocity limits, for the target."""

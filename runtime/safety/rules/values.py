@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ValueSettings(Frozen):
-    """Of the rules below."""
+    """Settings of the rules about single numbers."""
 
     out_of_range_rad: NonNegative = 0.1
     """How far outside its limits a joint may be measured before the encoder is not believed."""
