@@ -16,16 +16,19 @@ setup: $(VENV)/.synced-dev ## Install everything, development tools included.
 demo: $(VENV)/.synced ## Train, distil, export and drive a simulated arm.
 	$(BIN)/python -m benchmarks.demo
 
+# A worker takes up to 4 GB.
+PARALLEL := -n 2 --dist worksteal
+
 # What needs neither a compiler for XLA nor a served robot.
 FAST := tests/test_imports.py tests/test_packaging.py tests/test_facade.py \
   $(addprefix tests/sim2real/,contract robots logs timing test_files.py test_strict_yaml.py) \
   $(addprefix tests/runtime/,control goals inference ipc protocol safety test_imports.py)
 
 check: lint ## Style, strict types and the fast tests.
-	$(BIN)/python -m pytest -q -n 2 $(FAST)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST)
 
 test: lint ## Lint, types, and the tests that CI runs.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.synced-dev ## Only the tests that `make test` leaves out.
 	$(BIN)/python -m pytest -m slow

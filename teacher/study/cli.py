@@ -42,6 +42,11 @@ class Arguments:
 def main(argv: list[str], defaults: TeacherConfig) -> None:
     """Run the study that the arguments describe, on top of `defaults` for every run."""
     kinds = get_args(Kind)
+    if argv[:1] in (["-h"], ["--help"]):
+        print(
+            f"usage: train-teacher study {{{','.join(kinds)}}} [OPTIONS]; `train-teacher study depth --help` names them"
+        )
+        return
     if not argv or argv[0] not in kinds:
         given = f"unknown kind {argv[0]!r}" if argv else "no kind was given"
         raise ShoalError(f"study: {given}; there are {', '.join(kinds)}. `train-teacher study depth --help` says more.")
