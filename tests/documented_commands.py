@@ -140,7 +140,9 @@ def refusal(command: list[str], *, whole: bool = True) -> str:
         case "python", ["-m", module, *rest]:
             if importlib.util.find_spec(module) is None:
                 return f"there is no module {module}"
-            return understood(importlib.import_module(module).main, module, rest)
+            if main := getattr(importlib.import_module(module), "main", None):
+                return understood(main, module, rest)
+            return f"{module} takes no arguments" if rest else ""
         case name, _ if name in PROGRAMS:
             return understood(_main(name), name, arguments)
     return "" if program in FOREIGN else f"{program} is no program that the documentation may show"
