@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtime.control.mujoco_controller import Controller
-    from runtime.goals.messages import GoalJoints, GoalObject, GoalPlanar, GoalPose, GoalRefused
+    from runtime.goals.messages import GoalJoints, GoalObject, GoalPlanar, GoalPose, GoalRefused, GoalValues
     from runtime.inference.policy import Policy
     from runtime.protocol.client import Client
     from runtime.status import GoalStatus
@@ -31,6 +31,7 @@ __all__ = [
     "GoalPose",
     "GoalRefused",
     "GoalStatus",
+    "GoalValues",
     "Policy",
 ]
 
@@ -43,6 +44,7 @@ _HOME = {
     "GoalPose": "runtime.goals.messages",
     "GoalRefused": "runtime.goals.messages",
     "GoalStatus": "runtime.status",
+    "GoalValues": "runtime.goals.messages",
     "Policy": "runtime.inference.policy",
 }
 

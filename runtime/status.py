@@ -108,7 +108,7 @@ class GoalStatus(BaseModel):
     goal_number: int = 0
     """Counts the accepted goals and cancellations; a caller waits until its own number shows here."""
     distance_m: float | None = None
-    """Tool to goal."""
+    """To the goal."""
     angle_deg: float | None = None
     """Between tool and goal orientation; 0 for policies that reach positions only."""
     reachability: float | None = None

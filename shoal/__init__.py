@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         GoalPose,
         GoalRefused,
         GoalStatus,
+        GoalValues,
         Policy,
     )
     from sim2real import Contract, ContractMismatch, ShoalError, Task, load_task, task_names
@@ -37,6 +38,7 @@ __all__ = [
     "GoalPose",
     "GoalRefused",
     "GoalStatus",
+    "GoalValues",
     "Policy",
     "ShoalError",
     "Task",

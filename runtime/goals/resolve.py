@@ -113,7 +113,8 @@ def _of_pose(contract: Contract, field: str, position: Vector3, orientation: Qua
         raise GoalRefused(f"goal.{field} was given, but this policy's goals are not one pose; give values of {named}.")
     turned = any(reading.turned for reading in readings)
     if orientation is not None and not turned:
-        raise GoalRefused("goal.orientation was given, but this policy reaches positions only; leave it out.")
+        what = "planar has a yaw" if field == "planar" else "orientation was given"
+        raise GoalRefused(f"goal.{what}, but this policy reaches positions only; leave it out.")
     if max(reading.axes for reading in readings) == 2:
         _require_flat(field, position, orientation)
     found = {}

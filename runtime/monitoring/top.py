@@ -36,11 +36,13 @@ VALUES: dict[str, Callable[[Snapshot], str]] = {
 
 
 def render(snapshot: Snapshot, holder: str = "") -> RenderableType:
-    """The whole picture: state, metrics, joints. `holder` is the name of the client with the lease."""
+    """The whole picture: state, metrics, joints, readings. `holder` is the name of the client with the lease."""
     status = snapshot.status
     state = Text.assemble((f"{status.state} ", _STYLES.get(status.state, "bold")), status.reason)
     goal = f"goal {status.goal_id}{' reached' if status.reached else ''}" if status.goal_id else "no goal"
-    return Group(state, Text(f"{goal}, lease {holder or 'free'}"), _metrics(snapshot), _joints(snapshot))
+    return Group(
+        state, Text(f"{goal}, lease {holder or 'free'}"), _metrics(snapshot), _joints(snapshot), _readings(snapshot)
+    )
 
 
 def show(client: Client, *, once: bool = False) -> None:
@@ -74,6 +76,18 @@ def _joints(snapshot: Snapshot) -> Table:
     for index, name in enumerate(snapshot.joint_names):
         columns = (snapshot.joint_position, snapshot.joint_velocity, snapshot.joint_position_target)
         table.add_row(name, *(_number(column[index] if column else None, 3) for column in columns))
+    return table
+
+
+def _readings(snapshot: Snapshot) -> Table:
+    """Those that are not of joints, and the goal."""
+    table = Table("reading", "value", box=None, pad_edge=False)
+    joints = len(snapshot.joint_names)
+    for name, values in snapshot.readings.items():
+        if len(values) != joints:
+            table.add_row(name, "  ".join(_number(value, 3) for value in values))
+    for name, values in snapshot.goal.items():
+        table.add_row(name, "  ".join(_number(value, 3) for value in values), style="bold")
     return table
 
 

@@ -161,10 +161,9 @@ def _call(*arguments: str) -> None:
 
 
 def _give(contract: Contract, goal: LoggedGoal, socket: Path, *, timeout_s: float) -> None:
-    arguments = []
-    for name, values in contract.goal.layout(contract).split(np.array(goal.request)).items():
-        arguments += [f"--{name.removeprefix('goal_')}", *(repr(float(value)) for value in values)]
-    _call("goal", *arguments, "--timeout-s", repr(timeout_s), "--address", str(socket))
+    layout = contract.goal.layout(contract)
+    values = [f"{name}={','.join(map(repr, goal.request[part]))}" for name, part in layout.slices.items()]
+    _call("goal", "--set", *values, "--timeout-s", repr(timeout_s), "--address", str(socket))
 
 
 def _wait_for(socket: Path, server: subprocess.Popen[str]) -> None:
