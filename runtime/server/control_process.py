@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,6 +86,19 @@ class _Ending:
         return bool(self.reason)
 
 
+class _Server(NamedTuple):
+    """What one run is made of."""
+
+    listening: list[Listening]
+    sources: EstopSources
+    driver: Driver
+    core: PolicyController
+    supervisor: GatewaySupervisor
+    exchange: ServerExchange
+    loop: Loop
+    signals: EndingSignals
+
+
 def serve(options: ServeOptions) -> Summary:
     """Serve until a signal, a stop request or the end of `--duration`; returns the summary that is also printed.
 
@@ -97,54 +111,68 @@ def serve(options: ServeOptions) -> Summary:
     load_ahead(clearance.load)
     policy = Policy(options.model, engine=options.engine)
     with ExitStack() as stack:
-        # First, and so last to go: whatever happens from here on, the driver is closed.
-        signals = stack.enter_context(EndingSignals())
-        listening = _listen(options, stack)
-        sources = EstopSources(
-            key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd, beside=listening[0].address
-        )
-        stack.callback(sources.close)
-        stack.callback(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, sources.on_signal))
-        driver = _open_driver(options, policy.contract)
-        stack.callback(driver.close)
-        core = _core(options, policy, driver)
-        core.reachability_gate = _gate(options)
-        slots = SharedSlots.create(policy.contract)
-        stack.callback(slots.close)
-        listed = _list_goals(options, policy.contract, slots)
-        watching = _watching(options, core, driver, listening[0].address)
-        stack.callback(watching.ring.close)
-        supervisor = _supervisor(options, policy.contract, slots, listening, watching)
-        queue = GoalQueue(core, stall_after_s=_stall_after_s(options, policy.contract))
-        exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
-        telemetry = Telemetry(watching.ring, core)
-        tracker = Tracker(policy.contract, slots.object, core.safety.config.object_stale_s)
-        loop = Loop(driver, core, WatchedExchange(exchange, sources), telemetry=telemetry, tracker=tracker)
-        _report(options, policy, driver, listening)
-        print(f"{rules.report(core.safety.layer)}\nestop by   {', '.join(sources.names)}", flush=True)
+        server = _put_together(options, policy, stack)
+        _report(options, policy, server.driver, server.listening)
+        safety, sources = server.core.safety, server.sources
+        print(f"{rules.report(safety.layer)}\nestop by   {', '.join(sources.names)}", flush=True)
         measures = _apply_realtime(options)
-        loop.spin_s = realtime.spin_s(None if options.spin_us is None else options.spin_us / 1e6, measures)
+        server.loop.spin_s = realtime.spin_s(None if options.spin_us is None else options.spin_us / 1e6, measures)
         stack.callback(realtime.release)
-        stack.callback(supervisor.close)
-        supervisor.start()
-        ending = _Ending(options, driver, exchange, signals, supervisor)
-        ready = _Ready(core, supervisor)
-
-        def should_end() -> bool:
-            ready.tell()
-            return ending()
-
-        loop.run(should_end, on_first_tick=ready.ticked)
-        _brake(loop, core)
-    summary = summary_of(options, policy, loop, core, exchange)
-    summary |= {"ended_by": ending.reason, "gateway_restarts": supervisor.restarts}
+        stack.callback(server.supervisor.close)
+        server.supervisor.start()
+        ended_by = _run(options, server)
+    summary = summary_of(options, policy, server.loop, server.core, server.exchange)
+    summary |= {"ended_by": ended_by, "gateway_restarts": server.supervisor.restarts}
     summary["realtime"] = [str(measure) for measure in measures]
     if options.json:
         write_json(options.json, summary)
     print_summary(summary)
-    if supervisor.failure:
-        raise ShoalError(supervisor.failure)
+    if server.supervisor.failure:
+        raise ShoalError(server.supervisor.failure)
     return summary
+
+
+def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack) -> _Server:
+    """Everything that a run needs; `stack` takes it apart again."""
+    contract = policy.contract
+    # First, and so last to go: whatever happens from here on, the driver is closed.
+    signals = stack.enter_context(EndingSignals())
+    listening = _listen(options, stack)
+    sources = EstopSources(
+        key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd, beside=listening[0].address
+    )
+    stack.callback(sources.close)
+    stack.callback(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, sources.on_signal))
+    driver = _open_driver(options, contract)
+    stack.callback(driver.close)
+    core = _core(options, policy, driver)
+    core.reachability_gate = _gate(options)
+    slots = SharedSlots.create(contract)
+    stack.callback(slots.close)
+    listed = _list_goals(options, contract, slots)
+    watching = _watching(options, core, driver, listening[0].address)
+    stack.callback(watching.ring.close)
+    supervisor = _supervisor(options, contract, slots, listening, watching)
+    queue = GoalQueue(core, stall_after_s=_stall_after_s(options, contract))
+    exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
+    telemetry = Telemetry(watching.ring, core)
+    tracker = Tracker(contract, slots.object, core.safety.config.object_stale_s)
+    loop = Loop(driver, core, WatchedExchange(exchange, sources), telemetry=telemetry, tracker=tracker)
+    return _Server(listening, sources, driver, core, supervisor, exchange, loop, signals)
+
+
+def _run(options: ServeOptions, server: _Server) -> str:
+    """Returns what ended the run, in words."""
+    ending = _Ending(options, server.driver, server.exchange, server.signals, server.supervisor)
+    ready = _Ready(server.core, server.supervisor)
+
+    def should_end() -> bool:
+        ready.tell()
+        return ending()
+
+    server.loop.run(should_end, on_first_tick=ready.ticked)
+    _brake(server.loop, server.core)
+    return ending.reason
 
 
 def _listen(options: ServeOptions, stack: ExitStack) -> list[Listening]:
