@@ -18,6 +18,7 @@ from student.config import DistillConfig
 from student.dataset import Labels
 from student.history import truth
 from student.policy import student_inputs
+from teacher.policies import best_candidate
 from teacher.train import Teacher
 
 
@@ -47,7 +48,8 @@ class Collector:
         params = {"student": policy, "beta": np.float32(self.beta(number))}
         key = jax.random.fold_in(jax.random.key(self.config.seed + 1), number)
         rollout = self.env.rollout(self._act, params, key, self.teacher.contract.timing.episode_steps)
-        inputs, labels, error = self.label(policy, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
+        states = jnp.asarray(rollout.observation), jnp.asarray(rollout.goal)
+        inputs, labels, error = self.label(policy, *states, jax.random.fold_in(key, 1))
         self._error = np.asarray(error, np.float64)
         return inputs, labels
 
@@ -62,26 +64,40 @@ class Collector:
 
     def _act(self, params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         """Each arm follows the teacher with probability beta at each step; noise shows the way back from errors."""
-        teacher, std = self.teacher, self.config.exploration_std
+        std = self.config.exploration_std
         choice_key, noise_key = jax.random.split(key)
         student = self._student_apply(params["student"], observation, goal, key)
-        expert = jnp.tanh(teacher.networks.act(teacher.actor, self._present(observation), goal)[0])
+        expert = jnp.tanh(self._expert(self._present(observation), goal, key)[0][..., : student.shape[-1]])
         use_expert = jax.random.uniform(choice_key, (observation.shape[0], 1)) < params["beta"]
         noise = std * jax.random.normal(noise_key, student.shape)
         return jnp.clip(jnp.where(use_expert, expert, student) + noise, -1.0, 1.0)
 
     @partial(jax.jit, static_argnums=0)
-    def label(self, policy: Any, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, Labels, jax.Array]:
+    def label(
+        self, policy: Any, observation: jax.Array, goal: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, Labels, jax.Array]:
         """The teacher's answers on `[T, N, ...]` states, flat, and the student's mean action error per arm, `[N]`."""
         networks, teacher = self.teacher.networks, self.teacher
         flat = [x.reshape(-1, x.shape[-1]) for x in (observation, goal)]
         present = self._present(flat[0])
-        mean, log_std, features = networks.act(teacher.actor, present, flat[1])
+        mean, log_std, features = self._expert(present, flat[1], key)
         phi = networks.embed(teacher.critic, present, jnp.tanh(mean))
+        # A student decides on one action, the first of its teacher's chunk.
+        mean, log_std = mean[:, : networks.joints], log_std[:, : networks.joints]
         labels = Labels(mean, log_std, features, phi, networks.embed_goal(teacher.critic, flat[1]))
         student = self._student_apply(policy, *flat, jax.random.key(0))
         error = jnp.mean(jnp.abs(jnp.tanh(mean) - student), axis=-1).reshape(observation.shape[:2])
         return student_inputs(teacher.contract, self.config.student, *flat), labels, jnp.mean(error, axis=0)
+
+    def _expert(
+        self, observation: jax.Array, goal: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What is imitated, before the tanh, `[B, K J]`, its log standard deviation and the actor's features."""
+        networks, teacher = self.teacher.networks, self.teacher
+        mean, log_std, features = networks.act(teacher.actor, observation, goal)
+        if (count := self.config.candidates) > 1:
+            mean = best_candidate(networks, teacher.critic, observation, goal, mean, log_std, key=key, count=count)
+        return mean, log_std, features
 
     def _present(self, observation: jax.Array) -> jax.Array:
         """What the teacher judges: the truth if it is told it, or else what the student sees."""

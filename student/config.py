@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import tyro
+from pydantic import Field, model_validator
 
-from teacher.config import Config, Count, NameOrPath, Rate, Seed, Share
+from teacher.config import Config, Count, NameOrPath, Rate, Seed, Share, renamed
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -38,6 +39,9 @@ class DistillConfig(Config):
     """Whose states are labelled: the student's (DAgger), the teacher's (plain cloning), or both, arm by arm and step
     by step, with `mixture_share` of the actions the teacher's."""
     mixture_share: Share = 0.5
+    labels: Annotated[str, Field(pattern=r"^(actor|best-of-[1-9][0-9]*)$")] = "actor"
+    """What the student imitates: the teacher's `actor`, or with `best-of-16`, say, whichever of that many candidates,
+    the actor's mean and samples of it, the teacher's critic values most."""
     beta_rounds: Annotated[int, Field(ge=0)] = 4
     """With `states: student`, rounds over which the teacher's share of the actions falls from 1 to 0."""
     hard_goal_share: Share = 0.0
@@ -74,9 +78,19 @@ class DistillConfig(Config):
     """Episodes from which the reachability head learns; half as many more calibrate it."""
     reachability_updates: Count = 1500
     critic_weight: Weight = 0.3
-    """Weight of the critic's energy as the head's auxiliary target."""
-    wild_goal_share: Share = 0.5
-    """Share of those episodes whose goal is drawn without asking whether the arm can reach it."""
+    """Weight of what the critic thinks as the head's auxiliary target."""
+    out_of_distribution_goal_share: Annotated[Share, tyro.conf.arg(aliases=["--wild-goal-share"])] = 0.5
+    """Share of those episodes whose goal is drawn without asking whether the robot can reach it."""
     eval_every_rounds: Count = 5
     eval_envs: Count = 256
     student: StudentNetworkConfig = StudentNetworkConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, data: Any) -> Any:
+        return renamed(data, {"wild_goal_share": "out_of_distribution_goal_share"})
+
+    @property
+    def candidates(self) -> int:
+        """Actions among which the critic chooses a label; 1 for the actor's own."""
+        return 1 if self.labels == "actor" else int(self.labels.removeprefix("best-of-"))

@@ -33,9 +33,10 @@ from student.reachability import fit_reachability
 from teacher.checkpoint import Checkpoints, to_host
 from teacher.networks import count_parameters
 from teacher.plots import plot_curves
+from teacher.policies import best_of
+from teacher.policies import greedy as teacher_greedy
 from teacher.run_folder import MetricsLog, RunFolder, status_of
 from teacher.train import Teacher, evaluate
-from teacher.train import greedy as teacher_greedy
 
 TRAINING = "training"
 """Folder inside a run's of what only an interrupted run needs; a finished one has none."""
@@ -133,18 +134,22 @@ class Distiller:
             self.policy,
             self.state.policy,
             self.config,
-            energy=self._energy,
-            environment=lambda count, seed: self._environment(count, seed, wild_goal_share=self.config.wild_goal_share),
+            value=self._value,
+            environment=lambda count, seed: self._environment(
+                count, seed, wild_goal_share=self.config.out_of_distribution_goal_share
+            ),
         )
         self.contract = self.contract.model_copy(update={"reachability": head.calibration})
         self._write(student, head.report, self.elapsed_s + time.monotonic() - trained)
         return StudentParams(self.state.policy, head.params), student
 
-    def _energy(self, observation: jax.Array, goal: jax.Array, action: jax.Array) -> jax.Array:
-        """Of the teacher's critic, -||phi(s, a) - psi(g)||, `[B]`."""
-        networks, critic = self.teacher.networks, self.teacher.critic
-        difference = networks.embed(critic, observation, action) - networks.embed_goal(critic, goal)
-        return jnp.asarray(-jnp.linalg.norm(difference, axis=-1))
+    def _value(self, observation: jax.Array, goal: jax.Array, action: jax.Array) -> jax.Array:
+        """What the teacher's critic thinks of actions `[B, J]`, followed by the rest of the actor's chunk, `[B]`."""
+        teacher, networks = self.teacher, self.teacher.networks
+        if teacher.config.learner.action_chunk > 1:
+            rest = jnp.tanh(networks.act(teacher.actor, observation, goal)[0][..., networks.joints :])
+            action = jnp.concatenate([action, rest], axis=-1)
+        return networks.value(teacher.critic, observation, goal, action)
 
     def forget_training_state(self) -> None:
         """Remove what only an interrupted run needs; call it once the student is saved."""
@@ -177,7 +182,7 @@ class Distiller:
     def _empty_dataset(self) -> dataset.Dataset:
         shapes = [jnp.zeros((1, 1, size)) for size in self._sizes()]
         inputs, labels, _ = jax.eval_shape(
-            lambda policy, *x: self.collector.label(policy, *x), self.state.policy, *shapes
+            lambda policy, *x: self.collector.label(policy, *x, jax.random.key(0)), self.state.policy, *shapes
         )
         return dataset.create(capacity=self.config.dataset_size, inputs=inputs, labels=labels)
 
@@ -222,11 +227,16 @@ class Distiller:
         self.round = int(world["round"])
 
     def _write(self, student: Score, reachability: dict[str, Any], seconds: float) -> None:
-        teacher_score = evaluate(
-            self.eval_env,
-            as_teacher(self.contract, self.config.student.history_steps, teacher_greedy(self.teacher.networks)),
-            self.teacher.actor,
-        )
+        teacher, config = self.teacher, self.config
+
+        def judged(apply: Any, params: Any) -> dict[str, float]:
+            by_teacher = as_teacher(self.contract, config.student.history_steps, apply)
+            return evaluate(self.eval_env, by_teacher, params).as_dict()
+
+        teacher_score = judged(teacher_greedy(teacher.networks), teacher.actor)
+        labels = teacher_score
+        if config.candidates > 1:
+            labels = judged(best_of(teacher.networks, config.candidates), (teacher.actor, teacher.critic))
         self.folder.write_summary(
             {
                 "task": self.contract.task,
@@ -235,7 +245,8 @@ class Distiller:
                 "teacher_parameters": self.teacher.parameters,
                 "teacher_depth": self.teacher.config.network.actor_depth,
                 "wall_s": seconds,
-                "teacher": teacher_score.as_dict(),
+                "teacher": teacher_score,
+                "labels": labels,
                 "student": student.as_dict(),
                 "evaluation": self._record(student).model_dump(mode="json"),
                 "reachability": reachability,

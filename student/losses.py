@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from teacher.objectives.energy import energy_matrix
+
 
 def gaussian_kl(teacher_mean: jax.Array, teacher_log_std: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
     """Mean over the batch of KL(teacher || student) between diagonal Gaussians, `[B, J]` each, before the tanh."""
@@ -32,14 +34,8 @@ def relational_distance(
     minus its own entropy, so that 0 means the same preferences among goals (Park et al. 2019, arXiv 1904.05068, with
     the contrastive critic's energy in place of their distances).
     """
-    wanted, got = (jax.nn.log_softmax(scale * energies(*pair), axis=1) for pair in (target, projected))
+    wanted, got = (jax.nn.log_softmax(scale * energy_matrix(*pair), axis=1) for pair in (target, projected))
     return jnp.mean(jnp.sum(jnp.exp(wanted) * (wanted - got), axis=1))
-
-
-def energies(phi: jax.Array, psi: jax.Array) -> jax.Array:
-    """-||phi_i - psi_j|| for all pairs, `[B, E]` each to `[B, B]`."""
-    squares = jnp.sum(phi**2, -1)[:, None] + jnp.sum(psi**2, -1)[None] - 2 * phi @ psi.T
-    return -jnp.sqrt(jnp.maximum(squares, 0.0) + 1e-6)
 
 
 def contrastive(projected: jax.Array, target: jax.Array, temperature: float = 0.1) -> jax.Array:

@@ -81,7 +81,7 @@ class ReachabilityHead(nn.Module):
 
     width: int = 64
     outputs: int = 1
-    """2 in training: the second follows the contrastive critic's energy and is cut off afterwards."""
+    """2 in training: the second follows what the teacher's critic thinks and is cut off afterwards."""
 
     @nn.compact
     def __call__(self, inputs: jax.Array, features: jax.Array) -> jax.Array:

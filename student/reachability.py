@@ -1,10 +1,10 @@
 """The reachability head: P(the goal is reached within an episode), learned from the student's own outcomes.
 
 The student is rolled out on goals of which a share is drawn without asking whether the arm can reach them;
-every visited state is labelled with how its episode ended, and with the contrastive critic's energy
--||phi(s, pi(s)) - psi(g)||, which a second output follows as an auxiliary target (`critic_weight`). Half as many fresh
-episodes then calibrate the logit by Platt scaling and give the reported numbers on a third set, beside those of
-the energy alone, scaled likewise.
+every visited state is labelled with how its episode ended, and with what the teacher's critic thinks of the student's
+action there, which a second output follows as an auxiliary target (`critic_weight`). Half as many fresh episodes then
+calibrate the logit by Platt scaling and give the reported numbers on a third set, beside those of the critic alone,
+scaled likewise.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from student.network import ReachabilityHead, StudentPolicy
 from student.policy import greedy, student_inputs
 from teacher.networks import apply
 
-Energy = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""`energy(observation [B, D], goal [B, G], action [B, J]) -> [B]`, of the teacher's critic."""
+Value = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""`value(observation [B, D], goal [B, G], action [B, J]) -> [B]`, of the teacher's critic."""
 
 _BATCH = 1024
 _PLATT_STEPS = 500
@@ -49,22 +49,24 @@ def fit_reachability(
     params: Any,
     config: DistillConfig,
     *,
-    energy: Energy,
+    value: Value,
     environment: Callable[[int, int], Environment],
 ) -> Head:
-    """Fit, calibrate and judge; `environment(num_envs, seed)` draws wild goals too, `energy` is the critic's."""
+    """Fit, calibrate and judge; `environment(num_envs, seed)` draws out-of-distribution goals too, and `value` is what
+    the critic thinks.
+    """
     count = config.reachability_episodes
     sizes = (count, count // 2 + 1, count // 2 + 1)
     # Episodes are grouped: training, calibration and judgement never share one.
     groups = [
-        _episodes(contract, policy, params, environment(size, config.seed + 31 + index), energy)
+        _episodes(contract, policy, params, environment(size, config.seed + 31 + index), value)
         for index, size in enumerate(sizes)
     ]
     head = ReachabilityHead()
     head_params = _train(head, groups[0], config)
     fitting, judged = (_logits(head, head_params, group) for group in groups[1:])
     calibration, probability = _judge(fitting, judged, groups[1].label)
-    _, critic = _judge(groups[1].energy, groups[2].energy, groups[1].label)
+    _, critic = _judge(groups[1].value, groups[2].value, groups[1].label)
     label = groups[2].label
     report = {
         "episodes": sizes[2],
@@ -88,10 +90,10 @@ class _Group(NamedTuple):
     inputs: np.ndarray
     features: np.ndarray
     label: np.ndarray
-    energy: np.ndarray
+    value: np.ndarray
 
 
-def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Environment, energy: Energy) -> _Group:
+def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Environment, value: Value) -> _Group:
     env.reset()
     rollout = env.rollout(greedy(contract, policy), params, jax.random.key(0), contract.timing.episode_steps)
     reached = episode_errors(contract, rollout).coarse
@@ -101,7 +103,7 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
     label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
     parts = truth(contract, policy.config.history_steps, rollout.observation), rollout.goal, rollout.action
     states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in parts]
-    group = _Group(np.asarray(flat), np.asarray(features), label, np.asarray(jax.jit(energy)(*states)))
+    group = _Group(np.asarray(flat), np.asarray(features), label, np.asarray(jax.jit(value)(*states)))
     # What comes behind an early end belongs to another episode.
     return _Group(*(column[first_episode(rollout).reshape(-1)] for column in group))
 
@@ -113,14 +115,14 @@ def _logits(head: ReachabilityHead, params: Any, group: _Group) -> np.ndarray:
 def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
     """Parameters of `head`, trained with a second output that is cut off at the end."""
     both = head.clone(outputs=2)
-    inputs, features, label, energy = (jnp.asarray(x) for x in group)
-    energy = (energy - energy.mean()) / (energy.std() + 1e-6)
+    inputs, features, label, value = (jnp.asarray(x) for x in group)
+    value = (value - value.mean()) / (value.std() + 1e-6)
     params = both.init(jax.random.key(config.seed + 7), inputs[:1], features[:1])
     optimizer = optax.adamw(optax.cosine_decay_schedule(2e-3, config.reachability_updates), weight_decay=1e-3)
 
     def loss(params: Any, row: jax.Array) -> jax.Array:
         output = apply(both, params, inputs[row], features[row])
-        auxiliary = jnp.mean((output[:, 1] - energy[row]) ** 2)
+        auxiliary = jnp.mean((output[:, 1] - value[row]) ** 2)
         return binary_cross_entropy(output[:, 0], label[row]) + config.critic_weight * auxiliary
 
     def one(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], None]:

@@ -33,8 +33,9 @@ from student.distill import evaluation_environment
 from student.history import as_teacher
 from student.run import load_student
 from teacher.networks import count_parameters
+from teacher.policies import greedy
 from teacher.run_folder import RunFolder
-from teacher.train import evaluate, greedy, load_teacher
+from teacher.train import evaluate, load_teacher
 
 _SIZE = re.compile(r"(\d+)x(\d+)(-relu)?(-plain)?")
 Row = dict[str, Any]

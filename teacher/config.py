@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import tyro
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sim2real.errors import ShoalError
-from teacher.losses import Contrast
 from teacher.networks import BlockDesign, ComputeDtype, num_blocks
+from teacher.objectives import ObjectiveName
+from teacher.objectives.infonce import Contrast
 
 
 def _absolute(name_or_path: str) -> str:
@@ -33,6 +36,11 @@ class Config(BaseModel):
     """Base of the settings: immutable, finite and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def renamed(data: Any, names: Mapping[str, str]) -> Any:
+    """Settings of a run that was begun before some had the names that they have now, `{then: now}`."""
+    return {names.get(name, name): value for name, value in data.items()} if isinstance(data, dict) else data
 
 
 class NetworkConfig(Config):
@@ -59,9 +67,34 @@ class NetworkConfig(Config):
         return self
 
 
-class LearnerConfig(Config):
-    """One update: contrastive critic, entropy-regularised actor, temperature."""
+class SurvivalConfig(Config):
+    """Of the objectives whose critic predicts when a goal is reached, `survival` and `chrono`."""
 
+    window: Count | None = None
+    """Control steps ahead in which a goal is looked for; by default an episode, which is also the most."""
+    goal_radius_m: Rate | None = None
+    """Distance of goal vectors at which a goal counts as reached; by default the goal's coarse tolerance."""
+    time_bins: Count = 64
+    """Into which the window is cut for the hazards; they grow with time where it has more steps."""
+    time_gamma: Annotated[float, Field(gt=0, le=1)] = 0.999
+    """Discount, for each control step, of the time until the goal that the actor makes short."""
+    own_goal_share: Share = 0.05
+    """Share of the batch whose goal is what has been achieved already."""
+    other_goal_share: Share = 0.1
+    """Share of the batch whose goal is that of another row."""
+    occupancy_bins: Count = 32
+    """`chrono` only: bins of the window in which the time within the goal's radius is predicted."""
+
+
+class LearnerConfig(Config):
+    """One update: critic, entropy-regularised actor, temperature."""
+
+    objective: ObjectiveName = "infonce"
+    """What the critic learns: which goal followed (`infonce`), when a goal is reached (`survival`), or that and how
+    long the robot stays there (`chrono`). docs/objectives.md compares them."""
+    action_chunk: Count = 1
+    """Actions that the actor decides at once. In training they are executed one after the other before it decides
+    again; evaluations, students and robots execute the first and decide anew at every step."""
     batch_size: Count = 256
     actor_learning_rate: Rate = 3e-4
     critic_learning_rate: Rate = 3e-4
@@ -77,6 +110,7 @@ class LearnerConfig(Config):
     that reach within a second learn several times faster with 0.9, the default for goals of the tool. Going round an
     object and pushing it takes longer: 0.97 for goals of an object (docs/teacher.md)."""
     contrast: Contrast = "symmetric"
+    """Of `infonce`: whether only goals are classified (`forward`) or state-action pairs too."""
     logsumexp_penalty: Annotated[float, Field(ge=0)] = 0.1
     energy_epsilon: Annotated[float, Field(ge=0)] = 1e-6
     """Under the energy's square root; the published code has 0, whose gradient is not finite where embeddings meet."""
@@ -102,6 +136,7 @@ class LearnerConfig(Config):
     """Share of the actor's goals taken from other trajectories of the batch instead of its own future."""
     polyak: Share = 0.0
     """Averaging of the actor that is evaluated: 0 takes the newest weights."""
+    survival: SurvivalConfig = SurvivalConfig()
 
 
 class TeacherConfig(Config):
@@ -128,9 +163,9 @@ class TeacherConfig(Config):
     wide_start_share: Share = 0.3
     """Share of the starts that lie anywhere in the joint ranges, so that the arm also learns to come back from the
     postures in which a missed goal can leave it."""
-    wander_share: Share | None = None
-    """Share of the training environments that wander between postures of the goal pool instead of following the policy;
-    by default 0.5 where goals are about an object and 0 otherwise (docs/teacher.md)."""
+    random_posture_share: Annotated[Share | None, tyro.conf.arg(aliases=["--wander-share"])] = None
+    """Share of the training environments whose robots move from one random posture of the goal pool to the next instead
+    of following the policy; by default 0.5 where goals are about an object and 0 otherwise (docs/teacher.md)."""
     resample: bool = True
     """New start and goal in every episode; without it every environment repeats its first ones, as the published code
     does."""
@@ -140,6 +175,9 @@ class TeacherConfig(Config):
     """Capacity in steps of each environment."""
     eval_every_rounds: Count = 10
     eval_envs: Count = 256
+    eval_best_of: Count = 1
+    """Candidates among which the critic chooses each action in evaluations: the actor's mean and samples of it. 1 takes
+    the mean."""
     video_every_evaluation: bool = False
     """A video of every evaluation, `videos/round_*.gif`, and not only of the last one, `evaluation.gif`."""
     devices: Annotated[int, Field(ge=0)] = 1
@@ -151,6 +189,11 @@ class TeacherConfig(Config):
     keep_checkpoints: Count = 2
     network: NetworkConfig = NetworkConfig()
     learner: LearnerConfig = LearnerConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, data: Any) -> Any:
+        return renamed(data, {"wander_share": "random_posture_share"})
 
     @model_validator(mode="after")
     def _rollout_fits_into_the_replay(self) -> TeacherConfig:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from teacher import replay
-from teacher.learner import Learner, LearnerState, Params
+from teacher.learner import Learner, LearnerState
+from teacher.objectives.base import Params
 
 
 def gradient_norm_by_block(gradient: Params) -> jax.Array:

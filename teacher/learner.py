@@ -1,4 +1,4 @@
-"""The contrastive learner: one jitted program that samples and updates many times.
+"""The learner: one jitted program that samples and updates many times, whatever the objective.
 
 Shapes: `B` batch, `D` observation size, `G` goal-vector size, `J` action size.
 """
@@ -13,52 +13,53 @@ import jax.numpy as jnp
 import optax
 
 from sim2real.contract import Contract
-from sim2real.contract.interface import from_home, goal_features, goal_size, observation_size, policy_inputs
+from sim2real.contract.interface import from_home, goal_size, observation_size, policy_inputs
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.defaults import settings_for
 from teacher.devices import Devices
-from teacher.losses import categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
-from teacher.networks import Actor, Encoder, Trunk, apply
-
-Params = Any
-Metrics = dict[str, jax.Array]
+from teacher.networks import Actor, apply, sample_tanh_gaussian
+from teacher.objectives import make_objective
+from teacher.objectives.base import Batch, Metrics, Objective, Params, network_trunk
 
 
 class Networks(NamedTuple):
-    """Actor and encoders, as pure functions of parameters."""
+    """Actor and critic, as pure functions of parameters."""
 
     actor: Actor
-    phi: Encoder
-    psi: Encoder
+    objective: Objective
     contract: Contract
 
+    @property
+    def joints(self) -> int:
+        """Numbers in the action of one step."""
+        return len(self.contract.robot.joints)
+
     def act(self, params: Params, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Mean and log standard deviation before the tanh, and trunk features, for `[B, D]` and `[B, G]`."""
+        """Mean and log standard deviation before the tanh, `[B, K J]` each, and trunk features, for `[B, D]` and
+        `[B, G]`.
+        """
         mean, log_std, features = apply(self.actor, params, policy_inputs(jnp, self.contract, observation, goal))
         return mean, log_std, features
 
     def embed(self, params: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
-        """phi(s, a), `[B, E]`."""
-        return jnp.asarray(apply(self.phi, params["phi"], jnp.concatenate([observation, action], -1)))
+        """phi(s, a), `[B, E]`, of `[B, D]` and `[B, K J]`."""
+        return self.objective.embed(params, observation, action)
 
     def embed_goal(self, params: Params, goal: jax.Array) -> jax.Array:
         """psi(g), `[B, E]`."""
-        return jnp.asarray(apply(self.psi, params["psi"], goal_features(self.contract, goal)))
+        return self.objective.embed_goal(params, goal)
+
+    def value(self, params: Params, observation: jax.Array, goal: jax.Array, action: jax.Array) -> jax.Array:
+        """What the critic thinks of actions `[B, K J]` on the way to goals `[B, G]`, `[B]`; more is better."""
+        return self.objective.value(params, observation, action, self.embed_goal(params, goal))
 
 
-def make_networks(contract: Contract, config: NetworkConfig) -> Networks:
-    """Networks of the configured sizes for a contract."""
-
-    def trunk(depth: int) -> Trunk:
-        return Trunk(depth, config.width, config.block_size, config.design, config.remat, config.compute_dtype)
-
-    return Networks(
-        actor=Actor(trunk(config.actor_depth), len(contract.robot.joints)),
-        phi=Encoder(trunk(config.critic_depth), config.embedding_size),
-        psi=Encoder(trunk(config.critic_depth), config.embedding_size),
-        contract=contract,
-    )
+def make_networks(contract: Contract, network: NetworkConfig, config: LearnerConfig) -> Networks:
+    """Networks of the configured sizes for a contract and an objective."""
+    actions = config.action_chunk * len(contract.robot.joints)
+    actor = Actor(network_trunk(network, network.actor_depth), actions)
+    return Networks(actor, make_objective(contract, network, config), contract)
 
 
 class LearnerState(NamedTuple):
@@ -66,7 +67,7 @@ class LearnerState(NamedTuple):
 
     actor: Params
     critic: Params
-    """`{"phi": ..., "psi": ...}`."""
+    """`{"phi": ..., "psi": ...}` and what else the objective has."""
     log_alpha: jax.Array
     optimizer: Any
     """States of the actor's, the critic's and the temperature's optimiser."""
@@ -88,7 +89,8 @@ class Learner:
         devices: Devices | None = None,
     ) -> None:
         self.contract, self.config, self._devices = contract, config, devices
-        self.networks = make_networks(contract, network)
+        self.networks = make_networks(contract, network, config)
+        self.objective = self.networks.objective
         self.settings = settings_for(contract, config)
         self._optimizers = (
             _optimizer(config.actor_learning_rate, config, total_updates),
@@ -101,12 +103,8 @@ class Learner:
         actor_key, phi_key, psi_key = jax.random.split(key, 3)
         observation = jnp.zeros((1, observation_size(self.contract)))
         goal = jnp.zeros((1, goal_size(self.contract)))
-        action = jnp.zeros((1, len(self.contract.robot.joints)))
         actor = self.networks.actor.init(actor_key, policy_inputs(jnp, self.contract, observation, goal))
-        critic = {
-            "phi": self.networks.phi.init(phi_key, jnp.concatenate([observation, action], -1)),
-            "psi": self.networks.psi.init(psi_key, goal),
-        }
+        critic = self.objective.init(phi_key, psi_key)
         log_alpha = jnp.asarray(self.config.initial_log_alpha, jnp.float32)
         parts = (actor, critic, log_alpha)
         states = tuple(opt.init(part) for opt, part in zip(self._optimizers, parts, strict=True))
@@ -125,14 +123,9 @@ class Learner:
         state, metrics = jax.lax.scan(one, state, jax.random.split(key, count))
         return state, jax.tree.map(jnp.mean, metrics)
 
-    def sample(self, buffer: replay.Replay, key: jax.Array) -> replay.Batch:
-        """One batch, each device's part from its own environments."""
-        strata = 1 if self._devices is None else self._devices.size
-        size, gamma, moving = self.config.batch_size, self.settings.gamma, self.settings.moving_goal_share
-        batch: replay.Batch = replay.sample(
-            buffer, key, batch_size=size, gamma=gamma, strata=strata, moving_share=moving
-        )
-        return batch
+    def sample(self, buffer: replay.Replay, key: jax.Array) -> Any:
+        """One batch of the objective's, each device's part from its own environments."""
+        return self.objective.sample(buffer, key, strata=1 if self._devices is None else self._devices.size)
 
     def _keep(self, tree: Any, *, everywhere: bool) -> Any:
         """Hold arrays where they belong, whatever XLA would rather do: everywhere, or split along their first axis."""
@@ -141,12 +134,12 @@ class Learner:
         constrain: Any = jax.lax.with_sharding_constraint
         return constrain(tree, self._devices.replicated if everywhere else self._devices.split(0))
 
-    def update(self, state: LearnerState, batch: replay.Batch, key: jax.Array) -> tuple[LearnerState, Metrics]:
+    def update(self, state: LearnerState, batch: Any, key: jax.Array) -> tuple[LearnerState, Metrics]:
         """One update of critic, actor and temperature from one batch, in the configured order.
 
         `simultaneous` computes psi(g) once for both losses; `critic_first` has to compute it again.
         """
-        batch = replay.Batch(*self._keep(batch, everywhere=False))
+        batch = self._keep(batch, everywhere=False)
         actor_opt, critic_opt, alpha_opt = self._optimizers
         actor_state, critic_state, alpha_state = state.optimizer
         critic_gradient, (goal_embedding, metrics) = jax.grad(self.critic_loss, has_aux=True)(state.critic, batch)
@@ -173,30 +166,19 @@ class Learner:
         state = LearnerState(actor, critic, log_alpha, optimizer, evaluated, state.updates + 1)
         return LearnerState(*self._keep(state, everywhere=True)), metrics
 
-    def critic_loss(self, critic: Params, batch: replay.Batch) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
-        """InfoNCE of phi(s, a) against psi(g) over the batch; also psi(g), `[B, E]`, and metrics."""
-        config = self.config
-        goal_embedding = self.networks.embed_goal(critic, batch.goal)
-        embedding = self.networks.embed(critic, batch.observation, batch.action)
-        logits = energy_matrix(embedding, goal_embedding, epsilon=config.energy_epsilon)
-        loss = info_nce(logits, contrast=config.contrast, logsumexp_penalty=config.logsumexp_penalty)
-        metrics = {
-            "critic_loss": loss,
-            "categorical_accuracy": categorical_accuracy(logits),
-            "logits_positive": jnp.mean(jnp.diag(logits)),
-            "logits_negative": (jnp.sum(logits) - jnp.trace(logits)) / (logits.size - logits.shape[0]),
-        }
-        return loss, (goal_embedding, metrics)
+    def critic_loss(self, critic: Params, batch: Any) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
+        """The objective's loss; also psi(g), `[B, E]`, and metrics."""
+        return self.objective.loss(critic, batch)
 
     def actor_loss(
         self,
         parts: tuple[Params, jax.Array],
         critic: Params,
         goal_embedding: jax.Array,
-        batch: replay.Batch,
+        batch: Batch,
         key: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
-        """Entropy-regularised energy of the actor's own actions, plus the temperature's loss.
+        """Entropy-regularised value of the actor's own actions, plus the temperature's loss.
 
         `parts` are actor and log alpha, which are differentiated; `goal_embedding` is psi(g) of the same critic.
         """
@@ -205,13 +187,15 @@ class Learner:
         goal, goal_embedding = _mix_goals(goal_key, config.random_goal_share, batch.goal, goal_embedding)
         mean, log_std, _ = self.networks.act(actor, batch.observation, goal)
         action, log_density = sample_tanh_gaussian(sample_key, mean, log_std)
-        embedding = self.networks.embed(critic, batch.observation, action)
-        reached = energy(embedding, goal_embedding, epsilon=config.energy_epsilon)
+        value = self.objective.value(critic, batch.observation, action, goal_embedding, batch)
         greedy = jnp.tanh(mean)
-        effort = jnp.sum(greedy**2, axis=-1)
-        leaving_home = jnp.sum(greedy * from_home(self.contract, batch.observation), axis=-1)
+        effort = jnp.sum(greedy**2, axis=-1) / config.action_chunk
+        away = from_home(self.contract, batch.observation)
+        if config.action_chunk > 1:
+            away = jnp.tile(away, config.action_chunk) / config.action_chunk
+        leaving_home = jnp.sum(greedy * away, axis=-1)
         cost = self.settings.action_penalty * effort + self.settings.posture_weight * leaving_home
-        loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - reached + cost)
+        loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - value + cost)
         target_entropy = config.target_entropy_per_action * action.shape[-1]
         alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))
         metrics = {

@@ -193,6 +193,16 @@ class Encoder(nn.Module):
         return nn.Dense(self.embedding_size, kernel_init=kernel_init, name="embedding")(self.trunk(x))
 
 
+def sample_tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A reparameterised action `[B, J]` in (-1, 1) and its log density `[B]` (SAC, arXiv 1801.01290, appendix C)."""
+    noise = jax.random.normal(key, mean.shape)
+    raw = mean + jnp.exp(log_std) * noise
+    log_density = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
+    # log(1 - tanh(x)^2), in the form that does not lose precision for large |x|.
+    correction = 2 * (jnp.log(2.0) - raw - jax.nn.softplus(-2 * raw))
+    return jnp.tanh(raw), jnp.sum(log_density - correction, axis=-1)
+
+
 def apply(module: nn.Module, params: Any, *inputs: jax.Array, method: Any = None) -> Any:
     """`module.apply` without the union type that Flax gives to mutable collections."""
     return module.apply(params, *inputs, method=method)

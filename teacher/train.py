@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sim2real.backends import make_environment, resolve
@@ -38,21 +37,13 @@ from teacher.exploration import Collector
 from teacher.learner import Learner, LearnerState, Networks
 from teacher.networks import count_parameters
 from teacher.plots import plot_curves
+from teacher.policies import best_of, greedy
 from teacher.resume import continued
 from teacher.run_folder import MetricsLog, RunFolder, status_of
 from teacher.video import write_video
 
 _PROCESS_SEED_STRIDE = 7919
 """Between the seeds of the processes of one run, so that their environments differ."""
-
-
-def greedy(networks: Networks) -> Any:
-    """The deterministic policy that is evaluated and distilled."""
-
-    def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
-        return jnp.tanh(networks.act(params, observation, goal)[0])
-
-    return apply
 
 
 @dataclass(frozen=True)
@@ -124,8 +115,14 @@ class Trainer:
         self.replay = self.devices.place(replay.create(**sizes), axis=1)
         self.round = 0
         networks, settings = self.learner.networks, settings_for(self.contract, config, config.learner)
-        self._collector = Collector(self.env, networks, wander_share=settings.wander_share)
-        self._greedy = greedy(networks)
+        self._collector = Collector(
+            self.env,
+            networks,
+            random_posture_share=settings.random_posture_share,
+            action_chunk=config.learner.action_chunk,
+        )
+        best = config.eval_best_of
+        self._evaluated = greedy(networks) if best == 1 else best_of(networks, best)
         self._insert = jax.jit(replay.insert, donate_argnums=0)
         self._diagnose = jax.jit(self._diagnosis)
         self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
@@ -233,7 +230,10 @@ class Trainer:
         return final
 
     def _evaluation(self) -> tuple[Score, Rollout]:
-        rollout = whole_episodes(self.eval_env, self._greedy, self.devices.local(self.state.evaluated_actor))
+        params = self.state.evaluated_actor
+        if self.config.eval_best_of > 1:
+            params = params, self.state.critic
+        rollout = whole_episodes(self.eval_env, self._evaluated, self.devices.local(params))
         return score(self.contract, rollout), rollout
 
     def _prefill(self) -> None:
@@ -333,6 +333,7 @@ class Trainer:
             "parameters": count_parameters((self.state.actor, self.state.critic)),
             "actor_depth": network.actor_depth,
             "critic_depth": network.critic_depth,
+            "objective": self.config.learner.objective,
             "width": network.width,
             "updates": self.config.updates,
             "wall_s": seconds,

@@ -23,8 +23,7 @@ import optax
 
 from sim2real.contract.interface import from_home, goal_features, policy_inputs
 from teacher.learner import Learner
-from teacher.losses import sample_tanh_gaussian
-from teacher.networks import LOG_STD_MAX, LOG_STD_MIN
+from teacher.networks import LOG_STD_MAX, LOG_STD_MIN, sample_tanh_gaussian
 from teacher.replay import Batch
 
 Params = Any
@@ -53,7 +52,7 @@ class PublishedUpdate:
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        self.block_size = learner.networks.phi.trunk.block_size
+        self.block_size = learner.objective.phi.trunk.block_size
 
     def init(self, key: jax.Array) -> State:
         """The learner's own initial parameters, unstacked."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.learning.teacher_ablation [--quick] [--json PATH] [--seeds 2] [--updates 4500]
     python -m benchmarks.learning.teacher_ablation --task benchmarks/tasks/planar_push.yaml --updates 9000 \
-        --num-envs 256 --cases base "no wandering" "hindsight goals as they are drawn" "gamma 0.9"
+        --num-envs 256 --cases base "no random postures" "hindsight goals as they are drawn" "gamma 0.9"
 
 Prints success on held-out goals after the same number of updates, mean over seeds, and the time of an update
 in the same run. Finished runs are kept in `--folder` and not repeated.
@@ -39,7 +39,7 @@ _CASES: dict[str, dict[str, dict[str, Any]]] = {
     "starts and goals never resampled (paper)": {"run": {"resample": False, "continue_share": 0.0}},
     "bfloat16 blocks": {"network": {"compute_dtype": "bfloat16"}},
     "depth 16": {"network": {"actor_depth": 16, "critic_depth": 16}},
-    "no wandering": {"run": {"wander_share": 0.0}},
+    "no random postures": {"run": {"random_posture_share": 0.0}},
     "hindsight goals as they are drawn": {"learner": {"moving_goal_share": 0.0}},
     "gamma 0.9": {"learner": {"gamma": 0.9}},
     "gamma 0.8": {"learner": {"gamma": 0.8}},

@@ -55,7 +55,12 @@ class Settings(NamedTuple):
     action_penalty: float = 0.0
     posture_weight: float = 0.0
     moving_goal_share: float = 0.0
-    wander_share: float = 0.0
+    random_posture_share: float = 0.0
+
+
+_MOVING_AN_OBJECT = Settings(
+    gamma=0.97, action_penalty=0.05, posture_weight=0.05, moving_goal_share=0.75, random_posture_share=0.5
+)
 
 
 class Goal(Term):
@@ -261,7 +266,7 @@ class ObjectPosition(_Place):
 
     def settings(self) -> Settings:
         """Going round an object and pushing it takes long, and objects rest most of the time."""
-        return Settings(0.97, action_penalty=0.05, posture_weight=0.05, moving_goal_share=0.75, wander_share=0.5)
+        return _MOVING_AN_OBJECT
 
 
 class _Pose(_Place):
@@ -310,7 +315,7 @@ class ObjectPose(_Pose):
 
     def settings(self) -> Settings:
         """Settings as for its position alone."""
-        return Settings(0.97, action_penalty=0.05, posture_weight=0.05, moving_goal_share=0.75, wander_share=0.5)
+        return _MOVING_AN_OBJECT
 
 
 class _Ground(Goal):

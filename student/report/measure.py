@@ -20,8 +20,8 @@ from student.history import as_teacher, remembering, truth
 from student.network import StudentPolicy, layers
 from student.policy import greedy, student_inputs
 from teacher.networks import streams
+from teacher.policies import greedy as teacher_greedy
 from teacher.train import Teacher
-from teacher.train import greedy as teacher_greedy
 
 SEED = 8_000_003
 _STATES = 1024
@@ -58,7 +58,9 @@ def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: i
     by_student, _ = episode(greedy(contract, policy), params, memory)
     observed, goal = (jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (by_student.observation, by_student.goal))
     present = truth(contract, memory, observed)
-    wanted = np.tanh(jax.jit(teacher.networks.act)(teacher.actor, present, goal)[0]).reshape(by_student.action.shape)
+    wanted = np.tanh(
+        jax.jit(teacher.networks.act)(teacher.actor, present, goal)[0][:, : teacher.networks.joints]
+    ).reshape(by_student.action.shape)
     chosen = np.random.default_rng(0).choice(len(observed), min(_STATES, len(observed)), replace=False)
     deep = streams(
         teacher.networks.actor,

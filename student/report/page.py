@@ -91,7 +91,7 @@ def _reachability(report: dict[str, Any]) -> str:
     numbers = {name: value for name, value in report.items() if name != "reliability"}
     rows = [[escape(name.replace("_", " ")), f"{value:.3g}"] for name, value in numbers.items()]
     image = _image(reliability_diagram(report["reliability"]), "reliability diagram")
-    note = "<p>P(goal reached), judged on episodes that neither head nor calibration saw; critic: its energy alone.</p>"
+    note = "<p>P(goal reached), judged on episodes that neither head nor calibration saw; critic: its value alone.</p>"
     return note + _table(["", ""], rows) + image
 
 

@@ -22,9 +22,9 @@ from student.collect import Collector
 from student.distill import TRAINING, Distiller
 from student.policy import greedy, make_policy
 from student.run import Source, load_student
+from teacher.policies import greedy as teacher_greedy
 from teacher.run_folder import RunFolder
 from teacher.train import Teacher, load_teacher
-from teacher.train import greedy as teacher_greedy
 from tests.student.tiny import tiny_distill_config
 
 

@@ -11,7 +11,6 @@ from student.losses import (
     action_error,
     binary_cross_entropy,
     contrastive,
-    energies,
     gaussian_kl,
     normalised_distance,
     relational_distance,
@@ -86,13 +85,6 @@ def test_cross_entropy_is_that_of_the_sigmoid(rows: list[tuple[float, bool]]) ->
 
 def test_cross_entropy_stays_finite_for_extreme_logits() -> None:
     assert float(binary_cross_entropy(jnp.array([300.0]), jnp.array([0.0]))) == pytest.approx(300.0)
-
-
-def test_energy_is_the_negative_distance() -> None:
-    rng = np.random.default_rng(0)
-    phi, psi = (rng.normal(size=(5, 3)).astype(np.float32) for _ in range(2))
-    wanted = -np.linalg.norm(phi[:, None] - psi[None], axis=-1)
-    np.testing.assert_allclose(energies(phi, psi), wanted, atol=1e-3)
 
 
 def test_relational_distance_asks_for_the_same_preferences_only() -> None:

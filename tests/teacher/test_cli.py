@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from student.config import DistillConfig
 from teacher import cli
 from teacher.config import TeacherConfig
 from teacher.run_folder import RunFolder
@@ -116,3 +117,10 @@ def test_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, (left.actor, left.critic), (right.actor, right.critic))
     scores = [json.loads((run / "summary.json").read_text())["position_error_m"] for run in (killed, alone)]
     assert scores[0] == scores[1]
+
+
+def test_settings_have_their_earlier_names_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert TeacherConfig.model_validate({"wander_share": 0.25}).random_posture_share == 0.25
+    assert DistillConfig.model_validate({"wild_goal_share": 0.25}).out_of_distribution_goal_share == 0.25
+    assert cli._parsed(["--wander-share", "0.25"], TeacherConfig()).config.random_posture_share == 0.25
+    assert cli._parsed(["--objective", "chrono", "--window", "9"], TeacherConfig()).config.learner.survival.window == 9

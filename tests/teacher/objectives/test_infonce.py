@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teacher.losses import Contrast, categorical_accuracy, energy, energy_matrix, info_nce, sample_tanh_gaussian
+from teacher.networks import sample_tanh_gaussian
+from teacher.objectives.energy import energy, energy_matrix
+from teacher.objectives.infonce import Contrast, categorical_accuracy, info_nce
 
 EPSILON = 1e-6
 
