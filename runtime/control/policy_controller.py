@@ -23,7 +23,6 @@ from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings, is_finite
 from runtime.safety import GeometryChecker, Safety, SafetyConfig
 from runtime.status import FOLLOWING, GoalStatus, Reason, known
-from sim2real.contract import Contract
 
 
 class PolicyController(Remembers):
@@ -77,11 +76,17 @@ class PolicyController(Remembers):
         self._expires_s = math.inf
         self._goal_finite = True
         self._within_since_s = math.inf
-        layout = self.contract.goal.layout(self.contract)
+        layout = self._goal_layout = self.contract.goal.layout(self.contract)
         self._request: Float64 = np.zeros(layout.size)
         self._goal_inputs: dict[str, Float64] = layout.split(self._request)
-        self._parts = _parts_of(self.contract)
-        self._wanted: list[tuple[float, ...]] = []
+        measured, parts = self.contract.measured.slices, self.contract.goal.parts()
+        readings = self.contract.goal.readings(self.contract)
+        self._parts = [
+            (measured[part.reading], layout.slices[part.input], reading.error)
+            for part, reading in zip(parts, readings, strict=True)
+        ]
+        self._ways: list[_Way] = []
+        """To the goal in force, one for each of its parts."""
         self._largest_step: Float64 = np.minimum(self.contract.action.step_max, self.safety.max_step)
         self._step: Float64 = np.zeros_like(self._largest_step)
         self._slow: Float64 = np.zeros_like(self._largest_step)
@@ -107,14 +112,10 @@ class PolicyController(Remembers):
 
     def _take(self, goal: ResolvedGoal) -> None:
         self._request[:] = goal.request
-        self._wanted = [goal.request[part.request] for part in self._parts]
+        self._ways = [_Way(entries, goal.request[asked], error) for entries, asked, error in self._parts]
         # The message was validated where it was received; this is about what memory did to it since.
-        self._goal_finite = is_finite(self._request) and all(
-            map(
-                math.isfinite,
-                (x for part, value in zip(self._parts, self._wanted, strict=True) for x in part.error(value, value)),
-            )
-        )
+        errors = [way.error(way.wanted, way.wanted) for way in self._ways]
+        self._goal_finite = is_finite(self._request) and bool(np.isfinite(errors).all())
 
     def offer_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
         """Follow a goal as `set_goal` does, but only if the policy gives it at least `reachability_gate` from where the
@@ -247,8 +248,8 @@ class PolicyController(Remembers):
         number, inputs = self.offered_number, self.policy.inputs
         self.withdraw_offer()
         self._fill_inputs(readings)
-        for name, value in self.contract.goal.layout(self.contract).split(np.array(goal.request)).items():
-            inputs[name][:] = value
+        for name, asked in self._goal_layout.slices.items():
+            inputs[name][:] = goal.request[asked]
         self.policy.run()
         self.offered_reachability = float(self.policy.reachability[0])
         # Written so that an estimate that is not a number refuses.
@@ -292,13 +293,16 @@ class PolicyController(Remembers):
         goal = self.goal
         assert goal is not None
         distance_m = angle_deg = 0.0
-        for part, wanted in zip(self._parts, self._wanted, strict=True):
-            length, angle = part.error(readings.vector[part.reading].tolist(), wanted)
-            distance_m, angle_deg = _larger(length, distance_m), _larger(angle, angle_deg)
+        values = readings.vector.tolist()
+        for entries, wanted, error in self._ways:
+            length, angle = error(values[entries], wanted)
+            # Also where it is not a number.
+            if not length <= distance_m:
+                distance_m = length
+            if not angle <= angle_deg:
+                angle_deg = angle
         self.distance_m, self.angle_deg = distance_m, angle_deg
-        self.within_tolerance = (
-            self.distance_m <= goal.position_tolerance_m and self.angle_deg <= goal.angle_tolerance_deg
-        )
+        self.within_tolerance = distance_m <= goal.position_tolerance_m and angle_deg <= goal.angle_tolerance_deg
         if not self.within_tolerance:
             self._within_since_s = math.inf
         else:
@@ -306,25 +310,14 @@ class PolicyController(Remembers):
             self.reached = self.reached or now_s - self._within_since_s >= self._hold_s
 
 
-class _Part(NamedTuple):
-    """One reading that is to reach a value."""
+class _Way(NamedTuple):
+    """From one reading to the value that it is to reach."""
 
-    reading: slice
+    entries: slice
     """Of `Readings.vector`."""
-    request: slice
+    wanted: tuple[float, ...]
     error: Callable[[Sequence[float], Sequence[float]], tuple[float, float]]
     """Between two values: m, and degrees."""
-
-
-def _parts_of(contract: Contract) -> list[_Part]:
-    measured, request = contract.measured.slices, contract.goal.layout(contract).slices
-    parts = contract.goal.parts()
-    return [_Part(measured[p.reading], request[p.input], contract.reading(p.reading).error) for p in parts]
-
-
-def _larger(first: float, second: float) -> float:
-    """Not a number where one of them is none."""
-    return first if first > second or math.isnan(first) else second
 
 
 def _recalled(value: Any) -> Any:

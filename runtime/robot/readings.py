@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim2real.contract import Contract
+from sim2real.errors import ShoalError
 from sim2real.terms.joints import JointEffort
 
 Float64 = NDArray[np.float64]
@@ -51,11 +52,12 @@ class Readings:
         self.time_s = 0.0
         """When they were measured, on the driver's clock."""
         if taken := [name for name in self.named if name in _OWN]:
-            raise ValueError(f"readings: {', '.join(taken)} cannot be the name of a reading; give it another one.")
+            raise ShoalError(f"readings: {', '.join(taken)} cannot be the name of a reading; give it another one.")
         self.joints: Float64 = self.named[contract.action.measured]
         """`[J]`, where the joints are, whatever the contract calls that."""
         self.object_position = np.zeros(0)
-        self.__dict__.update(self.named)
+        for name, view in self.named.items():
+            setattr(self, name, view)
 
     @classmethod
     def of(cls, contract: Contract) -> Readings:
@@ -65,10 +67,10 @@ class Readings:
     def __getitem__(self, name: str) -> Float64:
         return self.named[name]
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:  # in earnest it would make every access slower
 
         def __getattr__(self, name: str) -> Float64:
-            raise AttributeError(f"this contract has no reading {name!r}; it has {', '.join(self.__dict__['named'])}")
+            """Whatever the contract names."""
 
 
 _OWN = ("contract", "vector", "named", "joints", "time_s", "of")
