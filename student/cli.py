@@ -12,8 +12,8 @@ from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError
 from sim2real.progress import Progress
 from student.config import DistillConfig
-from teacher.resume import continued
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
+from teacher.run.resume import continued
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from sim2real.child_process import python_module
 from sim2real.errors import ShoalError
 from sim2real.progress import Progress
 from student.config import DistillConfig
-from student.distill import TRAINING, Distiller
+from student.distillation.distill import TRAINING, Distiller
 from student.report.page import write_student_report
 from student.run import Source, load_student, save_student
-from teacher.resume import continued
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
+from teacher.run.resume import continued
 from teacher.train import Teacher, load_teacher
 
 

@@ -22,8 +22,8 @@ from sim2real.backends.base import Environment
 from sim2real.contract import Calibration, Contract
 from sim2real.evaluation.success import episode_errors, first_episode
 from student.config import DistillConfig
+from student.distillation.losses import binary_cross_entropy
 from student.history import truth
-from student.losses import binary_cross_entropy
 from student.network import ReachabilityHead, StudentPolicy
 from student.policy import greedy, student_inputs
 from teacher.networks import apply

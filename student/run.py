@@ -19,8 +19,8 @@ from sim2real.tasks.task import Task
 from student.config import DistillConfig
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import make_policy, student_inputs, student_observation_size
-from teacher.checkpoint import Checkpoints, to_host
-from teacher.run_folder import RunFolder
+from teacher.run.checkpoint import Checkpoints, to_host
+from teacher.run.folder import RunFolder
 from teacher.train import Teacher
 
 

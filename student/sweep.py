@@ -29,12 +29,12 @@ from sim2real.pages import save_figure
 from sim2real.progress import Progress
 from student import pipeline
 from student.config import DistillConfig, StudentNetworkConfig
-from student.distill import evaluation_environment
+from student.distillation.distill import evaluation_environment
 from student.history import as_teacher
 from student.run import load_student
 from teacher.networks import count_parameters
 from teacher.policies import greedy
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import evaluate, load_teacher
 
 _SIZE = re.compile(r"(\d+)x(\d+)(-relu)?(-plain)?")

@@ -14,8 +14,8 @@ from sim2real.errors import ShoalError
 from sim2real.files import read_model
 from sim2real.progress import Progress
 from teacher.config import TeacherConfig
-from teacher.resume import continued
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
+from teacher.run.resume import continued
 
 
 @dataclass(frozen=True)

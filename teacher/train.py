@@ -28,7 +28,6 @@ from sim2real.randomisation.config import load_randomisation
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from sim2real.tasks.task import Task, load_task
 from teacher import replay
-from teacher.checkpoint import Checkpoints, to_host
 from teacher.config import TeacherConfig
 from teacher.defaults import settings_for
 from teacher.devices import make_devices, require_divisible, require_memory
@@ -36,11 +35,12 @@ from teacher.diagnostics import all_finite, diagnose
 from teacher.exploration import Collector
 from teacher.learner import Learner, LearnerState, Networks
 from teacher.networks import count_parameters
-from teacher.plots import plot_curves
 from teacher.policies import best_of, greedy
-from teacher.resume import continued
-from teacher.run_folder import MetricsLog, RunFolder, status_of
-from teacher.video import write_video
+from teacher.run.checkpoint import Checkpoints, to_host
+from teacher.run.folder import MetricsLog, RunFolder, status_of
+from teacher.run.plots import plot_curves
+from teacher.run.resume import continued
+from teacher.run.video import write_video
 
 _PROCESS_SEED_STRIDE = 7919
 """Between the seeds of the processes of one run, so that their environments differ."""

@@ -69,7 +69,7 @@ def _small_goal_pools() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished, tiny teacher for pose goals."""
-    from teacher.run_folder import RunFolder
+    from teacher.run.folder import RunFolder
     from teacher.train import Trainer
     from tests.teacher.tiny import tiny_config
 
@@ -81,9 +81,9 @@ def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def student_run(teacher_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished, tiny student of `teacher_run`."""
-    from student.distill import Distiller
+    from student.distillation.distill import Distiller
     from student.run import save_student
-    from teacher.run_folder import RunFolder
+    from teacher.run.folder import RunFolder
     from teacher.train import load_teacher
     from tests.student.tiny import tiny_distill_config
 

@@ -11,10 +11,10 @@ import jax
 from benchmarks.distillation.cases import Setting
 from sim2real.backends import make_environment
 from sim2real.files import write_json
-from student.distill import Distiller
+from student.distillation.distill import Distiller
 from teacher.networks import count_parameters
 from teacher.policies import greedy
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Teacher, Trainer, evaluate, load_teacher
 
 HELD_OUT_SEED = 7_100_003

@@ -27,7 +27,7 @@ from sim2real.files import write_json
 from sim2real.pages import save_figure
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.networks import BlockDesign
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer, load_teacher
 
 TASK = Path(__file__).parents[1] / "tasks" / "planar_reach.yaml"

@@ -32,7 +32,7 @@ from sim2real.child_process import python_module
 from sim2real.console import command_line
 from sim2real.files import write_json, write_text
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer
 
 TASKS = ("franka_reach", "franka_pose")

@@ -26,7 +26,7 @@ from sim2real.files import write_json
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.policies import best_of, greedy
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer, evaluate, load_teacher
 
 _CASES: dict[str, dict[str, Any]] = {

@@ -27,7 +27,7 @@ from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer
 
 _SHOWN = ("success_coarse", "success_fine", "position_error_m", "angle_error_deg", "update_ms")

@@ -28,7 +28,7 @@ from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher.config import NetworkConfig, TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer
 
 

@@ -23,7 +23,7 @@ from student.policy import greedy as student_greedy
 from student.run import load_student
 from teacher.networks import count_parameters
 from teacher.policies import greedy as teacher_greedy
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import load_teacher
 
 

@@ -31,9 +31,9 @@ from sim2real.files import write_json, write_text
 from sim2real.pages import save_figure
 from sim2real.randomisation.config import load_randomisation
 from student.config import DistillConfig
-from student.distill import Distiller
+from student.distillation.distill import Distiller
 from student.history import remembering
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import evaluate, load_teacher
 
 TASK = "planar_reach"

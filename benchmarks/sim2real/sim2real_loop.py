@@ -50,10 +50,10 @@ from sim2real.robots.kinematics import Addresses
 from sim2real.stress.episodes import Stand
 from sim2real.tasks.task import Task, load_task
 from student.config import DistillConfig
-from student.distill import Distiller
+from student.distillation.distill import Distiller
 from student.run import load_student, save_student
 from teacher.config import TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer, load_teacher
 
 CONDITIONS = ("none", "folklore", "identified")

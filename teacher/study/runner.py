@@ -14,8 +14,8 @@ from sim2real.errors import ShoalError, first_line
 from sim2real.files import read_model, write_yaml
 from sim2real.progress import Progress
 from teacher.config import TeacherConfig
-from teacher.resume import differences
-from teacher.run_folder import RunFolder, nothing_left_on_failure
+from teacher.run.folder import RunFolder, nothing_left_on_failure
+from teacher.run.resume import differences
 from teacher.study.grid import Cell, StudyConfig, cells
 
 _FILE = "study.yaml"

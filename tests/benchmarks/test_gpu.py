@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.learning import gpu
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.stress.config import load_stress
 from sim2real.tasks.task import load_task
 from teacher.config import TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path for room in ("sim2real", "benchmarks") for path in (ROOT / room).rglob("*.yaml"))

@@ -10,7 +10,7 @@ import pytest
 from sim2real.errors import ShoalError
 from student import cli, pipeline, sweep
 from student.sweep import network_of
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from tests.student.tiny import tiny_distill_config
 
 

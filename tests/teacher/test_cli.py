@@ -16,7 +16,7 @@ import yaml
 from student.config import DistillConfig
 from teacher import cli
 from teacher.config import TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import load_teacher
 from tests.teacher.tiny import tiny_config
 

@@ -18,7 +18,7 @@ import yaml
 
 from sim2real.errors import ShoalError
 from teacher.devices import make_devices, require_divisible, require_memory
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from tests.teacher.tiny import tiny_config
 
 PROGRAM = Path(__file__).with_name("sharded_updates.py")

@@ -17,7 +17,7 @@ from teacher.config import LearnerConfig, TeacherConfig
 from teacher.defaults import settings_for
 from teacher.exploration import Collector
 from teacher.learner import Learner
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer, load_teacher
 from tests.teacher.tiny import LEARNER, NETWORK, tiny_config
 

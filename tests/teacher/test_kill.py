@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import load_teacher
 from tests.teacher.tiny import tiny_config
 

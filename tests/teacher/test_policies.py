@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sim2real.contract.interface import goal_size, observation_size
-from student.collect import Collector
+from student.distillation.collect import Collector
 from student.policy import greedy as student_greedy
 from student.policy import make_policy, student_inputs
 from teacher.learner import Learner

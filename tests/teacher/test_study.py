@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sim2real.errors import ShoalError
 from teacher import cli
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.study import runner
 from teacher.study.analysis import critical_depth, growth_exponent, summarise
 from teacher.study.cli import Arguments, run

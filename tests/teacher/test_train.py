@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from sim2real.errors import ContractMismatch, ShoalError
-from teacher.checkpoint import Checkpoints, to_host
-from teacher.run_folder import RunFolder
+from teacher.run.checkpoint import Checkpoints, to_host
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer, load_teacher
 from tests.teacher.tiny import TIMING_FIELDS, contract, tiny_config
 

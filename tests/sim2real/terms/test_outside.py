@@ -17,10 +17,10 @@ from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 from sim2real.terms import Reading, shipped
 from student.config import DistillConfig
-from student.distill import Distiller
+from student.distillation.distill import Distiller
 from student.run import Student
 from teacher.config import TeacherConfig
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Trainer, load_teacher
 from tests.sim2real.planar_arm import TASK, write_task
 

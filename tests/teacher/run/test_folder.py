@@ -8,7 +8,7 @@ import pytest
 
 from sim2real.errors import ShoalError
 from teacher.config import TeacherConfig
-from teacher.run_folder import MetricsLog, RunFolder
+from teacher.run.folder import MetricsLog, RunFolder
 from tests.limits import limited_files
 from tests.teacher.tiny import contract, tiny_config
 

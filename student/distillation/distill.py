@@ -22,20 +22,20 @@ from sim2real.evaluation.success import Score
 from sim2real.progress import Progress
 from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
-from student import dataset
-from student.collect import Collector
 from student.config import DistillConfig
+from student.distillation import dataset
+from student.distillation.collect import Collector
+from student.distillation.objective import Objective
 from student.history import as_teacher, remembering
 from student.network import Projections, StudentParams
-from student.objective import Objective
 from student.policy import greedy, make_policy, student_inputs, student_observation_size
 from student.reachability import fit_reachability
-from teacher.checkpoint import Checkpoints, to_host
 from teacher.networks import count_parameters
-from teacher.plots import plot_curves
 from teacher.policies import best_of
 from teacher.policies import greedy as teacher_greedy
-from teacher.run_folder import MetricsLog, RunFolder, status_of
+from teacher.run.checkpoint import Checkpoints, to_host
+from teacher.run.folder import MetricsLog, RunFolder, status_of
+from teacher.run.plots import plot_curves
 from teacher.train import Teacher, evaluate
 
 TRAINING = "training"

@@ -9,7 +9,7 @@ from PIL import Image
 from sim2real.backends import make_environment
 from sim2real.backends.base import Rollout
 from sim2real.tasks.task import Task, load_task
-from teacher.video import write_video
+from teacher.run.video import write_video
 
 TASK = load_task("franka_reach")
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student import dataset
-from student.dataset import Dataset, Labels
+from student.distillation import dataset
+from student.distillation.dataset import Dataset, Labels
 
 CAPACITY = 16
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student.losses import (
+from student.distillation.losses import (
     action_error,
     binary_cross_entropy,
     contrastive,

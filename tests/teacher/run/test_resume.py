@@ -8,8 +8,8 @@ import pytest
 
 from sim2real.errors import ShoalError
 from teacher import cli
-from teacher.resume import continued, differences
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
+from teacher.run.resume import continued, differences
 from teacher.train import Trainer, load_teacher
 from tests.teacher.test_cli import refusal
 from tests.teacher.test_train import stop_after

@@ -18,12 +18,12 @@ from sim2real.contract.interface import goal_size, observation_size, policy_inpu
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.progress import Progress
 from student import cli, pipeline
-from student.collect import Collector
-from student.distill import TRAINING, Distiller
+from student.distillation.collect import Collector
+from student.distillation.distill import TRAINING, Distiller
 from student.policy import greedy, make_policy
 from student.run import Source, load_student
 from teacher.policies import greedy as teacher_greedy
-from teacher.run_folder import RunFolder
+from teacher.run.folder import RunFolder
 from teacher.train import Teacher, load_teacher
 from tests.student.tiny import tiny_distill_config
 

@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from sim2real.errors import ShoalError
-from teacher.checkpoint import Checkpoints
+from teacher.run.checkpoint import Checkpoints
 from tests.limits import limited_files
 
 

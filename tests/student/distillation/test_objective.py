@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from student.config import StudentNetworkConfig
-from student.dataset import Labels
+from student.distillation.dataset import Labels
+from student.distillation.objective import Objective, Params
 from student.network import Projections, StudentPolicy
-from student.objective import Objective, Params
 from tests.student.tiny import tiny_distill_config
 
 NETWORK = StudentNetworkConfig(hidden_layers=1, hidden_width=8)

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from student.config import DistillConfig
-from student.dataset import Labels
-from student.losses import action_error, contrastive, gaussian_kl, normalised_distance, relational_distance
+from student.distillation.dataset import Labels
+from student.distillation.losses import action_error, contrastive, gaussian_kl, normalised_distance, relational_distance
 from student.network import Projections, StudentPolicy
 from teacher.networks import apply
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from sim2real.backends.base import Environment
 from student.config import DistillConfig
-from student.dataset import Labels
+from student.distillation.dataset import Labels
 from student.history import truth
 from student.policy import student_inputs
 from teacher.policies import best_candidate
