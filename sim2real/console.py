@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sim2real.drawing import draw_nothing
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, printable
 
 _USER_ERROR, _INTERRUPTED = 2, 130
 
@@ -48,18 +48,14 @@ def command_line() -> Iterator[None]:
 
 
 def _fail(sentence: str, status: int) -> None:
-    print(f"error: {printable(sentence)}", file=sys.stderr)
+    lines = [printable(line, most=len(line)) for line in sentence.split("\n")]
+    print("error: " + "\n".join(lines), file=sys.stderr)
     raise SystemExit(status) from None
 
 
 def discard_output() -> None:
     """What is still buffered has nowhere to go."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def printable(text: str) -> str:
-    """Text whose names and values come from files, without what a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _require_utf8(arguments: list[str]) -> None:

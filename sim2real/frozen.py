@@ -1,10 +1,12 @@
-"""The base of everything that is stated once and never changed, and the number types of its fields."""
+"""The bases of everything that others wrote: text that a terminal shows as it is, and numbers that are finite."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from sim2real.errors import printable
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -15,7 +17,43 @@ Quaternion = tuple[float, float, float, float]
 """wxyz, as in MuJoCo."""
 
 
-class Frozen(BaseModel):
+_LONGEST_NAME = 200
+
+
+def _require_name(text: str) -> str:
+    """Files are called by it."""
+    if not text or len(text) > _LONGEST_NAME or text.startswith(".") or "/" in text or "\\" in text:
+        raise ValueError("a name is not empty, does not begin with a dot and has no slash")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_require_name)]
+"""Of a robot or a task."""
+
+
+class Plain(BaseModel):
+    """A model whose text holds no control characters, wherever it is shown: a terminal, a log, a page, a topic."""
+
+    @model_validator(mode="after")
+    def _no_control_characters(self) -> Self:
+        for field, value in self.__dict__.items():
+            for text in _texts(value):
+                if not text.isprintable():
+                    raise ValueError(f"{field} {printable(text)!r} holds control characters; write it without")
+        return self
+
+
+class Frozen(Plain):
     """Immutable, finite, and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for pair in value.items() for part in pair for text in _texts(part)]
+    if isinstance(value, (tuple, list)) and value and not isinstance(value[0], (int, float)):
+        return [text for part in value for text in _texts(part)]
+    return []

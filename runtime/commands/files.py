@@ -100,12 +100,13 @@ class Replay:
     def run(self) -> int:
         """Exit status 1 when any command differs, 2 when there is nothing to compare."""
         from runtime.recording.replay import replay
+        from sim2real.errors import printable
 
         result = replay(self.file, self.model)
         for line in result.first:
-            print(line)
+            print(printable(line))
         if result.note:
-            print(f"note: {result.note}")
+            print(f"note: {printable(result.note)}")
         if result.lost:
             unknown = result.ticks - result.compared
             print(f"note: {result.lost} ticks are missing from the recording, before {unknown} that are not compared.")

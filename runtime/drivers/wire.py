@@ -23,7 +23,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from runtime.drivers.base import DriverOptions
 from runtime.goals.markers import markers
@@ -32,6 +32,7 @@ from runtime.protocol.address import Address
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.frozen import Plain
 
 VERSION = 1
 STATE_MAGIC, COMMAND_MAGIC = 0x54534853, 0x4D434853
@@ -46,7 +47,7 @@ _SILENT_S = 1.0
 """A connection that says nothing for this long is given up."""
 
 
-class SimulationHello(BaseModel):
+class SimulationHello(Plain):
     """What a simulation says first."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

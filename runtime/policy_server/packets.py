@@ -25,13 +25,14 @@ from enum import IntEnum
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import ConfigDict, StringConstraints, ValidationError
 from pydantic import Field as PydanticField
 
 from runtime.goals.messages import first_problem
 from runtime.status import Reason, State
 from sim2real.contract import Contract, Frozen, Positive, require_same_interface
 from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.frozen import Plain
 
 PROTOCOL = "shoal-policy"
 VERSION = 1
@@ -144,7 +145,7 @@ class MessageLayout(Frozen):
     fields: tuple[Field, ...]
 
 
-class Hello(BaseModel):
+class Hello(Plain):
     """What a server says first."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)

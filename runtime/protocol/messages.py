@@ -21,6 +21,7 @@ version, and a request may carry `lease`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -37,6 +38,9 @@ MAX_LINE_BYTES = 64 * 1024
 """Of a request."""
 MAX_REPLY_BYTES = 256 * 1024
 
+_ESCAPED = re.compile(rb"\\\\|\\u00(?:[01][0-9a-fA-F]|7[fF]|[89][0-9a-fA-F])|\\[bfnrt]|\xc2[\x80-\x9f]|\x7f")
+"""In a JSON line, where those below a space are always written with a backslash: nobody shows a terminal what a server
+says it should obey."""
 _ShortText = Annotated[str, Field(max_length=64)]
 
 
@@ -272,9 +276,14 @@ def parse_request(line: bytes) -> Request:
 def parse_reply(line: bytes) -> Reply:
     """Raises `ShoalError` when the server speaks something else."""
     try:
-        return _REPLY.validate_json(line)
+        return _REPLY.validate_json(_ESCAPED.sub(_shown_plainly, line))
     except ValidationError as error:
         raise ShoalError(f"the server's reply{_explain(error)}.") from error
+
+
+def _shown_plainly(found: re.Match[bytes]) -> bytes:
+    backslash = found[0] == rb"\\"
+    return found[0] if backslash else "\N{REPLACEMENT CHARACTER}".encode()
 
 
 def _explain(error: ValidationError) -> str:

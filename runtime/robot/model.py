@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.robot.mujoco_robot import robot_differences
 from sim2real.contract import Contract
-from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.errors import ContractMismatch, ShoalError, shown
 from sim2real.robots.model import DIGEST_FIELDS, compiled_digest
 from sim2real.robots.servos import load_robot
 
@@ -18,11 +18,12 @@ from sim2real.robots.servos import load_robot
 def shipped_mjcf(robot: str) -> Path:
     """The MJCF of a robot that ships with Shoal; raises `ShoalError` for an unknown name."""
     folder = Path(str(resources.files("sim2real"))) / "robots"
-    found = sorted((folder / robot).glob("*.xml"))
-    if len(found) != 1:
-        known = sorted(path.parent.name for path in folder.glob("*/*.xml"))
-        raise ShoalError(f"robot.name: no MJCF ships for {robot!r} (shipped: {', '.join(known)}); give --mjcf PATH.")
-    return found[0]
+    known = {path.parent.name: path for path in sorted(folder.glob("*/*.xml"))}
+    if robot not in known:
+        raise ShoalError(
+            f"robot.name: no MJCF ships for {shown(robot)} (shipped: {', '.join(known)}); give --mjcf PATH."
+        )
+    return known[robot]
 
 
 def load_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel:

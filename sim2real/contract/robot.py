@@ -7,7 +7,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sim2real.frozen import Frozen, NonNegative, Positive
+from sim2real.frozen import Frozen, Name, NonNegative, Positive
+
+_LARGEST = {
+    **dict.fromkeys(("position_min", "position_max", "velocity_max", "home_position"), 1e4),
+    **dict.fromkeys(("effort_max", "stiffness", "damping", "command_min", "command_max"), 1e8),
+}
+"""In the units of a joint: beyond is no robot, but a number that was damaged or stands in another unit."""
 
 
 class Joint(Frozen):
@@ -64,6 +70,10 @@ class Joint(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for field, largest in _LARGEST.items():
+            value = getattr(self, field)
+            if value is not None and abs(value) > largest:
+                raise ValueError(f"joint {self.name!r}: {field} {value:g} is beyond {largest:g}, and no robot's")
         low, high = self.position_min, self.position_max
         if not low < high:
             raise ValueError(f"joint {self.name!r}: position_min {low} must be below position_max {high}")
@@ -110,7 +120,7 @@ class Held(Frozen):
 class Robot(Frozen):
     """The robot that the policy was trained on."""
 
-    name: str
+    name: Name
     mjcf_sha256: str
     """Digest of the compiled model, see `sim2real.robots.model.compiled_digest`."""
     joints: Annotated[tuple[Joint, ...], Field(min_length=1)]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -24,12 +25,14 @@ from pydantic import Field, model_validator
 
 from sim2real.contract.robot import Robot
 from sim2real.contract.version1 import upgraded
-from sim2real.errors import ContractMismatch
-from sim2real.frozen import Frozen, Positive, Quaternion
+from sim2real.errors import ContractMismatch, shown
+from sim2real.frozen import Frozen, Name, Positive, Quaternion
 from sim2real.terms import Action, Feature, Goal, Layout, Reading, Termination, any_of
 from sim2real.terms.poses import Orientation
 
 SCHEMA_VERSION = 2
+_LARGEST_NUMBER = 1e9
+"""In SI units."""
 
 
 class Timing(Frozen):
@@ -80,7 +83,7 @@ class Contract(Frozen):
     """Everything that simulation and robot must agree on."""
 
     schema_version: Literal[2] = 2
-    task: str
+    task: Name
     robot: Robot
     readings: Annotated[tuple[any_of(Reading), ...], Field(min_length=1)]  # type: ignore[valid-type]
     features: tuple[any_of(Feature), ...] = ()  # type: ignore[valid-type]
@@ -95,6 +98,13 @@ class Contract(Frozen):
     @classmethod
     def _older_versions(cls, data: Any) -> Any:
         return upgraded(data) if isinstance(data, dict) and data.get("schema_version") == 1 else data
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Self:
+        for path, value in _numbers("", self.model_dump()):
+            if abs(value) > _LARGEST_NUMBER:
+                raise ValueError(f"{path} {shown(value)} is beyond {_LARGEST_NUMBER:g}, and no robot's")
+        return self
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
@@ -222,6 +232,18 @@ def _positive_zeros(value: Any) -> Any:
     if isinstance(value, list):
         return [_positive_zeros(item) for item in value]
     return value + 0.0 if isinstance(value, float) else value
+
+
+def _numbers(path: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Every number of a dumped value, with the path of its field."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _numbers(f"{path}.{key}" if path else str(key), part)
+    elif isinstance(value, (list, tuple)):
+        for index, part in enumerate(value):
+            yield from _numbers(f"{path}[{index}]", part)
+    elif isinstance(value, (int, float)):
+        yield path, value
 
 
 PER_POLICY = ("lineage", "reachability")

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sim2real.contract import Frozen, NonNegative, Positive
+from sim2real.frozen import Name
 
 
 class Servo(Frozen):
@@ -23,7 +24,7 @@ class Servo(Frozen):
 class RobotConfig(Frozen):
     """Which MJCF, and which of its names the task uses."""
 
-    name: str
+    name: Name
     mjcf: str
     """Path of the MJCF, relative to the task file."""
     joints: Annotated[list[str], Field(min_length=1)]

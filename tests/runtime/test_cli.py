@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
+from pydantic import ValidationError
 
 from runtime.cli import main
 from sim2real.contract import Contract
+from sim2real.contract.policy_file import CONTRACT_KEY
 from tests.runtime.small_policy import write_policy
 
 
@@ -36,6 +40,48 @@ def test_inspect_names_the_object_that_goals_are_about(
 ) -> None:
     assert run("inspect", str(write_policy(tmp_path / "push.onnx", push_contract))) == 0
     assert "body puck, told by a tracker" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"task": "\x1b]0;owned\x07"}, "control characters"),
+        ({"task": "../../../etc/passwd"}, "has no slash"),
+        ({"robot": {"name": "../../../../tmp"}}, "has no slash"),
+        ({"robot": {"end_effector_frame": "tool\x1b[2J"}}, "end_effector_frame"),
+        ({"robot": {"joints": [{"name": "\x1b[31mred"}]}}, "control characters"),
+        ({"robot": {"joints": [{"velocity_max": 1e300}]}}, "velocity_max 1e+300 is beyond 10000"),
+        ({"robot": {"joints": [{"position_max": 1e30}]}}, "position_max 1e+30 is beyond 10000"),
+        ({"timing": {"episode_s": 1e300}}, "timing.episode_s 1e+300 is beyond"),
+        ({"lineage": {"teacher_depth": 10**400}}, "teacher_depth"),
+    ],
+)
+def test_what_no_contract_says_is_refused_by_name_and_obeyed_by_no_terminal(
+    tmp_path: Path, contract: Contract, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str
+) -> None:
+    plain = json.loads(contract.canonical_json)
+    alter(plain, change)
+    with pytest.raises(ValidationError):
+        Contract.model_validate(plain)
+    path = write_policy(tmp_path / "odd.onnx", contract)
+    model = onnx.load(path)
+    for entry in model.metadata_props:
+        if entry.key == CONTRACT_KEY:
+            entry.value = json.dumps(plain)
+    onnx.save(model, path)
+    assert run("inspect", str(path)) == 2
+    output = "".join(capsys.readouterr())
+    assert said in output
+    assert output.replace("\n", "").isprintable()
+
+
+def alter(plain: Any, change: Any) -> None:
+    """Replace the leaves that a nested change names."""
+    for key, value in change.items() if isinstance(change, dict) else enumerate(change):
+        if isinstance(value, (dict, list)):
+            alter(plain[key], value)
+        else:
+            plain[key] = value
 
 
 def test_verify(policy_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,8 @@ from sim2real.terms.goal import ToolPose, ToolPosition
 from sim2real.terms.joints import JointPosition, JointPositionTarget, JointVelocity
 from sim2real.terms.poses import EndEffectorOrientation, EndEffectorPosition
 
-names = st.text(min_size=1, max_size=12)
+names = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12)
+file_names = names.filter(lambda name: not name.startswith(".") and not set(name) & {"/", "\\"})
 positive = st.floats(1e-3, 1e3)
 
 
@@ -105,9 +106,9 @@ def contracts(draw: st.DrawFn) -> Contract:
     fractions = [draw(number(0.01, 1)) for _ in robot_joints]
     speeds = zip(fractions, robot_joints, strict=True)
     return Contract(
-        task=draw(names),
+        task=draw(file_names),
         robot=Robot(
-            name=draw(names),
+            name=draw(file_names),
             mjcf_sha256=draw(names),
             joints=robot_joints,
             base_frame=draw(names),

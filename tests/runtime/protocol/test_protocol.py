@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
@@ -183,6 +184,16 @@ def test_silent_control_loop_is_told_instead_of_a_goal_lost(contract: Contract) 
     reply = successor.answer(GoalRequest(goal={"position": [0.5, 0.1, 0.4]}))
     assert isinstance(reply, Refused)
     assert "has not ticked for 5.0 s" in reply.reason
+
+
+@settings(max_examples=100)
+@given(text=st.text(max_size=40))
+def test_a_reply_holds_nothing_that_a_terminal_would_obey(text: str) -> None:
+    reply = parse_reply(encode(Refused(reason=text)))
+    assert isinstance(reply, Refused)
+    assert not any(unicodedata.category(character) == "Cc" for character in reply.reason)
+    expected = "".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in text)
+    assert reply.reason == expected
 
 
 @settings(max_examples=100)
