@@ -9,13 +9,13 @@ turn, so that what else the machine does hits them alike.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,36 +29,20 @@ from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import command, observe, policy_inputs
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
-from sim2real.errors import ShoalError
 from teacher.config import NetworkConfig
 from teacher.networks import apply
+from teacher.objectives.base import network_trunk
 from teacher.train import load_teacher
 
 _TURNS, _CALLS = 20, 100
 
 
 def unrolled_actor(network: NetworkConfig, params: Any, x: jax.Array) -> jax.Array:
-    """Tanh of the actor's mean, `[B, I]` to `[B, J]`, with blocks written out: a scan would become a loop in ONNX.
-
-    Raises `ShoalError` for block designs other than `scaled`.
-    """
-    if network.design != "scaled":
-        raise ShoalError(f"teacher: actors of design {network.design} cannot be written as ONNX, only scaled ones.")
-    trunk, blocks = params["params"]["trunk"], network.actor_depth // network.block_size
-
-    def dense(weights: Any, x: jax.Array) -> jax.Array:
-        return jnp.asarray(x @ weights["kernel"] + weights["bias"])
-
-    def norm(weights: Any, x: jax.Array) -> jax.Array:
-        return jnp.asarray(apply(nn.LayerNorm(), {"params": weights}, x))
-
-    x = nn.swish(norm(trunk["NormSwish_0"], dense(trunk["Dense_0"], x)))
-    for block in range(blocks):
-        weights, h = jax.tree.map(lambda leaf, block=block: leaf[block], trunk["blocks"]), x
-        for layer in range(network.block_size):
-            h = nn.swish(norm(weights[f"NormSwish_{layer}"], dense(weights[f"Dense_{layer}"], h)))
-        x = x + h / np.float32(np.sqrt(blocks))
-    return jnp.tanh(dense(params["params"]["mean"], norm(trunk["final_norm"], x)))
+    """Tanh of the actor's mean, `[B, I]` to `[B, K J]`, with blocks written out: a scan would become a loop in ONNX."""
+    trunk = dataclasses.replace(network_trunk(network, network.actor_depth), unrolled=True)
+    heads = params["params"]
+    features = apply(trunk, {"params": heads["trunk"]}, x)
+    return jnp.tanh(features @ heads["mean"]["kernel"] + heads["mean"]["bias"])
 
 
 def convert_network(contract: Contract, network: Callable[[jax.Array], jax.Array]) -> onnx.ModelProto:
@@ -87,7 +71,8 @@ def convert_actor(run: Path) -> onnx.ModelProto:
     """The actor of a teacher's run."""
     teacher = load_teacher(run)
     weights = jax.tree.map(jnp.asarray, teacher.actor)
-    return convert_network(teacher.contract, lambda x: unrolled_actor(teacher.config.network, weights, x))
+    joints = teacher.networks.joints
+    return convert_network(teacher.contract, lambda x: unrolled_actor(teacher.config.network, weights, x)[:, :joints])
 
 
 def measure(models: list[onnx.ModelProto]) -> list[dict[str, float]]:

@@ -87,12 +87,19 @@ norm_swish.defvjp(_norm_swish_forward, _norm_swish_backward)
 class NormSwish(nn.Module):
     """`norm_swish` with the parameters of a LayerNorm."""
 
+    plain: bool = False
+    """As the LayerNorm and the swish that converters to ONNX know, without a gradient of its own."""
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[..., W]` to the same shape and type."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones_init(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        if self.plain:
+            return nn.swish(
+                apply(nn.LayerNorm(_NORM_EPSILON, parent=None), {"params": {"scale": scale, "bias": bias}}, x)
+            )
         return norm_swish(x, jnp.asarray(scale), jnp.asarray(bias))
 
 
@@ -104,6 +111,7 @@ class _Block(nn.Module):
     blocks: int
     design: BlockDesign
     compute_dtype: ComputeDtype
+    plain: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
@@ -113,7 +121,7 @@ class _Block(nn.Module):
             if self.design == "pre_norm":
                 h = nn.swish(dense(nn.LayerNorm(dtype=self.compute_dtype)(h)))
             else:
-                h = NormSwish()(dense(h))
+                h = NormSwish(self.plain)(dense(h))
         # The stream stays in float32: at depth 1024 a branch is too small a part of it for bfloat16's 8 bits.
         stream = self._join(x, h.astype(jnp.float32))
         if not self.is_initializing():
@@ -149,19 +157,30 @@ class Trunk(nn.Module):
     """Recompute each block's activations in the backward pass: less memory, about a third more time."""
     compute_dtype: ComputeDtype = "float32"
     """Of the blocks' matrix products and activations; parameters, stem, stream and heads stay in float32."""
+    unrolled: bool = False
+    """Blocks one by one, in operations that converters to ONNX know, from the parameters of the scanned form."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Stem, blocks and, except for `paper`, the final LayerNorm."""
         blocks = num_blocks(self.depth, self.block_size)
-        x = NormSwish()(nn.Dense(self.width, kernel_init=kernel_init)(x))
+        x = NormSwish(self.unrolled)(nn.Dense(self.width, kernel_init=kernel_init)(x))
         if self.design == "spherical":
             x = _unit(x)
-        block = nn.remat(_Block, prevent_cse=False) if self.remat else _Block
-        scanned = nn.scan(
-            block, variable_axes={"params": 0, "intermediates": 0}, split_rngs={"params": True}, length=blocks
-        )
-        x, _ = scanned(self.width, self.block_size, blocks, self.design, self.compute_dtype, name="blocks")(x, None)
+        settings = self.width, self.block_size, blocks, self.design, self.compute_dtype
+        if self.unrolled:
+            block = _Block(*settings, plain=True, parent=None)
+            for number in range(blocks):
+                params = jax.tree.map(lambda leaf, k=number: leaf[k], self.variables["params"]["blocks"])
+                x, _ = apply(block, {"params": params}, x, None)
+        else:
+            scanned = nn.scan(
+                nn.remat(_Block, prevent_cse=False) if self.remat else _Block,
+                variable_axes={"params": 0, "intermediates": 0},
+                split_rngs={"params": True},
+                length=blocks,
+            )
+            x, _ = scanned(*settings, name="blocks")(x, None)
         return x if self.design == "paper" else nn.LayerNorm(name="final_norm")(x)
 
 
@@ -203,7 +222,7 @@ def sample_tanh_gaussian(key: jax.Array, mean: jax.Array, log_std: jax.Array) ->
     return jnp.tanh(raw), jnp.sum(log_density - correction, axis=-1)
 
 
-def apply(module: nn.Module, params: Any, *inputs: jax.Array, method: Any = None) -> Any:
+def apply(module: nn.Module, params: Any, *inputs: jax.Array | None, method: Any = None) -> Any:
     """`module.apply` without the union type that Flax gives to mutable collections."""
     return module.apply(params, *inputs, method=method)
 
