@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def run(arguments: Arguments) -> dict[str, Any]:
-    """Every stage in turn; returns the summary."""
+    """Run every stage in turn; returns the summary."""
     output, stages = arguments.output, Stages()
     prepare(output)
     policy = output / "student.onnx"

@@ -104,7 +104,7 @@ class RememberingEnvironment:
         self._forget()
 
     def rollout(self, apply: ApplyPolicy, params: Any, key: Any, steps: int) -> Rollout:
-        """As the environment's own, step by step, with all that observations carry."""
+        """Roll out like the environment itself, step by step, with all that observations carry."""
         parts: list[Rollout] = []
         wrapped = self._with_history(apply)
         for step in range(steps):

@@ -88,7 +88,7 @@ def report(folder: RunFolder, teacher: Teacher, progress: Progress) -> None:
 
 
 def export(folder: RunFolder, output: Path, progress: Progress) -> None:
-    """In a process of its own: `export` reads students from disk, and `student` knows nothing of `export`."""
+    """Export in a process of its own: `export` reads students from disk, and `student` knows nothing of `export`."""
     progress.doing("exporting")
     command = python_module("export.cli", "--student", str(folder.path), "--output", str(output))
     done = subprocess.run(command, check=False, capture_output=True, text=True)

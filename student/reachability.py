@@ -164,7 +164,9 @@ def expected_calibration_error(probability: np.ndarray, label: np.ndarray, bins:
 
 
 def reliability(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
-    """For each bin of predictions that is not empty: mean prediction, observed frequency, share of all states."""
+    """Yields, for each bin of predictions that is not empty: mean prediction, observed frequency, share of all
+    states.
+    """
     index = np.minimum((probability * bins).astype(int), bins - 1)
     return [
         {

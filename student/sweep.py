@@ -166,7 +166,7 @@ def _ticks(runs: list[Path], files: list[Path]) -> list[Row]:
 
 
 def teacher_flops(params: Any) -> int:
-    """As `flops`; the kernels of scanned blocks are stacked to three axes."""
+    """FLOPs like `flops`; the kernels of scanned blocks are stacked to three axes."""
     return sum(2 * leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(params) if "kernel" in str(path[-1]))
 
 

@@ -68,7 +68,7 @@ class NetworkConfig(Config):
 
 
 class SurvivalConfig(Config):
-    """Of the objectives whose critic predicts when a goal is reached, `survival` and `chrono`."""
+    """Settings of the objectives whose critic predicts when a goal is reached, `survival` and `chrono`."""
 
     window: Count | None = None
     """Control steps ahead in which a goal is looked for; by default an episode, which is also the most."""
@@ -140,7 +140,7 @@ class LearnerConfig(Config):
 
 
 class TeacherConfig(Config):
-    """A whole run."""
+    """Settings of a whole run."""
 
     task: NameOrPath = "franka_reach"
     """Name of a shipped task, or path of a task YAML."""

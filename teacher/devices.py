@@ -39,11 +39,11 @@ class Devices(NamedTuple):
 
     @property
     def replicated(self) -> NamedSharding:
-        """Every device holds all."""
+        """Place an array so that every device holds all of it."""
         return NamedSharding(self.mesh, PartitionSpec())  # type: ignore[no-untyped-call]
 
     def split(self, axis: int) -> NamedSharding:
-        """Every device holds its part of one array axis."""
+        """Place an array so that every device holds its part of one axis."""
         return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))  # type: ignore[no-untyped-call]
 
     def replicate(self, tree: Any) -> Any:

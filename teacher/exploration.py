@@ -54,7 +54,9 @@ class Decision(NamedTuple):
 
 
 def exploring_in_chunks(networks: Networks, chunk: int) -> Any:
-    """As `exploring`, of actions that were decided up to `chunk` steps ago: `apply((actor, decision), ...)`."""
+    """Explore like `exploring`, with actions that were decided up to `chunk` steps ago: `apply((actor, decision),
+    ...)`.
+    """
 
     def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         actor, decision = params

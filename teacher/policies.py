@@ -23,7 +23,7 @@ def greedy(networks: Networks) -> Any:
 
 
 def best_of(networks: Networks, count: int) -> Any:
-    """As `greedy` with the best of `count` candidates: `apply((actor, critic), ...)`."""
+    """A policy like `greedy` with the best of `count` candidates: `apply((actor, critic), ...)`."""
 
     def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         actor, critic = params
@@ -45,7 +45,8 @@ def best_candidate(
     key: jax.Array,
     count: int,
 ) -> jax.Array:
-    """Of the actor's mean and `count - 1` of its samples what the critic values most, before the tanh, `[B, K J]`.
+    """The one of the actor's mean and `count - 1` of its samples what the critic values most, before the tanh, `[B,
+    K J]`.
 
     An actor can be worse than the critic that it learns from, so that a few candidates are worth more than its mean.
     """

@@ -102,7 +102,7 @@ def insert(buffer: Replay, rollout: Rollout) -> Replay:
 
 
 def _episode_ends(last: jax.Array, terminated: jax.Array, times: jax.Array) -> jax.Array:
-    """For each of `[T, N]` steps `Replay.end` of the first episode end at or after it."""
+    """Find, for each of `[T, N]` steps, `Replay.end` of the first episode end at or after it."""
 
     def back(carry: jax.Array, row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         carry = jnp.where(row[0], row[1], carry)

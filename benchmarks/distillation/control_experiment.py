@@ -53,7 +53,7 @@ class Arguments:
 
 
 def run_all(arguments: Arguments) -> list[dict[str, Any]]:
-    """Every cell, task by task and seed by seed, so that an interrupted call leaves whole seeds."""
+    """Run every cell, task by task and seed by seed, so that an interrupted call leaves whole seeds."""
     unknown = [*set(arguments.tasks) - SETTINGS.keys(), *set(arguments.cases) - CASES.keys() - STUDENTS.keys()]
     if unknown:
         raise ShoalError(f"control_experiment: no task or case named {unknown[0]!r}.")

@@ -67,7 +67,7 @@ def _read(path: Path, command: str) -> dict[str, Any]:
 
 
 def _latency_command(setting: Setting, path: Path) -> str:
-    """Of the script that times the networks of a task's cases."""
+    """Command of the script that times the networks of a task's cases."""
     sizes: dict[str, list[str]] = {"teacher": [], "student": []}
     for case in _STYLE:
         kind, size = policy_name(setting, case).split()

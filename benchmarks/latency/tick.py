@@ -161,7 +161,7 @@ def write_teacher(size: str, policy: Path, folder: Path) -> Path:
 
 
 def median_of(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of every percentile over the rounds, and the largest maximum."""
+    """Median of every percentile over the rounds, and the largest maximum."""
     if "missing" in rounds[0]:
         return rounds[0]
     merged: dict[str, Any] = {}

@@ -49,7 +49,7 @@ class Network:
 
     @property
     def inputs(self) -> int:
-        """I."""
+        """The input size I."""
         return int(self.layers[0][0].shape[0])
 
 
@@ -73,7 +73,7 @@ def example_input(network: Network) -> Float32:
 
 
 def numpy_peer(network: Network) -> Peer:
-    """By hand, every intermediate result in an array made beforehand; BLAS may use one thread."""
+    """The network by hand, every intermediate result in an array made beforehand; BLAS may use one thread."""
     x = example_input(network)
     width, joints = network.action[0].shape
     hidden = [np.zeros((1, width), np.float32) for _ in network.layers]

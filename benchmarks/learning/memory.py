@@ -63,7 +63,7 @@ def learner_of(depth: int, variant: str, width: int, batch_size: int) -> Learner
 
 
 def sizes(learner: Learner) -> dict[str, int]:
-    """Of the observations, goals and actions that the replay holds."""
+    """Sizes of the observations, goals and actions that the replay holds."""
     contract = learner.contract
     joints = len(contract.robot.joints)
     return {"observation": observation_size(contract), "goal": goal_size(contract), "action": joints}

@@ -34,7 +34,9 @@ class Truth:
     noise_std_rad: float = 0.0
 
     def mean_delay_s(self, period_s: float) -> float:
-        """By how much a steady ramp of commands comes late on average; jitter adds a little more than its mean."""
+        """The time by which a steady ramp of commands comes late on average; jitter adds a little more than its
+        mean.
+        """
         rng, ramp = np.random.default_rng(0), np.arange(4000.0)[:, None]
         servo = _Servo(ramp, self.arrivals(len(ramp), period_s, rng), period_s)
         times = np.linspace(0.1, 0.9, 20_000) * len(ramp) * period_s
@@ -42,7 +44,7 @@ class Truth:
         return float(np.mean(late))
 
     def arrivals(self, count: int, period_s: float, rng: np.random.Generator) -> np.ndarray:
-        """When each of `count` commands reaches the servo, `[count]` s."""
+        """Times at which each of `count` commands reaches the servo, `[count]` s."""
         late = self.action_delay_s + self.action_jitter_s * rng.random(count)
         return np.maximum.accumulate(period_s * np.arange(count) + late)
 

@@ -98,7 +98,7 @@ def draw_truth(task: Task, kinds: tuple[Kind, ...], arguments: Arguments, rng: n
 
 
 def true_value(truth: Truth, kind: str, joint: int, period_s: float) -> float:
-    """Of one quantity of the fit. Jitter moves the mean delay."""
+    """True value of one quantity of the fit. Jitter moves the mean delay."""
     match kind:
         case "payload_mass":
             return truth.payload_mass_kg

@@ -173,7 +173,7 @@ def hidden_truth(task: Task, seed: int) -> Truth:
 
 
 def as_draws(truth: Truth, task: Task, count: int) -> Draws:
-    """The same robot `count` times, for many episodes at once; see `Randomisation` for the terms."""
+    """Draws of the same robot `count` times, for many episodes at once; see `Randomisation` for the terms."""
     joints, neutral = task.contract.robot.joints, neutral_draws(task, count=count)
     nominal = task.model.dof_frictionloss[Addresses.of(task.model, task.contract).dof]
     gains = {
@@ -359,7 +359,7 @@ def setting_of(arguments: Arguments) -> Setting:
 
 
 def run_all(arguments: Arguments) -> list[dict[str, Any]]:
-    """Every cell."""
+    """Run every cell."""
     if min(arguments.seeds, arguments.updates) < 1:
         raise ShoalError(f"--seeds and --updates must be at least 1, got {arguments.seeds} and {arguments.updates}.")
     with tempfile.TemporaryDirectory() as temporary:

@@ -124,11 +124,11 @@ class Server:
         """Has its place before anybody else, and releases the stops."""
 
     def address(self, where: str) -> str:
-        """Of `unix`, `tcp` or `page`."""
+        """Address of `unix`, `tcp` or `page`."""
         return {"unix": self.unix, "tcp": self.tcp, "page": self.page.replace("http:", "tcp:")}[where]
 
     def close(self) -> None:
-        """End it."""
+        """End the server."""
         self._steward.close()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -287,7 +287,7 @@ def _served(policy: Path) -> Iterator[Server]:
 
 
 def _wait_for_reserve(server: Server) -> None:
-    """Until a listener process is in reserve, and has nothing left to do for that."""
+    """Wait until a listener process is in reserve, and has nothing left to do for that."""
     deadline, used = time.monotonic() + _PATIENCE_S, -1
     while time.monotonic() < deadline:
         before, used = used, _cpu_ticks(in_reserve(server.process.pid))

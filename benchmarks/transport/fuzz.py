@@ -91,7 +91,7 @@ def _block(name: str, seed: int, inputs: int, first: int) -> Outcome:
 
 
 def table_of(outcomes: list[Outcome]) -> Table:
-    """For the terminal."""
+    """Table for the terminal."""
     table = Table("parser", "inputs", "a value", "its own error", "anything else", "slowest", "took")
     for one in outcomes:
         numbers = (one.inputs, one.accepted, one.refused, one.escaped)
@@ -101,7 +101,7 @@ def table_of(outcomes: list[Outcome]) -> Table:
 
 
 def main() -> None:
-    """Command line."""
+    """Fuzz, print the table, write JSON."""
     arguments = tyro.cli(Arguments, description=__doc__)
     unknown = set(arguments.only) - set(PARSERS)
     if unknown:

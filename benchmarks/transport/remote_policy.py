@@ -53,12 +53,12 @@ _ENCODER_NOISE_RAD = 1e-6
 
 
 def sleep_until(moment_s: float) -> None:
-    """As most loops wait."""
+    """Sleep as most loops wait."""
     time.sleep(max(0.0, moment_s - time.monotonic()))
 
 
 class Connection(NamedTuple):
-    """One row."""
+    """Connection of one row."""
 
     ask: Callable[[float], np.ndarray]
     """From the client's clock, in s, to the command `[J]` in rad."""
@@ -121,7 +121,7 @@ def example_observation(contract: Contract) -> dict[str, np.ndarray]:
 
 @contextmanager
 def in_process(policy: Path, folder: Path) -> Iterator[Connection]:
-    """The floor."""
+    """The floor: a policy in this process."""
     session = served_session(str(policy))
     observation = example_observation(session.contract)
     for name in input_names(session.request_record.dtype):
@@ -220,7 +220,7 @@ def lerobot(policy: Path, folder: Path) -> Iterator[Connection]:
 
 @contextmanager
 def grpc_once(policy: Path, folder: Path) -> Iterator[Connection]:
-    """One call."""
+    """Serve one call."""
     import grpc
 
     address = f"127.0.0.1:{_free_port()}"

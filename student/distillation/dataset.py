@@ -27,7 +27,7 @@ class Labels(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """The ring."""
+    """The ring of examples."""
 
     inputs: jax.Array
     """`[M, I]`, policy inputs."""

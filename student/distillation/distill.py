@@ -174,7 +174,7 @@ class Distiller:
         return _State(policy, projections, self.optimizer.init((policy, projections)))
 
     def _sizes(self) -> tuple[int, int]:
-        """Of the student's observations, history and what only the teacher sees included, and of goal vectors."""
+        """Sizes of the student's observations, history and what only the teacher sees included, and of goal vectors."""
         judged = self.teacher.networks.contract
         more = observation_size(judged) if judged.readings != self.contract.readings else 0
         return student_observation_size(self.contract, self.config.student) + more, goal_size(self.contract)

@@ -46,7 +46,7 @@ class Chrono(Survival):
 
     @property
     def occupancy_edges(self) -> np.ndarray:
-        """Of the occupancy's bins, `[O + 1]`."""
+        """Edges of the occupancy's bins, `[O + 1]`."""
         return bin_edges(self.window, self.config.survival.occupancy_bins)
 
     @property

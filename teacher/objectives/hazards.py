@@ -62,8 +62,8 @@ def expected_time(logits: jax.Array, lengths: np.ndarray) -> jax.Array:
 
 
 class TimeHead(nn.Module):
-    """From phi(s, a) and psi(g) to `outputs` logits: phi modulated by psi (FiLM, arXiv 1709.07871), then both, their
-    difference and their product through a residual trunk.
+    """A network from phi(s, a) and psi(g) to `outputs` logits: phi modulated by psi (FiLM, arXiv 1709.07871), then
+    both, their difference and their product through a residual trunk.
     """
 
     trunk: Trunk

@@ -90,8 +90,8 @@ def sample(
 
 
 def distances(buffer: replay.Replay, steps: replay.Steps, goal: jax.Array, window: int) -> jax.Array:
-    """Of what is achieved in each step and in W more to its goal `[S, M, G]`, `[S, M, W + 1]`; infinite behind the end
-    of its episode. Large windows are gone through in pieces.
+    """Distances of what is achieved in each step and in W more to its goal `[S, M, G]`, `[S, M, W + 1]`; infinite
+    behind the end of its episode. Large windows are gone through in pieces.
     """
     strata, rows, size = goal.shape
     at_once = max(1, _FLOATS_AT_ONCE // (strata * (window + 1) * size))
@@ -111,7 +111,9 @@ def distances(buffer: replay.Replay, steps: replay.Steps, goal: jax.Array, windo
 
 
 def first_reached(distance: jax.Array, left: jax.Array, terminated: jax.Array, radius: float) -> Reaching:
-    """From distances `[B, W + 1]`, the steps `[B]` that the episode goes on, and whether it is over early then."""
+    """Work out, from distances `[B, W + 1]`, the steps `[B]` that the episode goes on, and whether it is over early
+    then.
+    """
     within = distance <= radius
     window, reached = distance.shape[-1] - 1, within.any(axis=-1)
     time = jnp.where(reached, jnp.argmax(within, axis=-1), window + 1).astype(jnp.int32)

@@ -45,7 +45,7 @@ class Survival(Objective):
         return len(self.edges)
 
     def init(self, phi_key: jax.Array, psi_key: jax.Array) -> Params:
-        """With those of the head."""
+        """Parameters with those of the head."""
         blank = jnp.zeros((1, self.network.embedding_size))
         head = self.head.init(jax.random.fold_in(phi_key, 1), blank, blank)
         return super().init(phi_key, psi_key) | {"head": head}
@@ -68,7 +68,7 @@ class Survival(Objective):
         )
 
     def logits(self, critic: Params, embedding: jax.Array, goal_embedding: jax.Array) -> jax.Array:
-        """Of the head, `[B, outputs]`."""
+        """Logits of the head, `[B, outputs]`."""
         return jnp.asarray(apply(self.head, critic["head"], embedding, goal_embedding))
 
     def loss(self, critic: Params, batch: reaching.ReachBatch) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:

@@ -35,7 +35,7 @@ class Checkpoints:
 
     @property
     def rounds(self) -> list[int]:
-        """Of all complete checkpoints, the newest first."""
+        """Rounds of all complete checkpoints, the newest first."""
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
@@ -149,5 +149,5 @@ def _sha256(path: Path) -> str:
 
 
 def to_host(tree: Any) -> Any:
-    """The same tree with NumPy leaves."""
+    """Copy a tree to NumPy leaves."""
     return jax.tree.map(np.asarray, tree)

@@ -53,7 +53,7 @@ class RunFolder:
 
     @contextmanager
     def starting(self, config: BaseModel, contract: Contract) -> Iterator[None]:
-        """As `start`; a block that fails before the first row of metrics leaves nothing of the run behind."""
+        """Start like `start`; a block that fails before the first row of metrics leaves nothing of the run behind."""
         with nothing_left_on_failure(self.path, unless=lambda: bool(self.read_metrics())):
             self.start(config, contract)
             yield

@@ -23,7 +23,7 @@ class Difference(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """As it is typed."""
+        """The option as it is typed."""
         return "--" + self.name.rpartition(".")[2].replace("_", "-")
 
 

@@ -123,7 +123,7 @@ def _mcap(facts: dict[str, str], messages: list[tuple[str, bytes]]) -> bytes:
 
 
 def _read_recording(path: Path) -> None:
-    """As `runtime replay` and the reports of `sim2real` do."""
+    """Read a recording as `runtime replay` and the reports of `sim2real` do."""
     recording = read_recording(path)
     problem = None
     try:

@@ -83,12 +83,12 @@ def policy() -> Policy:
 
 
 def contract() -> Contract:
-    """Of that policy."""
+    """Contract of that policy."""
     return policy().contract
 
 
 def json_text(damage: Damage, value: Any) -> bytes:
-    """In UTF-8, which a lone surrogate is not."""
+    """JSON in UTF-8, which a lone surrogate is not."""
     return json.dumps(value, ensure_ascii=damage.rng.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
@@ -187,7 +187,7 @@ def _stream(damage: Damage) -> bytes:
 
 
 def _frame(damage: Damage, payload: bytes) -> bytes:
-    """As a client masks it; opcodes and flags that mean something, and some that do not."""
+    """A frame as a client masks it; opcodes and flags that mean something, and some that do not."""
     first = damage.rng.choice((0x82, 0x82, 0x82, 0x02, 0x00, 0x80, 0x81, 0x88, 0x89, 0x8A, 0xF2, 0x8F))
     size = len(payload)
     length = bytes([0x80 | size]) if size < 126 else struct.pack(">BH", 0xFE, size) if size < 2**16 else b"\xff" * 9

@@ -39,7 +39,7 @@ class Parser:
     """The parser's own."""
 
     def input(self, seed: int, number: int) -> bytes:
-        """That of a number."""
+        """Input of a number."""
         return self.damage(Damage(random.Random(f"{seed}/{self.name}/{number}")))
 
 
