@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -87,6 +88,8 @@ class Recorder:
                 elif remembered := memory(int(record["tick"])):
                     self._write_memory(record, remembered)
             self._file.flush()
+            if os.fstat(self._file.fileno()).st_nlink == 0:
+                raise FileNotFoundError("the file was deleted")
         except (OSError, ValueError) as error:
             self._fail(error)
 

@@ -28,7 +28,7 @@ _CHECK_EVERY_S = 0.02
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 5.0
 _END_S = 10.0
-_HUNG_S = 0.3
+_HUNG_S = 0.25
 """Without a beat of the listener process, which never waits for anything."""
 _RESERVE_AFTER_S = 2.0
 """After a listener process has begun: another one's start does not compete with the first moments of its gateway."""

@@ -176,16 +176,16 @@ def _model_swapped(rig: Rig) -> None:
 class Server:
     """`runtime serve` in a process of its own, with the simulated robot at four times its speed."""
 
-    def __init__(self, model: Path, folder: Path, *options: str) -> None:
+    def __init__(self, model: Path, folder: Path, *options: str, output: int | None = None) -> None:
+        """`output` is a descriptor that what it says goes to, instead of the file `output` in `folder`."""
         self.socket, settings = folder / "s", folder / "safety.yaml"
         # These scenarios are about something else, and must come out the same on a machine that is busy.
         settings.write_text("overruns_in_a_row: null\n")
         arguments = ["--model", str(model), "--socket", str(self.socket), "--safety", str(settings)]
         arguments += ["--no-realtime", "--quiet", "--speed", "4", *options]
-        with (folder / "output").open("ab") as output:
-            self.process = subprocess.Popen(
-                python_module("runtime.cli", "serve", *arguments), stdout=output, stderr=output
-            )
+        with (folder / "output").open("ab") as file:
+            out = file.fileno() if output is None else output
+            self.process = subprocess.Popen(python_module("runtime.cli", "serve", *arguments), stdout=out, stderr=out)
 
     def __enter__(self) -> Server:
         return self
@@ -220,7 +220,8 @@ def goal_within(model: Path, share: float, **more: object) -> GoalPose:
     return GoalPose(position=(x, y, z), **more)
 
 
-def _until(done: Callable[[], bool]) -> bool:
+def until(done: Callable[[], bool]) -> bool:
+    """Wait for it; whether it came to be."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         if done():
@@ -247,11 +248,11 @@ def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool
     client.status()
     arguments = [str(server.socket), goal.model_dump_json(exclude_none=True), "leased" if leased else "free"]
     doomed = subprocess.Popen(python_program(_DOOMED, *arguments))
-    if not _until(lambda: client.status().goal_id == goal.id):
+    if not until(lambda: client.status().goal_id == goal.id):
         problems.append("the goal was never taken")
     doomed.kill()
     doomed.wait()
-    if not _until(lambda: client.status().state == ends.label):
+    if not until(lambda: client.status().state == ends.label):
         problems.append("the robot never let go of the goal")
     return problems
 
@@ -295,13 +296,13 @@ def _recording_continued(model: Path, folder: Path) -> Served:
         client.send_goal(goal_within(model, 0.8))
         sent = client.status().ticks
         # Late enough for the goal's event to be in the first file.
-        if not _until(lambda: client.status().ticks > sent + _RECORDED_TICKS):
+        if not until(lambda: client.status().ticks > sent + _RECORDED_TICKS):
             problems.append("the loop stood still")
         os.kill(server.gateway(), signal.SIGKILL)
-        if not _until(lambda: second.exists() and second.stat().st_size > 0):
+        if not until(lambda: second.exists() and second.stat().st_size > 0):
             problems.append("no second recording was begun")
         began = client.status().ticks
-        if not _until(lambda: client.status().ticks > began + _RECORDED_TICKS):
+        if not until(lambda: client.status().ticks > began + _RECORDED_TICKS):
             problems.append("the loop stood still")
         state = _STATES[client.status().state]
     result = replay(second, model)
@@ -319,7 +320,7 @@ def _control_killed(model: Path, folder: Path) -> Served:
         gateway = server.gateway()
         server.process.kill()
         server.process.wait()
-        if not _until(lambda: not _alive(gateway)):
+        if not until(lambda: not _alive(gateway)):
             problems.append("the gateway outlived its control process")
     with Server(model, folder) as successor, successor.client() as client:
         return _STATES[client.status().state], problems
@@ -364,7 +365,7 @@ def _estop_by_signal(model: Path, folder: Path) -> Served:
     with Server(model, folder) as server, server.client() as client:
         client.send_goal(goal_within(model, 0.8))
         server.process.send_signal(signal.SIGUSR1)
-        if not _until(lambda: client.status().state == "estop"):
+        if not until(lambda: client.status().state == "estop"):
             problems.append("the signal did not stop the robot")
         return _STATES[client.status().state], problems
 

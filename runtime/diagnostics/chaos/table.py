@@ -13,13 +13,21 @@ from runtime.diagnostics.chaos.scenario import Outcome, Scenario, labels
 from runtime.diagnostics.chaos.served import file_scenarios, process_scenarios
 from runtime.diagnostics.chaos.stops import stop_scenarios
 from runtime.diagnostics.chaos.strangers import stranger_scenarios
+from runtime.diagnostics.chaos.surroundings import surrounding_scenarios
 
 
 def all_scenarios(*, processes: bool = True) -> list[Scenario]:
     """Every scenario; those with processes of their own take some seconds each."""
     inside = [*reading_scenarios(), *control_scenarios(), *file_scenarios()]
     return (
-        [*inside, *process_scenarios(), *stop_scenarios(), *page_scenarios(), *stranger_scenarios()]
+        [
+            *inside,
+            *process_scenarios(),
+            *surrounding_scenarios(),
+            *stop_scenarios(),
+            *page_scenarios(),
+            *stranger_scenarios(),
+        ]
         if processes
         else inside
     )

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 
 from runtime.cli import main
-from runtime.diagnostics.chaos.page import page_scenarios
 from runtime.diagnostics.chaos.rig import Rig, Witness
 from runtime.diagnostics.chaos.scenario import Scenario, run_scenario
-from runtime.diagnostics.chaos.served import process_scenarios
 from runtime.diagnostics.chaos.soak import soak
-from runtime.diagnostics.chaos.stops import stop_scenarios
-from runtime.diagnostics.chaos.strangers import stranger_scenarios
 from runtime.diagnostics.chaos.table import all_scenarios, outcome_table
 from runtime.inference.policy import Policy
 from runtime.safety import Safety
@@ -34,7 +30,7 @@ def pushing() -> Policy:
     return Policy(ROOT / "models" / "franka_push.onnx")
 
 
-PROCESSES = [*process_scenarios(), *stop_scenarios(), *page_scenarios(), *stranger_scenarios()]
+PROCESSES = [scenario for scenario in all_scenarios() if scenario.run_served is not None]
 
 
 @pytest.mark.parametrize("scenario", all_scenarios(processes=False), ids=lambda scenario: scenario.name)

@@ -1,0 +1,133 @@
+"""Faults of what a server stands among: its terminal, its disk, its ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from runtime.diagnostics.chaos.processes import listener_and_gateway
+from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.diagnostics.chaos.served import Served, Server, goal_within, until
+from runtime.protocol.client import Client
+from runtime.status import State
+from sim2real.logs.recording import read_recording
+
+_STATES = {state.label: state for state in State}
+_PATIENCE_S = 60.0
+
+
+def surrounding_scenarios() -> Iterator[Scenario]:
+    """With a served robot in processes of its own."""
+    yield Scenario(
+        "stalled terminal",
+        "the server's output takes nothing any more, as after Ctrl-S, while goals and an emergency stop are sent",
+        "what would be shown is dropped; estop, from the same processes",
+        frozenset({State.ESTOP}),
+        run_served=_stalled_terminal,
+    )
+    yield Scenario(
+        "lost terminal",
+        "SIGHUP to every process of the server on the way, twice",
+        "braking to rest, a clean end, and a recording with its index",
+        frozenset({State.STOPPED}),
+        run_served=_lost_terminal,
+    )
+    yield Scenario(
+        "taken port",
+        "another program has the port of the metrics when the server starts",
+        "the start is refused before anything moves; without the metrics it is served",
+        frozenset({State.IDLE}),
+        run_served=_taken_port,
+    )
+    yield Scenario(
+        "vanished recording",
+        "the recording's folder is deleted on the way",
+        "the recording is switched off with one line; followed",
+        FOLLOWS,
+        run_served=_vanished_recording,
+    )
+
+
+def _stalled_terminal(model: Path, folder: Path) -> Served:
+    problems = []
+    with _full_pipe() as pipe, Server(model, folder, output=pipe) as server, server.client() as client:
+        client.status()
+        before = listener_and_gateway(server.process.pid)
+        for number in range(100):
+            client.send_goal(goal_within(model, 0.3 + 0.004 * number))
+        with Client(str(server.socket), timeout_s=_PATIENCE_S) as other:
+            state = _STATES[other.estop().state]
+        if listener_and_gateway(server.process.pid) != before:
+            problems.append("listener or gateway had to be replaced")
+        return state, problems
+
+
+def _lost_terminal(model: Path, folder: Path) -> Served:
+    problems, path = [], folder / "run.mcap"
+    with Server(model, folder, "--record", str(path)) as server:
+        with server.client() as client:
+            client.send_goal(goal_within(model, 0.8))
+            until(lambda: client.status().state == "active")
+        for _ in range(2):
+            for pid in (*listener_and_gateway(server.process.pid), server.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGHUP)
+        if server.process.wait(_PATIENCE_S) != 0:
+            problems.append(f"it ended with status {server.process.returncode}")
+    recording = read_recording(path)
+    if not recording.complete:
+        problems.append("the recording has no index")
+    return _STATES[recording.ticks[-1]["state"]], problems
+
+
+def _taken_port(model: Path, folder: Path) -> Served:
+    problems = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with Server(model, folder, "--metrics", str(taken.getsockname()[1])) as refused:
+            if refused.process.wait(_PATIENCE_S) != 2:
+                problems.append(f"it ended with status {refused.process.returncode}")
+        said = (folder / "output").read_text()
+        if "--metrics: cannot listen" not in said or "ready  " in said:
+            problems.append(f"it said: {said}")
+        with Server(model, folder) as server, server.client() as client:
+            return _STATES[client.status().state], problems
+
+
+def _vanished_recording(model: Path, folder: Path) -> Served:
+    problems, recordings = [], folder / "recordings"
+    recordings.mkdir()
+    output = folder / "output"
+    with Server(model, folder, "--record", str(recordings / "run.mcap")) as server, server.client() as client:
+        client.send_goal(goal_within(model, 0.8))
+        gateway = server.gateway()
+        shutil.rmtree(recordings)
+        if not until(lambda: "recording  stopped: " in output.read_text()):
+            problems.append("nobody was told")
+        state = _STATES[client.status().state]
+        if server.gateway() != gateway:
+            problems.append("the gateway had to be replaced")
+    if output.read_text().count("recording  stopped: ") != 1 or "Traceback" in output.read_text():
+        problems.append("it was said more than once")
+    return state, problems
+
+
+@contextmanager
+def _full_pipe() -> Iterator[int]:
+    """The end to write to, of a pipe that nobody reads and that takes not one byte more."""
+    ours, theirs = os.pipe()
+    try:
+        os.set_blocking(theirs, False)
+        for size in (65536, 1):
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(theirs, b"x" * size)
+        os.set_blocking(theirs, True)
+        yield theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
