@@ -108,9 +108,9 @@ class GoalStatus(BaseModel):
     goal_number: int = 0
     """Counts the accepted goals and cancellations; a caller waits until its own number shows here."""
     distance_m: float | None = None
-    """To the goal."""
+    """How far what the goal is about (a tool, an object, a base) is from it."""
     angle_deg: float | None = None
-    """Between tool and goal orientation; 0 for policies that reach positions only."""
+    """Between its orientation and the goal's; 0 for goals without one."""
     reachability: float | None = None
     """The policy's own estimate that it reaches the goal within an episode, 0 to 1."""
     reachable: bool | None = None

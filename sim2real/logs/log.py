@@ -17,6 +17,14 @@ from sim2real.logs.recording import Goal, Recording, number, read_recording
 
 _LARGEST = 1e12
 """Of any number, in SI units; time stamps of Unix time are below it."""
+_COLUMNS = (
+    "measured_s",
+    "joint_position",
+    "joint_velocity",
+    "end_effector_position",
+    "end_effector_orientation",
+    "command",
+)
 
 
 @dataclass(frozen=True)
@@ -66,19 +74,7 @@ class Log:
         commanded = replace(recording, messages=[("/tick", tick) for tick in ticks])
         if not ticks:
             raise ShoalError(f"{recording.path}: no tick of this recording commanded the robot; send it goals.")
-        arrays = {
-            name: commanded.column(name)
-            for name in (
-                "now_s",
-                "measured_s",
-                "joint_position",
-                "joint_velocity",
-                "end_effector_position",
-                "end_effector_orientation",
-                "command",
-                "tick_us",
-            )
-        }
+        arrays = {name: commanded.column(name) for name in ("now_s", *_COLUMNS, "tick_us")}
         # Also what no robot measures, of which physics and kinematics would make something that is not finite.
         known = [(np.abs(value.reshape(len(ticks), -1)) < _LARGEST).all(axis=1) for value in arrays.values()]
         kept = {name: value[np.all(known, axis=0)] for name, value in arrays.items()}
@@ -100,16 +96,9 @@ class Log:
 
     def part(self, begin: int, end: int) -> Log:
         """Ticks `begin` to `end`, without the goals."""
-        columns = (
-            "time_s",
-            "measured_s",
-            "joint_position",
-            "joint_velocity",
-            "end_effector_position",
-            "end_effector_orientation",
-            "command",
+        return Log(
+            self.contract, self.source, **{name: getattr(self, name)[begin:end] for name in ("time_s", *_COLUMNS)}
         )
-        return Log(self.contract, self.source, **{name: getattr(self, name)[begin:end] for name in columns})
 
     def segments(self, *, longest_gap_periods: float = 10.0, shortest_s: float = 1.0) -> list[Log]:
         """Stretches without a gap (lost ticks, a restart); shorter ones than `shortest_s` are left out.
