@@ -61,7 +61,7 @@ def validate_goal(
     request: list[float] = []
     for part, reading in zip(limits.parts(), limits.readings(contract), strict=True):
         request += _checked(contract, part, reading, values.get(part.input, part.default), _field(goal, part, reading))
-    if not any(_has_angle(reading) for reading in limits.readings(contract)) and goal.angle_tolerance_deg is not None:
+    if not has_angles(contract) and goal.angle_tolerance_deg is not None:
         raise GoalRefused("goal.angle_tolerance_deg was given, but this policy reaches positions only; leave it out.")
     return ResolvedGoal(
         id=goal.id,
@@ -82,6 +82,31 @@ def middle_goal(contract: Contract, goal_id: str) -> ResolvedGoal:
         else:
             request += part.default or reading.usual(contract)
     return ResolvedGoal(goal_id, tuple(request), 0.01, 1.0, math.inf)
+
+
+def is_one_pose(contract: Contract) -> bool:
+    """Whether a goal says where one thing is to be, and maybe how it is to be turned there."""
+    readings = contract.goal.readings(contract)
+    placed = all(reading.axes or reading.turned for reading in readings) and any(reading.axes for reading in readings)
+    return placed and len({reading.about for reading in readings}) == 1
+
+
+def about_the_tool(contract: Contract) -> bool:
+    """Whether goals are places of the robot's tool, and of nothing else."""
+    placed = [reading for reading in contract.goal.readings(contract) if reading.axes]
+    return bool(placed) and all(reading.about == contract.robot.end_effector_frame for reading in placed)
+
+
+def takes_joints(contract: Contract) -> bool:
+    """Whether joint positions can stand for a goal: as it is, or as the pose of the tool there."""
+    readings = contract.goal.readings(contract)
+    own = len(readings) == 1 and readings[0].per_joint
+    return own or (is_one_pose(contract) and contract.turns and about_the_tool(contract))
+
+
+def has_angles(contract: Contract) -> bool:
+    """Whether nearness to a goal may be an angle."""
+    return any(not reading.axes or reading.turned for reading in contract.goal.readings(contract))
 
 
 def _values(contract: Contract, goal: AnyGoal, kinematics: ForwardKinematics | None) -> Values:
@@ -108,7 +133,7 @@ def _named(contract: Contract, goal: GoalValues) -> Values:
 def _of_pose(contract: Contract, field: str, position: Vector3, orientation: Quaternion | None) -> Values:
     """A pose of whatever the policy moves, which must be one thing."""
     parts, readings = contract.goal.parts(), contract.goal.readings(contract)
-    if not all(reading.axes or reading.turned for reading in readings) or len({r.about for r in readings}) != 1:
+    if not is_one_pose(contract):
         named = ", ".join(part.input for part in parts)
         raise GoalRefused(f"goal.{field} was given, but this policy's goals are not one pose; give values of {named}.")
     turned = any(reading.turned for reading in readings)
@@ -141,7 +166,9 @@ def _require_flat(field: str, position: Vector3, orientation: Quaternion | None)
 
 def place_of_object(contract: Contract, goal: GoalObject) -> Vector3:
     """Where the object should be, or where the tool should, before it."""
-    if contract.tracked is not None:
+    if not about_the_tool(contract):
+        if contract.tracked is None:
+            raise GoalRefused("goal.object_position was given, but this policy brings neither a tool nor an object.")
         if goal.standoff_m is not None or goal.approach is not None:
             raise GoalRefused(
                 f"goal.standoff_m or goal.approach was given, but this policy brings {contract.tracked_body!r} "
@@ -179,8 +206,9 @@ def _about_vertical(yaw: float) -> Quaternion:
 def _of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKinematics | None) -> Values:
     parts, readings = contract.goal.parts(), contract.goal.readings(contract)
     own = len(readings) == 1 and readings[0].per_joint
-    if not own and (not contract.turns or kinematics is None):
-        raise GoalRefused("goal.joints was given, but this policy reaches positions only; give a position.")
+    if not takes_joints(contract) or not (own or kinematics is not None):
+        what = "positions only; give a position" if not contract.turns else f"{contract.goal.kind} only; give that"
+        raise GoalRefused(f"goal.joints was given, but this policy reaches {what}.")
     names = contract.joint_names
     if set(goal.joints) != set(names):
         raise GoalRefused(f"goal.joints must name exactly {list(names)}, got {shown(list(goal.joints))}.")
@@ -229,11 +257,6 @@ def _field(goal: AnyGoal, part: Part, reading: Reading) -> str:
     if isinstance(goal, GoalJoints) and reading.per_joint:
         return "goal.joints"
     return "goal.position" if reading.axes else "goal.orientation" if reading.turned else f"goal.values.{part.input}"
-
-
-def _has_angle(reading: Reading) -> bool:
-    """Whether nearness to a value of it may be an angle."""
-    return not reading.axes or reading.turned
 
 
 def _remaining(goal: GoalOptions, now: float) -> float:

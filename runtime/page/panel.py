@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from runtime.goals.messages import AnyGoal, GoalJoints, GoalPose, first_problem
+from runtime.goals.messages import AnyGoal, GoalJoints, GoalPose, GoalValues, first_problem
+from runtime.goals.resolve import about_the_tool, has_angles, takes_joints
 from runtime.page.commands import Commands
 from runtime.page.emergency_stop import EmergencyStop
+from runtime.page.goal_fields import ValueFields
 from runtime.page.readouts import Charts, facts_html, no_server_html, problem_html, status_html
 from runtime.page.scene import Gizmo, Pose, RobotScene
 from runtime.page.telemetry import TelemetryPoller
@@ -49,7 +51,7 @@ class Panel:
         self._gizmo_lock = threading.RLock()
         """Held while it appears or goes."""
         self._sent: Pose | None = None
-        gui, turns = client.gui, robot.contract.turns
+        gui, turns, posed = client.gui, robot.contract.turns, robot.scene.brought is not None
         stop = gui.add_button("EMERGENCY STOP", color=_RED, icon="alert-octagon")
         self._problem = gui.add_html("")
         self._state = gui.add_html("")
@@ -57,17 +59,22 @@ class Panel:
         self._take = gui.add_button("Take control", color="blue", icon="hand-grab")
         self._goal = gui.add_folder("Goal", visible=False)
         with self._goal:
-            self._follow = gui.add_checkbox("Send while I drag", False)
+            self._follow = gui.add_checkbox("Send while I drag", False, visible=posed)
             self._send = gui.add_button("Send this goal", color="green", icon="send")
             self._hold = gui.add_button("Hold: forget the goal", icon="hand-stop")
-            self._home = gui.add_button("Go home", icon="home", visible=turns)
-            brought = "tool" if robot.contract.tracked is None else "object"
-            fetch = gui.add_button(f"Bring the gizmo to the {brought}", icon="focus-centered")
-            low, high = robot.contract.goal.position_min_m, robot.contract.goal.position_max_m
-            self._position = gui.add_vector3("Position, m", robot.scene.brought[0], min=low, max=high, step=0.005)
-            self._rpy = gui.add_vector3("Roll pitch yaw, deg", (0.0, 0.0, 0.0), step=0.5, visible=turns)
+            self._home = gui.add_button("Go home", icon="home", visible=takes_joints(robot.contract))
+            fetch = gui.add_button(
+                f"Bring the gizmo to the {_brought(robot.contract)}", icon="focus-centered", visible=posed
+            )
+            start, corners = robot.scene.brought, robot.contract.goal.box()
+            low, high = corners if corners is not None else (None, None)
+            self._position = gui.add_vector3(
+                "Position, m", start[0] if start else (0.0, 0.0, 0.0), min=low, max=high, step=0.005, visible=posed
+            )
+            self._rpy = gui.add_vector3("Roll pitch yaw, deg", (0.0, 0.0, 0.0), step=0.5, visible=turns and posed)
+            self._fields = None if posed else ValueFields(gui, robot.contract)
         with gui.add_folder("Last half minute"):
-            self._charts = Charts(gui, turns=turns)
+            self._charts = Charts(gui, turns=has_angles(robot.contract))
         gui.add_html(facts_html(robot.telemetry.description))
         stop.on_click(self._press_stop)
         self._take.on_click(lambda event: self._press_take())
@@ -115,6 +122,9 @@ class Panel:
     def send(self) -> None:
         """Send the gizmo's pose as a goal."""
         gizmo = self._gizmo
+        if self._fields is not None and self.in_control:
+            self._send_goal("Goal", GoalValues(values=self._fields.values))
+            return
         if gizmo is None:
             self.complain("Goal", "Take control first.")
             return
@@ -151,16 +161,17 @@ class Panel:
     def _show_gizmo(self, wanted: bool) -> None:
         with self._gizmo_lock:
             self._goal.visible = wanted
-            if wanted and self._gizmo is None:
-                self._gizmo = Gizmo(self.client, self._robot.contract, self._robot.scene.brought)
+            start = self._robot.scene.brought
+            if wanted and self._gizmo is None and start is not None:
+                self._gizmo = Gizmo(self.client, self._robot.contract, start)
                 self._gizmo.handle.on_update(lambda event: self._show_pose())
                 self._show_pose()
             elif not wanted and self._gizmo is not None:
                 self._gizmo.handle.remove()
                 self._gizmo, self._sent, self._follow.value = None, None, False
 
-    def _place(self, pose: Pose) -> None:
-        if self._gizmo is not None:
+    def _place(self, pose: Pose | None) -> None:
+        if self._gizmo is not None and pose is not None:
             self._gizmo.place(pose)
             self._show_pose()
 
@@ -178,6 +189,10 @@ class Panel:
         roll, pitch, yaw = (math.radians(float(value)) for value in self._rpy.value)
         x, y, z = (float(value) for value in self._position.value)
         self._gizmo.place(((x, y, z), quaternion_of_rpy(roll, pitch, yaw)))
+
+
+def _brought(contract: Contract) -> str:
+    return "tool" if about_the_tool(contract) else "robot" if contract.tracked is None else "object"
 
 
 class ReleaseControls:

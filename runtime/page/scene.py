@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from runtime.goals.markers import markers
+from runtime.goals.resolve import is_one_pose, middle_goal
 from runtime.page.config import require_viser
+from runtime.page.placing import Placing
 from runtime.protocol.snapshot import Snapshot
 from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
+from runtime.robot.readings import Readings
 from sim2real.contract import Contract, Quaternion, Vector3
-from sim2real.robots.objects import ObjectAddresses
-from sim2real.terms.poses import Position
 
 Pose = tuple[Vector3, Quaternion]
 """Position in m and orientation wxyz, in the goal's frame."""
 
+_NOT_TURNED = (1.0, 0.0, 0.0, 0.0)
+_AROUND_A_ROBOT = (-0.5, -0.5, 0.0), (0.5, 0.5, 1.0)
+"""What is looked at where goals are no places, m."""
+_RING_SEGMENTS = 48
+_OVER_GROUND_M = 0.01
 _GOAL_BODY = "goal"
 _HIDDEN_GROUP = 5
 _ABOVE_A_TABLE = np.array([0.0, 0.0, 0.8])
@@ -36,16 +44,18 @@ class RobotScene:
         _hide_goal(model)
         self._robot = MujocoRobot(model, contract)
         self._data = self._robot.addresses.home_data(model)
-        tracked = None if contract.tracked is None else contract.reading(contract.tracked)
-        self._thing = ObjectAddresses.of(model, tracked.of) if isinstance(tracked, Position) else None
+        self._contract, self._placing = contract, Placing(self._robot, contract)
+        self._readings = Readings.of(contract)
         self._drawn: tuple[Any, ...] = ()
         _, mjviser = require_viser()
         self._scene = mjviser.ViserMujocoScene(server, model, num_envs=1)
         self._scene.camera_tracking_enabled = False
-        low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-        server.scene.add_line_segments(
-            "/workspace", points=box_edges(low, high), colors=_BOX_COLOUR, thickness=1.0, thickness_units="screen"
-        )
+        box = contract.goal.box()
+        low, high = map(np.array, _AROUND_A_ROBOT if box is None else box)
+        if box is not None:
+            server.scene.add_line_segments(
+                "/workspace", points=box_edges(low, high), colors=_BOX_COLOUR, thickness=1.0, thickness_units="screen"
+            )
         for name in _floors(model):  # endless and dark; this one fades
             server.scene.remove_by_name(name)
         server.scene.add_grid(
@@ -63,13 +73,9 @@ class RobotScene:
             high = np.maximum(high, low + _ABOVE_A_TABLE)
         self._middle = (low + high) / 2 * np.array([0.7, 1.0, 0.75])
         self._size_m = float(np.linalg.norm(high - low))
-        turns = contract.turns
-        self._goal = server.scene.add_frame(
-            "/goal", show_axes=turns, axes_length=0.09, axes_radius=0.003, origin_radius=0.001, visible=False
-        )
-        server.scene.add_icosphere("/goal/ball", radius=0.015, color=_GOAL_COLOUR)
-        self.brought: Pose = self._where_it_is()
-        """Of what is brought to goals: the tool, or the object."""
+        self._goals = add_markers(server.scene, contract)
+        self.brought: Pose | None = None
+        """Of what is brought to goals: the tool, an object, a base; None where goals are no pose of one thing."""
         self._draw()
 
     def aim(self, camera: Any) -> None:
@@ -85,21 +91,17 @@ class RobotScene:
 
     def update(self, snapshot: Snapshot) -> None:
         """Move robot and goal marker to where they are; draws only what changed."""
-        wanted = (
-            snapshot.joint_position,
-            snapshot.object_position,
-            snapshot.goal_position,
-            snapshot.goal_orientation_wxyz,
-        )
-        if wanted == self._drawn or not snapshot.joint_position or None in snapshot.joint_position:
+        wanted = snapshot.readings, snapshot.goal
+        if wanted == self._drawn or not self._placing.put(self._data.qpos, snapshot.readings):
             return
         self._drawn = wanted
-        self._robot.addresses.place(self._data.qpos, snapshot.joint_position)
-        if self._thing is not None and snapshot.object_position and None not in snapshot.object_position:
-            self._thing.put(self._data.qpos, np.array(snapshot.object_position, np.float64))
-        self._goal.visible = bool(snapshot.goal_position)
-        if snapshot.goal_position:
-            self._goal.position, self._goal.wxyz = snapshot.goal_position, snapshot.goal_orientation_wxyz
+        request = [math.nan if value is None else value for part in snapshot.goal.values() for value in part]
+        places = markers(self._contract, request) if request else ()
+        for index, handle in enumerate(self._goals):
+            handle.visible = index < len(places)
+            if handle.visible:
+                handle.position = places[index].position
+                handle.wxyz = places[index].orientation_wxyz or _NOT_TURNED
         self._draw()
 
     def _draw(self) -> None:
@@ -107,26 +109,62 @@ class RobotScene:
         self.brought = self._where_it_is()
         self._scene.update_from_mjdata(self._data)
 
-    def _where_it_is(self) -> Pose:
-        if self._thing is not None:
-            return as_pose(self._data.xpos[self._thing.body], self._data.xquat[self._thing.body])
-        site = self._robot.addresses.site
-        quaternion = np.zeros(4)
-        mujoco.mju_mat2Quat(quaternion, self._data.site_xmat[site])
-        return as_pose(self._data.site_xpos[site], quaternion)
+    def _where_it_is(self) -> Pose | None:
+        if not is_one_pose(self._contract):
+            return None
+        self._robot.read(self._data, self._readings)
+        self._robot.read_simulated(self._data, self._readings)
+        (place,) = markers(self._contract, self._contract.goal.achieved(np, self._readings.named).tolist())
+        return place.position, place.orientation_wxyz or _NOT_TURNED
+
+
+def add_markers(scene: Any, contract: Contract) -> list[Any]:
+    """Frames, hidden at first, one for each place that a goal of the contract says: a ball, with axes where goals say
+    how to be turned there; on the ground a ring of the coarse tolerance, with an arrow.
+    """
+    handles = []
+    for index, place in enumerate(markers(contract, middle_goal(contract, "middle").request)):
+        name, turned = f"/goal/{index}", place.orientation_wxyz is not None
+        axes = turned and not place.flat
+        handles.append(
+            scene.add_frame(
+                name, show_axes=axes, axes_length=0.09, axes_radius=0.003, origin_radius=0.001, visible=False
+            )
+        )
+        if place.flat:
+            lines = ring(contract.goal.coarse_position_m, arrow=turned)
+            scene.add_line_segments(
+                f"{name}/ring", points=lines, colors=_GOAL_COLOUR, thickness=4.0, thickness_units="screen"
+            )
+        else:
+            scene.add_icosphere(f"{name}/ball", radius=0.015, color=_GOAL_COLOUR)
+    return handles
+
+
+def ring(radius_m: float, *, arrow: bool) -> np.ndarray:
+    """Line segments `[n, 2, 3]` of a circle just over the ground, with an arrow along x where that says something."""
+    angle = np.linspace(0, 2 * np.pi, _RING_SEGMENTS + 1)
+    points = np.stack([np.cos(angle), np.sin(angle), np.full_like(angle, _OVER_GROUND_M / radius_m)], axis=-1)
+    lines = np.stack([points[:-1], points[1:]], axis=1)
+    if arrow:
+        tip, tail = np.array([1.6, 0, points[0, 2]]), np.array([0, 0, points[0, 2]])
+        wings = [tip + np.array([-0.4, side, 0]) for side in (-0.3, 0.3)]
+        lines = np.concatenate([lines, [[tail, tip]], [[wing, tip] for wing in wings]])
+    return np.asarray(radius_m * lines, np.float32)
 
 
 class Gizmo:
     """What one browser drags to say where the tool, or the object, should go; kept inside the workspace."""
 
     def __init__(self, client: Any, contract: Contract, start: Pose) -> None:
-        goal = contract.goal
-        self._low, self._high = np.array(goal.position_min_m), np.array(goal.position_max_m)
+        self._low, self._high = map(np.array, contract.goal.box() or (np.full(3, -np.inf), np.full(3, np.inf)))
         self.turns = contract.turns
+        self.flat = all(reading.axes < 3 for reading in contract.goal.readings(contract))
         self.handle = client.scene.add_transform_controls(
             "/goal_to_send",
             scale=0.25,
             line_width=5.0,
+            active_axes=(True, True, not self.flat),
             disable_rotations=not self.turns,
             depth_test=False,
             position=self.clip(start[0]),
@@ -136,7 +174,8 @@ class Gizmo:
     @property
     def pose(self) -> Pose:
         """Where it is."""
-        return as_pose(self.clip(self.handle.position), self.handle.wxyz)
+        position, turn = as_pose(self.clip(self.handle.position), self.handle.wxyz)
+        return position, about_vertical(turn) if self.flat else turn
 
     def place(self, pose: Pose) -> None:
         """Move it."""
@@ -152,6 +191,13 @@ def as_pose(position: Any, quaternion: Any) -> Pose:
     x, y, z = (float(value) for value in position)
     w, a, b, c = (float(value) for value in quaternion)
     return (x, y, z), (w, a, b, c)
+
+
+def about_vertical(quaternion: Quaternion) -> Quaternion:
+    """The part of a rotation wxyz that is a turn about the vertical."""
+    w, _, _, z = quaternion
+    length = math.hypot(w, z)
+    return (w / length, 0.0, 0.0, z / length) if length > 1e-6 else _NOT_TURNED
 
 
 def box_edges(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -174,7 +174,7 @@ class Contract(Frozen):
     @property
     def turns(self) -> bool:
         """Whether goals say how something is to be turned."""
-        return any(isinstance(reading, Orientation) for reading in self.goal.readings(self))
+        return any(reading.turned for reading in self.goal.readings(self))
 
     @property
     def default_orientation_wxyz(self) -> Quaternion:

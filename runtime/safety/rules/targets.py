@@ -10,6 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from runtime.goals.resolve import about_the_tool
 from runtime.safety.rules.base import NO_GEOMETRY, Layer, Rule
 from runtime.status import Reason
 from sim2real.contract import Contract, Frozen, NonNegative, Positive, Vector3
@@ -56,7 +57,7 @@ class TargetSettings(Frozen):
         """Lower and upper corner of the tool's box, m; None when the rule is off."""
         if self.workspace_min_m is not None and self.workspace_max_m is not None:
             return self.workspace_min_m, self.workspace_max_m
-        if self.workspace_margin_m is None or not places_the_tool(contract):
+        if self.workspace_margin_m is None or not about_the_tool(contract):
             return None
         return box_around_goals(contract, self.workspace_margin_m)
 
@@ -77,12 +78,6 @@ class TargetSettings(Frozen):
                 f"in the order {list(contract.joint_names)}."
             )
         return given
-
-
-def places_the_tool(contract: Contract) -> bool:
-    """Whether goals are places of the tool, so that their box says where it may be."""
-    placed = [reading for reading in contract.goal.readings(contract) if reading.axes]
-    return bool(placed) and all(reading.about == contract.robot.end_effector_frame for reading in placed)
 
 
 def box_around_goals(contract: Contract, margin_m: float) -> tuple[Vector3, Vector3]:
@@ -175,7 +170,7 @@ class Workspace(Rule):
         """See `Rule`."""
         if layer.config.workspace(layer.contract) is not None:
             return NO_GEOMETRY if layer.geometry_checker is None else ""
-        if layer.config.workspace_margin_m is not None and not places_the_tool(layer.contract):
+        if layer.config.workspace_margin_m is not None and not about_the_tool(layer.contract):
             return "goals are not places of the tool; set workspace_min_m and workspace_max_m"
         return "workspace_margin_m is not set"
 

@@ -40,6 +40,7 @@ class FakeServer:
         self.address = f"unix://{folder}/robot"
         self.state, self.number, self.estops = "idle", 0, 0
         self.received: list[str] = []
+        self.goals: list[dict[str, Any]] = []
         self.slow: set[type] = set()
         self.go_on = threading.Event()
         self.waiting = 0
@@ -111,6 +112,8 @@ class FakeServer:
 
     def _accept(self, request: Any, state: str) -> Message:
         self.received.append(request.type)
+        if isinstance(request, GoalRequest):
+            self.goals.append(request.goal)
         self.state, self.number = state, self.number + 1
         return Accepted(number=self.number)
 
