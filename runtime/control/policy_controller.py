@@ -311,7 +311,7 @@ class PolicyController(Remembers):
 
 
 class _Way(NamedTuple):
-    """From one reading to the value that it is to reach."""
+    """The way from one reading to the value that it is to reach."""
 
     entries: slice
     """Of `Readings.vector`."""

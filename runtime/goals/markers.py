@@ -21,7 +21,7 @@ class Marker(NamedTuple):
 
 
 def markers(contract: Contract, request: Sequence[float]) -> tuple[Marker, ...]:
-    """Those of a request `[K]`, one for each thing that it says a place of; none for goals that are no places."""
+    """Markers of a request `[K]`, one for each thing that it says a place of; none for goals that are no places."""
     places: dict[str, tuple[Vector3, bool]] = {}
     turns: dict[str, Quaternion] = {}
     layout = contract.goal.layout(contract)

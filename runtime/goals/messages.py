@@ -214,7 +214,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def parsed_again(goal: _Goal) -> _Goal:
-    """The same goal, checked: `model_construct` and `model_copy` check nothing. Raises `GoalRefused`."""
+    """Check a goal again: `model_construct` and `model_copy` check nothing. Raises `GoalRefused`."""
     return _parse(type(goal), dict(goal))
 
 

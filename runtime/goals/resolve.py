@@ -182,7 +182,9 @@ def place_of_object(contract: Contract, goal: GoalObject) -> Vector3:
 
 
 def _of_plane(contract: Contract, goal: GoalPlanar) -> Values:
-    """On the ground as it is; else a pose over a table: yaw, then the contract's default orientation."""
+    """Values of a planar goal: on the ground as it is, else a pose over a table: yaw, then the contract's default
+    orientation.
+    """
     x, y, *angles = goal.planar
     readings = contract.goal.readings(contract)
     if all(reading.axes == 2 for reading in readings):

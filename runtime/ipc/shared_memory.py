@@ -267,7 +267,7 @@ class _Word(IntEnum):
 
 
 def _dtypes(contract: Contract) -> list[np.dtype[np.void]]:
-    """Of requests, status, goals and object."""
+    """Layouts of requests, status, goals and object."""
     size = contract.goal.layout(contract).size
     return [requests_dtype(size), STATUS_DTYPE, goals_dtype(size), object_dtype(tracked_layout(contract).size)]
 

@@ -117,7 +117,7 @@ class TelemetryReader:
 
 
 def _known_fields(readings: Mapping[str, Numbers]) -> dict[str, Numbers]:
-    """Those that a snapshot has a field of its own for."""
+    """Readings that a snapshot has a field of its own for."""
     units = {f"{name}_wxyz": values for name, values in readings.items()}
     return {name: values for name, values in {**readings, **units}.items() if name in Snapshot.model_fields}
 

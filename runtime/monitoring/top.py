@@ -80,7 +80,7 @@ def _joints(snapshot: Snapshot) -> Table:
 
 
 def _readings(snapshot: Snapshot) -> Table:
-    """Those that are not of joints, and the goal."""
+    """Lines of the readings that are not of joints, and of the goal."""
     table = Table("reading", "value", box=None, pad_edge=False)
     joints = len(snapshot.joint_names)
     for name, values in snapshot.readings.items():

@@ -72,7 +72,7 @@ _REQUEST_HEAD: list[tuple[Any, ...]] = [
 
 
 def request_dtype(contract: Contract) -> np.dtype[np.void]:
-    """One request."""
+    """Layout of one request."""
     joints = len(contract.joint_names)
     sizes = dict(contract.measured.sizes) | {"joint_effort": joints} | goal_sizes(contract)
     numbers = [(name, "<f8", (size,)) for name, size in sizes.items()]
@@ -139,7 +139,7 @@ class Field(Frozen):
 
 
 class MessageLayout(Frozen):
-    """One message."""
+    """Layout of one message."""
 
     bytes: int
     fields: tuple[Field, ...]

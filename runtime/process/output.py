@@ -73,7 +73,9 @@ def relayed_output() -> Iterator[None]:
 
 
 def share_relayed_output() -> None:
-    """For a process that a server has started: its `print` then drops what does not fit, too, instead of failing."""
+    """Called in a process that a server has started: its `print` then drops what does not fit, too, instead of
+    failing.
+    """
     sys.stdout, sys.stderr = _Dropping.stream(_OUT), _Dropping.stream(_ERR)
 
 
@@ -86,7 +88,7 @@ class _Dropping(io.FileIO):
 
     @classmethod
     def stream(cls, descriptor: int, is_terminal: bool = False) -> io.TextIOWrapper:
-        """For `sys.stdout`; `is_terminal` is whether it leads to one."""
+        """A stream for `sys.stdout`; `is_terminal` is whether it leads to one."""
         writer = io.BufferedWriter(cls(descriptor, is_terminal))
         return io.TextIOWrapper(writer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 

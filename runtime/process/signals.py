@@ -52,8 +52,8 @@ class EndingSignals:
 
 
 def leave_ending_to_parent() -> None:
-    """For a process beside a server: terminals, and whoever signals a whole group, reach all of its processes, but only
-    the server knows in which order they end. It ends this one by the end of its standard input.
+    """Called in a process beside a server: terminals, and whoever signals a whole group, reach all of its processes,
+    but only the server knows in which order they end. It ends this one by the end of its standard input.
     """
     # SIGUSR1 is the server's emergency stop, and would end anybody else.
     for number in (*_ENDING, *_SUSPENDING, signal.SIGUSR1):

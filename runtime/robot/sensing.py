@@ -26,7 +26,7 @@ _STAGES: tuple[Stage, ...] = ("position", "velocity", "acceleration")
 
 
 class Sensors:
-    """Those of some readings of a robot in a model."""
+    """Sensors of some readings of a robot in a model."""
 
     def __init__(self, scene: Scene, readings: Iterable[Reading]) -> None:
         readings = list(readings)

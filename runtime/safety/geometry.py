@@ -82,8 +82,6 @@ class Geometry:
 
     def _make_first_look(self) -> tuple[FirstLook | None, str]:
         kept, box = self._kept_m, self.workspace
-        if self._addresses.site is None:
-            return None, "no compiled first look: the robot has no tool"
         try:
             look = make_first_look(self._model, self._addresses, self.pairs, kept_m=kept, workspace=box)
         except Unsupported as reason:

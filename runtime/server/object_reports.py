@@ -88,7 +88,7 @@ class Reports:
 
 
 def _value(reading: Reading, position: Vector3, orientation: Quaternion) -> np.ndarray:
-    """Of a tracked pose; raises `GoalRefused`."""
+    """Value of a tracked pose; raises `GoalRefused`."""
     value = np.asarray(reading.of_pose(np, np.array(position), np.array(orientation)), np.float64)
     try:
         return np.array(reading.proper(value.tolist()))

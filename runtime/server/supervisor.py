@@ -68,13 +68,13 @@ class Backoff:
         self._started_s, self._pause_s = -math.inf, _FIRST_BACKOFF_S
 
     def started(self, now_s: float) -> None:
-        """It was started, or could not be."""
+        """Note that it was started, or could not be."""
         if self._started_s > -math.inf:
             self._pause_s = min(2 * self._pause_s, _LONGEST_BACKOFF_S)
         self._started_s = now_s
 
     def came_up(self) -> None:
-        """It works, so that whatever ends it is no fault of its start."""
+        """Note that it works, so that whatever ends it is no fault of its start."""
         self._pause_s = _FIRST_BACKOFF_S
 
     def over(self, now_s: float) -> bool:

@@ -32,7 +32,7 @@ class Reached(Frozen):
 
     @classmethod
     def of(cls, reached: int, episodes: int) -> Self:
-        """With the interval."""
+        """A share with its interval."""
         low, high = wilson(reached, episodes, CONFIDENCE)
         return cls(reached=reached, episodes=episodes, low=low, high=high)
 
@@ -44,7 +44,7 @@ class Reached(Frozen):
 
     @property
     def text(self) -> str:
-        """For people, in per cent."""
+        """The share as text, in per cent."""
         low, high = (f"{100 * share:.1f}" for share in (self.low, self.high))
         return f"{self.reached} of {self.episodes}, {100 * self.reached / self.episodes:.1f} % ({low} to {high} %)"
 

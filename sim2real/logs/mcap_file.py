@@ -127,7 +127,7 @@ class _Bounded:
         self.position = 0
 
     def read(self, length: int) -> bytes:
-        """At most `length` bytes, and what is left where that is less."""
+        """Read at most `length` bytes, and what is left where that is less."""
         data = self._file.read(min(length, self._size - self.position))
         self.position += len(data)
         return data

@@ -278,5 +278,5 @@ class Disturbances:
 
 
 def as_float32(draws: Draws) -> Draws:
-    """The same values in the precision of signals."""
+    """A copy in the precision of signals."""
     return Draws(*(value.astype(np.float32) for value in draws))

@@ -29,7 +29,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Card:
-    """A whole card."""
+    """Everything that a card says."""
 
     title: str
     lead: str

@@ -73,7 +73,7 @@ def _outlines(model: mujoco.MjModel, data: mujoco.MjData) -> list[tuple[np.ndarr
 
 
 def _colour(model: mujoco.MjModel, geom: int) -> str | None:
-    """As HTML writes it; None for what cannot be seen."""
+    """A colour as HTML writes it; None for what cannot be seen."""
     material = int(model.geom_matid[geom])
     rgba = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
     red, green, blue = (round(255 * float(share)) for share in rgba[:3])

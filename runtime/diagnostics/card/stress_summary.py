@@ -28,7 +28,7 @@ class StressSummary(BaseModel):
 
     @classmethod
     def read(cls, path: Path, policy: Policy) -> Self:
-        """Of this policy; `ShoalError` where it is of one with another contract, or none."""
+        """Read the summary of this policy; `ShoalError` where it is of one with another contract, or none."""
         try:
             report = cls.model_validate_json(path.read_bytes())
         except OSError as error:

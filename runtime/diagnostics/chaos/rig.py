@@ -120,10 +120,10 @@ class NoExchange:
     """Goals are given to the core directly."""
 
     def before_tick(self, core: PolicyController, driver: Driver) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def after_tick(self, core: PolicyController, missed_periods: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Rig:

@@ -22,7 +22,7 @@ _PATIENCE_S = 60.0
 
 
 def surrounding_scenarios() -> Iterator[Scenario]:
-    """With a served robot in processes of its own."""
+    """Scenarios with a served robot in processes of its own."""
     yield Scenario(
         "stalled terminal",
         "the server's output takes nothing any more, as after Ctrl-S, while goals and an emergency stop are sent",

@@ -92,7 +92,7 @@ def box_around_goals(contract: Contract, margin_m: float) -> tuple[Vector3, Vect
 
 
 class Position(Rule):
-    """Joint limits."""
+    """The target's joint limits."""
 
     name = "position"
     bounds = "the target, inside the contract's joint limits by `position_margin_rad`"

@@ -138,7 +138,7 @@ class PossibleValues(ReadingRule):
 
 
 class Bounds:
-    """Between which numbers a reading is believed."""
+    """Numbers between which a reading is believed."""
 
     def __init__(self, contract: Contract, config: SafetyConfig) -> None:
         self._joints, self._goal, self._config = contract.robot.joints, contract.goal, config
