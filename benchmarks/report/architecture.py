@@ -102,7 +102,7 @@ def _package(name: str, caption: str, top: int) -> list[str]:
 
 def _needs(room: str) -> float:
     """Width of a room's name, in pixels."""
-    return 12 + 6.6 * len(room)
+    return 14 + 7.0 * len(room)
 
 
 def main() -> None:
