@@ -29,6 +29,9 @@ from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
 from runtime.robot.rotations import angle_between_deg
+from runtime.safety import SafetyConfig
+from runtime.safety.watch import ReadingWatch
+from runtime.status import FOLLOWING, Reason
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
@@ -42,6 +45,10 @@ _ARRIVED = 0.5
 _TOOL_M = 1e-3
 _TOOL_DEG = 0.5
 _BEYOND_RAD = 0.1
+_JUDGED_ELSEWHERE = frozenset(
+    {FOLLOWING, Reason.OBJECT_UNKNOWN, Reason.READING_STALE, Reason.READING_FROZEN, Reason.CLOCK_JUMPED}
+)
+"""What is no fault of a driver at rest: times have findings of their own, and nobody tracks an object here."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,16 @@ class _Bench:
         self._command = np.zeros(self.joints)
         self._deadline_s = time.perf_counter()
         self._taken_s: list[float] = []
+        self._judged, self._watch = Readings.of(contract), ReadingWatch(contract, SafetyConfig())
+        self._watch_started = False
+
+    def verdict(self) -> str:
+        """What the rules of a server's safety layer find wrong with the readings; empty for nothing."""
+        self.order.readings_to_policy(self.readings, self._judged)
+        arguments = self._judged, self.driver.now_s(), self.position
+        reason = self._watch.check(*arguments, started=self._watch_started, yielding=False)
+        self._watch_started = True
+        return "" if reason in _JUDGED_ELSEWHERE else f"{reason.told(self._watch.detail)}."
 
     @property
     def measures_speed(self) -> bool:
@@ -179,8 +196,10 @@ def _check_members(driver: Driver, contract: Contract) -> list[Finding]:
 def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
     out, driver = bench.readings, bench.driver
     ages, stamps, clock = [], [], []
+    refused = ""
     for _ in range(_REST_PERIODS):
         bench.period()
+        refused = refused or bench.verdict()
         stamps.append(out.time_s)
         clock.append(driver.now_s())
         ages.append(clock[-1] - out.time_s)
@@ -202,6 +221,7 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
             "every orientation is a unit quaternion",
             f"the length of {wrong[0]} is {lengths[wrong[0]]:g}." if wrong else "",
         ),
+        Finding("a server would take the readings", refused),
         Finding("now_s never runs backwards", "" if np.all(np.diff(clock) >= 0) else "it did between two reads."),
         Finding("time_s moves on", "" if stamps[-1] > stamps[0] else f"it stayed at {stamps[0]:g} s."),
         Finding(

@@ -140,6 +140,14 @@ def backward_velocity(out: Readings) -> None:
     out.joint_velocity *= -1
 
 
+def ticks_of_an_encoder(out: Readings) -> None:
+    out.joint_velocity[1] = 4096.0
+
+
+def millimetres(out: Readings) -> None:
+    out.end_effector_position *= 1e3
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -152,6 +160,8 @@ def backward_velocity(out: Readings) -> None:
         (not_finite, "end_effector_position was not filled in"),
         (long_quaternion, "length of end_effector_orientation is 2"),
         (backward_velocity, "while joint_velocity said"),
+        (ticks_of_an_encoder, "a server would take the readings: a reading is far outside of what is possible"),
+        (millimetres, "a server would take the readings: a reading is far outside of what is possible"),
     ],
 )
 def test_fault_in_read_is_named(contract: Contract, fault: Callable[[Readings], None], sentence: str) -> None:
