@@ -15,7 +15,8 @@ from runtime.drivers.base import DriverOptions
 from runtime.drivers.conformance import assert_conforms, check
 from runtime.drivers.mujoco import MujocoDriver
 from runtime.drivers.template import FirstOrderServo
-from runtime.goals.messages import GoalPose, validate_goal
+from runtime.goals.messages import GoalPose
+from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
