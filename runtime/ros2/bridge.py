@@ -28,7 +28,7 @@ from runtime.process.signals import EndingSignals
 from runtime.protocol.client import Client
 from runtime.protocol.snapshot import Snapshot
 from runtime.ros2 import messages as ros
-from runtime.ros2.convert import goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
+from runtime.ros2.convert import base_pose_of, goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
 from runtime.ros2.domain import LATCHED, Participant
 from runtime.status import GoalStatus
 from sim2real.contract import Contract
@@ -66,6 +66,7 @@ class Bridge:
         self._joint_states = participant.writer(f"{prefix}joint_states", ros.JointState)
         self._trajectories = participant.writer(f"{prefix}joint_trajectory", ros.JointTrajectory)
         self._tool_poses = participant.writer(f"{prefix}tool_pose", ros.PoseStamped)
+        self._base_poses = participant.writer(f"{prefix}base_pose", ros.PoseStamped)
         self._statuses = participant.writer(f"{prefix}goal_status", ros.String, LATCHED)
         self._tick, self._refusal, self._said = 0, "", ""
 
@@ -94,7 +95,7 @@ class Bridge:
             self._report(seen, self._contract)
         if (goal := self._newest(self._goals)) is not None:
             self._forward(goal, self._contract)
-        self._publish(self._client.telemetry())
+        self._publish(self._client.telemetry(), self._contract)
 
     def close(self) -> None:
         """Leave the domain."""
@@ -136,18 +137,30 @@ class Bridge:
 
     def _report(self, message: ros.PoseStamped, contract: Contract) -> None:
         try:
-            position, stamp = sighting_of(message, frame=self._frame, stamped=self._options.max_age_s > 0)
-            self._client.report_object(position, stamp=stamp, source="ros2", frame=contract.goal.frame)
+            position, turn, stamp = sighting_of(message, frame=self._frame, stamped=self._options.max_age_s > 0)
+            told = any(reading.turned for reading in contract.readings if reading.source == "tracker")
+            self._client.report_object(
+                position,
+                orientation_wxyz=turn if told else None,
+                stamp=stamp,
+                source="ros2",
+                frame=contract.goal.frame,
+            )
         except GoalRefused as error:
             self._refusal = str(error)
 
-    def _publish(self, snapshot: Snapshot) -> None:
+    def _publish(self, snapshot: Snapshot, contract: Contract) -> None:
         self._statuses.write(ros.String(data=self._status_text(snapshot.status)))
         if snapshot.tick == self._tick or not snapshot.joint_position:
             return
         self._tick = snapshot.tick
         self._joint_states.write(joint_state_of(snapshot, self._frame))
-        self._tool_poses.write(tool_pose_of(snapshot, self._frame))
+        for writer, pose in (
+            (self._tool_poses, tool_pose_of(snapshot, contract, self._frame)),
+            (self._base_poses, base_pose_of(snapshot, contract, self._frame)),
+        ):
+            if pose is not None:
+                writer.write(pose)
         if snapshot.joint_position_target:
             self._trajectories.write(trajectory_of(snapshot, self._frame, self._period_s))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+from runtime.goals.markers import markers
 from runtime.goals.messages import GoalPose, GoalRefused, parse_goal
+from runtime.goals.resolve import about_the_tool, is_one_pose
 from runtime.protocol.snapshot import Numbers, Snapshot
+from runtime.robot.layout import Kind, Layout, Part
 from runtime.ros2 import messages as ros
-from sim2real.contract import Contract, Vector3
+from sim2real.contract import Contract, Quaternion, Vector3
 from sim2real.errors import shown
 
 _NANOSECONDS = 1_000_000_000
@@ -36,19 +39,21 @@ def goal_of(
         "timeout_s": timeout_s,
     }
     if contract.turns:
-        fields["orientation_wxyz"] = (orientation.w, orientation.x, orientation.y, orientation.z)
+        fields["orientation_wxyz"] = _wxyz(orientation)
     goal = parse_goal({name: value for name, value in fields.items() if value is not None})
     assert isinstance(goal, GoalPose)
     return goal
 
 
-def sighting_of(message: ros.PoseStamped, *, frame: str, stamped: bool) -> tuple[Vector3, float | None]:
-    """Where a tracker sees the object, m, and when, in Unix time (None for now); raises `GoalRefused`."""
+def sighting_of(message: ros.PoseStamped, *, frame: str, stamped: bool) -> tuple[Vector3, Quaternion, float | None]:
+    """Where a tracker sees the object, m, how it is turned, wxyz, and when, in Unix time (None for now); raises
+    `GoalRefused`.
+    """
     _require_frame(message, frame)
     at, stamp = message.pose.position, _stamp(message)
     if not all(map(math.isfinite, (at.x, at.y, at.z))):
         raise GoalRefused(f"pose.position ({at.x}, {at.y}, {at.z}) of the object is not finite.")
-    return (at.x, at.y, at.z), stamp if stamp and stamped else None
+    return (at.x, at.y, at.z), _wxyz(message.pose.orientation), stamp if stamp and stamped else None
 
 
 def _require_frame(message: ros.PoseStamped, frame: str) -> None:
@@ -86,12 +91,49 @@ def trajectory_of(snapshot: Snapshot, frame: str, period_s: float) -> ros.JointT
     return ros.JointTrajectory(header=_header(snapshot, frame), joint_names=list(snapshot.joint_names), points=[point])
 
 
-def tool_pose_of(snapshot: Snapshot, frame: str) -> ros.PoseStamped:
-    """The measured tool."""
-    x, y, z = _numbers(snapshot.end_effector_position)
-    w, qx, qy, qz = _numbers(snapshot.end_effector_orientation_wxyz)
-    pose = ros.Pose(ros.Point(x, y, z), ros.Quaternion(qx, qy, qz, w))
-    return ros.PoseStamped(header=_header(snapshot, frame), pose=pose)
+def tool_pose_of(snapshot: Snapshot, contract: Contract, frame: str) -> ros.PoseStamped | None:
+    """The measured tool; None for a contract that has none."""
+    tool = Layout.of(contract).tool
+    if tool is None or not snapshot.readings:
+        return None
+    return _pose_of(snapshot, frame, *tool)
+
+
+def base_pose_of(snapshot: Snapshot, contract: Contract, frame: str) -> ros.PoseStamped | None:
+    """Where odometry has what goals are to bring somewhere, if that is a base; on the ground where it says no more."""
+    posed = is_one_pose(contract) and not about_the_tool(contract) and contract.tracked is None
+    if not posed or not snapshot.readings:
+        return None
+    readings = [_numbers(snapshot.readings[part.reading]) for part in contract.goal.parts()]
+    (place,) = markers(contract, [value for values in readings for value in values]) or (None,)
+    if place is None:
+        return None
+    turn = place.orientation_wxyz
+    if turn is None:
+        about = contract.goal.readings(contract)[0].about
+        measured = [p for p in Layout.of(contract).of_kind(Kind.ROTATION) if p.about == about]
+        turn = _quaternion(_numbers(snapshot.readings[measured[0].name])) if measured else (1.0, 0.0, 0.0, 0.0)
+    return ros.PoseStamped(header=_header(snapshot, frame), pose=_pose(place.position, turn))
+
+
+def _pose_of(snapshot: Snapshot, frame: str, place: Part, turn: Part) -> ros.PoseStamped:
+    x, y, z = _numbers(snapshot.readings[place.name])
+    turned = _quaternion(_numbers(snapshot.readings[turn.name]))
+    return ros.PoseStamped(header=_header(snapshot, frame), pose=_pose((x, y, z), turned))
+
+
+def _pose(position: Vector3, wxyz: Quaternion) -> ros.Pose:
+    w, x, y, z = wxyz
+    return ros.Pose(ros.Point(*position), ros.Quaternion(x, y, z, w))
+
+
+def _quaternion(values: list[float]) -> Quaternion:
+    w, x, y, z = values
+    return w, x, y, z
+
+
+def _wxyz(orientation: ros.Quaternion) -> Quaternion:
+    return orientation.w, orientation.x, orientation.y, orientation.z
 
 
 def _header(snapshot: Snapshot, frame: str) -> ros.Header:

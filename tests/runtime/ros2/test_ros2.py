@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -20,14 +21,16 @@ from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
 from runtime.goals.messages import GoalObject, GoalRefused
+from runtime.goals.resolve import validate_goal
 from runtime.protocol.snapshot import Latency, Snapshot
 from runtime.ros2 import messages as ros
-from runtime.ros2.convert import goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
+from runtime.ros2.convert import base_pose_of, goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
 from runtime.ros2.domain import LOOPBACK_CONFIG, domain_id, is_open, mangled
 from runtime.status import GoalStatus, Reason
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import load_task
+from tests.runtime.every_goal import contract_with
 from tests.runtime.server.test_server import Server
 from tests.runtime.small_policy import write_policy
 
@@ -148,15 +151,19 @@ def test_a_pose_that_must_not_be_followed(contract: Contract, message: ros.PoseS
 
 
 def test_a_pose_becomes_a_sighting() -> None:
-    assert sighting_of(pose(stamp_s=NOW), frame="world", stamped=True) == ((0.5, 0.1, 0.4), pytest.approx(NOW))
-    assert sighting_of(pose(), frame="world", stamped=True)[1] is None
-    assert sighting_of(pose(stamp_s=NOW), frame="world", stamped=False)[1] is None
+    assert sighting_of(pose(stamp_s=NOW), frame="world", stamped=True) == (
+        (0.5, 0.1, 0.4),
+        (0.0, 1.0, 0.0, 0.0),
+        pytest.approx(NOW),
+    )
+    assert sighting_of(pose(), frame="world", stamped=True)[2] is None
+    assert sighting_of(pose(stamp_s=NOW), frame="world", stamped=False)[2] is None
     for message, sentence in ((pose("map"), "frame_id is 'map'"), (pose(x=float("inf")), "is not finite")):
         with pytest.raises(GoalRefused, match=sentence):
             sighting_of(message, frame="world", stamped=True)
 
 
-def test_snapshots_become_messages() -> None:
+def test_snapshots_become_messages(contract: Contract) -> None:
     latency = Latency(count=0, p50_us=0, p99_us=0, p999_us=0, max_us=0)
     snapshot = Snapshot(
         status=GoalStatus(state="active", reason=""),
@@ -168,8 +175,7 @@ def test_snapshots_become_messages() -> None:
         joint_velocity=(0.1, 0.2),
         joint_effort=(5.0, -3.0),
         joint_position_target=(1.5, 2.5),
-        end_effector_position=(1, 2, 3),
-        end_effector_orientation_wxyz=(0.8, 0.6, 0.0, 0.0),
+        readings={"end_effector_position": (1, 2, 3), "end_effector_orientation": (0.8, 0.6, 0.0, 0.0)},
         lateness=latency,
         step=latency,
         tick_time=latency,
@@ -179,10 +185,35 @@ def test_snapshots_become_messages() -> None:
     assert (joints.header.frame_id, list(joints.name), joints.position[0]) == ("base", ["a", "b"], 1.0)
     assert np.isnan(joints.position[1])
     assert joints.effort == [5.0, -3.0]
-    assert (tool_pose_of(snapshot, "base").pose.orientation.w, joints.velocity) == (0.8, [0.1, 0.2])
+    tool = tool_pose_of(snapshot, contract, "base")
+    assert tool is not None
+    assert (tool.pose.position.z, tool.pose.orientation.w, joints.velocity) == (3, 0.8, [0.1, 0.2])
+    assert base_pose_of(snapshot, contract, "base") is None
     trajectory = trajectory_of(snapshot, "base", 0.04)
     assert trajectory.points[0].positions == [1.5, 2.5]
     assert (trajectory.points[0].time_from_start.sec, trajectory.points[0].time_from_start.nanosec) == (0, 40_000_000)
+
+
+def test_a_base_is_told_where_to_go_and_tells_where_it_is() -> None:
+    contract = contract_with("planar_pose")
+    message = pose(x=1.0, y=-0.5, z=0.0, qx=0.0, qz=math.sin(0.4), qw=math.cos(0.4))
+    goal = validate_goal(contract, converted(message, contract), NOW)
+    assert goal.request == pytest.approx((1.0, -0.5, 0.8))
+    status, nothing = GoalStatus(state="active", reason=""), Latency(count=0, p50_us=0, p99_us=0, p999_us=0, max_us=0)
+    snapshot = Snapshot(
+        status=status,
+        frame="world",
+        joint_names=contract.joint_names,
+        lateness=nothing,
+        step=nothing,
+        tick_time=nothing,
+        readings={"base_pose": (1.0, 2.0, 0.8)},
+    )
+    base = base_pose_of(snapshot, contract, "odom")
+    assert base is not None
+    assert (base.pose.position.x, base.pose.position.y, base.header.frame_id) == (1.0, 2.0, "odom")
+    assert 2 * math.atan2(base.pose.orientation.z, base.pose.orientation.w) == pytest.approx(0.8)
+    assert tool_pose_of(snapshot, contract, "odom") is None
 
 
 def test_a_sample_that_is_no_message_is_one_sentence() -> None:
