@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import mujoco
@@ -40,7 +40,6 @@ def steering_gains(contract: Contract) -> np.ndarray:
 
 def build_model(contract: Contract) -> onnx.ModelProto:
     """Command = target + clip(gain * (goal - tool) J, -scale, scale), so the tool does move to near goals."""
-    joints = len(contract.robot.joints)
     scale = np.array([contract.action.step_max], np.float32)
     constants = {
         "gains": GAIN * steering_gains(contract),
@@ -67,10 +66,19 @@ def build_model(contract: Contract) -> onnx.ModelProto:
         helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
         helper.make_node("Sigmoid", ["nothing"], [REACHABILITY_OUTPUT]),
     ]
+    return model_of(contract, nodes, constants)
+
+
+def model_of(contract: Contract, nodes: list[onnx.NodeProto], constants: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """A model of these nodes, with the inputs and outputs of the contract's policies."""
+    joints = len(contract.robot.joints)
     graph = helper.make_graph(
         nodes,
         "test_policy",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in sizes.items()],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
+            for name, size in input_sizes(contract).items()
+        ],
         [
             helper.make_tensor_value_info(COMMAND_OUTPUT, TensorProto.FLOAT, ["batch", joints]),
             helper.make_tensor_value_info(REACHABILITY_OUTPUT, TensorProto.FLOAT, ["batch", 1]),
@@ -104,11 +112,26 @@ def write_policy(
     edit_metadata: Callable[[dict[str, str]], None] | None = None,
 ) -> Path:
     """A certified policy file; the two hooks damage it before it is written."""
-    model = build_model(contract)
     inputs = random_inputs(contract, 8)
+    outputs = {COMMAND_OUTPUT: expected(contract, inputs), REACHABILITY_OUTPUT: np.full((8, 1), 0.5)}
+    model = build_model(contract)
+    return write_certified(path, contract, model, inputs, outputs, edit_model=edit_model, edit_metadata=edit_metadata)
+
+
+def write_certified(
+    path: Path,
+    contract: Contract,
+    model: onnx.ModelProto,
+    inputs: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
+    *,
+    edit_model: Callable[[onnx.ModelProto], None] | None = None,
+    edit_metadata: Callable[[dict[str, str]], None] | None = None,
+) -> Path:
+    """A model with the contract and a certificate over golden inputs and outputs `[B, size]`."""
     certificate = Certificate(
         contract_sha256=contract.digest,
-        samples=8,
+        samples=len(outputs[COMMAND_OUTPUT]),
         max_abs_error=0.0,
         p99_abs_error=0.0,
         opset=21,
@@ -119,10 +142,7 @@ def write_policy(
         machine="test",
         versions={},
         golden_inputs={name: value.astype(float).tolist() for name, value in inputs.items()},
-        golden_outputs={
-            COMMAND_OUTPUT: expected(contract, inputs).astype(float).tolist(),
-            REACHABILITY_OUTPUT: [[0.5]] * 8,
-        },
+        golden_outputs={name: value.astype(float).tolist() for name, value in outputs.items()},
     )
     properties = {
         CONTRACT_KEY: contract.canonical_json,
