@@ -28,7 +28,7 @@ from export.graph import OPSET
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import command, observe, policy_inputs
-from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
+from sim2real.contract.policy_file import command_output, input_sizes
 from teacher.config import NetworkConfig
 from teacher.networks import apply
 from teacher.objectives.base import network_trunk
@@ -61,7 +61,7 @@ def convert_network(contract: Contract, network: Callable[[jax.Array], jax.Array
         inputs=[("batch", size) for size in input_sizes(contract).values()],
         opset=OPSET,
         input_names=names,
-        output_names=[COMMAND_OUTPUT],
+        output_names=[command_output(contract)],
         normalization_mode="prefer_native",
     )
     return model

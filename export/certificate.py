@@ -135,9 +135,7 @@ def extreme_inputs(contract: Contract, count: int, seed: int) -> Inputs:
     rng = np.random.default_rng(seed)
     drawn = {reading.name: reading.sample(rng, contract, count) for reading in contract.readings}
     action = contract.action
-    low, high = contract.command_limits
-    reach = getattr(action, "window", 1.0) * rng.uniform(-2, 2, (count, len(low)))
-    drawn[action.previous] = np.clip(drawn[action.measured] + reach, low, high)
+    drawn[action.previous] = action.sample_previous(rng, contract, drawn[action.measured])
     uniform, normal = (draw(size=(count, request_size(contract))) for draw in (rng.random, rng.normal))
     request = contract.goal.between(np, contract, uniform, normal, grown=1.0)
     drawn |= contract.goal.layout(contract).split(request)

@@ -9,10 +9,10 @@ import onnx
 from jax2onnx import to_onnx
 
 from sim2real.contract.policy_file import (
-    COMMAND_OUTPUT,
     HISTORY_INPUT,
     HISTORY_OUTPUT,
     REACHABILITY_OUTPUT,
+    command_output,
     input_sizes,
 )
 from sim2real.errors import ShoalError
@@ -48,7 +48,8 @@ def convert(student: Student) -> onnx.ModelProto:
     checked here.
     """
     sizes = graph_inputs(student)
-    outputs = [COMMAND_OUTPUT, REACHABILITY_OUTPUT, *([HISTORY_OUTPUT] if HISTORY_INPUT in sizes else [])]
+    history = [HISTORY_OUTPUT] if HISTORY_INPUT in sizes else []
+    outputs = [command_output(student.contract), REACHABILITY_OUTPUT, *history]
     model: onnx.ModelProto = to_onnx(
         physical_function(student),
         inputs=[("batch", size) for size in sizes.values()],

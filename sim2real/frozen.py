@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -47,6 +50,30 @@ class Frozen(Plain):
     """Immutable, finite, and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=Frozen)
+
+
+def once_each(function: Callable[[_M], _T]) -> Callable[[_M], _T]:
+    """A function of one immutable model that computes once for each instance, known by identity.
+
+    Neither `functools.cache`, which hashes all of the model at every call, nor a cached property, which `model_copy`
+    would carry over into the changed copy.
+    """
+    known: dict[int, tuple[weakref.ref[Any], _T]] = {}
+
+    @functools.wraps(function)
+    def remembering(model: _M) -> _T:
+        found = known.get(id(model))
+        if found is not None and found[0]() is model:
+            return found[1]
+        value, key = function(model), id(model)
+        known[key] = (weakref.ref(model, lambda _: known.pop(key, None)), value)
+        return value
+
+    return remembering
 
 
 def _texts(value: Any) -> list[str]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sim2real.contract import Contract
-from sim2real.contract.interface import command, observation_size, observe, policy_inputs
+from sim2real.contract.interface import action_size, command, observation_size, observe, policy_inputs
 from sim2real.contract.policy_file import HISTORY_INPUT
 from sim2real.terms.joints import JointVelocity
 from student.config import StudentNetworkConfig
@@ -20,7 +20,7 @@ from teacher.networks import apply as network
 
 def make_policy(contract: Contract, config: StudentNetworkConfig) -> StudentPolicy:
     """The student's network for a contract."""
-    return StudentPolicy(config, len(contract.robot.joints))
+    return StudentPolicy(config, action_size(contract))
 
 
 def student_observation_size(contract: Contract, config: StudentNetworkConfig) -> int:

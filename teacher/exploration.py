@@ -135,11 +135,10 @@ def _joined(parts: list[Rollout]) -> Rollout:
 
 
 def _towards_postures(contract: Contract, policy: Any) -> Any:
-    scale = np.array(contract.action.step_max, np.float32)
-
     def apply(params: Any, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
         actor, posture, explores = params
-        way = jnp.clip((posture - joint_position(jnp, contract, observation)) / scale, -1.0, 1.0)
-        return jnp.where(explores, way, policy(actor, observation, goal, key))
+        way = contract.action.towards(jnp, contract, joint_position(jnp, contract, observation), posture)
+        action = policy(actor, observation, goal, key)
+        return action if way is None else jnp.where(explores, way, action)
 
     return apply

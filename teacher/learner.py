@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from sim2real.contract import Contract
-from sim2real.contract.interface import from_home, goal_size, observation_size, policy_inputs
+from sim2real.contract.interface import action_size, from_home, goal_size, observation_size, policy_inputs
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.defaults import settings_for
@@ -33,7 +33,7 @@ class Networks(NamedTuple):
     @property
     def joints(self) -> int:
         """Numbers in the action of one step."""
-        return len(self.contract.robot.joints)
+        return action_size(self.contract)
 
     def act(self, params: Params, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Mean and log standard deviation before the tanh, `[B, K J]` each, and trunk features, for `[B, D]` and
@@ -57,7 +57,7 @@ class Networks(NamedTuple):
 
 def make_networks(contract: Contract, network: NetworkConfig, config: LearnerConfig) -> Networks:
     """Networks of the configured sizes for a contract and an objective."""
-    actions = config.action_chunk * len(contract.robot.joints)
+    actions = config.action_chunk * action_size(contract)
     actor = Actor(network_trunk(network, network.actor_depth), actions)
     return Networks(actor, make_objective(contract, network, config), contract)
 

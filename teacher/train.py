@@ -20,7 +20,7 @@ import numpy as np
 from sim2real.backends import make_environment, resolve
 from sim2real.backends.base import Environment, Rollout
 from sim2real.contract import Contract
-from sim2real.contract.interface import goal_size, observation_size
+from sim2real.contract.interface import action_size, goal_size, observation_size
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import Score, score
 from sim2real.progress import Progress
@@ -162,7 +162,7 @@ class Trainer:
             "num_envs": self.config.num_envs,
             "observation": observation_size(self.task.teacher_contract),
             "goal": goal_size(self.contract),
-            "action": len(self.contract.robot.joints),
+            "action": action_size(self.contract),
         }
 
     @property

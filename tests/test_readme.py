@@ -51,7 +51,7 @@ def test_shipped_policies_fit_todays_tasks_and_reach_their_goals(path: Path) -> 
     assert score.success_fine >= fine
 
 
-UNTRAINED = {"ant"}
+UNTRAINED = {"ant", "gripper_pick", "mobile_base", "quadruped_walk", "two_arms"}
 """Tasks whose policy is not shipped yet."""
 
 

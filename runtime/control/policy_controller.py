@@ -23,6 +23,7 @@ from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings, is_finite
 from runtime.safety import GeometryChecker, Safety, SafetyConfig
 from runtime.status import FOLLOWING, GoalStatus, Reason, known
+from sim2real.terms.motion import PhaseClock
 
 
 class PolicyController(Remembers):
@@ -94,9 +95,13 @@ class PolicyController(Remembers):
         self._remembers = self._history.size > 0
         self._copies: list[Copy] = []
         self._copies_of: Readings | None = None
+        self._clocks = [
+            (reading, np.zeros(reading.size)) for reading in self.contract.readings if isinstance(reading, PhaseClock)
+        ]
         # Graph inputs that the core itself knows; all others are readings.
         self._own_sources = {
             self.contract.action.previous: self.safety.target,
+            **{clock.name: phase for clock, phase in self._clocks},
             **self._goal_inputs,
         }
         # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
@@ -172,6 +177,8 @@ class PolicyController(Remembers):
         Returns False, leaving `out` alone, while no trustworthy reading has ever arrived. Never raises on what
         the readings hold; faults show in `status`.
         """
+        for clock, phase in self._clocks:
+            phase[:] = clock.at(np, now_s)
         reason = self.safety.check(readings, now_s)
         if reason is FOLLOWING:
             if not self.safety.started:

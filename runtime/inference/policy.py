@@ -142,6 +142,13 @@ class Policy:
 
     def _check_graph(self) -> None:
         contract = self.contract
+        told = {joint.mode for joint in contract.robot.joints} - {"position"}
+        if told:
+            raise ShoalError(
+                f"{self.path}: it commands {', '.join(sorted(told))}, and this runtime and its safety rules command "
+                "positions; train it with position servos (`robot.servo` in the task), or run the file with ONNX "
+                "Runtime itself."
+            )
         commands = [
             r.name for r in contract.readings if r.source == "last_command" and r.name != contract.action.previous
         ]

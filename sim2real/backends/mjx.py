@@ -155,9 +155,9 @@ class MjxEnvironment:
 
         fields = {name: choose(moved, getattr(at_start, name), getattr(state.data, name)) for name in _KEPT}
         data = jax.vmap(self._sense, in_axes=(None, 0))(self._model, state.data.replace(**fields))
-        disturbed, target = state.disturbed, joints
+        disturbed, target = state.disturbed, self.contract.robot.at_rest(jnp, joints)
         if self._disturbances is not None:
-            truth = self._true_readings(state._replace(data=data, target=choose(moved, joints, state.target)))
+            truth = self._true_readings(state._replace(data=data, target=choose(moved, target, state.target)))
             disturbed, target = self._disturbances.begin(state.disturbed, moved, joints, truth)
         return _State(
             data,

@@ -145,7 +145,8 @@ class NativeEnvironment:
         self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         self._qpos[ids], self._qvel[ids] = start, velocity
         joints = self._addresses.joint_position(start)
-        self._target[ids], self._goal[ids], self._step[ids], self.terminated[ids] = joints, goal, 0, False
+        self._target[ids] = self.contract.robot.at_rest(np, joints)
+        self._goal[ids], self._step[ids], self.terminated[ids] = goal, 0, False
         if self._drive is not None:
             self._drive.begin(ids)
         if self._disturbed is not None:

@@ -17,7 +17,7 @@ from sim2real.new_task.write import write_task
 def new_task(
     robot: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROBOT")],
     *,
-    kind: Literal["reach", "pose"] = "reach",
+    kind: Literal["reach", "pose", "walk", "push"] = "reach",
     tool: str | None = None,
     out: Path | None = None,
     force: bool = False,
@@ -26,7 +26,8 @@ def new_task(
 
     Args:
         robot: the MJCF (.xml) or URDF (.urdf).
-        kind: reach (tool to a position) or pose (tool to a pose).
+        kind: reach (tool to a position), pose (tool to a pose), walk (floating base to a place on the ground) or push
+            (loose body to a place, pushed by the tool).
         tool: the site or body at the tool.
         out: the task file; by default named after the robot, in the working directory.
         force: replace files that exist.

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sim2real.contract.schema import Contract
+from sim2real.frozen import once_each
 from sim2real.terms.joints import JointPosition
 
 Array = Any
@@ -47,6 +48,7 @@ def observe(xp: ModuleType, contract: Contract, readings: Mapping[str, Array]) -
     return (xp.concatenate(parts, axis=-1) - offset) * scale
 
 
+@once_each
 def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """Offset and factor of every entry of the observation, `[D]` each."""
     pairs = [term.scaling(contract) for term in (*contract.readings, *contract.features)]
@@ -83,13 +85,18 @@ def goal_features(contract: Contract, goal: Array) -> Array:
 
 
 def command(xp: ModuleType, contract: Contract, action: Array, readings: Mapping[str, Array]) -> Array:
-    """Joint position targets, `[..., J]` rad or m, from an action in [-1, 1] and the readings."""
+    """What drives are told, `[..., J]`, from an action `[..., A]` in [-1, 1] and the readings."""
     return contract.action.command(xp, contract, action, readings)
 
 
 def observation_size(contract: Contract) -> int:
     """D of `observe`."""
     return contract.observation.size
+
+
+def action_size(contract: Contract) -> int:
+    """A of actions, one for each joint in most tasks."""
+    return int(contract.action.size(contract.robot))
 
 
 def goal_size(contract: Contract) -> int:

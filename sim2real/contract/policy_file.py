@@ -6,6 +6,7 @@ dimension `batch`:
     inputs   every reading of `contract.readings` under its own name, `[batch, size]`
              the goal's parts, `goal_position [batch, 3]` m and for poses `goal_orientation [batch, 4]` wxyz, say
     outputs  `joint_position_command [batch, J]` rad, within all limits of the contract
+             (`joint_velocity_command` rad/s or `joint_effort_command` N m where drives are told these)
              `reachability [batch, 1]`, the probability that the goal is reached within an episode
 
 A policy with a memory has one more of each, of the same size: `history` and `next_history [batch, H]`. It keeps no
@@ -37,6 +38,7 @@ UNSEALED = "0" * 64
 """The value of `FILE_DIGEST_KEY` in the bytes whose SHA-256 that value then is."""
 
 COMMAND_OUTPUT = "joint_position_command"
+"""Of robots whose drives are all told positions; see `command_output`."""
 REACHABILITY_OUTPUT = "reachability"
 HISTORY_INPUT = "history"
 HISTORY_OUTPUT = "next_history"
@@ -65,6 +67,12 @@ class Certificate(Frozen):
     """A few inputs, by name, for re-checking the file elsewhere."""
     golden_outputs: dict[str, list[list[float]]]
     """What the trained policy answers to them."""
+
+
+def command_output(contract: Contract) -> str:
+    """Name of the output that drives are told, after what that is; `command` where they differ."""
+    modes = {joint.mode for joint in contract.robot.joints}
+    return f"joint_{modes.pop()}_command" if len(modes) == 1 else "command"
 
 
 def input_sizes(contract: Contract) -> dict[str, int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from types import ModuleType
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from sim2real.frozen import Frozen, Name, NonNegative, Positive
@@ -131,6 +133,11 @@ class Robot(Frozen):
     """Name of the MJCF site, or body, of the tool; None for a robot without one."""
     standing: tuple[Standing, ...] = ()
     held: tuple[Held, ...] = ()
+
+    def at_rest(self, xp: ModuleType, joint_position: Any) -> Any:
+        """Commands `[..., J]` with which drives rest at positions `[..., J]`: these, or no velocity and no effort."""
+        positions = np.array([joint.mode == "position" for joint in self.joints])
+        return joint_position if positions.all() else xp.where(positions, joint_position, np.float32(0))
 
     @model_validator(mode="after")
     def _unique_joints(self) -> Self:

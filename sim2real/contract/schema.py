@@ -26,8 +26,8 @@ from pydantic import Field, model_validator
 from sim2real.contract.robot import Robot
 from sim2real.contract.version1 import upgraded
 from sim2real.errors import ContractMismatch, shown
-from sim2real.frozen import Frozen, Name, Positive, Quaternion
-from sim2real.terms import Action, Feature, Goal, Layout, Reading, Termination, any_of
+from sim2real.frozen import Frozen, Name, Positive, Quaternion, once_each
+from sim2real.terms import KNOWN_TO_CONTROLLERS, Action, Feature, Goal, Layout, Reading, Termination, any_of
 from sim2real.terms.poses import Orientation
 
 SCHEMA_VERSION = 2
@@ -113,7 +113,7 @@ class Contract(Frozen):
             raise ValueError(f"action.step_max has {len(self.action.step_max)} entries for {joints} joints")
         for joint, scale in zip(self.robot.joints, self.action.step_max, strict=True):
             limit = joint.velocity_max * self.timing.control_dt_s
-            if scale > limit * (1 + 1e-9):
+            if joint.mode == "position" and scale > limit * (1 + 1e-9):
                 raise ValueError(
                     f"action.step_max of {joint.name!r} is {scale} rad a step, above the joint's velocity "
                     f"limit of {limit} rad a step"
@@ -125,7 +125,7 @@ class Contract(Frozen):
         if unstated:
             raise ValueError(f"readings: name and size of {', '.join(unstated)} are not stated")
         needed = {f"feature {feature.kind}": feature.needs for feature in self.features}
-        needed |= {f"action {self.action.kind}": (self.action.measured, self.action.previous)}
+        needed |= {f"action {self.action.kind}": self.action.needs}
         needed |= {f"goal {self.goal.kind}": self.goal.needs}
         for what, wanted in needed.items():
             missing = [name for name in wanted if name not in names]
@@ -135,8 +135,7 @@ class Contract(Frozen):
 
     def reading(self, name: str) -> Reading:
         """The reading of that name; `KeyError` where there is none."""
-        found: dict[str, Reading] = {reading.name: reading for reading in self.readings}
-        return found[name]
+        return _by_name(self)[name]
 
     @property
     def position_limits(self) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +145,7 @@ class Contract(Frozen):
 
     @property
     def command_limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and largest joint position target, `[J]` each, policy order; infinite for endless joints."""
+        """Least and largest command, `[J]` each, policy order; infinite for positions of endless joints."""
         low, high = np.array([joint.command_range for joint in self.robot.joints]).T
         return low, high
 
@@ -193,8 +192,8 @@ class Contract(Frozen):
 
     @property
     def measured(self) -> Layout:
-        """What the robot delivers: all readings but the last command."""
-        return Layout.of({r.name: r.size for r in self.readings if r.source != "last_command"})
+        """What the robot delivers: all readings but those that the controller knows by itself."""
+        return Layout.of({r.name: r.size for r in self.readings if r.source not in KNOWN_TO_CONTROLLERS})
 
     @property
     def canonical_json(self) -> str:
@@ -214,6 +213,11 @@ class Contract(Frozen):
     def with_lineage(self, **fields: Any) -> Contract:
         """A copy with some lineage fields replaced."""
         return self.model_copy(update={"lineage": Lineage(**(self.lineage.model_dump() | fields))})
+
+
+@once_each
+def _by_name(contract: Contract) -> dict[str, Reading]:
+    return {reading.name: reading for reading in contract.readings}
 
 
 def plain_digest(plain: Any) -> str:

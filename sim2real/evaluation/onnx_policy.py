@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from sim2real.contract.policy_file import (
-    COMMAND_OUTPUT,
     HISTORY_INPUT,
     HISTORY_OUTPUT,
     REACHABILITY_OUTPUT,
+    command_output,
     read_metadata,
     require_intact,
 )
@@ -56,7 +56,7 @@ class OnnxPolicy:
         named = dict(zip(self._outputs, answers, strict=True))
         if HISTORY_OUTPUT in named:
             self._history = named[HISTORY_OUTPUT]
-        return np.asarray(named[COMMAND_OUTPUT]), np.asarray(named[REACHABILITY_OUTPUT])[:, 0]
+        return np.asarray(named[command_output(self.contract)]), np.asarray(named[REACHABILITY_OUTPUT])[:, 0]
 
 
 def open_session(path: Path) -> Any:

@@ -96,6 +96,30 @@ class Inspection:
                 found.update(tree)
         return found
 
+    @cached_property
+    def floating(self) -> int | None:
+        """The body of the robot that hangs on a free joint, with most joints behind it; None where none does."""
+        model = self.model
+        roots = [
+            int(model.jnt_bodyid[j])
+            for j in range(model.njnt)
+            if model.jnt_type[j] == _FREE and int(model.jnt_bodyid[j]) not in self.objects
+        ]
+        above = [self._bodies_above(int(body)) for body in model.jnt_bodyid]
+        counts = {root: sum(root in bodies for bodies in above) for root in roots}
+        return max(roots, key=counts.__getitem__) if any(count > 1 for count in counts.values()) else None
+
+    def _bodies_above(self, body: int) -> list[int]:
+        found = [body]
+        while body:
+            body = int(self.model.body_parentid[body])
+            found.append(body)
+        return found
+
+    def belongs_to(self, mover: Mover, root: int) -> bool:
+        """Whether all that it moves hangs on a body."""
+        return all(root in self._bodies_above(int(self.model.jnt_bodyid[joint])) for joint in mover.joints)
+
     def chain(self, body: int) -> list[int]:
         """Ids of the joints between the world and a body, its own included, from the base on."""
         model, found = self.model, list[int]()

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from sim2real.new_task.inspection import Inspection, Mover
+from sim2real.new_task.walking import Base
 from sim2real.robots.contacts import HomeContacts, contact_pairs
 
 _INSIDE = 0.05
@@ -16,6 +17,8 @@ _INSIDE = 0.05
 _HALF_RANGE = {"hinge": 1.2, "slide": 0.3}
 _OF_RANGE = 0.4
 _TRIED = 400
+_STANDING = 0.25
+"""Share of the usual range within which something that stands starts, and at most so many rad."""
 _PERCENTILES = (3.0, 97.0)
 
 
@@ -102,11 +105,19 @@ def place_of(inspection: Inspection, data: mujoco.MjData, tool: str) -> np.ndarr
     return np.array(data.site_xpos[site] if site >= 0 else data.xpos[inspection.body_of(tool)])
 
 
-def reach(inspection: Inspection, movers: Sequence[Mover], tools: Sequence[str], home: np.ndarray) -> Reach:
-    """Ranges of random starts about home, narrowed until most touch nothing, and what the tools reach from them."""
+def reach(
+    inspection: Inspection, movers: Sequence[Mover], tools: Sequence[str], home: np.ndarray, *, base: Base | None = None
+) -> Reach:
+    """Ranges of random starts about home, narrowed until most touch nothing, and what the tools reach from them.
+
+    A base starts lifted off the ground; what stands on it starts nearer to home.
+    """
     model, rng, data = inspection.model, np.random.default_rng(1), mujoco.MjData(inspection.model)
     known = HomeContacts.of(model, home)
     spans = np.array([_half_range(model, mover) for mover in movers])
+    if base is not None:
+        spans, home = np.minimum(_STANDING * spans, _STANDING), home.copy()
+        home[base.height_address] += base.lift_m
     for _ in range(6):
         places: list[list[np.ndarray]] = [[] for _ in tools]
         kept = 0

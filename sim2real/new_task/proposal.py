@@ -15,15 +15,17 @@ from sim2real.errors import ShoalError, raise_all
 from sim2real.new_task.drives import GuessedServo, guess, loads
 from sim2real.new_task.inspection import Inspection, Mover
 from sim2real.new_task.postures import Reach, choose_home, inside_limits, reach
+from sim2real.new_task.pushing import Pushed, find_pushed
 from sim2real.new_task.source import Source, limit_slides
+from sim2real.new_task.walking import Base, find_base, legs, stand
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
 from sim2real.robots.contacts import HomeContacts
 
-Kind = Literal["reach", "pose"]
+Kind = Literal["reach", "pose", "walk", "push"]
 _HOME_NAMES = ("home", "stand", "standing", "ready", "neutral", "rest", "init")
 _VELOCITY = {"hinge": 2.0, "slide": 0.5}
 _CONTROL_S = 0.04
-_EPISODE_S = 4.0
+_EPISODE_S = {"reach": 4.0, "pose": 4.0, "walk": 12.0, "push": 6.0}
 _LONGEST_STEP_S = 0.005
 
 
@@ -44,6 +46,10 @@ class Proposal:
     velocity_max: list[float]
     reach: Reach
     physics_dt_s: float
+    base: Base | None = None
+    """Of tasks of kind walk."""
+    pushed: Pushed | None = None
+    """Of tasks of kind push."""
     guesses: list[str] = field(default_factory=list)
 
     @property
@@ -55,36 +61,46 @@ class Proposal:
     @property
     def episode_s(self) -> float:
         """The episode, in whole control steps, s."""
-        return float(f"{round(_EPISODE_S / self.control_dt_s) * self.control_dt_s:.9g}")
+        return float(f"{round(_EPISODE_S[self.kind] / self.control_dt_s) * self.control_dt_s:.9g}")
 
 
 def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ()) -> Proposal:
     """Guess a whole task. `ShoalError` where the model cannot do what is asked, all reasons together."""
     inspection, guesses = Inspection(source.model), list[str]()
-    tools = _tools(inspection, list(tools), guesses)
-    movers = _movers(inspection, tools, guesses)
+    base = find_base(inspection, guesses) if kind == "walk" else None
+    tools = [] if base is not None else _tools(inspection, list(tools), guesses)
+    movers = _movers(inspection, tools, guesses) if base is None else legs(inspection, base, guesses)
     if limit_slides(source, [joint for mover in movers for joint in mover.joints]):
         inspection = Inspection(source.model)
     guesses += [f"{source.path.name} is not used as it is but as a copy: {change}" for change in source.changes]
     home, qpos = _home(source, inspection, movers, tools, guesses)
+    if base is not None:
+        home, qpos, base = stand(inspection, base, home, qpos, guesses)
     servos = _servos(source, inspection, movers, qpos, guesses)
     velocity_max = _velocities(source, movers, guesses)
-    found = reach(inspection, movers, tools, qpos)
+    found = reach(inspection, movers, tools, qpos, base=base)
+    pushed = find_pushed(inspection, qpos, found, guesses) if kind == "push" else None
     floor = _floor_height(source.model)
     if floor is not None:
         for low, _ in found.boxes:
             low[2] = max(low[2], round(floor, 3))
+    if tools:
+        guesses.append(
+            f"goal: the box holds what the tool reaches from the middle of the starts ({found.accepted:.0%} of random "
+            "starts touch nothing)"
+        )
     guesses.append(
-        f"goal: the box holds what the tool reaches from the middle of the starts ({found.accepted:.0%} of random "
-        "starts touch nothing)"
+        "reset: starts lie within two fifths of each joint's range, at most 1.2 rad or 0.3 m, about home"
+        if base is None
+        else f"reset: starts lie close about home ({found.accepted:.0%} of random starts touch nothing new)"
     )
-    guesses.append("reset: starts lie within two fifths of each joint's range, at most 1.2 rad or 0.3 m, about home")
     step = min(float(source.model.opt.timestep), _LONGEST_STEP_S)
     guesses.append(
         f"timing: physics {step:g} s as in the file, commands about every {_CONTROL_S:g} s, episodes of "
-        f"{_EPISODE_S:g} s"
+        f"{_EPISODE_S[kind]:g} s"
     )
-    return Proposal(kind, name, movers, tools, home, qpos, servos, velocity_max, found, step, guesses)
+    more = (base, pushed, guesses)
+    return Proposal(kind, name, movers, tools, home, qpos, servos, velocity_max, found, step, *more)
 
 
 def _tools(inspection: Inspection, tools: list[str], guesses: list[str]) -> list[str]:
@@ -138,7 +154,7 @@ def _home(
             guesses.append(f"home: keyframe {name or key!r}" + (f" of {model.nkey}" if model.nkey > 1 else ""))
             return name or key, qpos
     start = inside_limits(model, model.qpos0, inspection.movers)
-    qpos = choose_home(inspection, movers, tools, start)
+    qpos = choose_home(inspection, movers, tools, start) if tools else start
     chosen = "where the MJCF stands" if np.array_equal(qpos, start) else "a posture in which the tool moves freely"
     why = "no keyframe" if not model.nkey else "no keyframe within the joints' ranges"
     guesses.append(f"home: {chosen}, within all limits ({why})")

@@ -76,9 +76,10 @@ def robot_data(proposal: Proposal, mjcf: str) -> dict[str, Any]:
         "mjcf": mjcf,
         "joints": [mover.name for mover in proposal.movers],
         "velocity_max": proposal.velocity_max,
-        "end_effector_site": proposal.tools[0],
         "home": proposal.home,
     }
+    if proposal.tools:
+        data["end_effector_site"] = proposal.tools[0]
     if proposal.servos:
         data["servo"] = {
             name: {"stiffness": servo.stiffness, "damping": servo.damping, "effort_max": servo.effort_max}
@@ -89,22 +90,78 @@ def robot_data(proposal: Proposal, mjcf: str) -> dict[str, Any]:
 
 def task_data(proposal: Proposal, mjcf: str) -> dict[str, Any]:
     """The whole task file as plain data."""
+    parts = {"walk": _walking, "push": _pushing}.get(proposal.kind, _reaching)(proposal)
+    timing = {
+        "physics_dt_s": proposal.physics_dt_s,
+        "control_dt_s": proposal.control_dt_s,
+        "episode_s": proposal.episode_s,
+    }
+    head = {"name": proposal.name, "robot": robot_data(proposal, mjcf)}
+    around = {"kind": "around_home", "half_range": proposal.reach.half_range}
+    return head | parts | {"timing": timing, "resets": [around, *parts.get("resets", [])]}
+
+
+_JOINTS = ["joint_position", "joint_velocity", "joint_position_target"]
+_TOOL = ["end_effector_position", "end_effector_orientation"]
+_STEPS = {"kind": "joint_position_increment", "velocity_fraction": 0.5, "window": _WINDOW}
+
+
+def _reaching(proposal: Proposal) -> dict[str, Any]:
     low, high = proposal.reach.boxes[0]
-    readings: list[Any] = ["joint_position", "joint_velocity", "joint_position_target", "end_effector_position"]
-    readings.append("end_effector_orientation")
     goal: dict[str, Any] = {"kind": "tool_position", "position_min_m": low, "position_max_m": high}
     if proposal.kind == "pose":
         goal |= {"kind": "tool_pose", "orientation_weight_m": 0.3}
+    return {"readings": [*_JOINTS, *_TOOL], "action": _STEPS, "goal": goal}
+
+
+def _pushing(proposal: Proposal) -> dict[str, Any]:
+    thing = proposal.pushed
+    assert thing is not None
+    goal = {
+        "kind": "object_position",
+        "position_min_m": [*thing.low, thing.height[0]],
+        "position_max_m": [*thing.high, thing.height[1]],
+    }
+    near = {"of": proposal.tools[0], "share": 0.7, "distance_m": 0.1}
     return {
-        "name": proposal.name,
-        "robot": robot_data(proposal, mjcf),
-        "readings": readings,
-        "action": {"kind": "joint_position_increment", "velocity_fraction": 0.5, "window": _WINDOW},
+        "readings": [*_JOINTS, *_TOOL, {"kind": "object_position", "of": thing.name}],
+        "features": [{"kind": "difference", "of": "object_position", "minus": "end_effector_position"}],
+        "action": _STEPS,
         "goal": goal,
-        "timing": {
-            "physics_dt_s": proposal.physics_dt_s,
-            "control_dt_s": proposal.control_dt_s,
-            "episode_s": proposal.episode_s,
-        },
-        "resets": [{"kind": "around_home", "half_range": proposal.reach.half_range}],
+        "resets": [{"kind": "free_body", "body": thing.name, "min_m": thing.low, "max_m": thing.high, "near": near}],
+    }
+
+
+def _walking(proposal: Proposal) -> dict[str, Any]:
+    base = proposal.base
+    assert base is not None
+    turned = {"kind": "orientation", "name": "base_orientation", "of": base.name, "source": "odometry"}
+    return {
+        "readings": [
+            *_JOINTS,
+            {"kind": "projected_gravity", "of": base.unit},
+            {"kind": "base_angular_velocity", "body": base.name},
+            {"kind": "planar_position", "name": "base_position", "of": base.name, "source": "odometry"},
+            turned,
+        ],
+        "teacher_readings": [
+            {"kind": "base_linear_velocity", "body": base.name},
+            {"kind": "height", "of": base.name, "typical_m": float(f"{base.height_m:.2g}")},
+        ],
+        "action": {"kind": "joint_position_about_home", "reach": 0.5, "velocity_fraction": 0.8},
+        "goal": {"kind": "planar_position", "position_min_m": [-base.goal_m] * 2, "position_max_m": [base.goal_m] * 2},
+        "resets": [
+            {
+                "kind": "free_body",
+                "body": base.name,
+                "min_m": [-0.1, -0.1],
+                "max_m": [0.1, 0.1],
+                "turned": True,
+                "lift_m": base.lift_m,
+            }
+        ],
+        "terminations": [
+            {"kind": "tilt", "of": base.name, "max_deg": 75},
+            {"kind": "height", "of": base.name, "min_m": base.fallen_m},
+        ],
     }

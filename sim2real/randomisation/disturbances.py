@@ -87,7 +87,7 @@ class Disturbances:
 
     def __init__(self, task: Task, draws: Draws, *, seed: int, num_envs: int) -> None:
         self.contract, self._seed, self._envs = task.contract, seed, num_envs
-        self._readings = {r.name: r for r in task.contract.readings if r.source != "last_command"}
+        self._readings = {r.name: r for r in task.contract.readings if r.name in task.contract.measured.sizes}
         chains = {name: reading.from_joints(task.scene) for name, reading in self._readings.items()}
         self._chains = {name: chain for name, chain in chains.items() if chain is not None}
         encoders = {name for name, r in self._readings.items() if isinstance(r, JointPosition | JointVelocity)}
@@ -98,6 +98,8 @@ class Disturbances:
         self._active = set(draws.active)
         timing = task.contract.timing
         self._physics_dt, self._control_dt = timing.physics_dt_s, timing.control_dt_s
+        self._positions = np.array([joint.mode == "position" for joint in task.contract.robot.joints], np.float32)
+        """1 for drives that are told positions."""
         self._speed_max = np.array([joint.velocity_max for joint in task.contract.robot.joints], np.float32)
         self.observation_steps, self.action_steps = (
             int(delay.steps_of(np, (value + jitter).max(), self._physics_dt))
@@ -126,13 +128,14 @@ class Disturbances:
         """Signals of robots that have rested at `start` `[N, J]` for long, where all readings are `truth`."""
         start = xp.asarray(start, dtype=xp.float32)
         biased = start + robots.joint_offset_rad
+        told = self.contract.robot.at_rest(xp, biased)
         length, rest = self.observation_steps + 1, xp.zeros_like(start)
         others = self._joined(xp, self._others, truth, len(start))
         signals = Signals(
             delay.full_of(xp, start, length),
             delay.full_of(xp, rest, length),
-            delay.full_of(xp, biased, self.action_steps + 1),
-            biased,
+            delay.full_of(xp, told, self.action_steps + 1),
+            told,
             delay.full_of(xp, others, self._late_steps + 1),
             xp.zeros((len(start), self._measured.size), dtype=xp.float32),
         )
@@ -214,8 +217,8 @@ class Disturbances:
         arrived = delay.delayed(xp, signals.target, targets, steps) if self.action_steps else targets
         servo = self._follow(xp, robots, signals.servo, arrived)
         sent = signals._replace(target=delay.shifted(xp, signals.target, targets), servo=servo[:, -1])
-        # The servo reads the same encoder as the policy, so it goes where that encoder says.
-        return servo - robots.joint_offset_rad[:, None], sent
+        # A servo reads the same encoder as the policy, so it goes where that encoder says.
+        return servo - self._positions * robots.joint_offset_rad[:, None], sent
 
     def _follow(self, xp: ModuleType, robots: Draws, servo: Array, targets: Array) -> Array:
         """Drives that follow targets `[N, S, J]` with a lag and no faster than they can."""
@@ -223,6 +226,7 @@ class Disturbances:
             return targets
         share = 1 - xp.exp(-np.float32(self._physics_dt) / xp.maximum(robots.actuator_lag_s, np.float32(1e-9)))
         limit = robots.target_speed_scale * self._speed_max * np.float32(self._physics_dt)
+        limit = xp.where(self._positions > 0, limit, np.float32(np.inf))
         path = []
         for index in range(targets.shape[1]):
             move = share * (targets[:, index] - servo)

@@ -34,7 +34,8 @@ class RobotConfig(Frozen):
     end_effector_site: str | None = None
     """The site, or body, at the tool; robots without a tool have none."""
     home: str | int | dict[str, float | list[float]] | None = None
-    """A keyframe by name or number, or the position of each joint that is not zero (seven of a free joint)."""
+    """A keyframe by name or number, or the position of each joint that is not zero: seven numbers of a free joint,
+    which may be called by its body."""
     home_keyframe: str = "home"
     """A keyframe by name, where `home` is not given."""
     servo: Servo | dict[str, Servo] | None = None

@@ -58,16 +58,6 @@ def describe_robot(
     return robot, home, []
 
 
-def only_positions(joint: Joint) -> str:
-    """Why a joint that isn't driven by a position servo cannot be commanded to positions, and what to do."""
-    told = {"velocity": "velocities", "effort": "forces", "position": "positions"}[joint.mode]
-    return (
-        f"the actuator of {joint.name!r} is told {told}, and policies give positions; declare `robot.servo` for it "
-        "in the "
-        "task (stiffness, damping, effort_max), or make it a <position> actuator"
-    )
-
-
 def is_floating(model: mujoco.MjModel, coordinates: Sequence[Coordinate]) -> bool:
     """Whether the body that carries the joints hangs on a free joint."""
     body = int(model.dof_bodyid[coordinates[0].dof[0]]) if coordinates else 0

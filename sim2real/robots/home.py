@@ -48,6 +48,7 @@ def _from_positions(positions: dict[str, float | list[float]], model: mujoco.MjM
     names = [model.joint(i).name for i in range(model.njnt)]
     for name, value in positions.items():
         joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)
+        joint = _free_joint_of(model, name) if joint < 0 else joint
         if joint < 0:
             problems.append(f"robot.home: the MJCF has no joint {name!r}; {it_has(names, name)}")
             continue
@@ -58,6 +59,13 @@ def _from_positions(positions: dict[str, float | list[float]], model: mujoco.MjM
         qpos[where] = numbers
     mujoco.mj_normalizeQuat(model, qpos)
     return Home(qpos, _holding(model, qpos)), problems
+
+
+def _free_joint_of(model: mujoco.MjModel, name: str) -> int:
+    """The free joint of a body by name, since `<freejoint/>` is often left without one; -1 where there is none."""
+    body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
+    joint = int(model.body_jntadr[body]) if body > 0 else -1
+    return joint if joint >= 0 and model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE else -1
 
 
 def _holding(model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:

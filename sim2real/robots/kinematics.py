@@ -14,7 +14,7 @@ import numpy as np
 from sim2real.contract import Contract, Robot
 from sim2real.errors import ShoalError
 from sim2real.robots.coordinates import Coordinate, passive_addresses, require_coordinate
-from sim2real.rotations import cross, quaternion_product, rotate
+from sim2real.rotations import conjugate, cross, quaternion_product, rotate
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,8 @@ class ToolChain:
         turns, about, places, swings, swings_back = rest
         return cls(order, zero, slides, turns, about, places, swings, swings_back, tool_turn, tool_place)
 
-    def pose(self, xp: ModuleType, joint_position: Any) -> tuple[Any, Any]:
-        """Tool position `[N, 3]` m and orientation `[N, 4]` wxyz in the world, from `[N, J]` rad, float32."""
+    def _links(self, xp: ModuleType, joint_position: Any) -> tuple[Any, Any]:
+        """How base and links are turned, `[N, K + 1, 4]`, and the way from each to the next, `[N, K + 1, 3]` m."""
         moved = joint_position[:, self.order] - np.float32(self.zero)
         angle = xp.where(self.slides, np.float32(0), moved) if self.slides.any() else moved
         swung = xp.where(self.slides, moved, xp.sin(angle)) if self.slides.any() else xp.sin(angle)
@@ -215,12 +215,35 @@ class ToolChain:
         places = places + (1 - xp.cos(angle))[..., None] * np.float32(self.swing_back)
         cos, sin = xp.cos(angle / 2)[..., None, None], xp.sin(angle / 2)[..., None, None]
         factors = cos * self._right_factors[0] + sin * self._right_factors[1]
-        turns = [xp.broadcast_to(np.eye(4, dtype=np.float32)[0], (len(joint_position), 4))]
+        turns = [xp.zeros_like(joint_position[:, :1]) + np.eye(4, dtype=np.float32)[0]]
         for index in range(len(self.order)):
             turns.append((factors[:, index] * turns[-1][:, None]).sum(axis=-1))
-        last = xp.broadcast_to(np.float32(self.tool_place), places[:, :1].shape)
+        last = xp.zeros_like(places[:, :1]) + np.float32(self.tool_place)
         steps = rotate(xp.stack(turns, axis=1), xp.concatenate([places, last], axis=1))
-        return steps.sum(axis=1), quaternion_product(xp, turns[-1], np.float32(self.tool_turn))
+        return xp.stack(turns, axis=1), steps
+
+    def pose(self, xp: ModuleType, joint_position: Any) -> tuple[Any, Any]:
+        """Tool position `[N, 3]` m and orientation `[N, 4]` wxyz in the world, from `[N, J]` rad, float32."""
+        turns, steps = self._links(xp, joint_position)
+        return steps.sum(axis=1), quaternion_product(xp, turns[:, -1], np.float32(self.tool_turn))
+
+    def jacobian(self, xp: ModuleType, joint_position: Any) -> Any:
+        """How the tool moves and turns with every joint of the chain, `[N, 6, K]`, world axes, from `[N, J]`."""
+        turns, steps = self._links(xp, joint_position)
+        slides = self.slides[:, None]
+        axes = rotate(turns[:, :-1], np.float32(np.where(slides, self.swing, self._axes)))
+        anchors = rotate(turns[:, :-1], np.float32(self.place + self.swing_back))
+        later = np.triu(np.ones((len(self.order), steps.shape[1]), np.float32))
+        linear = cross(axes, later @ steps - anchors)
+        angular = axes
+        if slides.any():
+            linear, angular = xp.where(slides, axes, linear), xp.where(slides, np.float32(0), axes)
+        return xp.swapaxes(xp.concatenate([linear, angular], axis=-1), -1, -2)
+
+    @cached_property
+    def _axes(self) -> np.ndarray:
+        """`[K, 3]`, of hinges, in the link before."""
+        return np.asarray(quaternion_product(np, self.turn_about_axis, conjugate(self.turn))[..., 1:])
 
     @cached_property
     def _right_factors(self) -> tuple[np.ndarray, np.ndarray]:

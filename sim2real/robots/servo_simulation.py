@@ -219,6 +219,8 @@ def _step_size(joint: Joint) -> float:
 
 def _tool(model: mujoco.MjModel, data: mujoco.MjData, robot: Robot) -> np.ndarray:
     mujoco.mj_kinematics(model, data)
+    if robot.end_effector_frame is None:
+        return np.zeros(3)
     return np.array(data.site(robot.end_effector_frame).xpos)
 
 

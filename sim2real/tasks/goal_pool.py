@@ -128,7 +128,8 @@ class _Sampler:
     def accepted(self, rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Accept those of `rows` that the goal allows and in which nothing new touches, and what they achieve."""
         contract = self._task.contract
-        sim = Simulated(self._scene, _Rows(rows), self._scene.addresses.joint_position(rows["qpos"]))
+        joints = self._scene.addresses.joint_position(rows["qpos"])
+        sim = Simulated(self._scene, _Rows(rows), self._scene.robot.at_rest(np, joints))
         goal_readings = [contract.reading(part.reading) for part in contract.goal.parts()]
         request = achieved_request(np, contract, sim.values(np, goal_readings))
         keep = np.ones(len(request), bool)

@@ -21,14 +21,14 @@ from sim2real.files import read_yaml
 from sim2real.frozen import Frozen
 from sim2real.randomisation.config import Randomisation
 from sim2real.robots.config import RobotConfig
-from sim2real.robots.description import describe_robot, only_positions
+from sim2real.robots.description import describe_robot
 from sim2real.robots.home import Home, home_of
 from sim2real.robots.model import compiled
 from sim2real.robots.servos import robot_spec
 from sim2real.tasks.measurability import unmeasurable
 from sim2real.tasks.shipped import task_names, tasks_folder
 from sim2real.terms import Action, Feature, Goal, Reading, Reset, Scene, Termination, any_of
-from sim2real.terms.action import JointPositionIncrement
+from sim2real.terms.actions import JointPositionIncrement
 from sim2real.terms.reset import FreeBody
 
 
@@ -162,7 +162,7 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
     bodies = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name) for name in placed]
     robot, home, said = describe_robot(config.robot, model, placed=[body for body in bodies if body >= 0])
     if robot is not None:
-        said += [f"robot.joints: {only_positions(joint)}" for joint in robot.joints if joint.mode != "position"]
+        said += [f"robot.joints: {refusal}" for refusal in config.action.refusals(robot)]
     raise_all(said, what=f"task {config.name}")
     assert robot is not None
     scene = Scene(model, robot, home.qpos, config.timing.control_dt_s)

@@ -6,17 +6,18 @@ group `shoal.terms`.
 """
 
 from sim2real.terms import joints, motion, poses
-from sim2real.terms.action import Action
+from sim2real.terms.actions import Action
 from sim2real.terms.feature import Feature
-from sim2real.terms.goal import Goal, Part, Settings
+from sim2real.terms.goals import Goal, Part, Settings
 from sim2real.terms.layout import Layout
-from sim2real.terms.reading import Reading, Source, Stage
+from sim2real.terms.reading import KNOWN_TO_CONTROLLERS, Reading, Source, Stage
 from sim2real.terms.reset import Reset, Start
 from sim2real.terms.scene import Scene, Simulated
 from sim2real.terms.term import Term, any_of, find_kind, read_term, shipped
 from sim2real.terms.termination import Termination
 
 __all__ = [
+    "KNOWN_TO_CONTROLLERS",
     "Action",
     "Feature",
     "Goal",

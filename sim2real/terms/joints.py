@@ -189,3 +189,31 @@ class JointPositionTarget(_PerJoint):
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """The limits of the joints' positions."""
         return contract.position_limits
+
+
+class JointCommand(_PerJoint):
+    """What the drives were told last, whatever it is: positions, velocities or efforts."""
+
+    kind: str = "joint_command"
+    source: Source | None = "last_command"
+
+    def completed(self, scene: Scene) -> Self:
+        """One for every joint."""
+        units = {"position": "rad", "velocity": "rad/s", "effort": "N m"}
+        modes = dict.fromkeys(joint.mode for joint in scene.robot.joints)
+        return self._of_joints(scene, ", ".join(units[mode] for mode in modes))
+
+    def sense(self, xp: ModuleType, sim: Simulated) -> Array:
+        """The commands of the last control step."""
+        return sim.target
+
+    def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """[-1, 1] over the range of commands."""
+        low, high = self.limits(contract)
+        return (low + high) / 2, 2 / (high - low)
+
+    def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """The range of commands; a turn of joints without end."""
+        low, high = contract.command_limits
+        least, most = contract.position_limits
+        return np.where(np.isfinite(low), low, least), np.where(np.isfinite(high), high, most)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from sim2real.errors import ShoalError
+from sim2real.frozen import Positive
 from sim2real.rotations import conjugate, rotate
 from sim2real.terms.reading import Array, Reading, Source, Stage
 
@@ -129,6 +131,34 @@ class Height(Reading):
     def limits(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Limits from the ground to three times `typical_m`."""
         return np.zeros(1), np.full(1, 3 * self.typical_m)
+
+
+class PhaseClock(Reading):
+    """Where in its period a clock is, sine and cosine of the phase: the beat of a gait.
+
+    It runs from the beginning of an episode; on a robot, with the clock of its controller.
+    """
+
+    kind: str = "phase_clock"
+    source: Source | None = "clock"
+    period_s: Positive
+
+    def completed(self, scene: Scene) -> Self:
+        """Two numbers."""
+        return self.stated(size=2, unit="1", frame="clock")
+
+    def at(self, xp: ModuleType, time_s: Array) -> Array:
+        """`[..., 2]` at times `[...]` s."""
+        phase = 2 * math.pi * (time_s / self.period_s)
+        return xp.stack([xp.sin(phase), xp.cos(phase)], axis=-1)
+
+    def sense(self, xp: ModuleType, sim: Simulated) -> Array:
+        """From the simulation's time, which begins anew with every start."""
+        return self.at(xp, sim.time)
+
+    def sample(self, rng: np.random.Generator, contract: Contract, count: int) -> np.ndarray:
+        """All around the circle."""
+        return np.asarray(self.at(np, rng.uniform(0, self.period_s, count)))
 
 
 class SensorReading(Reading):

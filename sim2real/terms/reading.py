@@ -40,6 +40,7 @@ Source = Literal[
     "encoder",
     "forward_kinematics",
     "last_command",
+    "clock",
     "imu",
     "torque_sensor",
     "contact_switch",
@@ -49,6 +50,8 @@ Source = Literal[
     "simulation",
 ]
 """Where a robot gets a reading; `simulation` is what none of them can tell."""
+KNOWN_TO_CONTROLLERS: tuple[Source, ...] = ("last_command", "clock")
+"""Sources that no robot has to deliver, for neither noise nor delay changes them."""
 
 
 class Reading(Term):

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sim2real.errors import ShoalError
-from sim2real.frozen import Frozen, Positive, Share, Vector2, Vector3
+from sim2real.frozen import Frozen, NonNegative, Positive, Share, Vector2, Vector3
 from sim2real.rotations import quaternion_product
 from sim2real.terms.scene import Scene
 from sim2real.terms.term import Term
@@ -155,6 +155,8 @@ class FreeBody(Reset):
     turned: bool = False
     """Whether it also faces anywhere; of free joints only."""
     near: Near | None = None
+    lift_m: NonNegative = 0.0
+    """How much higher than at home it starts; of free joints only. Legs that stand otherwise need some room below."""
 
     @model_validator(mode="after")
     def _rectangle(self) -> Self:
@@ -168,8 +170,9 @@ class FreeBody(Reset):
         from sim2real.robots.objects import ObjectAddresses
 
         where = ObjectAddresses.of(scene.model, self.body)
-        if self.turned and where.height is None:
-            raise ShoalError(f"resets: free_body.turned: body {self.body!r} has no free joint that could turn.")
+        if (self.turned or self.lift_m) and where.height is None:
+            field = "turned" if self.turned else "lift_m"
+            raise ShoalError(f"resets: free_body.{field}: body {self.body!r} has no free joint, so it only slides.")
         if self.near is not None:
             scene.place(self.near.of, field="resets: free_body.near.of")
 
@@ -185,6 +188,8 @@ class FreeBody(Reset):
             position = close if (close >= low).all() and (close <= high).all() else position
         where = ObjectAddresses.of(start.scene.model, self.body)
         start.data.qpos[where.qpos] = position - where.origin
+        if where.height is not None:
+            start.data.qpos[where.height] += self.lift_m
         if self.turned and where.height is not None:
             half = rng.uniform(-math.pi, math.pi) / 2
             turn = slice(where.height + 1, where.height + 5)

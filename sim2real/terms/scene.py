@@ -116,9 +116,9 @@ class Scene:
         return value
 
     def simulated(self, rows: Sequence[mujoco.MjData]) -> Simulated:
-        """Some states of the model as N environments whose targets are where their joints are."""
+        """Some states of the model as N environments whose drives are told to rest there."""
         fields = Stacked(rows)
-        return Simulated(self, fields, self.addresses.joint_position(fields.qpos))
+        return Simulated(self, fields, self.robot.at_rest(np, self.addresses.joint_position(fields.qpos)))
 
 
 class Stacked:

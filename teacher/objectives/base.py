@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from sim2real.contract import Contract
-from sim2real.contract.interface import goal_features, goal_size, observation_size
+from sim2real.contract.interface import action_size, goal_features, goal_size, observation_size
 from teacher import replay
 from teacher.networks import Encoder, Trunk, apply, num_blocks
 
@@ -59,7 +59,7 @@ class Objective(ABC):
 
     def init(self, phi_key: jax.Array, psi_key: jax.Array) -> Params:
         """Fresh parameters, `{"phi": ..., "psi": ...}` and those of what stands on top."""
-        actions = self.config.action_chunk * len(self.contract.robot.joints)
+        actions = self.config.action_chunk * action_size(self.contract)
         state = jnp.zeros((1, observation_size(self.contract) + actions))
         return {
             "phi": self.phi.init(phi_key, state),

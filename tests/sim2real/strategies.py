@@ -17,8 +17,8 @@ from sim2real.contract import (
     Robot,
     Timing,
 )
-from sim2real.terms.action import JointPositionAboutHome, JointPositionIncrement
-from sim2real.terms.goal import ToolPose, ToolPosition
+from sim2real.terms.actions import JointPositionAboutHome, JointPositionIncrement
+from sim2real.terms.goals import ToolPose, ToolPosition
 from sim2real.terms.joints import JointPosition, JointPositionTarget, JointVelocity
 from sim2real.terms.poses import EndEffectorOrientation, EndEffectorPosition
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sim2real.contract import Contract, interface
 from sim2real.rotations import rotation_columns
-from sim2real.terms.action import JointPositionIncrement
+from sim2real.terms.actions import JointPositionIncrement
 from tests.sim2real.strategies import contracts
 
 BATCH = 64

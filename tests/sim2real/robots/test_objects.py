@@ -66,7 +66,10 @@ PUCK = {"kind": "free_body", "min_m": [0.15, -0.25], "max_m": [0.45, 0.25]}
     [
         ({"resets": [PUCK | {"body": "cup"}]}, "free_body: the MJCF has no body 'cup'; it has .*'puck'"),
         ({"resets": [PUCK | {"body": "lower"}]}, "body 'lower' must hang on the world by a free joint, or by slide"),
-        ({"resets": [PUCK | {"body": "puck", "turned": True}]}, "body 'puck' has no free joint that could turn"),
+        (
+            {"resets": [PUCK | {"body": "puck", "turned": True}]},
+            "turned: body 'puck' has no free joint, so it only slides",
+        ),
         ({"readings": ["joint_position", "joint_position_target"]}, "goal object_position needs object_position"),
         ({"readings": [{"kind": "object_position", "of": "cup"}]}, "the MJCF has no site and no body 'cup'"),
     ],

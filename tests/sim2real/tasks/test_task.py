@@ -29,8 +29,10 @@ def test_shipped_tasks_build_their_contract(name: str) -> None:
     task = load_task(name)
     assert task.contract.task == name
     assert task.contract.timing.physics_dt_s == task.model.opt.timestep
+    action = task.config.action
+    grouped = {name: group.action for group in getattr(action, "groups", ()) for name in group.joints}
     for joint, scale in zip(task.contract.robot.joints, task.contract.action.step_max, strict=True):
-        fraction = task.config.action.velocity_fraction
+        fraction = grouped.get(joint.name, action).velocity_fraction
         assert scale == fraction * joint.velocity_max * task.contract.timing.control_dt_s
 
 

@@ -1,4 +1,6 @@
-"""What MJX senses, and when it says that an episode is over, is what native MuJoCo does: the ant, on every reading."""
+"""What MJX senses, and when it says that an episode is over, is what native MuJoCo does: bases that move, a gripper and
+two arms, on every reading.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,21 @@ import pytest
 
 from sim2real.backends.mjx import MjxEnvironment
 from sim2real.backends.native import NativeEnvironment
+from sim2real.contract.interface import action_size
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
+
+_IN_THE_AIR, _OVER = 2, 3
+"""Environments: one that touches nothing for a while, so that solvers of contacts have no part in it, and one that is
+over from the beginning."""
+STARTS: dict[str, tuple[tuple[int, float], tuple[int, float] | None]] = {
+    "ant": ((2, 1.5), (2, 0.15)),
+    "quadruped_walk": ((2, 1.5), (2, 0.1)),
+    "mobile_base": ((2, 1.0), (0, 5.0)),
+    "gripper_pick": ((10, 1.0), None),  # z of the cube
+    "two_arms": ((0, 0.1), None),
+}
+"""Entries of `qpos` and their values in these two environments."""
 
 
 def _replay(params: jax.Array, observation: jax.Array, goal: jax.Array, key: jax.Array) -> jax.Array:
@@ -18,30 +33,36 @@ def _replay(params: jax.Array, observation: jax.Array, goal: jax.Array, key: jax
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_ant_senses_and_falls_alike() -> None:
-    task, count = load_task("ant"), 4
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", STARTS)
+def test_robots_sense_and_fall_alike(name: str) -> None:
+    task, count = load_task(name), 4
     pool = sample_goal_pool(task, size=20, seed=1)
     native = NativeEnvironment(task, num_envs=count, seed=3, pool=pool, privileged=True)
     mjx = MjxEnvironment(task, num_envs=count, seed=3, pool=pool, privileged=True)
     start, goal = pool.start[:count].copy(), pool.goal[:count]
-    start[2, 2] = 1.5  # touches nothing for a while, so that solvers of contacts have no part in it
-    start[3, 2] = 0.15  # too low from the beginning
+    for env, place in zip((_IN_THE_AIR, _OVER), STARTS[name], strict=True):
+        if place is not None:
+            start[env, place[0]] = place[1]
     native.place(np.arange(count), start, goal)
     mjx.place(start, goal)
     first, second = native.true_readings(), mjx.true_readings()
     assert set(first) == {reading.name for reading in task.teacher_contract.readings}
-    for name, value in first.items():
-        np.testing.assert_allclose(second[name], value, atol=1e-5, err_msg=name)
-    actions = np.random.default_rng(0).uniform(-1, 1, (3, count, 8)).astype(np.float32)
+    for reading, value in first.items():
+        bound = 5.0 if "contact" in reading else 1e-5  # N
+        np.testing.assert_allclose(second[reading], value, atol=bound, err_msg=reading)
+    actions = np.random.default_rng(0).uniform(-1, 1, (3, count, action_size(task.contract))).astype(np.float32)
+    over = []
     for action in actions:
         ours, theirs = (env.rollout(_replay, jnp.asarray(action), jax.random.key(0), 1) for env in (native, mjx))
         np.testing.assert_array_equal(ours.terminated, theirs.terminated)
         np.testing.assert_array_equal(ours.last, theirs.last)
+        over.append(np.asarray(ours.terminated[0]))
         first, second = native.true_readings(), mjx.true_readings()
-        for name, value in first.items():
-            bound = 0.2 if "velocity" in name else 5e-3  # joints meet their limits
-            np.testing.assert_allclose(second[name][2], value[2], atol=bound, err_msg=name)
-        for name in ("joint_position", "base_position", "base_orientation", "height"):
-            np.testing.assert_allclose(second[name][:2], first[name][:2], atol=0.03, err_msg=name)
+        for reading, value in first.items():
+            bound = 0.2 if "velocity" in reading else 5e-3  # joints meet their limits
+            np.testing.assert_allclose(second[reading][_IN_THE_AIR], value[_IN_THE_AIR], atol=bound, err_msg=reading)
+        for reading in ("joint_position", *native.contract.goal.needs):
+            np.testing.assert_allclose(second[reading][:2], first[reading][:2], atol=0.03, err_msg=reading)
         assert ours.observation.shape[-1] == task.teacher_contract.observation.size
+    assert over[0].tolist() == [False, False, False, STARTS[name][1] is not None]

@@ -23,6 +23,7 @@ LOWER = {"kind": "position", "of": "lower", "name": "elbow_position"}
 TIP = {"kind": "planar_pose", "of": "tool", "name": "base_pose"}
 PLACE = {"kind": "planar_position", "of": "tool", "name": "base_position"}
 TOOL = {"position": "end_effector_position", "orientation": "end_effector_orientation"}
+SPACE = {"kind": "position", "of": "tool", "name": "base_position"}
 TURN = {"kind": "orientation", "of": "tool", "name": "base_orientation"}
 KINDS: dict[str, tuple[list[Any], dict[str, Any], dict[str, int]]] = {
     "tool_position": ([], BOX, {"goal_position": 3}),
@@ -36,6 +37,7 @@ KINDS: dict[str, tuple[list[Any], dict[str, Any], dict[str, int]]] = {
     "joint_configuration": ([], {}, {"goal_joint_position": 2}),
     "planar_position": ([PLACE, TURN], GROUND, {"goal_position": 2}),
     "planar_pose": ([TIP], GROUND | {"base_orientation": None}, {"goal_pose": 3}),
+    "base_pose": ([SPACE, TURN], BOX | {"max_tilt_deg": 20.0}, {"goal_position": 3, "goal_orientation": 4}),
     "together": (
         [LOWER],
         {"goals": [{"kind": "tool_position"} | BOX, {"kind": "tool_position", "position": "elbow_position"} | BOX]},
@@ -98,3 +100,36 @@ def test_the_way_to_a_planar_goal_is_seen_from_the_base(tmp_path: Path) -> None:
     ahead = policy_inputs(np, contract, observe(np, contract, readings), np.array([[0.0, 0.3]], np.float32))[0, -2:]
     assert ahead[0] > 0.5
     assert abs(ahead[1]) < 1e-5
+
+
+def test_the_turn_of_a_planar_pose_is_seen_from_the_base(tmp_path: Path) -> None:
+    goal = {"kind": "planar_pose"} | GROUND
+    contract = load_task(write_task(tmp_path, readings=[*TASK["readings"], TIP, TURN], goal=goal)).contract
+    ways = []
+    for yaw in (0.0, 0.7, -2.0):
+        readings = {reading.name: np.zeros((1, reading.size), np.float32) for reading in contract.readings}
+        readings["end_effector_orientation"][:, 0] = 1
+        readings["base_orientation"][:] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
+        readings["base_pose"][:] = [0.1, -0.2, yaw]
+        x, y = 0.3 * np.cos(yaw), 0.3 * np.sin(yaw)
+        wanted = goal_vector(np, contract, np.array([[0.1 + x, -0.2 + y, yaw + 0.5]], np.float32))
+        ways.append(policy_inputs(np, contract, observe(np, contract, readings), wanted)[0, -4:])
+    np.testing.assert_allclose(ways, [ways[0]] * 3, atol=1e-5)
+    assert ways[0][0] > 0.5
+    assert ways[0][3] > 0.5
+
+
+def test_a_base_is_asked_to_face_anywhere_and_to_lean_a_little(tmp_path: Path) -> None:
+    more, fields, _ = KINDS["base_pose"]
+    goal = {"kind": "base_pose"} | fields
+    contract = load_task(write_task(tmp_path, readings=[*TASK["readings"], *more], goal=goal)).contract
+    rng = np.random.default_rng(0)
+    draws = rng.random((4000, 7)), rng.normal(size=(4000, 7))
+    drawn = contract.goal.between(np, contract, *draws, grown=1.0)
+    w, x, y, z = drawn[:, 3:].T
+    lean = np.degrees(np.arccos(np.clip(1 - 2 * (x * x + y * y), -1, 1)))
+    facing = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    assert contract.goal.allows(contract, drawn).all()
+    assert lean.max() <= 20.01
+    assert lean.max() > 19
+    assert np.abs(np.histogram(facing, bins=8, range=(-np.pi, np.pi))[0] - 500).max() < 120

@@ -13,16 +13,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from sim2real.frozen import NonNegative, Positive, Quaternion, Vector2, Vector3
+from sim2real.frozen import NonNegative, Positive, Vector3
 from sim2real.rotations import seen_from_columns
 from sim2real.terms.layout import Layout
 from sim2real.terms.reading import Reading
-from sim2real.terms.term import Term, any_of
+from sim2real.terms.term import Term
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract
@@ -58,18 +57,10 @@ class Settings(NamedTuple):
     random_posture_share: float = 0.0
 
 
-_MOVING_AN_OBJECT = Settings(
-    gamma=0.97, action_penalty=0.05, posture_weight=0.05, moving_goal_share=0.75, random_posture_share=0.5
-)
-
-
 class Goal(Term):
     """What the policy is asked to reach, and within which limits. A contract states every field."""
 
     what: ClassVar[str] = "goal"
-    drawn: ClassVar[str] = "reached"
-    """How training draws one: `reached` by another configuration of the pool, or anywhere `between` its limits."""
-
     frame: str = "world"
     orientation_weight_m: NonNegative = 0.0
     """Length given to one unit of a rotation in the goal vector."""
@@ -95,6 +86,11 @@ class Goal(Term):
         names = tuple(part.reading for part in self.parts())
         return names if self.heading is None else (*names, self.heading)
 
+    @property
+    def drawn(self) -> Literal["reached", "between"]:
+        """How training draws one: `reached` by another configuration of the pool, or anywhere `between` its limits."""
+        return "reached"
+
     def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
         """The same goal with what follows from the model and from the task's readings at home."""
         return self
@@ -118,7 +114,7 @@ class Goal(Term):
         return Layout.of({p.input: r.size for p, r in zip(self.parts(), self.readings(contract), strict=True)})
 
     def size(self, contract: Contract) -> int:
-        """The size G of a request."""
+        """The size G of a goal vector."""
         return sum(reading.encoded_size for reading in self.readings(contract))
 
     def achieved(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
@@ -219,216 +215,8 @@ def _bounded(part: Part, reading: Reading, contract: Contract) -> tuple[np.ndarr
     return (low if part.low is None else np.array(part.low)), (high if part.high is None else np.array(part.high))
 
 
-class _Place(Goal):
-    position_min_m: Vector3
-    """Lower corner of the box in which it may be asked for."""
-    position_max_m: Vector3
-
-    @model_validator(mode="after")
-    def _box(self) -> Self:
-        _require_box(self.position_min_m, self.position_max_m)
-        return self
-
-    def box(self) -> tuple[Vector3, Vector3] | None:
-        """The box of its positions."""
-        return self.position_min_m, self.position_max_m
-
-
-class ToolPosition(_Place):
-    """Put the tool at a place, in whatever orientation."""
-
-    kind: str = "tool_position"
-    position: str = "end_effector_position"
-    """Name of the reading that is to get there."""
-    input: str = "goal_position"
-    """Name of the graph's input."""
-
-    def parts(self) -> tuple[Part, ...]:
-        """The tool's or the object's place."""
-        return (Part(self.position, self.input, self.position_min_m, self.position_max_m),)
-
-    def settings(self) -> Settings:
-        """Joints are left free, so that moving and leaving home cost something."""
-        return Settings(gamma=0.9, action_penalty=0.2, posture_weight=0.1)
-
-
-class ObjectPosition(_Place):
-    """Bring an object to a place."""
-
-    kind: str = "object_position"
-    position: str = "object_position"
-    """Name of the reading that is to get there."""
-    input: str = "goal_position"
-
-    def parts(self) -> tuple[Part, ...]:
-        """The tool's or the object's place."""
-        return (Part(self.position, self.input, self.position_min_m, self.position_max_m),)
-
-    def settings(self) -> Settings:
-        """Going round an object and pushing it takes long, and objects rest most of the time."""
-        return _MOVING_AN_OBJECT
-
-
-class _Pose(_Place):
-    orientation_weight_m: Positive
-    default_orientation_wxyz: Quaternion | None = None
-    """Used when a position is given without an orientation; that at home if not given."""
-    position_input: str = "goal_position"
-    orientation_input: str = "goal_orientation"
-    position: str
-    orientation: str
-
-    def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
-        """The goal turned as at home, unless told otherwise."""
-        found = [reading for reading in readings if reading.name == self.orientation]
-        if self.default_orientation_wxyz is not None or not found:
-            return self
-        w, x, y, z = (round(float(value), 9) + 0.0 for value in scene.at_home(found[0]))
-        return self.model_copy(update={"default_orientation_wxyz": (w, x, y, z)})
-
-    def parts(self) -> tuple[Part, ...]:
-        """A place, and how to be turned there."""
-        return (
-            Part(self.position, self.position_input, self.position_min_m, self.position_max_m),
-            Part(self.orientation, self.orientation_input, default=self.default_orientation_wxyz),
-        )
-
-
-class ToolPose(_Pose):
-    """Put the tool at a place, turned in a certain way."""
-
-    kind: str = "tool_pose"
-    position: str = "end_effector_position"
-    orientation: str = "end_effector_orientation"
-
-    def settings(self) -> Settings:
-        """Settings for goals that leave at most one joint free."""
-        return Settings(gamma=0.9, posture_weight=0.05)
-
-
-class ObjectPose(_Pose):
-    """Bring an object to a place, turned in a certain way."""
-
-    kind: str = "object_pose"
-    position: str = "object_position"
-    orientation: str = "object_orientation"
-
-    def settings(self) -> Settings:
-        """Settings as for its position alone."""
-        return _MOVING_AN_OBJECT
-
-
-class _Ground(Goal):
-    drawn: ClassVar[str] = "between"
-
-    position_min_m: Vector2
-    """Lower corner of the rectangle in which it may be asked for."""
-    position_max_m: Vector2
-    base_orientation: str | None = "base_orientation"
-    """Name of the reading from whose frame the policy sees the way to the goal."""
-
-    @model_validator(mode="after")
-    def _box(self) -> Self:
-        _require_box(self.position_min_m, self.position_max_m)
-        return self
-
-    @property
-    def heading(self) -> str | None:
-        """The base's heading."""
-        return self.base_orientation
-
-    def box(self) -> tuple[Vector3, Vector3] | None:
-        """The rectangle, flat on the ground."""
-        return (*self.position_min_m, 0.0), (*self.position_max_m, 0.0)
-
-    def settings(self) -> Settings:
-        """Long ways, and no home to stay near to."""
-        return Settings(gamma=0.98)
-
-
-class PlanarPosition(_Ground):
-    """Bring the base to a place on the ground."""
-
-    kind: str = "planar_position"
-    position: str = "base_position"
-    """Name of the reading, of kind `planar_position`, that is to get there."""
-    coarse_position_m: Positive = 0.5
-    fine_position_m: Positive = 0.25
-
-    def parts(self) -> tuple[Part, ...]:
-        """Two coordinates."""
-        return (Part(self.position, "goal_position", self.position_min_m, self.position_max_m),)
-
-
-class PlanarPose(_Ground):
-    """Bring the base to a place on the ground, facing somewhere."""
-
-    kind: str = "planar_pose"
-    pose: str = "base_pose"
-    """Name of the reading, of kind `planar_pose`, that is to get there."""
-    orientation_weight_m: Positive = 0.5
-    coarse_position_m: Positive = 0.2
-    fine_position_m: Positive = 0.1
-
-    def parts(self) -> tuple[Part, ...]:
-        """Two coordinates and an angle."""
-        low, high = (*self.position_min_m, -math.pi), (*self.position_max_m, math.pi)
-        return (Part(self.pose, "goal_pose", low, high),)
-
-
-class JointConfiguration(Goal):
-    """Bring every joint to a position of its own."""
-
-    kind: str = "joint_configuration"
-    position: str = "joint_position"
-    orientation_weight_m: Positive = 0.3
-    coarse_angle_deg: Positive = 10.0
-    fine_angle_deg: Positive = 3.0
-    position_min: tuple[float, ...] = Field(default=())
-    """Smallest positions that may be asked for, `[J]`; the joints' limits if not given."""
-    position_max: tuple[float, ...] = Field(default=())
-
-    def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
-        """The joints' limits."""
-        low, high = (tuple(getattr(j, f"position_{end}") for j in scene.robot.joints) for end in ("min", "max"))
-        return self.model_copy(
-            update={"position_min": self.position_min or low, "position_max": self.position_max or high}
-        )
-
-    def parts(self) -> tuple[Part, ...]:
-        """All joints' positions."""
-        return (Part(self.position, "goal_joint_position", self.position_min, self.position_max),)
-
-
-class Together(Goal):
-    """Several goals at once: two tools, say. All of them must be reached."""
-
-    kind: str = "together"
-    goals: tuple[any_of(Goal), ...] = Field(min_length=2)  # type: ignore[valid-type]
-
-    def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
-        """Complete every one of its goals."""
-        return self.model_copy(update={"goals": tuple(goal.completed(scene, readings) for goal in self.goals)})
-
-    def parts(self) -> tuple[Part, ...]:
-        """The parts of all goals, with inputs named after their readings."""
-        return tuple(part._replace(input=f"goal_{part.reading}") for goal in self.goals for part in goal.parts())
-
-    def box(self) -> tuple[Vector3, Vector3] | None:
-        """One around those of all."""
-        boxes = [box for goal in self.goals if (box := goal.box()) is not None]
-        if not boxes:
-            return None
-        low, high = (np.array(corners) for corners in zip(*boxes, strict=True))
-        return tuple(low.min(axis=0).tolist()), tuple(high.max(axis=0).tolist())
-
-    def settings(self) -> Settings:
-        """The settings of the first goal."""
-        first: Goal = self.goals[0]
-        return first.settings()
-
-
-def _require_box(low: Sequence[float], high: Sequence[float]) -> None:
+def require_box(low: Sequence[float], high: Sequence[float]) -> None:
+    """Raise `ValueError` unless each axis of a box has a length."""
     for axis, lower, upper in zip("xyz", low, high, strict=False):
         if not lower < upper:
             raise ValueError(f"position_min_m {axis}={lower} must be below position_max_m {axis}={upper}")

@@ -1,0 +1,54 @@
+"""What a task of pushing needs of a model: a body that lies loose where the tool gets to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+
+from sim2real.errors import ShoalError
+from sim2real.new_task.inspection import Inspection
+from sim2real.robots.objects import ObjectAddresses
+
+if TYPE_CHECKING:
+    from sim2real.new_task.postures import Reach
+
+_ROOM_M = 0.02
+"""How far above and below its height at home the object's goals reach."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The object that goals are about."""
+
+    name: str
+    low: list[float]
+    """Lower corner of the rectangle of its starts and goals, x and y in m."""
+    high: list[float]
+    height: tuple[float, float]
+    """Least and largest z of its goals, m."""
+
+
+def find_pushed(inspection: Inspection, qpos: np.ndarray, found: Reach, guesses: list[str]) -> Pushed:
+    """The loose body that the tool gets nearest to; `ShoalError` where there is none."""
+    model, data = inspection.model, mujoco.MjData(inspection.model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    bodies = [body for body in sorted(inspection.objects) if model.body(body).name and model.body_parentid[body] == 0]
+    if not bodies:
+        raise ShoalError(
+            "new-task: no body of this model lies loose (on a free joint, or on slides along x and y), and push needs "
+            "one; add it, or ask for --kind reach."
+        )
+    low, high = (np.array(corner)[:2] for corner in found.boxes[0])
+    middle = (low + high) / 2
+    body = min(bodies, key=lambda body: float(np.linalg.norm(data.xpos[body][:2] - middle)))
+    name, height = model.body(body).name, float(data.xpos[body][2])
+    ObjectAddresses.of(model, name)
+    others = [model.body(other).name for other in bodies if other != body]
+    beside = f"; {', '.join(others)} also lie there" if others else ""
+    guesses.append(f"object: {name!r}, anywhere on the rectangle that the tool reaches{beside}")
+    corners = [[round(float(value), 3) for value in corner] for corner in (low, high)]
+    return Pushed(name, corners[0], corners[1], (round(height - _ROOM_M, 3), round(height + _ROOM_M, 3)))

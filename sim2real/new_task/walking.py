@@ -1,0 +1,130 @@
+"""What a task of walking needs of a model: a base that floats, the joints that hang on it, and a floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from sim2real.errors import ShoalError
+from sim2real.new_task.inspection import Inspection, Mover
+
+_GAP_M = 0.03
+"""A base that stands higher over the ground at home is set down."""
+_PRESSED_M = 0.001
+"""How deep the lowest geom stands in the ground, so that it is known to touch there."""
+_LIFT_OF_HEIGHT = 0.1
+_FALLEN = 0.5
+"""Share of its height at home below which a base has fallen."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The body that carries everything, on a free joint."""
+
+    name: str
+    height_address: int
+    """Into qpos, of its motion along z."""
+    unit: str
+    """Name of the site or body that is taken for the inertial unit's."""
+    height_m: float = 0.0
+    """Over the ground at home."""
+    lift_m: float = 0.0
+    """By which starts are higher."""
+
+    @property
+    def fallen_m(self) -> float:
+        """The height below which it has fallen."""
+        return float(f"{_FALLEN * self.height_m:.2g}")
+
+    @property
+    def goal_m(self) -> float:
+        """How far away goals lie along each axis."""
+        return float(f"{max(1.0, min(5.0, 10 * self.height_m)):.2g}")
+
+
+def find_base(inspection: Inspection, guesses: list[str]) -> Base:
+    """The base; `ShoalError` where nothing floats, or where there is no floor."""
+    model, root, problems = inspection.model, inspection.floating, []
+    if root is None:
+        problems.append("no body with joints behind it hangs on a free joint, so nothing could walk; add <freejoint/>")
+    elif not model.body(root).name:
+        problems.append("the body on the free joint has no name; give it one")
+    if _floor(model) is None:
+        problems.append("there is no floor (a plane geom of the world); give the scene's file, or add one")
+    if problems:
+        raise ShoalError(f"new-task: {'; '.join(problems)}.")
+    assert root is not None
+    sites = [model.site(i).name for i in range(model.nsite) if int(model.site_bodyid[i]) == root]
+    units = [name for name in sites if "imu" in name.lower()]
+    name, unit = model.body(root).name, units[0] if units else model.body(root).name
+    guesses.append(f"base: {name!r}, whose inertial unit is at {unit!r}; odometry tells where it is")
+    return Base(name, int(model.jnt_qposadr[int(model.body_jntadr[root])]) + 2, unit)
+
+
+def legs(inspection: Inspection, base: Base, guesses: list[str]) -> list[Mover]:
+    """All joints that hang on the base."""
+    root = int(inspection.model.body(base.name).id)
+    found = [mover for mover in inspection.movers if inspection.belongs_to(mover, root)]
+    if not found:
+        raise ShoalError(f"new-task: no joint that a policy could command hangs on {base.name!r}.")
+    guesses.append(f"joints: all {len(found)} that hang on {base.name!r}")
+    return found
+
+
+def stand(
+    inspection: Inspection, base: Base, home: str | int | dict[str, Any], qpos: np.ndarray, guesses: list[str]
+) -> tuple[str | int | dict[str, Any], np.ndarray, Base]:
+    """The base set down on the floor, where home has it in the air or in the ground, and how high it then is."""
+    model, data = inspection.model, mujoco.MjData(inspection.model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    gap = _lowest(inspection, data, base)
+    floor = _floor(model)
+    assert floor is not None
+    if not -_GAP_M / 3 <= gap <= _GAP_M:
+        qpos = qpos.copy()
+        qpos[base.height_address] -= gap + _PRESSED_M
+        first = base.height_address - 2
+        named = home if isinstance(home, dict) else _as_positions(model, qpos)
+        home = named | {base.name: [round(float(value), 5) for value in qpos[first : first + 7]]}
+        moved = "lowered" if gap > 0 else "raised"
+        guesses.append(f"home: the base is {moved} by {100 * abs(gap):.0f} cm, so that it stands on the floor")
+    height = float(qpos[base.height_address] - data.geom_xpos[floor][2])
+    guesses.append(
+        f"terminations: fallen is below half of its height at home ({height:.2g} m), or leaning by more than 75 degrees"
+    )
+    lift = float(f"{_LIFT_OF_HEIGHT * height:.2g}")
+    return home, qpos, replace(base, height_m=height, lift_m=lift)
+
+
+def _as_positions(model: mujoco.MjModel, qpos: np.ndarray) -> dict[str, Any]:
+    """A keyframe's joints one by one."""
+    return {
+        model.joint(j).name: round(float(qpos[model.jnt_qposadr[j]]), 5)
+        for j in range(model.njnt)
+        if model.jnt_type[j] != mujoco.mjtJoint.mjJNT_FREE and model.joint(j).name
+    }
+
+
+def _floor(model: mujoco.MjModel) -> int | None:
+    grounds = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD))
+    planes = [g for g in range(model.ngeom) if int(model.geom_type[g]) in grounds and not model.geom_bodyid[g]]
+    return planes[0] if planes else None
+
+
+def _lowest(inspection: Inspection, data: mujoco.MjData, base: Base) -> float:
+    """How far the lowest geom of the robot that can touch is above the floor, m; below zero in it."""
+    model, floor = inspection.model, _floor(inspection.model)
+    root, line = int(model.body(base.name).id), np.zeros(6)
+    distances = [
+        float(mujoco.mj_geomDistance(model, data, geom, floor, 10.0, line))
+        for geom in range(model.ngeom)
+        if int(model.body_rootid[model.geom_bodyid[geom]]) == int(model.body_rootid[root])
+        and (model.geom_contype[geom] or model.geom_conaffinity[geom])
+    ]
+    if not distances:
+        raise ShoalError(f"new-task: no geom of {base.name!r} can touch anything; give it contype and conaffinity.")
+    return min(distances)

@@ -1,0 +1,21 @@
+"""Goals: values that named readings are to reach. Every kind of goal is one class."""
+
+from sim2real.terms.goals.base import Goal, Part, Settings
+from sim2real.terms.goals.bases import BasePose, PlanarPose, PlanarPosition
+from sim2real.terms.goals.joints import JointConfiguration, Together
+from sim2real.terms.goals.places import ObjectPose, ObjectPosition, ToolPose, ToolPosition
+
+__all__ = [
+    "BasePose",
+    "Goal",
+    "JointConfiguration",
+    "ObjectPose",
+    "ObjectPosition",
+    "Part",
+    "PlanarPose",
+    "PlanarPosition",
+    "Settings",
+    "Together",
+    "ToolPose",
+    "ToolPosition",
+]
