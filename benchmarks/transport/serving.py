@@ -30,15 +30,18 @@ _END_S = 10.0
 _PERCENTILES = {"p50_us": "p50", "p99_us": "p99", "p999_us": "p999", "max_us": "max"}
 
 
-def serve_goals(policy: Path, goals: Sequence[GoalPose], *, timeout_s: float) -> dict[str, Any]:
-    """Send goals one after the other, wait up to `timeout_s` for each, end the server, and sum up.
+def serve_goals(
+    policy: Path, goals: Sequence[GoalPose], *, timeout_s: float, robot: Sequence[str] = ("--robot", "mujoco")
+) -> dict[str, Any]:
+    """Send goals one after the other, wait up to `timeout_s` for each, end the server, and sum up. `robot` are options
+    of `runtime serve` that say which robot.
 
     Raises `ShoalError` when the server cannot start, refuses a goal, or ends badly.
     """
     # A socket's path may have at most about 100 bytes, so not in the caller's folder.
     with tempfile.TemporaryDirectory(prefix="shoal-") as scratch:
         socket, summary_path = Path(scratch) / "socket", Path(scratch) / "served.json"
-        with _server(policy, socket, summary_path) as process:
+        with _server(policy, socket, summary_path, robot) as process:
             _wait_until_ready(process, socket)
             visits = [_visit(str(socket), goal, timeout_s) for goal in goals]
         if process.returncode != 0 or not summary_path.is_file():
@@ -61,9 +64,9 @@ def serve_goals(policy: Path, goals: Sequence[GoalPose], *, timeout_s: float) ->
 
 
 @contextmanager
-def _server(policy: Path, socket: Path, summary: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _server(policy: Path, socket: Path, summary: Path, robot: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A running `runtime serve`, told to end when the block is left, and killed if it does not."""
-    command = [*console_script("runtime"), "serve", "--model", str(policy), "--robot", "mujoco"]
+    command = [*console_script("runtime"), "serve", "--model", str(policy), *robot]
     process = subprocess.Popen([*command, "--socket", str(socket), "--json", str(summary), "--quiet"])
     try:
         yield process
@@ -88,13 +91,13 @@ def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path) -> None:
 
 
 def _status(socket: Path) -> GoalStatus:
-    with Client(str(socket)) as client:
+    with Client(str(socket), timeout_s=_START_S) as client:
         return client.status()
 
 
 def _visit(address: str, goal: GoalPose, timeout_s: float) -> dict[str, Any]:
     started = time.monotonic()
-    with Client(address) as client:
+    with Client(address, timeout_s=_START_S) as client:
         client.send_goal(goal)
         status = client.wait_until_reached(timeout_s)
     return {

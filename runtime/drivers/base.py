@@ -28,6 +28,7 @@ DRIVERS = {
     "randomised": "runtime.drivers.randomised:RandomisedDriver",
     "wire": "runtime.drivers.wire:WireDriver",
     "franka": "runtime.drivers.franka:FrankaDriver",
+    "ros2": "runtime.ros2.driver:Ros2Driver",
 }
 
 
@@ -53,6 +54,8 @@ class DriverOptions:
     """Preset or YAML file from which the robot is drawn (the driver `randomised`)."""
     seed: int = 0
     """Which of its robots (the driver `randomised`)."""
+    config: Path | None = None
+    """YAML with what the robot calls things (the driver `ros2`)."""
 
 
 class Driver(Protocol):
@@ -172,6 +175,8 @@ def open_chosen(options: RobotOptions, contract: Contract, **more: Any) -> Drive
     """The driver that a command line asks for; `more` are fields of `DriverOptions`. Raises `ShoalError`."""
     if options.randomisation and options.robot != "randomised":
         raise ShoalError(f"--randomisation draws a robot for the driver randomised only, not for {options.robot}.")
+    if options.robot_config is not None and options.robot in DRIVERS and options.robot != "ros2":
+        raise ShoalError(f"--robot-config is for the driver ros2, not for {options.robot}.")
     chosen = DriverOptions(
         mjcf=options.mjcf,
         speed=options.speed,
@@ -179,6 +184,7 @@ def open_chosen(options: RobotOptions, contract: Contract, **more: Any) -> Drive
         task=options.task,
         randomisation=options.randomisation,
         seed=options.robot_seed,
+        config=options.robot_config,
         **more,
     )
     return open_driver(options.robot, contract, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from cyclonedds.core import DDSException, Listener
@@ -16,6 +17,7 @@ from cyclonedds.topic import Topic
 from sim2real.errors import ShoalError
 
 _MAX_DOMAIN = 232
+_MOST_TAKEN = 20
 _Message = TypeVar("_Message", bound=IdlStruct)
 
 LOOPBACK_CONFIG = """
@@ -47,6 +49,13 @@ LATCHED = Qos(
     Policy.DataRepresentation(use_cdrv0_representation=True),
 )
 """The same for those who come later, too."""
+LATEST = Qos(
+    Policy.Reliability.BestEffort,
+    Policy.Durability.Volatile,
+    Policy.History.KeepLast(10),
+    Policy.DataRepresentation(use_cdrv0_representation=True),
+)
+"""For readings: what is lost is not sent again, and publishers of both reliabilities match."""
 
 
 def domain_id() -> int:
@@ -84,9 +93,11 @@ class Participant:
         """Publishes on the ROS topic `name`."""
         return DataWriter(self._participant, self._topic(name, kind), qos=qos)
 
-    def reader(self, name: str, kind: type[_Message], listener: Listener | None = None) -> DataReader[_Message]:
+    def reader(
+        self, name: str, kind: type[_Message], listener: Listener | None = None, *, qos: Qos = RELIABLE
+    ) -> DataReader[_Message]:
         """Subscribes to the ROS topic `name`."""
-        return DataReader(self._participant, self._topic(name, kind), qos=RELIABLE, listener=listener)
+        return DataReader(self._participant, self._topic(name, kind), qos=qos, listener=listener)
 
     def close(self) -> None:
         """Leave the domain."""
@@ -100,3 +111,22 @@ class Participant:
 def mangled(name: str) -> str:
     """The DDS topic of a ROS topic: `/goal_pose` is `rt/goal_pose`."""
     return f"rt/{name.lstrip('/')}"
+
+
+def samples(reader: DataReader[_Message], kind: type[_Message], say: Callable[[str], None]) -> Iterator[_Message]:
+    """All that has arrived and can be read; what cannot is said."""
+    for _ in range(_MOST_TAKEN):
+        try:
+            # One at a time: what cannot be read must not take others with it.
+            taken = reader.take(1)
+        except DDSException as error:
+            say(f"cannot read from DDS ({error.msg})")
+            return
+        except ShoalError as error:
+            say(str(error))
+            continue
+        if not taken:
+            return
+        # A publisher that leaves is reported as a sample without data.
+        if isinstance(taken[0], kind):
+            yield taken[0]

@@ -9,7 +9,7 @@ Without `from __future__ import annotations`, because cyclonedds reads the annot
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.annotations import final
@@ -17,10 +17,35 @@ from cyclonedds.idl.types import float64, int32, uint32
 
 from sim2real.errors import ShoalError, first_line
 
-if TYPE_CHECKING:  # which values a field takes; cyclonedds wants its own name for it
+if TYPE_CHECKING:  # which values a field takes; cyclonedds wants its own names for it
     from collections.abc import Sequence as sequence
+
+    _Nine = sequence[float]
+    _ThirtySix = sequence[float]
 else:
-    from cyclonedds.idl.types import sequence
+    from cyclonedds.idl.types import array, sequence
+
+    _Nine = array[float64, 9]
+    _ThirtySix = array[float64, 36]
+
+_Kind = TypeVar("_Kind", bound=type[IdlStruct])
+
+
+def _refusing_damage(kind: _Kind) -> _Kind:
+    """For messages that others send: bytes that are none of this kind (a name that is not UTF-8, say) are a
+    `ShoalError`.
+    """
+    read = kind.deserialize
+
+    def deserialize(data: bytes, has_header: bool = True, use_version_2: bool | None = None) -> IdlStruct:
+        try:
+            return read(data, has_header, use_version_2)
+        except Exception as error:  # of cyclonedds' decoder, which has no error of its own
+            package, _, name = kind.__idl_typename__.partition(".msg.dds_.")
+            raise ShoalError(f"not a {package}/{name.rstrip('_')}: {first_line(error)}.") from error
+
+    kind.deserialize = staticmethod(deserialize)  # type: ignore[method-assign]
+    return kind
 
 
 @final
@@ -88,6 +113,7 @@ class Pose(IdlStruct, typename="geometry_msgs.msg.dds_.Pose_"):
     orientation: Quaternion
 
 
+@_refusing_damage
 @final
 @dataclass
 class PoseStamped(IdlStruct, typename="geometry_msgs.msg.dds_.PoseStamped_"):
@@ -96,16 +122,8 @@ class PoseStamped(IdlStruct, typename="geometry_msgs.msg.dds_.PoseStamped_"):
     header: Header
     pose: Pose
 
-    @classmethod
-    def deserialize(cls, data: bytes, has_header: bool = True, use_version_2: bool | None = None) -> "PoseStamped":
-        """The message in a sample's bytes; raises `ShoalError` where there is none (a frame that is not UTF-8, say)."""
-        try:
-            message: PoseStamped = super().deserialize(data, has_header, use_version_2)
-        except Exception as error:  # of cyclonedds' decoder, which has no error of its own
-            raise ShoalError(f"not a geometry_msgs/PoseStamped: {first_line(error)}.") from error
-        return message
 
-
+@_refusing_damage
 @final
 @dataclass
 class JointState(IdlStruct, typename="sensor_msgs.msg.dds_.JointState_"):
@@ -138,3 +156,95 @@ class JointTrajectory(IdlStruct, typename="trajectory_msgs.msg.dds_.JointTraject
     header: Header
     joint_names: sequence[str]
     points: sequence[JointTrajectoryPoint]
+
+
+@final
+@dataclass
+class MultiArrayDimension(IdlStruct, typename="std_msgs.msg.dds_.MultiArrayDimension_"):
+    """`std_msgs/msg/MultiArrayDimension`."""
+
+    label: str
+    size: uint32
+    stride: uint32
+
+
+@final
+@dataclass
+class MultiArrayLayout(IdlStruct, typename="std_msgs.msg.dds_.MultiArrayLayout_"):
+    """`std_msgs/msg/MultiArrayLayout`."""
+
+    dim: sequence[MultiArrayDimension]
+    data_offset: uint32
+
+
+@final
+@dataclass
+class Float64MultiArray(IdlStruct, typename="std_msgs.msg.dds_.Float64MultiArray_"):
+    """`std_msgs/msg/Float64MultiArray`."""
+
+    layout: MultiArrayLayout
+    data: sequence[float64]
+
+
+@final
+@dataclass
+class Vector3(IdlStruct, typename="geometry_msgs.msg.dds_.Vector3_"):
+    """`geometry_msgs/msg/Vector3`."""
+
+    x: float64
+    y: float64
+    z: float64
+
+
+@final
+@dataclass
+class Twist(IdlStruct, typename="geometry_msgs.msg.dds_.Twist_"):
+    """`geometry_msgs/msg/Twist`, m/s and rad/s."""
+
+    linear: Vector3
+    angular: Vector3
+
+
+@final
+@dataclass
+class PoseWithCovariance(IdlStruct, typename="geometry_msgs.msg.dds_.PoseWithCovariance_"):
+    """`geometry_msgs/msg/PoseWithCovariance`."""
+
+    pose: Pose
+    covariance: _ThirtySix
+
+
+@final
+@dataclass
+class TwistWithCovariance(IdlStruct, typename="geometry_msgs.msg.dds_.TwistWithCovariance_"):
+    """`geometry_msgs/msg/TwistWithCovariance`."""
+
+    twist: Twist
+    covariance: _ThirtySix
+
+
+@_refusing_damage
+@final
+@dataclass
+class Odometry(IdlStruct, typename="nav_msgs.msg.dds_.Odometry_"):
+    """`nav_msgs/msg/Odometry`: the pose in `header.frame_id`, the twist in `child_frame_id`."""
+
+    header: Header
+    child_frame_id: str
+    pose: PoseWithCovariance
+    twist: TwistWithCovariance
+
+
+@_refusing_damage
+@final
+@dataclass
+class Imu(IdlStruct, typename="sensor_msgs.msg.dds_.Imu_"):
+    """`sensor_msgs/msg/Imu`: rad/s, m/s²; a covariance that begins with -1 says that there is no such value."""
+
+    header: Header
+    orientation: Quaternion
+    orientation_covariance: _Nine
+    angular_velocity: Vector3
+    angular_velocity_covariance: _Nine
+    linear_acceleration: Vector3
+    linear_acceleration_covariance: _Nine

@@ -56,11 +56,29 @@ points = st.builds(
     ros.JointTrajectoryPoint, arrays, arrays, arrays, arrays, st.builds(ros.Duration, st.integers(0, 9), st.just(7))
 )
 trajectories = st.builds(ros.JointTrajectory, headers, names, st.lists(points, max_size=3))
+labels = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=9)
+dimensions = st.builds(ros.MultiArrayDimension, labels, st.just(3), st.just(1))
+layouts = st.builds(ros.MultiArrayLayout, st.lists(dimensions, max_size=2), st.integers(0, 9))
+vectors = st.builds(ros.Vector3, finite, finite, finite)
+quaternions = st.builds(ros.Quaternion, finite, finite, finite, finite)
+nine, thirty_six = (st.lists(finite, min_size=count, max_size=count) for count in (9, 36))
+odometries = st.builds(
+    ros.Odometry,
+    headers,
+    labels,
+    st.builds(ros.PoseWithCovariance, poses.map(lambda stamped: stamped.pose), thirty_six),
+    st.builds(ros.TwistWithCovariance, st.builds(ros.Twist, vectors, vectors), thirty_six),
+)
+imus = st.builds(ros.Imu, headers, quaternions, nine, vectors, nine, vectors, nine)
+robots = st.builds(ros.Float64MultiArray, layouts, arrays) | odometries | imus
 KINDS = {
     ros.PoseStamped: "geometry_msgs/msg/PoseStamped",
     ros.JointState: "sensor_msgs/msg/JointState",
     ros.JointTrajectory: "trajectory_msgs/msg/JointTrajectory",
     ros.String: "std_msgs/msg/String",
+    ros.Float64MultiArray: "std_msgs/msg/Float64MultiArray",
+    ros.Odometry: "nav_msgs/msg/Odometry",
+    ros.Imu: "sensor_msgs/msg/Imu",
 }
 
 
@@ -76,7 +94,13 @@ def plain(message: Any) -> Any:
     return {name: plain(getattr(message, name)) for name in fields if name != "__msgtype__"}
 
 
-@given(poses | joint_states | trajectories | st.builds(ros.String, st.text(st.characters(codec="ascii"), max_size=20)))
+@given(
+    poses
+    | joint_states
+    | trajectories
+    | robots
+    | st.builds(ros.String, st.text(st.characters(codec="ascii"), max_size=20))
+)
 @settings(max_examples=200, deadline=None)
 def test_bytes_are_those_of_an_independent_ros2_serializer(message: Any) -> None:
     kind = KINDS[type(message)]
