@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -20,12 +22,15 @@ settings.load_profile("shoal")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile XLA programs without LLVM's optimisations, six times faster, and keep them for subprocesses and for
-    the next session; `pytest --cache-clear` drops them.
+    """Compile XLA programs without LLVM's optimisations, six times faster, and with the emitters that compile twice as
+    fast, where jaxlib has both; keep them for subprocesses and for the next session, until `pytest --cache-clear`.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if "--xla_backend_optimization_level" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
+    fast = ["--xla_backend_optimization_level=0"]
+    if metadata.version("jaxlib").startswith("0.10."):
+        fast.append("--xla_cpu_use_fusion_emitters=false")
+    missing = [flag for flag in fast if flag.partition("=")[0] not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
     assert config.cache is not None
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -66,21 +71,40 @@ def _small_goal_pools() -> Iterator[None]:
         yield
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A path that `make` fills for all workers of this session; they wait for the one that came first."""
+    base = factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    path, done = root / name, root / f"{name}.done"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(path)
+            done.touch()
+    return path
+
+
 @pytest.fixture(scope="session")
 def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished, tiny teacher for pose goals."""
+    return made_once(tmp_path_factory, "teacher", _train_teacher)
+
+
+def _train_teacher(path: Path) -> None:
     from teacher.run.folder import RunFolder
     from teacher.train import Trainer
     from tests.teacher.tiny import tiny_config
 
-    folder = RunFolder(tmp_path_factory.mktemp("teacher") / "run")
-    Trainer(tiny_config(), folder).train()
-    return folder.path
+    Trainer(tiny_config(), RunFolder(path)).train()
 
 
 @pytest.fixture(scope="session")
 def student_run(teacher_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished, tiny student of `teacher_run`."""
+    return made_once(tmp_path_factory, "student", lambda path: _distil_student(teacher_run, path))
+
+
+def _distil_student(teacher_run: Path, path: Path) -> None:
     from student.distillation.distill import Distiller
     from student.run import save_student
     from teacher.run.folder import RunFolder
@@ -88,9 +112,8 @@ def student_run(teacher_run: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from tests.student.tiny import tiny_distill_config
 
     teacher = load_teacher(teacher_run)
-    folder = RunFolder(tmp_path_factory.mktemp("student") / "run")
+    folder = RunFolder(path)
     folder.start(tiny_distill_config(), teacher.contract)
     distiller = Distiller(teacher, tiny_distill_config(), folder)
     params, _ = distiller.run()
     save_student(folder, distiller.contract, teacher.config.task, params)
-    return folder.path

@@ -47,9 +47,10 @@ def main() -> None:
     weights = jax.tree_util.tree_leaves_with_path(devices.local((state.actor, state.critic)))
     found = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in weights}
     found |= {name: np.asarray(float(value)) for name, value in metrics.items()}
-    # The whole program too, with its own sampling: it must run, whatever it draws.
-    _, more = learner.update_many(state, buffer, jax.random.key(9), 3)
-    assert all(np.isfinite(float(value)) for value in more.values())
+    if "--many" in sys.argv:
+        # The whole program too, with its own sampling: it must run, whatever it draws.
+        _, more = learner.update_many(state, buffer, jax.random.key(9), 3)
+        assert all(np.isfinite(float(value)) for value in more.values())
     found["replay_bytes"] = np.asarray(buffer.observation.addressable_data(0).nbytes)
     np.savez(sys.argv[1], **found)
 

@@ -95,7 +95,6 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL in the middle of a round, then `--resume`: the parameters of a run that was left alone."""
     settings = tmp_path / "settings.yaml"

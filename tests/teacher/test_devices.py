@@ -36,10 +36,10 @@ def environment(devices: int) -> dict[str, str]:
     return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | pool
 
 
-def updates(output: Path, *, devices: int) -> dict[str, np.ndarray]:
+def updates(output: Path, *options: str, devices: int) -> dict[str, np.ndarray]:
     """The weights after some updates on this many devices of one process."""
-    command = [sys.executable, str(PROGRAM), str(output)]
-    subprocess.run(command, env=environment(devices), check=True, timeout=240)
+    command = [sys.executable, str(PROGRAM), str(output), *options]
+    subprocess.run(command, env=environment(devices), check=True, timeout=500)
     return dict(np.load(output))
 
 
@@ -61,16 +61,14 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
             np.testing.assert_allclose(found[name], value, err_msg=name, **TOLERANCE)
 
 
-@pytest.mark.timeout(300)
 def test_four_devices_equal_one(single: dict[str, np.ndarray], tmp_path: Path) -> None:
-    found = updates(tmp_path / "weights.npz", devices=4)
+    found = updates(tmp_path / "weights.npz", "--many", devices=4)
     assert_same(found, single)
     assert found["replay_bytes"] * 3 < single["replay_bytes"], "each device should hold a quarter of the rings"
 
 
 # Two devices in each process stand still now and then on two cores: XLA's pool is too small, see `environment`.
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.timeout(300)
 def test_two_processes_equal_one(single: dict[str, np.ndarray], tmp_path: Path, devices: int) -> None:
     port = free_port()
     processes = []
@@ -82,7 +80,7 @@ def test_two_processes_equal_one(single: dict[str, np.ndarray], tmp_path: Path, 
         }
         command = [sys.executable, str(PROGRAM), str(tmp_path / f"{rank}.npz"), "--distributed"]
         processes.append(subprocess.Popen(command, env=environment(devices) | variables))
-    assert [process.wait(240) for process in processes] == [0, 0]
+    assert [process.wait(500) for process in processes] == [0, 0]
     for rank in range(2):
         assert_same(dict(np.load(tmp_path / f"{rank}.npz")), single)
 
@@ -117,22 +115,21 @@ def start_pair(*arguments: str) -> list[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_two_killed_processes_resume_to_the_same_numbers(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     config = tiny_config(devices=0, num_envs=8, updates=400, updates_per_rollout=20, eval_every_rounds=5)
     settings.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    assert [process.wait(200) for process in start_pair("--config-file", str(settings), "--run", str(alone))] == [0, 0]
+    assert [process.wait(500) for process in start_pair("--config-file", str(settings), "--run", str(alone))] == [0, 0]
     pair = start_pair("--config-file", str(settings), "--run", str(killed))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while len(RunFolder(killed).read_metrics()) < 5 and time.monotonic() < deadline:
         time.sleep(0.005)
     for process in pair:
         process.kill()
         process.wait()
     assert not (killed / "summary.json").exists()
-    assert [process.wait(200) for process in start_pair("--resume", str(killed))] == [0, 0]
+    assert [process.wait(500) for process in start_pair("--resume", str(killed))] == [0, 0]
     losses = [[row["critic_loss"] for row in RunFolder(run).read_metrics()] for run in (alone, killed)]
     assert len(losses[0]) == 20
     assert losses[0] == losses[1]

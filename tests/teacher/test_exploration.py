@@ -111,7 +111,6 @@ LEARNERS = {
 }
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "name", ["infonce", *(pytest.param(name, marks=pytest.mark.slow) for name in ("survival", "chrono"))]
 )

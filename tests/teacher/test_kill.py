@@ -39,7 +39,6 @@ def kill_when(process: subprocess.Popen[bytes], happened: Path | None, run: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_killed_at_several_points(tmp_path: Path) -> None:
     """Before the first round, before the first checkpoint, right after one, and between two."""
     settings = tmp_path / "settings.yaml"

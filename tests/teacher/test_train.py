@@ -153,7 +153,6 @@ def test_without_a_saved_replay_a_resumed_run_fills_it_again(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_run_with_robots_that_differ_resumes_to_the_same_numbers(tmp_path: Path) -> None:
     config = tiny_config(randomisation="hard", updates=15)
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")

@@ -265,7 +265,6 @@ def test_a_simulation_over_the_wire_sends_the_object(task: Task, tmp_path: Path)
         running.end()
 
 
-@pytest.mark.timeout(180)
 def test_a_served_robot_follows_what_a_camera_says(
     policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

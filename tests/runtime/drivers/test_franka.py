@@ -113,7 +113,6 @@ class Camera(OneGoal):
         self._slots.object.write()
 
 
-@pytest.mark.timeout(180)
 def test_shipped_student_pushes_a_puck_that_a_camera_sees(server: Server) -> None:
     policy, task = Policy(PUSH), load_task("franka_push")
     driver = open_driver("franka", policy.contract, DriverOptions(host=server.host))

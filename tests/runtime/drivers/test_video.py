@@ -23,7 +23,6 @@ def backend() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_films_the_motion(backend: str, contract: Contract, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     import imageio_ffmpeg
 

@@ -56,7 +56,6 @@ def test_a_slow_window_skips_to_the_newest_frame(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_window_opens_and_closing_it_does_not_stop_the_robot(
     display: str, contract: Contract, capfd: pytest.CaptureFixture[str]
 ) -> None:

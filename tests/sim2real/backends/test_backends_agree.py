@@ -39,7 +39,6 @@ def _difference(native: NativeEnvironment, mjx: MjxEnvironment) -> dict[str, flo
     return {name: float(np.abs(first[name] - second[name]).max()) for name in first}
 
 
-@pytest.mark.timeout(300)
 def test_same_starts_and_actions_give_the_same_arms(pair: tuple[NativeEnvironment, MjxEnvironment]) -> None:
     native, mjx = pair
     start, goal = native.pool.start[:_ENVS], native.pool.goal[_ENVS : 2 * _ENVS]

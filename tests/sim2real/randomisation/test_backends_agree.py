@@ -46,7 +46,6 @@ def disturbed_state(env: NativeEnvironment | MjxEnvironment) -> dict[str, np.nda
     return {name: value for name, value in env.state_dict().items() if name in names}
 
 
-@pytest.mark.timeout(300)
 def test_every_term_does_the_same_in_both(pair: Pair) -> None:
     native, mjx = pair
     count = native.num_envs
@@ -78,7 +77,6 @@ def test_every_term_does_the_same_in_both(pair: Pair) -> None:
         np.testing.assert_allclose(value, right[name], atol=2e-3 if "velocity" in name else 2e-5, err_msg=name)
 
 
-@pytest.mark.timeout(300)
 def test_both_change_robots_alike_and_mjx_continues_from_its_state(pair: Pair) -> None:
     native, mjx = pair
     assert native.robots is not None

@@ -66,7 +66,6 @@ def test_an_episode_that_was_over_has_failed_and_keeps_its_errors(path: Path) ->
     assert (errors.angle_deg[ended:, 1] == errors.angle_deg[ended - 1, 1]).all()
 
 
-@pytest.mark.timeout(600)
 def test_from_a_yaml_to_a_policy_file(path: Path, tmp_path: Path) -> None:
     config = TeacherConfig.model_validate(
         {
