@@ -23,8 +23,9 @@ from sim2real.contract import Contract, Reading
 from sim2real.errors import ShoalError, shown
 from sim2real.robots.kinematics import Addresses
 from sim2real.terms import Scene
+from sim2real.terms.joints import JointEffort
 
-_JOINTS = ("encoder", "forward_kinematics", "last_command")
+_JOINTS = ("encoder", "forward_kinematics")
 """Sources for which joint states are enough."""
 _BY_POSE = ("odometry", "estimator")
 _Say = Callable[[str], None]
@@ -41,7 +42,8 @@ class Others:
         cls, model: mujoco.MjModel, contract: Contract, config: Ros2RobotConfig, participant: Participant, *, say: _Say
     ) -> Self:
         """What the contract's readings need; `ShoalError` for one that no message tells."""
-        others = [reading for reading in contract.readings if reading.source not in _JOINTS]
+        told = [contract.reading(name) for name in contract.measured.sizes]
+        others = [r for r in told if r.source not in _JOINTS and not isinstance(r, JointEffort)]
         sources = {reading.source for reading in others}
         for reading in others:
             known = reading.source in (*_BY_POSE, "imu", "tracker") and reading.stage != "acceleration"

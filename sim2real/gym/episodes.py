@@ -1,6 +1,6 @@
 """N robots on the native backend, stepped by whoever holds the actions: what one environment and many have in common.
 
-Shapes: `N` robots, `D` numbers of an observation, `G` of a goal vector, `J` joints.
+Shapes: `N` robots, `D` numbers of an observation, `G` of a goal vector, `A` of an action.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ import numpy as np
 from gymnasium import spaces
 
 from sim2real.backends.native import NativeEnvironment
-from sim2real.contract.interface import achieved, command, goal_size, goal_vector, observation_size, observe
+from sim2real.contract.interface import (
+    achieved,
+    action_size,
+    command,
+    goal_size,
+    goal_vector,
+    observation_size,
+    observe,
+)
 from sim2real.errors import ShoalError
 from sim2real.gym.goal_rule import GoalRule, Reward, Tolerance
 from sim2real.randomisation.config import load_randomisation
@@ -88,7 +96,7 @@ class Episodes:
 
     def action_space(self) -> spaces.Box:
         """The space of one robot."""
-        return spaces.Box(-1.0, 1.0, shape=(len(self.contract.robot.joints),), dtype=np.float32)
+        return spaces.Box(-1.0, 1.0, shape=(action_size(self.contract),), dtype=np.float32)
 
     def seed(self, seed: int) -> None:
         """Make everything that follows depend on `seed` alone; robots that differ are drawn anew."""
@@ -122,7 +130,7 @@ class Episodes:
         }
 
     def step(self, action: np.ndarray) -> Step:
-        """Advance every robot by one control step under actions `[N, J]`, clipped to [-1, 1]."""
+        """Advance every robot by one control step under actions `[N, A]`, clipped to [-1, 1]."""
         actions = np.clip(np.asarray(action, np.float32), -1, 1)
         ended = self._env.advance(command(np, self.contract, actions, self._readings))
         self._look()

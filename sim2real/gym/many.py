@@ -64,7 +64,7 @@ class TaskVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self._over = self._over & ~which
 
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Advance all by one control step under `[N, J]`."""
+        """Advance all by one control step under `[N, A]`."""
         resting = self._over
         if resting.any() and self._mode == AutoresetMode.DISABLED:
             raise ShoalError("step: some episodes are over; reset those first, with options reset_mask.")

@@ -16,6 +16,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from sim2real.backends.native import NativeEnvironment
+from sim2real.contract.interface import action_size
 from sim2real.errors import ShoalError
 from sim2real.gym.single import TaskEnv  # which registers all tasks
 from sim2real.tasks.goal_pool import sample_goal_pool
@@ -259,3 +260,8 @@ print(changed)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=drawing, check=False)
     assert done.returncode == 0, done.stderr
     assert 200 < int(done.stdout.splitlines()[-1]) < 20_000
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_actions_have_the_size_that_the_task_takes(name: str) -> None:
+    assert make(name).action_space.shape == (action_size(load_task(name).contract),)
