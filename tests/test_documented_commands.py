@@ -65,7 +65,7 @@ def test_every_block_is_run_or_says_why_not() -> None:
 
 
 def test_every_mark_is_about_a_block_and_its_commands() -> None:
-    marks = sum(page.read_text().count("<!-- not run") for page in PAGES)
+    marks = sum(line.startswith("<!-- not run") for page in PAGES for line in page.read_text().splitlines())
     assert marks == sum(block.is_skipped or bool(block.skipped) for block in SHELL)
     for block in SHELL:
         names = [" ".join(command) + " " for line in block.lines for command in commands(line)]
