@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -74,10 +75,12 @@ def test_every_mark_is_about_a_block_and_its_commands() -> None:
 
 @pytest.mark.parametrize("block", [block for block in SHELL if block.runs], ids=lambda block: block.name)
 def test_shown_commands_run(block: Block, tmp_path: Path) -> None:
-    """As they stand, in a folder with the files that the guides have by then."""
+    """As they stand but for the port, in a folder with the files that the guides have by then."""
     (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "student.onnx").symlink_to(ROOT / "models" / "franka_pose.onnx")
     script = "\n".join([*map(_with_wait, block.runs), "kill $(jobs -p) 2>/dev/null || true", "wait || true"])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        script = script.replace("--page 8080", f"--page {free.getsockname()[1]}")
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
