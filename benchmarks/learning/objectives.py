@@ -81,7 +81,7 @@ def run_case(name: str, arguments: Arguments, *, seed: int) -> dict[str, float]:
         rollout_steps=50,
         updates_per_rollout=per_rollout,
         updates=arguments.updates,
-        eval_every_rounds=5,
+        eval_every_rounds=10_000,
         network=NetworkConfig(
             actor_depth=arguments.depth,
             critic_depth=arguments.depth,
