@@ -37,6 +37,6 @@ def __getattr__(name: str) -> Any:
     # A contract can be read without MuJoCo, so a robot-side tool need not wait for it to load.
     if name not in __all__:
         raise AttributeError(f"module 'sim2real' has no attribute {name!r}")
-    from sim2real.tasks import task
+    from sim2real.tasks import shipped, task
 
-    return getattr(task, name)
+    return getattr(shipped if name == "task_names" else task, name)

@@ -12,7 +12,8 @@ import pytest
 from benchmarks.policies.onnx_evaluation import evaluate_onnx
 from runtime import Policy
 from sim2real.contract import require_same_interface
-from sim2real.tasks.task import load_task, task_names
+from sim2real.tasks.shipped import task_names
+from sim2real.tasks.task import load_task
 
 _ROOT = Path(__file__).parent.parent
 _README = (_ROOT / "README.md").read_text()

@@ -9,14 +9,14 @@ import tyro
 from rich.table import Table
 
 from sim2real.commands.shared import TaskName, console, joint_table, read_contract
-from sim2real.tasks.shipped import task_names
+from sim2real.tasks.shipped import packaged_tasks, task_names
 from sim2real.tasks.task import TaskConfig, load_task
 
 
 def tasks() -> None:
-    """List the tasks that ship with Shoal."""
+    """List the tasks that ship with Shoal, and those of other packages that are installed."""
     table = Table("task", "robot", "joints", "goal", "control", "physics", "episode")
-    for name in task_names():
+    for name in (*task_names(), *packaged_tasks()):
         config = load_task(name).config
         timing = config.timing
         table.add_row(

@@ -26,7 +26,7 @@ from sim2real.robots.home import Home, home_of
 from sim2real.robots.model import compiled
 from sim2real.robots.servos import robot_spec
 from sim2real.tasks.measurability import unmeasurable
-from sim2real.tasks.shipped import task_names, tasks_folder
+from sim2real.tasks.shipped import task_file
 from sim2real.terms import Action, Feature, Goal, Reading, Reset, Scene, Termination, any_of
 from sim2real.terms.actions import JointPositionIncrement
 from sim2real.terms.reset import FreeBody
@@ -125,15 +125,13 @@ class Task:
 
 
 def load_task(name_or_path: str | Path) -> Task:
-    """Load a shipped task by name, or a YAML file by path. Raises `ShoalError` on anything invalid."""
+    """Load a task by name, or a YAML file by path. Raises `ShoalError` on anything invalid.
+
+    Names are those of shipped tasks, and of the tasks of other packages (entry points of the group `shoal.tasks`).
+    """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        path = tasks_folder() / f"{name_or_path}.yaml"
-        if not path.is_file():
-            raise ShoalError(
-                f"task: unknown task {str(name_or_path)!r}; shipped tasks are {', '.join(task_names())}, "
-                "or give the path of a .yaml file."
-            )
+        path = task_file(str(name_or_path))
     if not path.is_file():
         raise ShoalError(f"task: no file at {path}.")
     return Task(_validate(read_yaml(path, what="task"), path), path.parent.resolve())

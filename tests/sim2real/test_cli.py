@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 
 from sim2real.cli import main
 from sim2real.contract import Contract
-from sim2real.tasks.task import TaskConfig, task_names
+from sim2real.tasks.shipped import task_names
+from sim2real.tasks.task import TaskConfig
 from tests.sim2real.contract.test_policy_file import properties_of
 from tests.sim2real.planar_arm import MJCF, TASK, write_task
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from sim2real.errors import ShoalError
-from sim2real.tasks.task import load_task, task_names
+from sim2real.tasks.shipped import task_names
+from sim2real.tasks.task import load_task
 from tests.sim2real.planar_arm import MJCF, TASK, task_data, write_task
 
 

@@ -1,0 +1,1 @@
+"""A two-joint arm for Shoal."""
