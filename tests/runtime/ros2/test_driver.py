@@ -92,7 +92,7 @@ def read_until(driver: Ros2Driver, readings: Readings, done: Callable[[], bool])
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("kind", ["trajectory", "forward"])
+@pytest.mark.parametrize("kind", ["trajectory", pytest.param("forward", marks=pytest.mark.slow)])
 def test_a_goal_is_reached_through_topics(kind: str, domain: str, tmp_path: Path) -> None:
     contract = load_task("franka_pose").contract
     command: dict[str, Any] = {"kind": kind}
