@@ -96,13 +96,15 @@ class Replay:
     """The MCAP file of runtime serve --record."""
     model: Path
     """The policy file that was served."""
+    mjcf: Path | None = None
+    """The MJCF that was served, of a robot that does not ship."""
 
     def run(self) -> int:
         """Exit status 1 when any command differs, 2 when there is nothing to compare."""
         from runtime.recording.replay import replay
         from sim2real.errors import printable
 
-        result = replay(self.file, self.model)
+        result = replay(self.file, self.model, self.mjcf)
         for line in result.first:
             print(printable(line))
         if result.note:

@@ -44,8 +44,8 @@ class Replay:
     """A sentence about what the recording lacks; empty where it is complete."""
 
 
-def replay(path: Path, model: Path) -> Replay:
-    """Replay a recording with a policy file.
+def replay(path: Path, model: Path, mjcf: Path | None = None) -> Replay:
+    """Replay a recording with a policy file, and the robot's MJCF where that does not ship.
 
     Raises `ShoalError` when they do not belong together, and when no tick of the recording can be recomputed.
     """
@@ -57,13 +57,13 @@ def replay(path: Path, model: Path) -> Replay:
     require_same_interface(
         recording.contract, policy.contract, left_name="the recording", right_name=f"policy {model.name}"
     )
-    result = compare(recording, core_of(recording, policy))
+    result = compare(recording, core_of(recording, policy, mjcf))
     if not result.compared:
         raise ShoalError(f"{path.name}: holds no tick that can be recomputed. {recording.note}".rstrip())
     return result
 
 
-def core_of(recording: Recording, policy: Policy) -> PolicyController:
+def core_of(recording: Recording, policy: Policy, mjcf: Path | None = None) -> PolicyController:
     """A core with the safety settings, and the geometry if any, of a recording."""
     facts = recording.facts
     if "safety" not in facts:
@@ -75,11 +75,11 @@ def core_of(recording: Recording, policy: Policy) -> PolicyController:
     geometry_checker = None
     # What older recordings call it.
     if facts.get("geometry", facts.get("guard")) == "on":
-        geometry_checker = geometry_checker_for(find_model(policy.contract), policy.contract, config)
+        geometry_checker = geometry_checker_for(find_model(policy.contract, mjcf), policy.contract, config)
         if geometry_checker is None:
             raise ShoalError(
                 f"{recording.path.name}: was made with the robot's geometry, and no MJCF with the contract's digest "
-                f"{policy.contract.robot.mjcf_sha256[:12]} is at hand."
+                f"{policy.contract.robot.mjcf_sha256[:12]} is at hand; give it with --mjcf."
             )
     return PolicyController(policy, safety=config, geometry_checker=geometry_checker)
 

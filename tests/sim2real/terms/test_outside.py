@@ -1,4 +1,4 @@
-"""A reading, a goal and a termination of another package go all the way to a policy file."""
+"""A reading, a goal and a termination of another package go all the way: teacher, student, file, robot, replay."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from export.write import export_student
+from runtime.goals.messages import GoalRefused, GoalValues
+from runtime.recording.replay import replay
 from sim2real.backends.native import NativeEnvironment
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.evaluation.success import episode_errors
+from sim2real.logs.recording import read_recording
 from sim2real.stress.episodes import fly
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
@@ -22,6 +25,7 @@ from student.run import Student
 from teacher.config import TeacherConfig
 from teacher.run.folder import RunFolder
 from teacher.train import Trainer, load_teacher
+from tests.runtime.server.test_server import PATIENCE_S, Server
 from tests.sim2real.planar_arm import TASK, write_task
 
 ROOT = Path(__file__).parents[3]
@@ -109,6 +113,34 @@ def test_from_a_yaml_to_a_policy_file(path: Path, tmp_path: Path) -> None:
     task: Task = teacher.task
     env = NativeEnvironment(task, num_envs=4, seed=1, pool=sample_goal_pool(task, size=20, seed=1))
     assert fly(env, policy).action.shape == (20, 4, 2)
+    _serve(tmp_path / "fold.onnx", path.parent / "arm.xml", tmp_path)
+
+
+def _serve(policy: Path, mjcf: Path, folder: Path) -> None:
+    """As on a robot, by the programs themselves: serve, a goal, the recording, the replay."""
+    record = folder / "run.mcap"
+    more = ("--mjcf", str(mjcf), "--record", str(record), "--speed", "4", "--quiet")
+    server = Server(policy, folder, *more)
+    try:
+        with server.client() as client:
+            wide = GoalValues(values={"goal_fold": (0.5,)}, angle_tolerance_deg=360.0, id="fold")
+            client.send_goal(wide)
+            ended = client.wait_for_goal("fold", PATIENCE_S)
+            assert (ended.state, ended.values) == ("reached", {"goal_fold": (0.5,)})
+            assert len(client.telemetry().readings["fold"]) == 1
+            with pytest.raises(GoalRefused, match=r"goal_fold=9 rad is outside its limits \[0, 4\]"):
+                client.send_goal(GoalValues(values={"goal_fold": (9.0,)}))
+            client.stop()
+        output = server.output()
+        assert server.process.returncode == 0, output
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.communicate()
+    recording = read_recording(record)
+    assert {len(tick["fold"]) for tick in recording.ticks} == {1}
+    result = replay(record, policy, mjcf)
+    assert (result.compared, result.different) == (len(recording.ticks), 0)
 
 
 def test_no_second_file_knows_a_reading_by_name() -> None:
