@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from sim2real.logs.log import Log
-from sim2real.logs.openloop import tool_poses
+from sim2real.logs.openloop import own_readings
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import Task
 
@@ -104,8 +104,8 @@ def play(task: Task, truth: Truth, command: np.ndarray, *, seed: int) -> Log:
             mujoco.mj_step(model, data)
     noisy = positions + truth.noise_std_rad * rng.normal(size=positions.shape)
     time_s = period * np.arange(len(command))
-    tool = tool_poses(model, contract, noisy)
-    return Log(contract, "hidden robot", time_s, time_s, noisy, velocities, *tool, command)
+    others = own_readings(model, contract, noisy, velocities)
+    return Log(contract, "hidden robot", time_s, time_s, noisy, velocities, command, others)
 
 
 class _Servo:

@@ -112,7 +112,8 @@ def _closed_loop(measured: Log, stretch: Log, task: Task, policy: OnnxPolicy | N
     given = [goal for goal in measured.goals if begin - 1.0 <= goal.time_s <= end]
     if policy is None or not given:
         return None
-    body = NativeBody(task.model, task.contract, stretch.joint_position[0])
+    seen = {name: value[0] for name, value in stretch.others.items()}
+    body = NativeBody(task.model, task.contract, stretch.joint_position[0], seen)
     return run_policy(
         policy,
         body,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,8 +14,11 @@ from sim2real.contract.interface import achieved, goal_errors, goal_vector
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.logs.log import Log, LoggedGoal
-from sim2real.logs.openloop import tool_poses
 from sim2real.robots.kinematics import Addresses
+from sim2real.robots.objects import ObjectAddresses
+from sim2real.terms import Scene
+
+_NOTHING: Mapping[str, np.ndarray] = {}
 
 
 class Body(Protocol):
@@ -24,6 +27,9 @@ class Body(Protocol):
     def readings(self) -> tuple[np.ndarray, np.ndarray]:
         """Joint positions and velocities `[J]` each, policy order."""
 
+    def state(self) -> tuple[np.ndarray, np.ndarray]:
+        """`qpos` `[nq]` and `qvel` `[nv]` of its model."""
+
     def advance(self, previous: np.ndarray, target: np.ndarray) -> None:
         """One control period, the servo's targets `[J]` moving linearly."""
 
@@ -31,9 +37,16 @@ class Body(Protocol):
 class NativeBody:
     """The robot in C MuJoCo."""
 
-    def __init__(self, model: mujoco.MjModel, contract: Contract, start: np.ndarray) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, contract: Contract, start: np.ndarray, seen: Mapping[str, np.ndarray] = _NOTHING
+    ) -> None:
+        """`seen` are readings at the start, `[size]` by name, by which objects are put where a tracker saw them."""
         self._model, self._at = model, Addresses.of(model, contract)
         self._data = self._at.home_data(model)
+        for name, value in seen.items():
+            reading = contract.reading(name)
+            if reading.source == "tracker" and reading.axes == 3 and np.isfinite(value).all():
+                ObjectAddresses.of(model, reading.about).put(self._data.qpos, value)
         self._substeps = contract.timing.substeps
         self._at.place(self._data.qpos, start)
         self._data.ctrl[self._at.actuator] = self._at.control(start)
@@ -42,6 +55,10 @@ class NativeBody:
     def readings(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Body`."""
         return self._at.joint_position(self._data.qpos).copy(), self._at.joint_velocity(self._data.qvel).copy()
+
+    def state(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Body`."""
+        return self._data.qpos, self._data.qvel
 
     def advance(self, previous: np.ndarray, target: np.ndarray) -> None:
         """See `Body`."""
@@ -67,40 +84,56 @@ def run_policy(
     Before the first goal the robot holds where it stands.
     """
     contract, period = policy.contract, policy.contract.timing.control_dt_s
-    strange = [reading.name for reading in contract.readings if reading.source == "tracker"]
-    if strange:
-        raise ShoalError(
-            f"gap: the policy of {contract.task} reads {', '.join(strange)}, and bodies here have no object; "
-            "compare the arm alone (an open-loop gap needs no goals)."
-        )
+    told = [contract.reading(name) for name in contract.measured.sizes]
+    if unknown := [reading.name for reading in told if reading.stage != "position"]:
+        raise ShoalError(f"gap: the policy reads {', '.join(unknown)}, which bodies here do not tell.")
     ticks = round(duration_s / period)
-    position, velocity = body.readings()
-    target = position.copy()
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("position", "velocity", "tool", "turn", "command")}
+    sense = _Senses(kinematics, contract)
+    target = sense.of(body, None)["joint_position"]
+    rows: list[dict[str, np.ndarray]] = []
+    commands: list[np.ndarray] = []
     policy.forget()
     for tick in range(ticks):
-        position, velocity = body.readings()
-        tool, turn = tool_poses(kinematics, contract, position[None])
+        readings = sense.of(body, target)
         goal = _goal_at(goals, begin_s + tick * period)
         previous = target
         if goal is not None:
-            readings = {
-                "joint_position": position,
-                "joint_velocity": velocity,
-                "joint_position_target": target,
-                "end_effector_position": tool[0],
-                "end_effector_orientation": turn[0],
-            }
-            batch = {name: value[None] for name, value in readings.items()}
+            batch = {name: value[None] for name, value in (readings | {contract.action.previous: target}).items()}
             command, _ = policy(batch, np.array([goal.request]))
             target = command[0].astype(np.float64)
-        for name, value in zip(rows, (position, velocity, tool[0], turn[0], target), strict=True):
-            rows[name].append(value)
+        rows.append(readings)
+        commands.append(target)
         body.advance(previous, target)
         progress((tick + 1) / ticks)
     time_s = begin_s + period * np.arange(ticks)
-    position, velocity, tools, turns, commands = (np.array(column) for column in rows.values())
-    return Log(contract, source, time_s, time_s, position, velocity, tools, turns, commands, tuple(goals))
+    columns = {name: np.array([row[name] for row in rows]) for name in contract.measured.sizes}
+    position, velocity = columns.pop("joint_position"), columns.pop("joint_velocity")
+    return Log(contract, source, time_s, time_s, position, velocity, np.array(commands), columns, tuple(goals))
+
+
+class _Senses:
+    """All readings of a body, by what the contract's terms say of themselves."""
+
+    def __init__(self, model: mujoco.MjModel, contract: Contract) -> None:
+        self._at = at = Addresses.of(model, contract)
+        self._model, self._data = model, at.home_data(model)
+        self._readings = [contract.reading(name) for name in contract.measured.sizes]
+        scene = Scene(model, contract.robot, at.rest_qpos, contract.timing.control_dt_s)
+        self._simulated = scene.simulated([self._data])
+
+    def of(self, body: Body, target: np.ndarray | None) -> dict[str, np.ndarray]:
+        """`[size]` by name; `target` `[J]` is what the joints were commanded last."""
+        qpos, qvel = body.state()
+        if qpos.shape == self._data.qpos.shape and qvel.shape == self._data.qvel.shape:
+            self._data.qpos[:], self._data.qvel[:] = qpos, qvel
+        else:  # another model, which has more or less around the robot
+            joints, speeds = body.readings()
+            self._at.place(self._data.qpos, joints)
+            self._at.place_velocity(self._data.qvel, speeds)
+        mujoco.mj_kinematics(self._model, self._data)
+        if target is not None:
+            self._simulated.target = target[None]
+        return {r.name: np.array(r.sense(np, self._simulated)[0], np.float64) for r in self._readings}
 
 
 @dataclass(frozen=True)
@@ -143,7 +176,7 @@ def _outcome(log: Log, goal: LoggedGoal, end_s: float) -> GoalOutcome | None:
 def goal_course(log: Log, goal: LoggedGoal, during: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance in m and angle in degrees to a goal over some ticks of a log, `[T]` bool to `[t]` each."""
     contract = log.contract
-    readings = {part.reading: getattr(log, part.reading)[during] for part in contract.goal.parts()}
+    readings = {part.reading: log.measured(part.reading)[during] for part in contract.goal.parts()}
     wanted = goal_vector(np, contract, np.array(goal.request, np.float32)[None])
     return goal_errors(contract, achieved(np, contract, readings), wanted)
 

@@ -6,13 +6,15 @@ policy meets, before feedback corrects it. Errors in between tell when the model
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
+from sim2real.errors import ShoalError
 from sim2real.logs.log import Log
-from sim2real.logs.openloop import simulate, simulate_from, tool_poses
+from sim2real.logs.openloop import own_readings, simulate, simulate_from
 from sim2real.timing.lag import Lag, lag_between
 
 HORIZONS = (1, 2, 5, 10, 25)
@@ -44,8 +46,6 @@ class OpenLoopGap:
     """`[T, J]` rad, simulated."""
     joint_velocity: np.ndarray
     """`[T, J]` rad/s, simulated."""
-    tool: np.ndarray
-    """`[T, 3]` m, of the simulated joints."""
     signals: tuple[SignalError, ...]
     horizon_rms: dict[int, np.ndarray]
     """Control steps ahead to the RMS error of each joint's position `[J]` rad."""
@@ -62,12 +62,17 @@ class OpenLoopGap:
 
 
 def compare(log: Log, model: mujoco.MjModel) -> OpenLoopGap:
-    """Run `model` through the commands of a log without gaps."""
+    """Run `model` through the commands of a log without gaps; `ShoalError` for a base that floats."""
+    if log.contract.robot.base == "floating":
+        raise ShoalError(
+            "gap: the robot's base floats, and no log tells all of where it is and how it moves, so that no model can "
+            "be started from what was measured; compare what the policy does instead (sim2real stress)."
+        )
     from scipy.signal import welch
 
     simulated = simulate([model], log)
     position, velocity = simulated.joint_position[0], simulated.joint_velocity[0]
-    tool, _ = tool_poses(model, log.contract, position)
+    others = own_readings(model, log.contract, position, velocity)
     period = log.contract.timing.control_dt_s
     window = min(len(log), max(16, round(4.0 / period)))
     spectra = [
@@ -78,8 +83,7 @@ def compare(log: Log, model: mujoco.MjModel) -> OpenLoopGap:
         log=log,
         joint_position=position,
         joint_velocity=velocity,
-        tool=tool,
-        signals=_signals(log, position, velocity, tool),
+        signals=_signals(log, position, velocity, others),
         horizon_rms=_horizons(log, model),
         lag=lag_between(log.measured_s, position, log.joint_position),
         frequency_hz=spectra[0][0],
@@ -89,14 +93,19 @@ def compare(log: Log, model: mujoco.MjModel) -> OpenLoopGap:
     )
 
 
-def _signals(log: Log, position: np.ndarray, velocity: np.ndarray, tool: np.ndarray) -> tuple[SignalError, ...]:
+def _signals(
+    log: Log, position: np.ndarray, velocity: np.ndarray, others: Mapping[str, np.ndarray]
+) -> tuple[SignalError, ...]:
     found = []
     for index, joint in enumerate(log.contract.joint_names):
         found.append(_signal(f"{joint} position", "rad", log, log.joint_position[:, index], position[:, index]))
     for index, joint in enumerate(log.contract.joint_names):
         found.append(_signal(f"{joint} velocity", "rad/s", log, log.joint_velocity[:, index], velocity[:, index]))
-    for index, axis in enumerate("xyz"):
-        found.append(_signal(f"tool {axis}", "m", log, log.end_effector_position[:, index], tool[:, index]))
+    for name, simulated in others.items():
+        reading = log.contract.reading(name)
+        if not reading.turned:  # whose numbers one by one say nothing
+            rows = zip(reading.entries(log.contract), reading.units, log.measured(name).T, simulated.T, strict=True)
+            found += [_signal(f"{reading.about} {entry}".rstrip(), unit, log, a, b) for entry, unit, a, b in rows]
     return tuple(found)
 
 

@@ -124,10 +124,11 @@ class _MjxBody(Body):
         self._at, self._data = at, data.replace(qpos=jnp.asarray(qpos, data.qpos.dtype))
 
     def readings(self) -> tuple[np.ndarray, np.ndarray]:
-        position, velocity = np.asarray(self._data.qpos), np.asarray(self._data.qvel)
-        return self._at.joint_position(position).astype(np.float64), self._at.joint_velocity(velocity).astype(
-            np.float64
-        )
+        position, velocity = self.state()
+        return self._at.joint_position(position), self._at.joint_velocity(velocity)
+
+    def state(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self._data.qpos, np.float64), np.asarray(self._data.qvel, np.float64)
 
     def advance(self, previous: np.ndarray, target: np.ndarray) -> None:
         self._data = self._advance(self._data, previous, target)

@@ -60,8 +60,6 @@ class Trajectory:
             time_s,
             resting,
             np.zeros_like(resting),
-            np.zeros((ticks, 3)),
-            np.zeros((ticks, 4)),
             self.command,
         )
 

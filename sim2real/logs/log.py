@@ -6,7 +6,8 @@ log = read_log(Path("run.mcap"))                 # columns, `[T]` and `[T, J]`, 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,7 @@ from sim2real.logs.recording import Goal, Recording, number, read_recording
 
 _LARGEST = 1e12
 """Of any number, in SI units; time stamps of Unix time are below it."""
-_COLUMNS = (
-    "measured_s",
-    "joint_position",
-    "joint_velocity",
-    "end_effector_position",
-    "end_effector_orientation",
-    "command",
-)
+_COLUMNS = ("measured_s", "joint_position", "joint_velocity", "command")
 
 
 @dataclass(frozen=True)
@@ -54,12 +48,10 @@ class Log:
     """`[T, J]` rad."""
     joint_velocity: np.ndarray
     """`[T, J]` rad/s."""
-    end_effector_position: np.ndarray
-    """`[T, 3]` m."""
-    end_effector_orientation: np.ndarray
-    """`[T, 4]` wxyz."""
     command: np.ndarray
     """`[T, J]` rad, approached linearly over the control period that begins with the tick."""
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What else was measured, `[T, size]` by the contract's names; NaN where a tracker told nothing."""
     goals: tuple[LoggedGoal, ...] = ()
     tick_us: np.ndarray | None = None
     """`[T]`, what each tick took from reading to command, where known."""
@@ -74,15 +66,20 @@ class Log:
         commanded = replace(recording, messages=[("/tick", tick) for tick in ticks])
         if not ticks:
             raise ShoalError(f"{recording.path}: no tick of this recording commanded the robot; send it goals.")
+        contract = recording.contract
+        others = {name: commanded.column(name) for name in contract.measured.sizes if name not in _COLUMNS}
         arrays = {name: commanded.column(name) for name in ("now_s", *_COLUMNS, "tick_us")}
+        own = {name: value for name, value in others.items() if contract.reading(name).source != "tracker"}
         # Also what no robot measures, of which physics and kinematics would make something that is not finite.
-        known = [(np.abs(value.reshape(len(ticks), -1)) < _LARGEST).all(axis=1) for value in arrays.values()]
-        kept = {name: value[np.all(known, axis=0)] for name, value in arrays.items()}
+        needed = (*arrays.values(), *own.values())
+        known = np.all([(np.abs(value.reshape(len(ticks), -1)) < _LARGEST).all(axis=1) for value in needed], axis=0)
+        kept = {name: value[known] for name, value in arrays.items()}
         if not len(kept["command"]):
             raise ShoalError(f"{recording.path}: in no tick of this recording all numbers are known.")
         return cls(
-            contract=recording.contract,
+            contract=contract,
             source=recording.path.name,
+            others={name: value[known] for name, value in others.items()},
             note=recording.note,
             time_s=kept.pop("now_s"),
             goals=_goals(recording),
@@ -90,15 +87,20 @@ class Log:
             **kept,
         )
 
+    def measured(self, name: str) -> np.ndarray:
+        """A reading by the contract's name, `[T, size]`."""
+        found: np.ndarray = getattr(self, name) if name in _COLUMNS else self.others[name]
+        return found
+
     def __len__(self) -> int:
         """Number of ticks."""
         return len(self.time_s)
 
     def part(self, begin: int, end: int) -> Log:
         """Ticks `begin` to `end`, without the goals."""
-        return Log(
-            self.contract, self.source, **{name: getattr(self, name)[begin:end] for name in ("time_s", *_COLUMNS)}
-        )
+        columns = {name: getattr(self, name)[begin:end] for name in ("time_s", *_COLUMNS)}
+        others = {name: value[begin:end] for name, value in self.others.items()}
+        return Log(self.contract, self.source, **columns, others=others)
 
     def segments(self, *, longest_gap_periods: float = 10.0, shortest_s: float = 1.0) -> list[Log]:
         """Stretches without a gap (lost ticks, a restart); shorter ones than `shortest_s` are left out.

@@ -20,6 +20,7 @@ from mujoco import rollout
 from sim2real.contract import Contract
 from sim2real.logs.log import Log
 from sim2real.robots.kinematics import Addresses
+from sim2real.terms import Scene
 
 _THREADS = os.cpu_count() or 1
 
@@ -103,6 +104,27 @@ def simulate_from(model: mujoco.MjModel, log: Log, starts: np.ndarray, ticks: in
     state, _ = rollout.rollout([model] * count, datas, first, control)
     every = np.concatenate([first[:, None], state[:, substeps - 1 :: substeps]], axis=1)
     return np.asarray(addresses.joint_position(every[:, :, 1 : 1 + model.nq]))
+
+
+def own_readings(
+    model: mujoco.MjModel, contract: Contract, joint_position: np.ndarray, joint_velocity: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What else encoders and forward kinematics tell of joints `[T, J]`, `[T, size]` by the contract's names."""
+    addresses = Addresses.of(model, contract)
+    scene = Scene(model, contract.robot, addresses.rest_qpos, contract.timing.control_dt_s)
+    told = [contract.reading(name) for name in contract.measured.sizes]
+    told = [reading for reading in told if not reading.per_joint]
+    readings = [reading for reading in told if reading.source in ("encoder", "forward_kinematics")]
+    found = {reading.name: np.zeros((len(joint_position), reading.size)) for reading in readings}
+    data = addresses.home_data(model)
+    simulated = scene.simulated([data])
+    for tick, (joints, speeds) in enumerate(zip(joint_position, joint_velocity, strict=True)):
+        addresses.place(data.qpos, joints)
+        addresses.place_velocity(data.qvel, speeds)
+        mujoco.mj_kinematics(model, data)
+        for reading in readings:
+            found[reading.name][tick] = reading.sense(np, simulated)[0]
+    return found
 
 
 def tool_poses(model: mujoco.MjModel, contract: Contract, joint_position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -145,8 +145,11 @@ def tool_disagreement(log: Log, model: mujoco.MjModel) -> float:
 
     Tells only where the robot measures or computes its tool by itself.
     """
+    tool = [r for r in log.contract.readings if r.axes == 3 and r.about == log.contract.robot.end_effector_frame]
+    if not tool:
+        return 0.0
     position, _ = tool_poses(model, log.contract, log.joint_position)
-    return float(np.linalg.norm(position - log.end_effector_position, axis=1).max())
+    return float(np.linalg.norm(position - log.measured(tool[0].name), axis=1).max())
 
 
 def tool_finding(log: Log, model: mujoco.MjModel) -> str | None:
@@ -200,7 +203,6 @@ def _log(contract: Contract, samples: list[Sample], targets: list[np.ndarray]) -
         measured_s=stacked("measured_s"),
         joint_position=stacked("joint_position"),
         joint_velocity=stacked("joint_velocity"),
-        end_effector_position=readings["end_effector_position"],
-        end_effector_orientation=readings["end_effector_orientation"],
         command=np.array(targets),
+        others=readings,
     )

@@ -31,7 +31,7 @@ def record(path: Path, log: Log) -> Path:
             log.measured_s[tick],
             log.joint_position[tick],
             log.joint_velocity[tick],
-            np.concatenate([getattr(log, name)[tick] for name in log.contract.measured.sizes]),
+            np.concatenate([log.measured(name)[tick] for name in log.contract.measured.sizes]),
         )
         recorder.write(tick_record(log.contract, tick + 1, sample, log.command[tick], 50_000))
     recorder.close()

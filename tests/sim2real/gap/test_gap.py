@@ -14,7 +14,7 @@ from sim2real.cli import main
 from sim2real.contract.interface import request_size
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
-from sim2real.gap.closed_loop import outcomes
+from sim2real.gap.closed_loop import NativeBody, outcomes, run_policy
 from sim2real.gap.open_loop import compare
 from sim2real.gap.plots import goal_distance
 from sim2real.gap.report import Gap
@@ -119,9 +119,8 @@ def log_of_distances(task: Task, distances: list[float]) -> Log:
     tool = np.stack([np.array(distances) + 0.5, np.zeros(count), np.full(count, 0.4)], axis=1)
     still = np.zeros((count, joints))
     goals = (LoggedGoal(0.0, (0.5, 0.0, 0.4, 0.0, 1.0, 0.0, 0.0)[: request_size(task.contract)], 0.05, 20.0),)
-    return Log(
-        task.contract, "made", time_s, time_s, still, still, tool, np.tile([0, 1, 0, 0], (count, 1)), still, goals
-    )
+    others = {"end_effector_position": tool, "end_effector_orientation": np.tile([0, 1, 0, 0], (count, 1))}
+    return Log(task.contract, "made", time_s, time_s, still, still, still, others, goals)
 
 
 def test_reached_means_held(task: Task) -> None:
@@ -209,3 +208,22 @@ def test_no_policy_is_one_sentence(tmp_path: Path) -> None:
         OnnxPolicy(tmp_path / "x.onnx", batch=1)
     with pytest.raises(ShoalError, match="no file at"):
         read_log(tmp_path / "missing.mcap")
+
+
+def test_a_policy_that_moves_an_object_is_told_of_it_in_closed_loop() -> None:
+    task, policy = load_task("franka_push"), OnnxPolicy(ROOT / "models" / "franka_push.onnx", batch=1)
+    contract = task.contract
+    start = np.array([joint.home_position for joint in contract.robot.joints])
+    seen = np.array([0.5, 0.1, 0.04])
+    body = NativeBody(task.model, contract, start, {"object_position": seen})
+    log = run_policy(policy, body, task.model, [LoggedGoal(0.0, (0.5, 0.0, 0.04), 0.05, 20.0)], 1.0, source="model")
+    np.testing.assert_allclose(log.measured("object_position")[0, :2], seen[:2], atol=1e-6)
+    assert np.abs(np.diff(log.command, axis=0)).max() > 0
+
+
+def test_a_floating_base_has_no_gap_that_a_log_could_tell() -> None:
+    task = load_task("ant")
+    count, joints = 60, len(task.contract.joint_names)
+    time_s, still = task.contract.timing.control_dt_s * np.arange(count), np.zeros((count, joints))
+    with pytest.raises(ShoalError, match="base floats"):
+        compare(Log(task.contract, "made", time_s, time_s, still, still, still), task.model)

@@ -23,7 +23,7 @@ def log() -> Log:
 
 def test_recording_and_back_is_exact(log: Log, tmp_path: Path) -> None:
     read = read_log(record(tmp_path / "run.mcap", log))
-    for name in ("time_s", "measured_s", "joint_position", "joint_velocity", "end_effector_position", "command"):
+    for name in ("time_s", "measured_s", "joint_position", "joint_velocity", "command"):
         np.testing.assert_array_equal(getattr(read, name), getattr(log, name))
     assert read.contract == log.contract
     assert read.tick_us is not None

@@ -11,7 +11,7 @@ from runtime.robot.mujoco_robot import MujocoRobot
 from sim2real.backends.native import NativeEnvironment
 from sim2real.identification.parameters import make_problem
 from sim2real.logs.log import Log
-from sim2real.logs.openloop import simulate, tool_poses
+from sim2real.logs.openloop import simulate
 from sim2real.randomisation.config import Randomisation
 from sim2real.randomisation.dynamics import make_dynamics
 from sim2real.randomisation.sampling import sample
@@ -68,8 +68,7 @@ def test_training_moves_the_commanded_joint(task: Task) -> None:
 def test_open_loop_moves_the_commanded_joint(task: Task) -> None:
     time_s, home = np.arange(50) * task.contract.timing.control_dt_s, np.tile([0.2, 0.5], (50, 1))
     command = home + [0.1, 0.0] * (time_s > 0.1)[:, None]
-    tool = tool_poses(task.model, task.contract, home)
-    log = Log(task.contract, "test", time_s, time_s, home, np.zeros((50, 2)), *tool, command)
+    log = Log(task.contract, "test", time_s, time_s, home, np.zeros((50, 2)), command)
     simulated = simulate([task.model], log)
     np.testing.assert_allclose(simulated.joint_position[0, -1], command[-1], atol=0.01)
 
