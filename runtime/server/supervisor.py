@@ -21,15 +21,17 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import DisplayKind
 from runtime.page.config import PageConfig
 from runtime.protocol.listening import Listening
-from runtime.server.listener_process import ListenerProcess
+from runtime.server.listener_process import ListenerProcess, is_suspended
 from sim2real.contract import Contract
 
 _CHECK_EVERY_S = 0.02
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 5.0
 _END_S = 10.0
-_HUNG_S = 0.25
-"""Without a beat of the listener process, which never waits for anything."""
+_HUNG_S, _SUSPENDED_S = 1.0, 0.25
+"""Without a beat of the listener process, which never waits for anything but, on a busy machine, for a processor; one
+that was suspended does not even do that.
+"""
 _RESERVE_AFTER_S = 2.0
 """After a listener process has begun: another one's start does not compete with the first moments of its gateway."""
 _LONGEST_START_S = 60.0
@@ -164,6 +166,7 @@ class GatewaySupervisor:
         self._used_s = self._next_check_s = 0.0
         self._backoff = Backoff()
         self._watchdog = Watchdog(_HUNG_S, every_s=_CHECK_EVERY_S)
+        self._eager = Watchdog(_SUSPENDED_S, every_s=_CHECK_EVERY_S)
 
     @property
     def restarts(self) -> int:
@@ -189,12 +192,17 @@ class GatewaySupervisor:
         with suppress(OSError):
             if self._process.status is not None:
                 self._replace(self._process, now)
-            elif self._watchdog.hangs(self._slots.listener_beats, now):
+            elif self._hangs(self._process, now):
                 # The next check finds it dead.
                 self._process.kill()
             elif self._watchdog.seen and self.answers:
                 self._backoff.came_up()
                 self._have_reserve(now)
+
+    def _hangs(self, process: ListenerProcess, now: float) -> bool:
+        beats = self._slots.listener_beats
+        silent, for_long = self._eager.hangs(beats, now), self._watchdog.hangs(beats, now)
+        return for_long or (silent and is_suspended(process.pid))
 
     def close(self) -> None:
         """End all processes."""
@@ -231,5 +239,6 @@ class GatewaySupervisor:
 
     def _use(self, process: ListenerProcess) -> None:
         self._process, self._used_s = process, time.monotonic()
-        self._watchdog.restart(self._slots.listener_beats, self._used_s)
+        for watchdog in (self._watchdog, self._eager):
+            watchdog.restart(self._slots.listener_beats, self._used_s)
         process.go([descriptor for address in self._config.listening for descriptor in address])

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from runtime.server.listener_process import is_suspended
 from runtime.server.supervisor import Backoff, Watchdog
 
 
@@ -26,6 +34,22 @@ def test_one_that_never_comes_up_is_started_more_and_more_slowly() -> None:
     assert pauses == sorted(pauses)
     assert pauses[0] < 0.5
     assert 4 < pauses[-1] < 6
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_suspended_process_is_told_from_one_that_waits() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert not is_suspended(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while not is_suspended(process.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+    assert not is_suspended(process.pid)
 
 
 def test_process_without_beats_hangs_but_not_after_a_sleep_of_the_machine() -> None:
