@@ -1,4 +1,4 @@
-"""A contract for every kind of goal that ships, and for one of another package; all with robots that ship."""
+"""A contract for every kind of goal that ships, for one of another package and for every robot that ships."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ _MADE: dict[str, tuple[str, list[object], dict[str, object]]] = {
     "together": ("franka_pose", [], {"kind": "together", "orientation_weight_m": 0.3, "goals": _TOGETHER}),
     "outside": ("franka_pose", [f"{OUTSIDE}:Fold"], {"kind": f"{OUTSIDE}:FoldGoal"}),
 }
-NAMES = ("tool_position", "tool_pose", "object_position", "planar_position", *_MADE)
+SHIPPED = ("gripper_pick", "mobile_base", "quadruped_walk", "two_arms")
+NAMES = ("tool_position", "tool_pose", "object_position", "planar_position", *_MADE, *SHIPPED)
 
 
 @functools.cache
@@ -49,6 +50,8 @@ def contract_with(name: str) -> Contract:
     shipped = {"tool_position": "reach", "tool_pose": "pose", "object_position": "push"}
     if name in shipped:
         return load_task(f"franka_{shipped[name]}").contract
+    if name in SHIPPED:
+        return load_task(name).contract
     if name == "planar_position":
         return load_task("ant").contract
     task, readings, goal = _MADE[name]
