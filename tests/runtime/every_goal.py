@@ -37,7 +37,7 @@ _MADE: dict[str, tuple[str, list[object], dict[str, object]]] = {
         },
     ),
     "joint_configuration": ("franka_pose", [], {"kind": "joint_configuration"}),
-    "together": ("franka_pose", [], {"kind": "together", "orientation_weight_m": 0.3, "goals": _TOGETHER}),
+    "together": ("franka_pose", [], {"kind": "together", "goals": _TOGETHER}),
     "outside": ("franka_pose", [f"{OUTSIDE}:Fold"], {"kind": f"{OUTSIDE}:FoldGoal"}),
 }
 SHIPPED = ("gripper_pick", "mobile_base", "quadruped_walk", "two_arms")

@@ -48,8 +48,10 @@ class Together(Goal):
     goals: tuple[any_of(Goal), ...] = Field(min_length=2)  # type: ignore[valid-type]
 
     def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
-        """Complete every one of its goals."""
-        return self.model_copy(update={"goals": tuple(goal.completed(scene, readings) for goal in self.goals)})
+        """Complete every one of its goals. Rotations count as in the goal in which they count most, unless told."""
+        weight = self.orientation_weight_m or max(goal.orientation_weight_m for goal in self.goals)
+        goals = tuple(goal.completed(scene, readings) for goal in self.goals)
+        return self.model_copy(update={"goals": goals, "orientation_weight_m": weight})
 
     def parts(self) -> tuple[Part, ...]:
         """The parts of all goals, with inputs named after their readings."""
