@@ -33,6 +33,9 @@ from sim2real.terms.poses import Orientation
 SCHEMA_VERSION = 2
 _LARGEST_NUMBER = 1e9
 """In SI units."""
+_MOST_SUBSTEPS, _MOST_EPISODE_STEPS = 10_000, 1_000_000
+_SHORTEST_S, _LONGEST_S = 1e-6, 10.0
+"""A physics step below and a control step beyond are no simulation's and no robot's."""
 
 
 class Timing(Frozen):
@@ -51,6 +54,24 @@ class Timing(Frozen):
     def episode_steps(self) -> int:
         """Control steps in one training episode."""
         return round(self.episode_s / self.control_dt_s)
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Self:
+        if self.physics_dt_s < _SHORTEST_S:
+            raise ValueError(f"timing.physics_dt_s {self.physics_dt_s:g} is below {_SHORTEST_S:g}; write it in seconds")
+        if self.control_dt_s > _LONGEST_S:
+            raise ValueError(f"timing.control_dt_s {self.control_dt_s:g} is beyond {_LONGEST_S:g}; write it in seconds")
+        if self.control_dt_s / self.physics_dt_s > _MOST_SUBSTEPS:
+            raise ValueError(
+                f"timing.physics_dt_s {self.physics_dt_s:g} makes more than {_MOST_SUBSTEPS:,} physics steps of one "
+                f"control step of {self.control_dt_s:g} s; make it longer"
+            )
+        if self.episode_s / self.control_dt_s > _MOST_EPISODE_STEPS:
+            raise ValueError(
+                f"timing.episode_s {self.episode_s:g} makes more than {_MOST_EPISODE_STEPS:,} control steps of one "
+                "episode; make it shorter"
+            )
+        return self
 
     @model_validator(mode="after")
     def _whole_steps(self) -> Self:

@@ -52,7 +52,10 @@ def test_inspect_names_the_object_that_goals_are_about(
         ({"robot": {"joints": [{"name": "\x1b[31mred"}]}}, "control characters"),
         ({"robot": {"joints": [{"velocity_max": 1e300}]}}, "velocity_max 1e+300 is beyond 10000"),
         ({"robot": {"joints": [{"position_max": 1e30}]}}, "position_max 1e+30 is beyond 10000"),
-        ({"timing": {"episode_s": 1e300}}, "timing.episode_s 1e+300 is beyond"),
+        ({"timing": {"episode_s": 1e300}}, "timing.episode_s 1e+300 makes more than 1,000,000"),
+        ({"timing": {"physics_dt_s": 1e-9}}, "timing.physics_dt_s 1e-09 is below 1e-06"),
+        ({"timing": {"physics_dt_s": 2e-6}}, "timing.physics_dt_s 2e-06 makes more than 10,000 physics steps"),
+        ({"timing": {"control_dt_s": 40.0}}, "timing.control_dt_s 40 is beyond 10"),
         ({"lineage": {"teacher_depth": 10**400}}, "teacher_depth"),
     ],
 )
