@@ -5,6 +5,7 @@ First of all, and before MuJoCo is imported, `prepare_process`; then everything 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -14,10 +15,15 @@ from sim2real.drawing import draw_nothing
 from sim2real.errors import ShoalError, printable
 
 _USER_ERROR, _INTERRUPTED = 2, 130
+_WRONG_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
+"""What is wrong with a path itself or with whom it is for; asking whether there is such a file fails with these."""
 
 
 def prepare_process() -> None:
-    """First of all: no OpenGL, and names of files in UTF-8 whatever the locale says, as MuJoCo and JSON have them."""
+    """First of all: three standard streams, no OpenGL, and names of files in UTF-8 whatever the locale says, as MuJoCo
+    and JSON have them.
+    """
+    open_missing_streams()
     draw_nothing()
     if sys.getfilesystemencoding() != "utf-8":
         # For this process and its children; Python decides once, at its start.
@@ -27,8 +33,8 @@ def prepare_process() -> None:
 
 @contextmanager
 def command_line() -> Iterator[None]:
-    """Run a command in this block. `ShoalError` and an output that cannot be written exit with status 2, Ctrl-C with
-    130; a reader that has seen enough, `head` for one, is no error.
+    """Run a command in this block. `ShoalError`, a path that the system refuses and an output that cannot be written
+    exit with status 2, Ctrl-C with 130; a reader that has seen enough, `head` for one, is no error.
     """
     try:
         _require_utf8(sys.argv[1:])
@@ -41,6 +47,8 @@ def command_line() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("interrupted.", _INTERRUPTED)
     except OSError as error:
+        if error.filename is not None and error.errno in _WRONG_PATH:
+            _fail(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}.", _USER_ERROR)
         if error.filename is not None:  # A file that we forgot to guard; the traceback is ours to see.
             raise
         discard_output()
@@ -56,6 +64,20 @@ def _fail(sentence: str, status: int) -> None:
 def discard_output() -> None:
     """What is still buffered has nowhere to go."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_missing_streams() -> None:
+    """Lead standard streams that are closed to nowhere: the next file that is opened would take their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _require_utf8(arguments: list[str]) -> None:

@@ -25,11 +25,12 @@ def write_file(path: Path, fill: Callable[[Path], None]) -> None:
     A link keeps its place and what it points to is replaced. What is no ordinary file (`/dev/stdout`, a pipe) is
     written to and not replaced.
     """
-    special = path.exists() and not path.is_file()
-    target = path if special else Path(os.path.realpath(path))
-    # The name keeps its end, from which libraries tell the format.
-    beside = target if special else target.with_name(f".{os.getpid()}.{target.name}")
+    special = True
     try:
+        special = path.exists() and not path.is_file()
+        target = path if special else Path(os.path.realpath(path))
+        # The name keeps its end, from which libraries tell the format.
+        beside = target if special else target.with_name(f".{os.getpid()}.{target.name}")
         target.parent.mkdir(parents=True, exist_ok=True)
         fill(beside)
         if not special:

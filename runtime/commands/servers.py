@@ -40,8 +40,9 @@ class Page:
         from runtime.page.app import serve_page
         from runtime.page.config import PageConfig
         from runtime.process.signals import EndingSignals
-        from runtime.protocol.address import default_address
+        from runtime.protocol.address import default_address, require_port
 
+        require_port(self.port, option="--port")
         address = self.address or str(default_address())
         config = PageConfig(address=address, host=self.host, port=self.port, mjcf=self.mjcf, ask_code=self.code)
         with EndingSignals() as ending:

@@ -7,8 +7,8 @@ contract's.
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -168,7 +168,23 @@ def open_driver(name: str, contract: Contract, options: DriverOptions) -> Driver
             f"robot: no driver {name!r}: {getattr(module, '__file__', None) or module_name} has no {factory_name!r}; "
             "give MODULE:FACTORY, with a module whose name no installed one has."
         )
-    return cast(Callable[[Contract, DriverOptions], Driver], factory)(contract, options)
+    _require_factory(name, factory, contract, options)
+    driver = factory(contract, options)
+    if not hasattr(driver, "joint_names"):
+        raise ShoalError(f"robot: {name} returned {type(driver).__name__}, which is no driver: it has no joint_names.")
+    return cast(Driver, driver)
+
+
+def _require_factory(name: str, factory: Any, *arguments: Any) -> None:
+    try:
+        inspect.signature(factory).bind(*arguments)
+    except ValueError:  # One written in C may keep its signature to itself.
+        return
+    except TypeError as error:
+        raise ShoalError(
+            f"robot: {name} cannot be called with a contract and DriverOptions ({error}); "
+            "give MODULE:FACTORY, a class or function that takes these two."
+        ) from error
 
 
 def open_chosen(options: RobotOptions, contract: Contract, **more: Any) -> Driver:

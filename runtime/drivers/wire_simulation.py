@@ -38,6 +38,7 @@ from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 _MAX_CATCH_UP_S = 0.25
+_LONGEST_WAIT_S = 0.1
 _GOAL_BODY = "goal"
 
 
@@ -47,12 +48,12 @@ class Simulation:
     def __init__(self, model: mujoco.MjModel, contract: Contract) -> None:
         self.model = model
         model.opt.timestep = contract.timing.physics_dt_s
-        self._substeps = require_rate(model.opt.timestep, contract)
+        self.substeps = require_rate(model.opt.timestep, contract)
         self._robot = MujocoRobot(model, contract)
         home = np.array([joint.home_position for joint in contract.robot.joints])
         self.data = self._robot.addresses.home_data(model)
         self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
-        self._step = self._substeps
+        self._step = self.substeps
         self._readings = Readings.of(contract)
         self.state = np.zeros(1, state_dtype(contract))
         """What is sent after every step."""
@@ -63,9 +64,9 @@ class Simulation:
 
     def advance(self) -> None:
         """One physics step."""
-        if self._step < self._substeps:
+        if self._step < self.substeps:
             self._step += 1
-            interpolate(self._previous, self._target, self._step / self._substeps, self._between)
+            interpolate(self._previous, self._target, self._step / self.substeps, self._between)
             self.data.ctrl[self._robot.addresses.actuator] = self._robot.addresses.control(self._between)
         mujoco.mj_step(self.model, self.data)
 
@@ -98,31 +99,42 @@ class SimulationServer:
         self._commands = Records(command_dtype(len(hello.joint_names)), COMMAND_MAGIC)
 
     def run(self, should_end: Callable[[], bool]) -> None:
-        """Serve until `should_end()`, which is asked after every step."""
+        """Serve until `should_end()`, which is asked at least once per control period's steps.
+
+        Where the machine simulates more slowly than `speed` asks for, simulated time falls behind.
+        """
         step_s = self._simulation.model.opt.timestep / self._hello.speed
         due = time.perf_counter()
         while not should_end():
-            while due <= time.perf_counter():
+            for _ in range(self._simulation.substeps):
+                if due > time.perf_counter():
+                    break
                 self._simulation.advance()
-                # After a suspended process there is no use in simulating the whole pause.
-                due = max(due + step_s, time.perf_counter() - _MAX_CATCH_UP_S)
+                due += step_s
+            # After a suspended process there is no use in simulating the whole pause.
+            due = max(due, time.perf_counter() - _MAX_CATCH_UP_S)
             self._simulation.measure()
             self._send()
-            self._receive_until(due)
+            self._receive_until(due, should_end)
 
     def close(self) -> None:
         """End the connection and stop listening."""
         self._drop()
         self._listening.close()
 
-    def _receive_until(self, due: float) -> None:
-        while (remaining := due - time.perf_counter()) > 0:
+    def _receive_until(self, due: float, should_end: Callable[[], bool]) -> None:
+        """Also what is there already when `due` is over."""
+        remaining = due - time.perf_counter()
+        while True:
             sockets = [*self._listening.sockets, *([] if self._connection is None else [self._connection])]
-            ready, _, _ = select.select(sockets, [], [], remaining)
+            ready, _, _ = select.select(sockets, [], [], min(max(remaining, 0.0), _LONGEST_WAIT_S))
             if self._connection in ready:
                 self._receive()
             elif ready:
                 self._accept(ready[0])
+            remaining = due - time.perf_counter()
+            if remaining <= 0 or should_end():
+                return
 
     def _accept(self, listening: socket.socket) -> None:
         connection, _ = listening.accept()

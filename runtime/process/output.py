@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sim2real.child_process import bare_python
+from sim2real.console import open_missing_streams
 
 # In a session of its own, so that the terminal's signals do not reach it: the last words come after them.
 _RELAY = """
@@ -48,7 +49,7 @@ def relayed_output() -> Iterator[None]:
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         yield
         return
-    _open_missing()
+    open_missing_streams()
     before = sys.stdout, sys.stderr
     kept = [os.dup(_OUT), os.dup(_ERR)]
     relays = [_relay(kept[0], _OUT)]
@@ -114,15 +115,3 @@ def _relay(target: int, number: int) -> subprocess.Popen[bytes]:
         os.close(reading)
         os.close(writing)
     return relay
-
-
-def _open_missing() -> None:
-    """Where a standard descriptor is closed, the next file that is opened would become it."""
-    for number in (0, _OUT, _ERR):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(_OUT, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(_ERR, "w", closefd=False)  # noqa: SIM115

@@ -61,6 +61,12 @@ class Address:
         return connection
 
 
+def require_port(port: int, *, option: str) -> None:
+    """Raises `ShoalError` unless a server can be told to listen on this port."""
+    if not 0 < port < 65536:
+        raise ShoalError(f"{option} must be a port between 1 and 65535, got {port}.")
+
+
 def default_address() -> Address:
     """A Unix socket in the user's private runtime folder, which is created with mode 0700 if need be: in
     `$XDG_RUNTIME_DIR`, or where that is not this user's (in a container, or after su) where temporary files are.

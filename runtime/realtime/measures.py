@@ -140,7 +140,7 @@ def kernel_version() -> tuple[int, int]:
 def _attempt(name: str, measure: Callable[[], str | None], hint: str) -> Measure:
     try:
         note = measure() or ""
-    except (OSError, AttributeError, ValueError) as error:
+    except (OSError, AttributeError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return Measure(name, False, f"{reason}; {hint}" if hint else reason)
     return Measure(name, True, note)

@@ -35,9 +35,9 @@ def require_packages() -> None:
 def require_writable(path: Path) -> None:
     """Refuse a recording that could not be written, before anything moves."""
     require_packages()
-    if path.exists():
-        raise ShoalError(f"--record: {path} exists; recordings are never overwritten, choose another name.")
     try:
+        if path.exists():
+            raise ShoalError(f"--record: {path} exists; recordings are never overwritten, choose another name.")
         path.touch()
     except OSError as error:
         raise ShoalError(f"--record: cannot write {path}: {error.strerror or error}.") from error

@@ -31,7 +31,7 @@ from runtime.native.build import load_ahead
 from runtime.options import ServeOptions
 from runtime.page.config import PageConfig, require_servable
 from runtime.process.signals import EndingSignals
-from runtime.protocol.address import Address, default_address
+from runtime.protocol.address import Address, default_address, require_port
 from runtime.protocol.listening import Listening
 from runtime.protocol.messages import PROTOCOL_VERSION
 from runtime.protocol.token import read_token
@@ -295,8 +295,8 @@ def _watching(options: ServeOptions, core: PolicyController, driver: Driver, add
 def _ports(options: ServeOptions, address: Address) -> PageConfig | None:
     """What the page is told, if there is to be one. Raises `ShoalError` unless metrics and page have a port each."""
     for option, port in (("--metrics", options.metrics), ("--page", options.page)):
-        if port is not None and not 0 < port < 65536:
-            raise ShoalError(f"{option} must be a port between 1 and 65535, got {port}.")
+        if port is not None:
+            require_port(port, option=option)
     with ExitStack() as held:
         if options.metrics is not None:
             from runtime.monitoring.metrics import require_prometheus

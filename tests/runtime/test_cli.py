@@ -136,3 +136,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(policy_path: Path) -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "-1"])
+def test_a_page_needs_a_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("page", "--port", port) == 2
+    assert f"--port must be a port between 1 and 65535, got {port}." in capsys.readouterr().err

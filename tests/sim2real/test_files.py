@@ -22,7 +22,7 @@ def test_text_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["folder", "file/inside.txt"])
+@pytest.mark.parametrize("name", ["folder", "file/inside.txt", "n" * 300])
 def test_what_cannot_be_written_is_named_and_leaves_nothing(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     (tmp_path / "folder").mkdir()

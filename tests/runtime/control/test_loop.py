@@ -247,6 +247,21 @@ def test_unknown_driver(name: str, contract: Contract) -> None:
         open_driver(name, contract, DriverOptions())
 
 
+@pytest.mark.parametrize("name", ["os:getcwd", "os:environ", "os:name", "runtime.drivers.base:DRIVERS"])
+def test_what_cannot_make_a_driver_is_refused(name: str, contract: Contract) -> None:
+    with pytest.raises(ShoalError, match=f"robot: {name} cannot be called with a contract and DriverOptions"):
+        open_driver(name, contract, DriverOptions())
+
+
+def no_driver(*arguments: object) -> object:
+    return arguments
+
+
+def test_what_is_no_driver_is_refused(contract: Contract) -> None:
+    with pytest.raises(ShoalError, match="returned tuple, which is no driver"):
+        open_driver(f"{__name__}:no_driver", contract, DriverOptions())
+
+
 def test_a_tick_keeps_nothing_that_it_allocates(policy: Policy) -> None:
     tick = WholeTick(policy)
     for _ in range(250):

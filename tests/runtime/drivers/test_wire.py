@@ -58,12 +58,13 @@ class Running:
         ).model_copy(update=changes)
         self.server = SimulationServer(self.simulation, hello, simulation_address(str(path)))
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self.server.run, args=(self._ended.is_set,))
+        self._thread = threading.Thread(target=self.server.run, args=(self._ended.is_set,), daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         self._ended.set()
-        self._thread.join()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
         self.server.close()
 
 
@@ -216,6 +217,21 @@ def test_nonsense_instead_of_a_simulation(contract: Contract, tmp_path: Path) ->
         WireDriver(contract, DriverOptions())
     with pytest.raises(ValueError, match="another kind"):
         Records(state_dtype(contract), STATE_MAGIC).take(b"\0" * state_dtype(contract).itemsize)
+
+
+def test_a_speed_that_no_machine_reaches_neither_deafens_nor_hangs(
+    start: Callable[..., Running], contract: Contract, tmp_path: Path
+) -> None:
+    running = start(speed=1e9)
+    open_driver(WIRE, contract, DriverOptions(host=str(tmp_path / "s"))).close()
+    running.end()
+
+
+def test_a_simulation_that_hardly_moves_ends_at_once(start: Callable[..., Running]) -> None:
+    running = start(speed=1e-9)
+    while running.simulation.data.time == 0:
+        time.sleep(0.01)
+    running.end()
 
 
 def test_records_are_found_in_any_pieces() -> None:
