@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
+
+from sim2real.errors import ShoalError
 
 Engine = Literal["auto", "onnxruntime", "kernel"]
 """What computes a policy: ONNX Runtime, a C kernel compiled from the policy file, or `auto`, the kernel where it can be
@@ -141,3 +144,15 @@ class Ros2Options:
     """Goals expire after this time; the robot then holds."""
     network: bool = False
     """Let other machines take part. Without this, only the loopback interface is used."""
+
+
+def require_numbers(options: ServeOptions | Ros2Options) -> None:
+    """Raise `ShoalError` for times, rates and shares that are negative or no numbers, all of them at once."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    wrong = [
+        f"--{name.replace('_', '-')} {value:g}"
+        for name, value in values.items()
+        if isinstance(value, float) and not (math.isfinite(value) and value >= 0)
+    ]
+    if wrong:
+        raise ShoalError(f"{', '.join(wrong)}: give a number of 0 or more.")

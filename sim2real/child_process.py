@@ -32,6 +32,14 @@ def bare_python(program: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", program]
 
 
+def is_suspended(pid: int) -> bool:
+    """Whether a process was stopped by a signal, and does not just wait for a processor; False where nothing tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
 def _path() -> list[str]:
     """What of `sys.path` means the same in every folder."""
     absolute = [entry for entry in sys.path if Path(entry).is_absolute()]

@@ -25,7 +25,7 @@ from sim2real.console import open_missing_streams
 # In a session of its own, so that the terminal's signals do not reach it: the last words come after them.
 _RELAY = """
 import os, select, signal
-for number in (signal.SIGHUP, signal.SIGTERM):
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):
     signal.signal(number, signal.SIG_IGN)
 terminal = os.isatty(1)
 while data := os.read(0, 65536):

@@ -23,7 +23,7 @@ from cyclonedds.core import DDSException, Listener
 from cyclonedds.sub import DataReader
 
 from runtime.goals.messages import GoalRefused
-from runtime.options import Ros2Options
+from runtime.options import Ros2Options, require_numbers
 from runtime.process.signals import EndingSignals
 from runtime.protocol.client import Client
 from runtime.protocol.snapshot import Snapshot
@@ -176,6 +176,7 @@ class Bridge:
 
 def run(options: Ros2Options) -> None:
     """Bridge until a signal asks for the end."""
+    require_numbers(options)
     if not options.rate_hz > 0:
         raise ShoalError(f"--rate-hz must be positive, got {options.rate_hz:g}.")
     with EndingSignals() as ending, Client(options.address) as client:

@@ -28,7 +28,7 @@ from runtime.ipc.goal_slots import write_goal
 from runtime.ipc.shared_memory import MAX_GOALS, SharedSlots
 from runtime.ipc.telemetry_ring import Ring
 from runtime.native.build import load_ahead
-from runtime.options import ServeOptions
+from runtime.options import ServeOptions, require_numbers
 from runtime.page.config import PageConfig, require_servable
 from runtime.process.signals import EndingSignals
 from runtime.protocol.address import Address, default_address, require_port
@@ -107,6 +107,7 @@ def serve(options: ServeOptions) -> Summary:
     """
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
+    require_numbers(options)
     # A first start compiles this on one core and the policy on another.
     load_ahead(clearance.load)
     policy = Policy(options.model, engine=options.engine)
@@ -124,9 +125,9 @@ def serve(options: ServeOptions) -> Summary:
     summary = summary_of(options, policy, server.loop, server.core, server.exchange)
     summary |= {"ended_by": ended_by, "gateway_restarts": server.supervisor.restarts}
     summary["realtime"] = [str(measure) for measure in measures]
+    print_summary(summary)
     if options.json:
         write_json(options.json, summary)
-    print_summary(summary)
     if server.supervisor.failure:
         raise ShoalError(server.supervisor.failure)
     return summary

@@ -4,7 +4,8 @@ loop looks at them in every tick.
     socket      to connect is to stop; see `runtime.protocol.stop_socket`
     key         space or e stops, r releases; only while the process has the terminal
     signal      SIGUSR1 stops
-    file        as /sys/class/gpio/gpioN/value: "0" is released; "1", anything else and a file that cannot be read stop
+    file        as /sys/class/gpio/gpioN/value: "0" is released; "1", anything else, a file that cannot be read and one
+                that is gone stop; what takes its place is read from then on
     descriptor  a pipe or socket: any byte stops, and so does its end (a cut wire, a watchdog that died)
 
 Clients on other machines stop, and all clients release, through the processes that talk to them. While a file says so,
@@ -14,9 +15,11 @@ Nothing here waits: every read is one that cannot block.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
+import stat
 import sys
 import termios
 import tty
@@ -93,7 +96,7 @@ class EstopSources:
     ) -> None:
         self._signalled = self._ended = False
         self._terminal: list[Any] | None = None
-        self._file = -1 if file is None else _open(file)
+        self._file = None if file is None else _File(file)
         self._descriptor = -1 if descriptor is None else _inherited(descriptor)
         self._socket = None if beside is None else StopSocket(beside)
         if key and _in_foreground():
@@ -103,8 +106,12 @@ class EstopSources:
     @property
     def names(self) -> list[str]:
         """What is being watched, for the start-up report."""
-        watched = {"space key": self._terminal is not None, "file": self._file >= 0, "pipe": self._descriptor >= 0}
-        return ["client", "SIGUSR1", *(name for name, on in watched.items() if on)]
+        watched = {
+            "space key": self._terminal is not None,
+            "file": self._file is not None,
+            "pipe": self._descriptor >= 0,
+        }
+        return ["client", "SIGUSR1", *(name for name, source in watched.items() if source is not None)]
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Signal handler."""
@@ -117,7 +124,7 @@ class EstopSources:
         if self._signalled:
             self._signalled, asked = False, True
         # What lasts, as a file does, is one stop. What somebody did again is another one, which no release has seen.
-        lasting = self._file_says_stop() or self._pipe_says_stop()
+        lasting = (self._file is not None and self._file.says_stop()) or self._pipe_says_stop()
         if asked or (lasting and core.safety.state is not State.ESTOP):
             core.estop()
         elif released and not lasting:
@@ -136,8 +143,8 @@ class EstopSources:
             # At once: a terminal that is stopped by Ctrl-S never drains, and one that is lost has nothing to restore.
             with suppress(termios.error):
                 termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
-        if self._file >= 0:
-            os.close(self._file)
+        if self._file is not None:
+            self._file.close()
 
     def _keys(self) -> tuple[bool, bool]:
         # A read from the background would stop this process.
@@ -149,18 +156,41 @@ class EstopSources:
             return False, False
         return any(key in _STOP_KEYS for key in keys), any(key in _RELEASE_KEYS for key in keys)
 
-    def _file_says_stop(self) -> bool:
-        if self._file < 0:
-            return False
-        try:
-            return os.pread(self._file, 1, 0) != _RELEASED
-        except OSError:
-            return True
-
     def _pipe_says_stop(self) -> bool:
         if self._descriptor >= 0 and not self._ended:
             self._ended = _readable(self._descriptor)
         return self._ended
+
+
+class _File:
+    """Read in place, as what stands behind a name in sysfs is; raises `ShoalError` when it cannot be opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._descriptor = path, -1
+        try:
+            self._open()
+        except OSError as error:
+            raise ShoalError(f"--estop-file: cannot open {path}: {error.strerror}.") from error
+
+    def says_stop(self) -> bool:
+        """Whether it says anything but "0"."""
+        try:
+            # What was deleted, or replaced by `mv`, would be read for ever.
+            if not os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
+                self.close()
+                self._open()
+            return os.pread(self._descriptor, 1, 0) != _RELEASED
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
 
 
 class WatchedExchange:
@@ -180,18 +210,19 @@ class WatchedExchange:
         self._sources.answer(core)
 
 
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        raise ShoalError(f"--estop-file: cannot open {path}: {error.strerror}.") from error
-
-
 def _inherited(descriptor: int) -> int:
+    """What this process itself opened has a number, too, but is not what the caller meant."""
     try:
-        os.fstat(descriptor)
-    except OSError as error:
-        raise ShoalError(f"--estop-fd: descriptor {descriptor} is not open: {error.strerror}.") from error
+        mode, inherited = os.fstat(descriptor).st_mode, os.get_inheritable(descriptor)
+        writes_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+    except (OSError, OverflowError) as error:
+        raise ShoalError(f"--estop-fd: descriptor {descriptor} is not open: {error}.") from error
+    if not inherited:
+        raise ShoalError(
+            f"--estop-fd: descriptor {descriptor} was not inherited; redirect it, as in {descriptor}<pipe."
+        )
+    if writes_only or not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)):
+        raise ShoalError(f"--estop-fd: descriptor {descriptor} is no pipe, socket or device that can be read.")
     return descriptor
 
 

@@ -12,7 +12,6 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from sim2real.child_process import python_module
 
@@ -68,14 +67,6 @@ class ListenerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def is_suspended(pid: int) -> bool:
-    """Whether a process was stopped by a signal, and does not just wait for a processor; False where nothing tells."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except (OSError, IndexError):
-        return False
 
 
 class ControlEnd:

@@ -21,7 +21,8 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import DisplayKind
 from runtime.page.config import PageConfig
 from runtime.protocol.listening import Listening
-from runtime.server.listener_process import ListenerProcess, is_suspended
+from runtime.server.listener_process import ListenerProcess
+from sim2real.child_process import is_suspended
 from sim2real.contract import Contract
 
 _CHECK_EVERY_S = 0.02

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from runtime.page.gate import PeerRate
 from runtime.page.panel import rpy_deg
 from runtime.page.readouts import problem_html, round_up
 from runtime.page.scene import box_edges
+from runtime.page.supervisor import ended_or_suspended
 from runtime.robot.rotations import quaternion_of_rpy
 
 
@@ -39,6 +42,16 @@ def test_peers_have_rates_of_their_own_within_bounds() -> None:
     for number in range(5000):
         rate.allows(str(number))
     assert len(rate._left) <= 1024
+
+
+def test_a_suspended_page_is_ended_so_that_another_one_starts() -> None:
+    async def status(number: int) -> int:
+        process = await asyncio.create_subprocess_exec("sleep", "600")
+        process.send_signal(number)
+        return await ended_or_suspended(process)
+
+    assert asyncio.run(status(signal.SIGSTOP)) == -signal.SIGKILL
+    assert asyncio.run(status(signal.SIGTERM)) == -signal.SIGTERM
 
 
 def test_what_a_server_says_is_no_html() -> None:

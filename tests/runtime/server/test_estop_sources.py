@@ -41,6 +41,48 @@ def test_file_stops_while_it_says_anything_but_zero(policy: Policy, tmp_path: Pa
     sources.close()
 
 
+def test_file_that_was_deleted_stops_and_one_in_its_place_is_read(policy: Policy, tmp_path: Path) -> None:
+    pin, other = tmp_path / "value", tmp_path / "other"
+    pin.write_text("0")
+    core, sources = PolicyController(policy), EstopSources(file=pin)
+    sources.poll(core)
+    assert core.safety.state is State.IDLE
+    for content, state in (("0", State.IDLE), ("1", State.ESTOP)):
+        other.write_text(content)
+        other.replace(pin)
+        sources.poll(core)
+        assert core.safety.state is state
+    other.write_text("0")
+    other.replace(pin)
+    core.release()
+    sources.poll(core)
+    assert core.safety.state is State.IDLE
+    pin.unlink()
+    for _ in range(2):
+        core.release()
+        sources.poll(core)
+        assert core.safety.state is State.ESTOP
+    sources.close()
+
+
+def test_descriptors_of_the_server_itself_are_no_stop(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with (tmp_path / "file").open("w+") as file, socket.socket() as listening:
+        for number, said in (
+            (reader, "was not inherited"),
+            (listening.fileno(), "was not inherited"),
+            (writer, "no pipe, socket or device"),
+            (file.fileno(), "no pipe, socket or device"),
+            (10**20, "is not open"),
+        ):
+            if said.startswith("no"):
+                os.set_inheritable(number, True)
+            with pytest.raises(ShoalError, match=said):
+                EstopSources(descriptor=number)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_every_press_counts_and_what_lasts_counts_once(policy: Policy, tmp_path: Path) -> None:
     pin = tmp_path / "value"
     pin.write_text("1\n")
@@ -60,6 +102,7 @@ def test_every_press_counts_and_what_lasts_counts_once(policy: Policy, tmp_path:
 @pytest.mark.parametrize("how", ["byte", "end"])
 def test_pipe_stops_when_it_speaks_and_when_it_ends(policy: Policy, how: str) -> None:
     reader, writer = os.pipe()
+    os.set_inheritable(reader, True)  # as one that a shell hands over is
     core, sources = PolicyController(policy), EstopSources(descriptor=reader)
     sources.poll(core)
     assert core.safety.state is State.IDLE

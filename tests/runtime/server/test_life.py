@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pty
 import shutil
@@ -18,8 +19,11 @@ import pytest
 
 from runtime.diagnostics.chaos.processes import listener_and_gateway
 from runtime.goals.messages import GoalPose
+from runtime.options import ServeOptions
 from runtime.protocol.client import Client
+from runtime.server.control_process import serve
 from sim2real.child_process import python_module
+from sim2real.errors import ShoalError
 from sim2real.logs.recording import read_recording
 from tests.runtime.server.test_server import Server, free_port
 
@@ -139,6 +143,12 @@ def fill(pipe: int) -> None:
                     os.write(pipe, b"x" * size)
     finally:
         os.set_blocking(pipe, True)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_times_that_are_no_numbers_are_refused_all_at_once(policy_path: Path, value: float) -> None:
+    with pytest.raises(ShoalError, match=f"--duration {value:g}, --spin-us {value:g}: give a number of 0 or more"):
+        serve(ServeOptions(policy_path, duration=value, spin_us=value))
 
 
 def test_a_taken_port_of_the_metrics_is_refused_at_the_start(policy_path: Path, tmp_path: Path) -> None:

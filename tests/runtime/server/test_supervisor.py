@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from runtime.server.listener_process import is_suspended
 from runtime.server.supervisor import Backoff, Watchdog
+from sim2real.child_process import is_suspended
 
 
 def test_one_that_came_up_is_replaced_at_once_however_often_it_is_killed() -> None:
