@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from shoal import Client
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 POLICY = str(ROOT / "models" / "franka_pose.onnx")
@@ -54,6 +56,8 @@ def test_goal_client_with_own_driver(tmp_path: Path) -> None:
     socket = tmp_path / "s"
     serve = ("serve", "--model", POLICY, "--robot", "own_driver:ReversedServo", "--no-realtime", "--quiet")
     with server(*serve, "--socket", str(socket), until=socket):
+        with Client(str(socket), timeout_s=300) as client:  # it listens before it has compiled and looked at the policy
+            client.status()
         printed = run("goal_client.py", str(socket))
     assert [line.split(" | ")[0].rpartition(" ")[2] for line in printed.splitlines()] == ["reached", "reached"], printed
 

@@ -20,6 +20,7 @@ import tyro
 
 import shoal.gym  # noqa: F401  registers the tasks
 from benchmarks.machine import machine
+from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 
@@ -106,4 +107,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()

@@ -28,6 +28,7 @@ from cyclonedds.pub import DataWriter
 from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 
+from sim2real.console import command_line
 from sim2real.tasks.task import Task, load_task
 
 types: Any = idl_types
@@ -243,4 +244,5 @@ def pose_of(data: mujoco.MjData, body: int) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line():
+        main()
