@@ -204,6 +204,7 @@ def test_settings_of_the_runs_are_flags(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (given_.config.num_envs, given_.config.rollout_steps) == (9, 40)
 
 
+@pytest.mark.slow
 def test_on_a_local_ray_cluster(tmp_path: Path) -> None:
     """Workers train the cells and leave their folders; this process then finds nothing missing."""
     made = cells(study(base=tiny_config(updates=5, eval_every_rounds=1)))

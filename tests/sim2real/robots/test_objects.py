@@ -194,6 +194,7 @@ def test_observation_says_where_the_object_is_from_the_tool(task: Task, pool: Go
     assert not np.allclose(observe(np, contract, moved)[:, -6:-3], seen[:, -6:-3])
 
 
+@pytest.mark.slow
 def test_both_backends_move_the_object_alike() -> None:
     import jax
     import jax.numpy as jnp
