@@ -14,7 +14,6 @@ distance of an episode between links that can collide, or to the floor, up to 10
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from benchmarks.policies.goal_sequences import Targets
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, commands_of, held_out_environment
 from runtime.inference.policy import Policy
 from runtime.safety.geometry import self_pairs
@@ -45,9 +45,6 @@ KEPT_M = 0.05
 GENTLE = 0.3
 """Gain of the gentler inverse kinematics: the share of the remaining way that a step wants to go."""
 _ORIENTATION_COST, _HOME_COST, _DAMPING = 0.3, 1e-3, 1e-4
-
-Targets = Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray]
-"""`targets(readings, request [N, K]) -> joint position targets [N, J]`, called once per control step."""
 
 
 @dataclass(frozen=True)

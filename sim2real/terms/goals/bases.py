@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from sim2real.contract import Contract
 
 
-class _Ground(Goal):
+class _OfBase(Goal):
+    @property
+    def drawn(self) -> Literal["reached", "between"]:
+        """The ground has no configurations."""
+        return "between"
+
+    def settings(self) -> Settings:
+        """Long ways, and no home to stay near to."""
+        return Settings(gamma=0.98)
+
+
+class _Ground(_OfBase):
     position_min_m: Vector2
     """Lower corner of the rectangle in which it may be asked for."""
     position_max_m: Vector2
@@ -30,11 +41,6 @@ class _Ground(Goal):
         return self
 
     @property
-    def drawn(self) -> Literal["reached", "between"]:
-        """The ground has no configurations."""
-        return "between"
-
-    @property
     def heading(self) -> str | None:
         """The base's heading."""
         return self.base_orientation
@@ -42,10 +48,6 @@ class _Ground(Goal):
     def box(self) -> tuple[Vector3, Vector3] | None:
         """The rectangle, flat on the ground."""
         return (*self.position_min_m, 0.0), (*self.position_max_m, 0.0)
-
-    def settings(self) -> Settings:
-        """Long ways, and no home to stay near to."""
-        return Settings(gamma=0.98)
 
 
 class PlanarPosition(_Ground):
@@ -84,7 +86,7 @@ class PlanarPose(_Ground):
         return xp.concatenate([seen(xp, contract, columns, half) for half in halves], axis=-1)
 
 
-class BasePose(Goal):
+class BasePose(_OfBase):
     """Bring the base to a pose in space: that of something that flies, or a body's height and tilt over its feet."""
 
     kind: str = "base_pose"
@@ -107,11 +109,6 @@ class BasePose(Goal):
         return self
 
     @property
-    def drawn(self) -> Literal["reached", "between"]:
-        """The ground has no configurations."""
-        return "between"
-
-    @property
     def heading(self) -> str | None:
         """The base's orientation."""
         return self.orientation
@@ -126,10 +123,6 @@ class BasePose(Goal):
             Part(self.position, "goal_position", self.position_min_m, self.position_max_m),
             Part(self.orientation, "goal_orientation", default=(1.0, 0.0, 0.0, 0.0)),
         )
-
-    def settings(self) -> Settings:
-        """Settings as for places on the ground."""
-        return Settings(gamma=0.98)
 
     def between(self, xp: ModuleType, contract: Contract, uniform: Array, normal: Array, *, grown: float) -> Array:
         """Facing anywhere, and leaning towards anywhere by at most `max_tilt_deg`."""
