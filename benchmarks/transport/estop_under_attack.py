@@ -37,10 +37,10 @@ from rich.table import Table
 
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
-from runtime.diagnostics.chaos.attackers import attack
-from runtime.diagnostics.chaos.page import answer, served_page
-from runtime.diagnostics.chaos.processes import in_reserve, listener_and_gateway
-from runtime.page.stop_page import PRESS_HEADER, PRESS_PATH
+from runtime.diagnostics.chaos.served.attackers import attack
+from runtime.diagnostics.chaos.served.page import answer, served_page
+from runtime.diagnostics.chaos.served.server import in_reserve, listener_and_gateway
+from runtime.page.web.stop_page import PRESS_HEADER, PRESS_PATH
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
 from sim2real.console import command_line

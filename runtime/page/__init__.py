@@ -5,8 +5,8 @@ reach the control loop:
 
     browsers ── websocket ──► page ── socket ──► gateway ── shared memory ──► control loop
 
-`web_server` lets browsers in, as `gate` decides; `telemetry` watches the robot, `commands` asks for what one of the
-browsers wants, `emergency_stop` for what any of them may; `scene` draws, `panel` and `readouts` are what one browser
-shows, `app` puts them together and `supervisor` keeps the process alive beside a gateway. Everybody sees the robot and
+`web` lets browsers in, and stops the robot for any of them; `telemetry` watches the robot, `commands` asks for what one
+of the browsers wants; `scene` draws, `panel` and `readouts` are what one browser shows, `app` puts them together and
+`supervisor` keeps the process alive beside a gateway. Everybody sees the robot and
 may press the emergency stop; one browser at a time has control.
 """

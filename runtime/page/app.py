@@ -11,12 +11,12 @@ from typing import Any
 
 from runtime.page.commands import Commands
 from runtime.page.config import PageConfig, require_servable
-from runtime.page.emergency_stop import EmergencyStop
-from runtime.page.gate import Gate
 from runtime.page.panel import Panel, Robot
 from runtime.page.scene import RobotScene
 from runtime.page.telemetry import TelemetryPoller
-from runtime.page.web_server import WebServer
+from runtime.page.web.emergency_stop import EmergencyStop
+from runtime.page.web.gate import Gate
+from runtime.page.web.server import WebServer
 
 _DRAW_S = 0.05
 _PANEL_EVERY = 5

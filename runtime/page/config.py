@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.page.gate import Doorstep
+from runtime.page.web.gate import Doorstep
 from runtime.protocol.address import is_loopback
 from sim2real.errors import ShoalError
 

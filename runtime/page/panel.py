@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from runtime.goals.messages import AnyGoal, GoalJoints, GoalPose, GoalValues, first_problem
 from runtime.goals.resolve import about_the_tool, has_angles, takes_joints
 from runtime.page.commands import Commands
-from runtime.page.emergency_stop import EmergencyStop
 from runtime.page.goal_fields import ValueFields
 from runtime.page.readouts import Charts, facts_html, no_server_html, problem_html, status_html
 from runtime.page.scene import Gizmo, Pose, RobotScene
 from runtime.page.telemetry import TelemetryPoller
+from runtime.page.web.emergency_stop import EmergencyStop
 from runtime.protocol.client import PRESSED_AGAIN
 from runtime.protocol.snapshot import Snapshot
 from runtime.robot.rotations import quaternion_of_rpy

@@ -1,1 +1,1 @@
-"""`runtime serve`: the control process, the gateway process and what lies between them."""
+"""`runtime serve`: the control process, and the listener process that lets clients in."""

@@ -23,6 +23,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from runtime.gateway.config import GatewayConfig
+from runtime.gateway.fork import GatewayFork
+from runtime.gateway.gateway import status_of, status_reply
+from runtime.gateway.lease import Authority
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.process.output import share_relayed_output
 from runtime.process.signals import leave_ending_to_parent
@@ -41,11 +45,7 @@ from runtime.protocol.messages import (
 )
 from runtime.protocol.token import same_token
 from runtime.realtime import measures
-from runtime.server.gateway import status_of, status_reply
-from runtime.server.gateway_fork import GatewayFork
-from runtime.server.lease import Authority
 from runtime.server.listener_process import ControlEnd
-from runtime.server.supervisor import GatewayConfig
 from sim2real.errors import ShoalError
 
 MAX_SILENT = 128
@@ -89,7 +89,7 @@ class Caller:
 
 
 class Gateways(Protocol):
-    """Where connections go that want more than a stop; see `runtime.server.gateway_fork`."""
+    """Where connections go that want more than a stop; see `runtime.gateway.fork`."""
 
     def check(self, release: Callable[[], None]) -> None:
         """Have a gateway."""

@@ -7,27 +7,24 @@ second listener process has started already, and does nothing until it is told t
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from runtime.gateway.config import GatewayConfig
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import DisplayKind
 from runtime.page.config import PageConfig
+from runtime.process.watching import Backoff, Watchdog
 from runtime.protocol.listening import Listening
 from runtime.server.listener_process import ListenerProcess
 from sim2real.child_process import is_suspended
 from sim2real.contract import Contract
 
 _CHECK_EVERY_S = 0.02
-_FIRST_BACKOFF_S = 0.25
-_LONGEST_BACKOFF_S = 5.0
 _END_S = 10.0
 _HUNG_S, _SUSPENDED_S = 1.0, 0.25
 """Without a beat of the listener process, which never waits for anything but, on a busy machine, for a processor; one
@@ -35,85 +32,6 @@ that was suspended does not even do that.
 """
 _RESERVE_AFTER_S = 2.0
 """After a listener process has begun: another one's start does not compete with the first moments of its gateway."""
-_LONGEST_START_S = 60.0
-
-
-class Watchdog:
-    """Notices that a process does not count its beats up any more; to be asked about every `every_s`.
-
-    It wants to have asked in vain often enough, and not only to have waited: when the whole machine was asleep, nobody
-    hangs. The first beat of a process may take as long as a start does on a busy machine.
-    """
-
-    def __init__(self, patience_s: float, *, every_s: float) -> None:
-        self._patience_s, self._enough = patience_s, patience_s / every_s / 2
-        self.restart(0, 0.0)
-
-    def restart(self, beats: int, now_s: float) -> None:
-        """A new process begins with the beats of the one before."""
-        self._beats, self._since_s, self._asked = beats, now_s, 0
-        self.seen = False
-        """Whether this process has had a beat."""
-
-    def hangs(self, beats: int, now_s: float) -> bool:
-        """Whether the process that has counted to `beats` hangs."""
-        if beats != self._beats:
-            self._beats, self._since_s, self._asked, self.seen = beats, now_s, 0, True
-        self._asked += 1
-        patience_s = self._patience_s if self.seen else _LONGEST_START_S
-        return self._asked > self._enough and now_s - self._since_s > patience_s
-
-
-class Backoff:
-    """When a process that has died may be started again: at once if it had come up, else more and more slowly."""
-
-    def __init__(self) -> None:
-        self._started_s, self._pause_s = -math.inf, _FIRST_BACKOFF_S
-
-    def started(self, now_s: float) -> None:
-        """Note that it was started, or could not be."""
-        if self._started_s > -math.inf:
-            self._pause_s = min(2 * self._pause_s, _LONGEST_BACKOFF_S)
-        self._started_s = now_s
-
-    def came_up(self) -> None:
-        """Note that it works, so that whatever ends it is no fault of its start."""
-        self._pause_s = _FIRST_BACKOFF_S
-
-    def over(self, now_s: float) -> bool:
-        """Whether it may be started."""
-        return now_s - self._started_s >= self._pause_s
-
-
-class GatewayConfig(BaseModel):
-    """What the control process tells its listener process and through it the gateway."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    contract: Contract
-    descriptor: int
-    """Of the shared memory, inherited."""
-    listening: tuple[tuple[int, ...], ...]
-    """Descriptors of the sockets of each address; each process has numbers of its own for them."""
-    display: DisplayKind
-    telemetry: int
-    """Descriptor of the telemetry ring, inherited."""
-    record: Path | None = None
-    """MCAP file to write."""
-    facts: dict[str, str] = {}
-    """What is served: policy file and digests, driver, options; also kept in the recording."""
-    metrics: int | None = None
-    """Port of the Prometheus endpoint."""
-    token: str = ""
-    """Asked for on TCP; empty for none."""
-    page: PageConfig | None = None
-    """The page to keep alive."""
-    mjcf: Path | None = None
-    """For goals in joint positions; the MJCF that ships with Shoal if not given."""
-    cores: tuple[int, ...] = ()
-    """Where it may run; the control process may be pinned to one core."""
-    fifo_priority: int | None = None
-    """SCHED_FIFO priority that the listener process tries, below the control process's."""
 
 
 @dataclass(frozen=True)

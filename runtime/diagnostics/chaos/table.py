@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from runtime.diagnostics.chaos.control import control_scenarios
-from runtime.diagnostics.chaos.page import page_scenarios
+from runtime.diagnostics.chaos.files import file_scenarios
 from runtime.diagnostics.chaos.readings import reading_scenarios
 from runtime.diagnostics.chaos.scenario import Outcome, Scenario, labels
-from runtime.diagnostics.chaos.served import file_scenarios, process_scenarios
-from runtime.diagnostics.chaos.stops import stop_scenarios
-from runtime.diagnostics.chaos.strangers import stranger_scenarios
-from runtime.diagnostics.chaos.surroundings import surrounding_scenarios
+from runtime.diagnostics.chaos.served.page import page_scenarios
+from runtime.diagnostics.chaos.served.processes import process_scenarios
+from runtime.diagnostics.chaos.served.stops import stop_scenarios
+from runtime.diagnostics.chaos.served.strangers import stranger_scenarios
+from runtime.diagnostics.chaos.served.surroundings import surrounding_scenarios
 
 
 def all_scenarios(*, processes: bool = True) -> list[Scenario]:

@@ -21,6 +21,7 @@ from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import DriverOptions, open_driver
 from runtime.drivers.conformance import assert_conforms
 from runtime.drivers.mujoco import MujocoDriver
+from runtime.gateway.gateway import Gateway
 from runtime.goals.messages import GoalObject, GoalPose, GoalRefused, parse_any_goal
 from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
@@ -38,7 +39,6 @@ from runtime.robot.readings import Readings
 from runtime.safety import SafetyConfig
 from runtime.safety.rules.base import Layer
 from runtime.safety.rules.targets import Workspace
-from runtime.server.gateway import Gateway
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.logs.recording import read_recording

@@ -18,6 +18,7 @@ from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
+from runtime.gateway.gateway import Gateway
 from runtime.goals.markers import markers
 from runtime.goals.messages import GoalJoints, GoalPlanar, GoalPose, GoalRefused, parse_any_goal
 from runtime.goals.resolve import middle_goal, validate_goal
@@ -31,7 +32,6 @@ from runtime.protocol.messages import Accepted, GoalRequest, encode, parse_reque
 from runtime.recording.replay import replay
 from runtime.recording.writer import Recorder
 from runtime.server.control_link import ServerExchange
-from runtime.server.gateway import Gateway
 from runtime.status import Reason
 from sim2real.contract import Contract
 from sim2real.logs.recording import read_recording

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.page.app import Page
 from runtime.page.config import PageConfig
-from runtime.page.gate import PeerRate
+from runtime.page.web.gate import PeerRate
 from sim2real.contract import Contract
 from tests.runtime.page.browsers import PATIENCE_S, wait_until
 from tests.runtime.page.fake_server import FakeServer

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.page.config import PageConfig
-from runtime.page.gate import PeerRate
 from runtime.page.panel import rpy_deg
 from runtime.page.readouts import problem_html, round_up
 from runtime.page.scene import box_edges
 from runtime.page.supervisor import ended_or_suspended
+from runtime.page.web.gate import PeerRate
 from runtime.robot.rotations import quaternion_of_rpy
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.gateway.gateway import Gateway
 from runtime.goals.messages import GoalPose
 from runtime.ipc.shared_memory import MAX_GOALS, SharedSlots
 from runtime.ipc.telemetry_ring import Ring
@@ -37,7 +38,6 @@ from runtime.protocol.messages import (
     parse_request,
 )
 from runtime.robot.model import shipped_mjcf
-from runtime.server.gateway import Gateway
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.robots.model import load_mjcf

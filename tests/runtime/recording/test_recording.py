@@ -21,7 +21,7 @@ from runtime.cli import main
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
-from runtime.diagnostics.chaos.served import process_scenarios
+from runtime.diagnostics.chaos.served.server import process_scenarios
 from runtime.drivers.base import DriverOptions
 from runtime.goals.messages import GoalPose
 from runtime.goals.resolve import validate_goal

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.diagnostics.chaos.processes import listener_and_gateway
+from runtime.diagnostics.chaos.served.server import listener_and_gateway
 from runtime.goals.messages import GoalPose
 from runtime.options import ServeOptions
 from runtime.protocol.client import Client

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.gateway.config import GatewayConfig
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
@@ -19,7 +20,6 @@ from runtime.protocol.listening import Listening
 from runtime.protocol.messages import MAX_LINE_BYTES
 from runtime.server import listener
 from runtime.server.listener import MAX_SILENT, Listener
-from runtime.server.supervisor import GatewayConfig
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError

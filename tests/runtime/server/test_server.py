@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.diagnostics.chaos.processes import in_reserve, listener_and_gateway
+from runtime.diagnostics.chaos.served.server import in_reserve, listener_and_gateway
 from runtime.goals.messages import GoalPose, GoalRefused
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client

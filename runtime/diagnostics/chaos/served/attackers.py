@@ -149,7 +149,7 @@ ATTACKS: dict[str, Attack] = {
 def attack(name: str, address: str, *, token: str = "") -> Iterator[None]:
     """Keep one of `ATTACKS` under way while this lasts. Raises `ShoalError` when it does not get under way."""
     process = subprocess.Popen(
-        python_module("runtime.diagnostics.chaos.attackers", name, address, token), stdout=subprocess.PIPE
+        python_module("runtime.diagnostics.chaos.served.attackers", name, address, token), stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     try:

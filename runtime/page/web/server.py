@@ -27,9 +27,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from runtime.page.config import PageConfig, listening_socket, require_viser
-from runtime.page.emergency_stop import EmergencyStop
-from runtime.page.gate import Gate, Refusal
-from runtime.page.stop_page import PATH, PRESS_HEADER, PRESS_PATH, stop_page
+from runtime.page.web.emergency_stop import EmergencyStop
+from runtime.page.web.gate import Gate, Refusal
+from runtime.page.web.stop_page import PATH, PRESS_HEADER, PRESS_PATH, stop_page
 from sim2real.errors import ShoalError
 
 MAX_BROWSERS = 32

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from runtime.gateway.lease import Authority
+from runtime.gateway.object_reports import Reports
 from runtime.goals.markers import markers
 from runtime.goals.messages import AnyGoal, GoalRefused, ResolvedGoal, parse_any_goal
 from runtime.goals.progress import GoalProgress, GoalState, Why
@@ -43,8 +45,6 @@ from runtime.protocol.messages import (
     encode,
 )
 from runtime.safety import SafetyConfig
-from runtime.server.lease import Authority
-from runtime.server.object_reports import Reports
 from runtime.status import GoalStatus, Reason, State, known
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError

@@ -14,6 +14,9 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
+from runtime.gateway.config import GatewayConfig
+from runtime.gateway.connections import Connections
+from runtime.gateway.gateway import Gateway
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import run_display
@@ -21,9 +24,6 @@ from runtime.monitoring.telemetry_reader import TelemetryReader
 from runtime.monitoring.telemetry_sink import TelemetrySink, say_off
 from runtime.page.supervisor import keep_page
 from runtime.protocol.messages import MAX_LINE_BYTES
-from runtime.server.connections import Connections
-from runtime.server.gateway import Gateway
-from runtime.server.supervisor import GatewayConfig
 from sim2real.errors import ShoalError, first_line
 
 _BEAT_S = 0.1

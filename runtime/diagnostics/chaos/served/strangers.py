@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
-from runtime.diagnostics.chaos.served import Served, goal_within
+from runtime.diagnostics.chaos.served.server import Served, goal_within
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
 from runtime.inference.policy import Policy

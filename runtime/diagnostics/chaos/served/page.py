@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from runtime.diagnostics.chaos.scenario import Scenario
-from runtime.diagnostics.chaos.served import Served, Server, goal_within
+from runtime.diagnostics.chaos.served.server import Served, Server, goal_within
 from runtime.status import State
 from sim2real.child_process import python_module
 from sim2real.errors import ShoalError

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from runtime.diagnostics.chaos.attackers import attack
 from runtime.diagnostics.chaos.scenario import Scenario
-from runtime.diagnostics.chaos.served import Served, Server, goal_within
+from runtime.diagnostics.chaos.served.attackers import attack
+from runtime.diagnostics.chaos.served.server import Served, Server, goal_within
 from runtime.protocol.client import Client
 from runtime.status import State
 from sim2real.errors import ShoalError

@@ -13,8 +13,8 @@ import viser
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 
-from runtime.page.gate import Gate
-from runtime.page.stop_page import PATH, PRESS_PATH
+from runtime.page.web.gate import Gate
+from runtime.page.web.stop_page import PATH, PRESS_PATH
 from tests.runtime.page.browsers import CAMERA, Browser, get, open_websocket, wait_until
 from tests.runtime.page.conftest import ServedPage
 

@@ -1,4 +1,4 @@
-"""Faults of processes, messages, files and disks."""
+"""Faults of a server's processes, its clients and what they send."""
 
 from __future__ import annotations
 
@@ -7,52 +7,22 @@ import random
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from runtime.control.loop import Loop
-from runtime.control.telemetry import Telemetry
-from runtime.diagnostics.chaos.processes import listener_and_gateway
-from runtime.diagnostics.chaos.rig import NoExchange, Rig
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.diagnostics.chaos.served.server import STATES, Served, Server, goal_within, until
 from runtime.goals.messages import GoalPose, GoalRefused
-from runtime.inference.policy import Policy
-from runtime.ipc.telemetry_ring import Ring
 from runtime.protocol.client import Client
 from runtime.protocol.messages import PROTOCOL_VERSION
 from runtime.status import State
-from sim2real.child_process import python_module, python_program
-from sim2real.contract import Contract
-from sim2real.errors import ShoalError
+from sim2real.child_process import python_program
 
 _HOLD = frozenset({State.HOLD})
 _IDLE = frozenset({State.IDLE})
-_STATES = {state.label: state for state in State}
 _PATIENCE_S = 30.0
 _RECORDED_TICKS = 50
-
-Served = tuple[State, list[str]]
-
-
-def file_scenarios() -> Iterator[Scenario]:
-    """Scenarios of files, in this process."""
-    yield Scenario(
-        "disk full",
-        "the disk fills up while recording",
-        "the recording ends and says so; the robot goes on",
-        FOLLOWS,
-        run=_disk_full,
-    )
-    yield Scenario(
-        "wrong model file",
-        "the policy file is overwritten, cut off or altered while it is served",
-        "the loaded policy goes on; the file is refused at the next start",
-        FOLLOWS,
-        run=_model_swapped,
-    )
 
 
 def process_scenarios() -> Iterator[Scenario]:
@@ -126,108 +96,7 @@ def _stopped_again(model: Path, folder: Path) -> Served:
             problems.append("the release was accepted")
         except GoalRefused:
             pass
-        return _STATES[client.status().state], problems
-
-
-def _disk_full(rig: Rig) -> None:
-    from runtime.recording.writer import Recorder
-
-    full = Path("/dev/full")
-    if not full.exists():
-        rig.problems.append("this system has no /dev/full to stand for a full disk")
-        return
-    ring = Ring.create(rig.contract)
-    rig.loop = Loop(rig.driver, rig.core, NoExchange(), telemetry=Telemetry(ring, rig.core))
-    recorder = Recorder(full, rig.contract, {})
-    for _ in range(20):
-        rig.tick(20)
-        rig.move()
-        recorder.write(ring.drain())
-    recorder.close()
-    ring.close()
-    rig.require(recorder.failed, "the full disk was not noticed")
-    rig.tick(5)
-
-
-def _model_swapped(rig: Rig) -> None:
-    original = rig.core.policy.path.read_bytes()
-    altered = bytearray(original)
-    middle = slice(len(altered) // 2, len(altered) // 2 + 4096)
-    altered[middle] = bytes(byte ^ 0xFF for byte in altered[middle])
-    with TemporaryDirectory(prefix="shoal-") as folder:
-        path = Path(folder) / "student.onnx"
-        path.write_bytes(original)
-        served = Rig(Policy(path))
-        served.move()
-        served.tick(10)
-        for content in (b"", b"something else", original[: len(original) // 2], bytes(altered)):
-            path.write_bytes(content)
-            served.tick(5)
-            try:
-                Policy(path)
-            except ShoalError:
-                continue
-            rig.problems.append(f"a file of {len(content)} bytes, not the one exported, was accepted")
-    rig.require(served.state in FOLLOWS, "the loaded policy did not go on")
-    rig.problems += served.witness.problems
-    rig.tick(5)
-
-
-class Server:
-    """`runtime serve` in a process of its own, with the simulated robot at four times its speed."""
-
-    def __init__(self, model: Path, folder: Path, *options: str, output: int | None = None) -> None:
-        """`output` is a descriptor that what it says goes to, instead of the file `output` in `folder`."""
-        self.socket, settings = folder / "s", folder / "safety.yaml"
-        # These scenarios are about something else, and must come out the same on a machine that is busy.
-        settings.write_text("overruns_in_a_row: null\n")
-        arguments = ["--model", str(model), "--socket", str(self.socket), "--safety", str(settings)]
-        arguments += ["--no-realtime", "--quiet", "--speed", "4", *options]
-        with (folder / "output").open("ab") as file:
-            out = file.fileno() if output is None else output
-            self.process = subprocess.Popen(python_module("runtime.cli", "serve", *arguments), stdout=out, stderr=out)
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self.process.wait()
-
-    def client(self) -> Client:
-        """A client that waits for the server to be ready."""
-        return Client(str(self.socket), timeout_s=_PATIENCE_S)
-
-    def listener(self) -> int:
-        """Process id of the listener."""
-        return listener_and_gateway(self.process.pid)[0]
-
-    def gateway(self) -> int:
-        """Process id of the gateway."""
-        return listener_and_gateway(self.process.pid)[1]
-
-
-def goal_within(model: Path, share: float, **more: object) -> GoalPose:
-    """A goal in the policy's workspace, at this share of its width along y; `more` are fields of `GoalPose`."""
-    contract: Contract = Policy(model).contract
-    corners = zip(contract.goal.position_min_m, contract.goal.position_max_m, (0.5, share, 0.5), strict=True)
-    x, y, z = (low + part * (high - low) for low, high, part in corners)
-    return GoalPose(position=(x, y, z), **more)
-
-
-def until(done: Callable[[], bool]) -> bool:
-    """Wait for it; whether it came to be."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        if done():
-            return True
-        time.sleep(0.02)
-    return False
+        return STATES[client.status().state], problems
 
 
 _DOOMED = """
@@ -260,13 +129,13 @@ def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool
 def _client_killed(model: Path, folder: Path) -> Served:
     with Server(model, folder) as server, server.client() as client:
         problems = _kill_client(server, client, goal_within(model, 0.8, timeout_s=1.0), leased=False, ends=State.HOLD)
-        return _STATES[client.status().state], problems
+        return STATES[client.status().state], problems
 
 
 def _lease_lost(model: Path, folder: Path) -> Served:
     with Server(model, folder) as server, server.client() as client:
         problems = _kill_client(server, client, goal_within(model, 0.8, speed=0.02), leased=True, ends=State.IDLE)
-        state = _STATES[client.status().state]
+        state = STATES[client.status().state]
         if holder := client.lease_holder():
             problems.append(f"{holder!r} still holds the lease")
         if client.send_goal(goal_within(model, 0.2)).goal_id == "":
@@ -285,7 +154,7 @@ def _gateway_killed(model: Path, folder: Path) -> Served:
             problems.append("the loop lost its goal, or waited for the gateway")
         if server.gateway() == gateway:
             problems.append("the gateway is still the old one")
-        return _STATES[status.state], problems
+        return STATES[status.state], problems
 
 
 def _recording_continued(model: Path, folder: Path) -> Served:
@@ -304,7 +173,7 @@ def _recording_continued(model: Path, folder: Path) -> Served:
         began = client.status().ticks
         if not until(lambda: client.status().ticks > began + _RECORDED_TICKS):
             problems.append("the loop stood still")
-        state = _STATES[client.status().state]
+        state = STATES[client.status().state]
     result = replay(second, model)
     if result.different or result.compared < _RECORDED_TICKS:
         problems.append(f"{result.different} commands of {result.compared} differ: {result.first}")
@@ -323,7 +192,7 @@ def _control_killed(model: Path, folder: Path) -> Served:
         if not until(lambda: not _alive(gateway)):
             problems.append("the gateway outlived its control process")
     with Server(model, folder) as successor, successor.client() as client:
-        return _STATES[client.status().state], problems
+        return STATES[client.status().state], problems
 
 
 def _bad_messages(model: Path, folder: Path) -> Served:
@@ -357,7 +226,7 @@ def _bad_messages(model: Path, folder: Path) -> Served:
         status = client.status()
         if status.goal_id != "kept":
             problems.append(f"the goal was replaced by {status.goal_id!r}")
-        return _STATES[status.state], problems
+        return STATES[status.state], problems
 
 
 def _estop_by_signal(model: Path, folder: Path) -> Served:
@@ -367,7 +236,7 @@ def _estop_by_signal(model: Path, folder: Path) -> Served:
         server.process.send_signal(signal.SIGUSR1)
         if not until(lambda: client.status().state == "estop"):
             problems.append("the signal did not stop the robot")
-        return _STATES[client.status().state], problems
+        return STATES[client.status().state], problems
 
 
 def _alive(pid: int) -> bool:

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from runtime.gateway.gateway import Gateway
+from runtime.gateway.lease import Authority
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.protocol.messages import (
     Accepted,
@@ -19,8 +21,6 @@ from runtime.protocol.messages import (
     StatusRequest,
     StopRequest,
 )
-from runtime.server.gateway import Gateway
-from runtime.server.lease import Authority
 from sim2real.contract import Contract
 from tests.runtime.protocol.test_protocol import gateway_of
 

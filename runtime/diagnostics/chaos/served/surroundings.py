@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.diagnostics.chaos.processes import listener_and_gateway
 from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
-from runtime.diagnostics.chaos.served import Served, Server, goal_within, until
+from runtime.diagnostics.chaos.served.server import Served, Server, goal_within, listener_and_gateway, until
 from runtime.protocol.client import Client
 from runtime.status import State
 from sim2real.logs.recording import read_recording

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
+from runtime.gateway import connections
+from runtime.gateway.connections import MAX_CONNECTIONS, Connections
+from runtime.gateway.gateway import Gateway
 from runtime.protocol.messages import Accepted, GoalsReply, Message, Request
-from runtime.server import connections
-from runtime.server.connections import MAX_CONNECTIONS, Connections
-from runtime.server.gateway import Gateway
 
 PATIENCE_S = 60
 STATUS, SUBSCRIBE = b'{"v":2,"type":"status"}\n', b'{"v":2,"type":"subscribe"}\n'

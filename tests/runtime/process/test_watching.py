@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from runtime.server.supervisor import Backoff, Watchdog
+from runtime.process.watching import Backoff, Watchdog
 from sim2real.child_process import is_suspended
 
 

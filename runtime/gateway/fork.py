@@ -12,9 +12,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
+from runtime.gateway import process as gateway_process
+from runtime.gateway.config import GatewayConfig
 from runtime.ipc.shared_memory import SharedSlots
-from runtime.server import gateway_process
-from runtime.server.supervisor import Backoff, GatewayConfig, Watchdog
+from runtime.process.watching import Backoff, Watchdog
 
 _CHECK_EVERY_S = 0.02
 _HUNG_S = 2.0

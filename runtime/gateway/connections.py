@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+from runtime.gateway.gateway import Gateway
 from runtime.protocol.messages import (
     MAX_LINE_BYTES,
     ErrorReply,
@@ -19,7 +20,6 @@ from runtime.protocol.messages import (
     encode,
     parse_request,
 )
-from runtime.server.gateway import Gateway
 from sim2real.errors import ShoalError
 
 MAX_CONNECTIONS = 64

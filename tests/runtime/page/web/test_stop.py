@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from runtime.page import web_server
-from runtime.page.stop_page import PATH, PRESS_PATH
+from runtime.page.web import server as web_server
+from runtime.page.web.stop_page import PATH, PRESS_PATH
 from runtime.protocol.client import Client
 from runtime.protocol.messages import CancelRequest, GoalRequest, LeaseRequest, ReleaseRequest
 from tests.runtime.page.browsers import Browser, get, wait_until

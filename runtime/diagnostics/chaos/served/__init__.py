@@ -1,0 +1,1 @@
+"""Faults of a served robot: real processes, which are killed, flooded and cut off."""
