@@ -147,7 +147,7 @@ class Trainer:
         )
         seed, count = config.seed + EVALUATION_SEED_OFFSET, config.eval_envs
         return env, make_environment(
-            self.task,
+            self.task.for_evaluation,
             backend,
             num_envs=count,
             seed=seed,

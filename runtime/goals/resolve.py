@@ -61,6 +61,8 @@ def validate_goal(
     request: list[float] = []
     for part, reading in zip(limits.parts(), limits.readings(contract), strict=True):
         request += _checked(contract, part, reading, values.get(part.input, part.default), _field(goal, part, reading))
+    if refusal := limits.refusal(contract, np.array(request)):
+        raise GoalRefused(f"goal: {refusal}.")
     if not has_angles(contract) and goal.angle_tolerance_deg is not None:
         raise GoalRefused("goal.angle_tolerance_deg was given, but this policy reaches positions only; leave it out.")
     return ResolvedGoal(

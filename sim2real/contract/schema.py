@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from sim2real.contract.robot import Robot
 from sim2real.contract.version1 import upgraded
 from sim2real.errors import ContractMismatch, shown
 from sim2real.frozen import Frozen, Name, Positive, Quaternion, once_each
-from sim2real.terms import KNOWN_TO_CONTROLLERS, Action, Feature, Goal, Layout, Reading, Termination, any_of
+from sim2real.terms import KNOWN_TO_CONTROLLERS, Action, Feature, Goal, Layout, Map, Reading, Termination, any_of
 from sim2real.terms.poses import Orientation
 
 SCHEMA_VERSION = 2
@@ -111,6 +111,8 @@ class Contract(Frozen):
     action: any_of(Action)  # type: ignore[valid-type]
     goal: any_of(Goal)  # type: ignore[valid-type]
     terminations: tuple[any_of(Termination), ...] = ()  # type: ignore[valid-type]
+    map: Map | None = None
+    """The walls around the robot, where the task has some; simulations put them up."""
     timing: Timing
     reachability: Calibration = Calibration()
     lineage: Lineage = Lineage()
@@ -119,6 +121,14 @@ class Contract(Frozen):
     @classmethod
     def _older_versions(cls, data: Any) -> Any:
         return upgraded(data) if isinstance(data, dict) and data.get("schema_version") == 1 else data
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What no file of before has is left out where it is not used, so that their digests stay."""
+        plain: dict[str, Any] = serialise(self)
+        if self.map is None:
+            plain.pop("map", None)
+        return plain
 
     @model_validator(mode="after")
     def _plausible(self) -> Self:

@@ -1,4 +1,4 @@
-"""The model that a task really uses: the MJCF with the servos that the task declares, and a site at its tool.
+"""The model that a task really uses: the MJCF with the servos and walls that the task declares, and a site at its tool.
 
 An MJCF of motors, or one without actuators, is used as it is: position servos are written into its spec before it is
 compiled, in the place of whatever drives these joints. The contract says which joints have one, so that the runtime
@@ -23,7 +23,9 @@ from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actu
 from sim2real.robots.config import Servo
 from sim2real.robots.coordinates import known_names
 from sim2real.robots.model import compiled, read_mjcf
+from sim2real.terms import Map
 
+_WALL_COLOUR = (0.62, 0.66, 0.72, 1.0)
 _OFF = int(mujoco.mjtLimited.mjLIMITED_FALSE)
 _ON = int(mujoco.mjtLimited.mjLIMITED_TRUE)
 
@@ -44,17 +46,38 @@ def contract_spec(path: Path, contract: Contract) -> mujoco.MjSpec:
     for held in robot.held:
         if held.servo is not None:
             servos[held.servo.joint] = Servo(**held.servo.model_dump(exclude={"joint"}))
-    return robot_spec(path, servos, tool=robot.end_effector_frame)
+    return robot_spec(path, servos, tool=robot.end_effector_frame, map=contract.map)
 
 
-def robot_spec(path: Path, servos: Mapping[str, Servo], *, tool: str | None) -> mujoco.MjSpec:
-    """The MJCF at `path` with these servos by joint (or tendon), and with a site where `tool` is the name of a body."""
+def robot_spec(path: Path, servos: Mapping[str, Servo], *, tool: str | None, map: Map | None = None) -> mujoco.MjSpec:
+    """The MJCF at `path` with these servos by joint (or tendon), with a site where `tool` is the name of a body, and
+    with the walls of a map.
+    """
     spec = read_mjcf(path)
     if servos:
         _declare(spec, compiled(spec, path), servos)
     if tool is not None and spec.site(tool) is None and spec.body(tool) is not None:
         spec.body(tool).add_site(name=tool)
+    if map is not None:
+        _add_walls(spec, map)
     return spec
+
+
+def _add_walls(spec: mujoco.MjSpec, map: Map) -> None:
+    """Boxes that touch whatever a floor would, and nothing from the file's defaults."""
+    for index, wall in enumerate(map.walls()):
+        spec.worldbody.add_geom(
+            name=f"wall_{index}",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=wall.middle,
+            size=wall.half_size,
+            contype=0,
+            conaffinity=1,
+            condim=3,
+            friction=[1.0, 0.01, 0.01],
+            group=0,
+            rgba=_WALL_COLOUR,
+        )
 
 
 def _declare(spec: mujoco.MjSpec, original: mujoco.MjModel, servos: Mapping[str, Servo]) -> None:

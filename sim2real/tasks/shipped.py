@@ -6,6 +6,7 @@ A package names its tasks by entry points of the group `shoal.tasks`: `pick = "m
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 from importlib import metadata, resources
 from pathlib import Path
@@ -38,9 +39,11 @@ def task_file(name: str) -> Path:
     packaged = packaged_tasks()
     if name not in packaged:
         others = f"; of other packages {', '.join(packaged)}" if packaged else ""
+        close = difflib.get_close_matches(name, [*task_names(), *packaged], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ";"
         raise ShoalError(
-            f"task: unknown task {name!r}; shipped tasks are {', '.join(task_names())}{others}, or give the path of a "
-            ".yaml file."
+            f"task: unknown task {name!r}{hint} shipped tasks are {', '.join(task_names())}{others}, or give the path "
+            "of a .yaml file."
         )
     try:
         spec = importlib.util.find_spec(packaged[name])

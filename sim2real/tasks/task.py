@@ -3,6 +3,8 @@
 task = load_task("franka_pose")            # one that ships with Shoal
 task = load_task("my_robot/pick.yaml")     # your own, see docs/bring_your_own_robot.md
 task.contract, task.model                  # what policies are held to; the compiled MJCF
+
+A file may say `extends: franka_pose` (or the path of another file) and then only what differs, whole fields at a time.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import mujoco
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from sim2real.contract import Contract, Timing
-from sim2real.errors import ShoalError, problems, raise_all
+from sim2real.errors import ShoalError, problems, raise_all, shown
 from sim2real.files import read_yaml
 from sim2real.frozen import Frozen
 from sim2real.randomisation.config import Randomisation
@@ -27,9 +31,12 @@ from sim2real.robots.model import compiled
 from sim2real.robots.servos import robot_spec
 from sim2real.tasks.measurability import unmeasurable
 from sim2real.tasks.shipped import task_file
-from sim2real.terms import Action, Feature, Goal, Reading, Reset, Scene, Termination, any_of
+from sim2real.terms import Action, Feature, Goal, Map, Reading, Reset, Scene, Termination, any_of
 from sim2real.terms.actions import JointPositionIncrement
 from sim2real.terms.reset import FreeBody
+
+EXTENDS = "extends"
+"""Field of a task file that names another task, whose fields hold where the file says nothing else."""
 
 
 class TaskConfig(Frozen):
@@ -41,6 +48,8 @@ class TaskConfig(Frozen):
     """What the policy is told, in the order of its observation."""
     teacher_readings: list[any_of(Reading)] = Field(default_factory=list)  # type: ignore[valid-type]
     """What critic and teacher are told besides, be it measurable or not."""
+    map: Map | None = None
+    """A maze around the robot."""
     estimators: dict[str, str] = Field(default_factory=dict)
     """Readings that no sensor measures, and what estimates them on the robot, in words."""
     features: list[any_of(Feature)] = Field(default_factory=list)  # type: ignore[valid-type]
@@ -55,6 +64,14 @@ class TaskConfig(Frozen):
     randomisation: Randomisation = Randomisation()
     """How simulated robots differ from the model, unless a run says otherwise: a preset's name, or terms of its own.
     No part of the contract: a policy may be served whatever it was trained to bear."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A file that extends another need not be complete."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema["properties"][EXTENDS] = {"type": "string", "description": "Name or path of the task to begin with."}
+        schema["anyOf"] = [{"required": [EXTENDS]}, {"required": schema.pop("required")}]
+        return schema
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -87,7 +104,7 @@ class Task:
     def spec(self) -> mujoco.MjSpec:
         """What `model` is compiled from: the MJCF with the servos that the task declares. New at every call."""
         robot = self.config.robot
-        return robot_spec(self.mjcf_path, robot.servos(), tool=robot.end_effector_site)
+        return robot_spec(self.mjcf_path, robot.servos(), tool=robot.end_effector_site, map=self.config.map)
 
     @cached_property
     def home(self) -> Home:
@@ -121,7 +138,15 @@ class Task:
     @cached_property
     def scene(self) -> Scene:
         """The model and the robot in it, as terms see them."""
-        return Scene(self.model, self.contract.robot, self.home.qpos, self.contract.timing.control_dt_s)
+        timing = self.contract.timing
+        return Scene(self.model, self.contract.robot, self.home.qpos, timing.control_dt_s, self.config.map)
+
+    @property
+    def for_evaluation(self) -> Task:
+        """The same task with the starts and goals that policies are judged by, where its map says others."""
+        if self.config.map is None or self.config.map.evaluation is None:
+            return self
+        return Task(self.config.model_copy(update={"map": self.config.map.for_evaluation}), self.folder)
 
 
 def load_task(name_or_path: str | Path) -> Task:
@@ -134,7 +159,30 @@ def load_task(name_or_path: str | Path) -> Task:
         path = task_file(str(name_or_path))
     if not path.is_file():
         raise ShoalError(f"task: no file at {path}.")
-    return Task(_validate(read_yaml(path, what="task"), path), path.parent.resolve())
+    return Task(_validate(_read(path, extended_by=[]), path), path.parent.resolve())
+
+
+def _read(path: Path, *, extended_by: list[Path]) -> Any:
+    """The fields of a task file, with those of the task that it extends where it says nothing else."""
+    data = read_yaml(path, what="task")
+    if not isinstance(data, dict) or EXTENDS not in data:
+        return data
+    name, own = data[EXTENDS], {key: value for key, value in data.items() if key != EXTENDS}
+    if not isinstance(name, str):
+        raise ShoalError(
+            f"task {path.name}: {EXTENDS}: {shown(name)} is no task; give a name or the path of a .yaml file."
+        )
+    base = path.parent / name if name.endswith((".yaml", ".yml")) else task_file(name)
+    way = [*extended_by, path.resolve()]
+    if base.resolve() in way:
+        raise ShoalError(f"task {path.name}: {EXTENDS}: {name} extends this file itself; name another task.")
+    fields = _read(base, extended_by=way)
+    if not isinstance(fields, dict):
+        raise ShoalError(f"task {path.name}: {EXTENDS}: {name} is no task file.")
+    robot = fields.get("robot")
+    if isinstance(robot, dict) and isinstance(robot.get("mjcf"), str):
+        robot["mjcf"] = str((base.parent / robot["mjcf"]).resolve())
+    return fields | own
 
 
 def _validate(data: Any, path: Path) -> TaskConfig:
@@ -163,7 +211,7 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
         said += [f"robot.joints: {refusal}" for refusal in config.action.refusals(robot)]
     raise_all(said, what=f"task {config.name}")
     assert robot is not None
-    scene = Scene(model, robot, home.qpos, config.timing.control_dt_s)
+    scene = Scene(model, robot, home.qpos, config.timing.control_dt_s, config.map)
     readings = _complete_readings(config, scene)
     return Contract(
         task=config.name,
@@ -173,6 +221,7 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
         action=config.action.completed(scene),
         goal=config.goal.completed(scene, readings),
         terminations=tuple(config.terminations),
+        map=config.map,
         timing=config.timing,
     )
 

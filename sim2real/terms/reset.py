@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from sim2real.errors import ShoalError
 from sim2real.frozen import Frozen, NonNegative, Positive, Share, Vector2, Vector3
 from sim2real.rotations import quaternion_product
+from sim2real.terms.map import START
 from sim2real.terms.scene import Scene
 from sim2real.terms.term import Term
 
@@ -196,6 +197,38 @@ class FreeBody(Reset):
             about_z = np.array([math.cos(half), 0.0, 0.0, math.sin(half)])
             start.data.qpos[turn] = quaternion_product(np, about_z, start.data.qpos[turn])
         return True
+
+
+class MapCell(Reset):
+    """A free-floating body near the middle of one of the map's cells, each as likely as another."""
+
+    kind: str = "map_cell"
+    body: str
+    cell: Annotated[str, Field(pattern=r"^[SG.]$")] = START
+    """Letter of the cells."""
+    jitter_m: NonNegative = 0.1
+    """Farthest from the middle along x and along y."""
+    turned: bool = False
+    """Whether it also faces anywhere."""
+
+    def require(self, scene: Scene) -> None:
+        """The map has such cells, and the body can be put there."""
+        if scene.map is None:
+            raise ShoalError("resets: map_cell needs the task's map; write one (map.cell_m, map.layout).")
+        if not len(scene.map.cells(self.cell)):
+            raise ShoalError(f"resets: map_cell.cell {self.cell!r} is nowhere in map.layout.")
+        self._placed((0.0, 0.0)).require(scene)
+
+    def _placed(self, middle: tuple[float, float]) -> FreeBody:
+        (x, y), away = middle, self.jitter_m
+        return FreeBody(body=self.body, min_m=(x - away, y - away), max_m=(x + away, y + away), turned=self.turned)
+
+    def draw(self, rng: np.random.Generator, start: Start) -> bool:
+        """A cell, and a place in it."""
+        assert start.scene.map is not None
+        cells = start.scene.map.cells(self.cell)
+        x, y = cells[rng.integers(len(cells))]
+        return self._placed((float(x), float(y))).draw(rng, start)
 
 
 class FromFile(Reset):

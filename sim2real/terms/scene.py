@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sim2real.contract import Robot
     from sim2real.robots.kinematics import Addresses
+    from sim2real.terms.map import Map
     from sim2real.terms.reading import Reading
 
 WORLD = "world"
@@ -47,10 +48,12 @@ class Scene:
     home: np.ndarray
     """`[nq]`, where everything is at the home posture."""
     control_dt_s: float
+    map: Map | None = None
+    """The maze around it, where the task has one."""
 
     def of(self, model: mujoco.MjModel) -> Scene:
         """The scene of the same robot in another model that has the same joints, and maybe more bodies."""
-        return Scene(model, self.robot, self.home, self.control_dt_s)
+        return Scene(model, self.robot, self.home, self.control_dt_s, self.map)
 
     def place(self, name: str, *, field: str) -> Place:
         """The site or body of a name, sites first; `ShoalError` that names `field` where there is none."""

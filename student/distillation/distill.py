@@ -22,6 +22,7 @@ from sim2real.evaluation.success import Score
 from sim2real.progress import Progress
 from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
+from sim2real.tasks.task import Task
 from student.config import DistillConfig
 from student.distillation import dataset
 from student.distillation.collect import Collector
@@ -267,7 +268,8 @@ class Distiller:
 
 def evaluation_environment(teacher: Teacher, config: DistillConfig) -> Environment:
     """Held-out goals, and robots that no student of `config` learned on."""
-    return _make_environment(teacher, config, config.eval_envs, config.seed + EVALUATION_SEED_OFFSET, keep_robots=True)
+    seed, count = config.seed + EVALUATION_SEED_OFFSET, config.eval_envs
+    return _make_environment(teacher, config, count, seed, task=teacher.task.for_evaluation, keep_robots=True)
 
 
 def randomisation_of(teacher: Teacher, config: DistillConfig) -> Randomisation:
@@ -278,10 +280,17 @@ def randomisation_of(teacher: Teacher, config: DistillConfig) -> Randomisation:
 
 
 def _make_environment(
-    teacher: Teacher, config: DistillConfig, num_envs: int, seed: int, *, true_too: bool = False, **settings: Any
+    teacher: Teacher,
+    config: DistillConfig,
+    num_envs: int,
+    seed: int,
+    *,
+    task: Task | None = None,
+    true_too: bool = False,
+    **settings: Any,
 ) -> Environment:
     env = make_environment(
-        teacher.task,
+        task or teacher.task,
         resolve(teacher.config.backend),
         num_envs=num_envs,
         seed=seed,

@@ -195,6 +195,10 @@ class Goal(Term):
         low, high = self.bounds(contract)
         return np.asarray(((request >= low) & (request <= high)).all(axis=-1))
 
+    def refusal(self, contract: Contract, request: np.ndarray) -> str | None:
+        """Why nobody may ask for a request `[K]` that lies within the bounds, in words; None where they may."""
+        return None
+
     def between(self, xp: ModuleType, contract: Contract, uniform: Array, normal: Array, *, grown: float) -> Array:
         """Requests `[n, K]` that nobody checked, in bounds grown by a factor about their middle.
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from sim2real.errors import ShoalError
 from sim2real.frozen import Positive, Vector2, Vector3
 from sim2real.rotations import quaternion_product
 from sim2real.terms.goals.base import Array, Goal, Part, Settings, require_box
+from sim2real.terms.map import GOAL
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract
+    from sim2real.terms.reading import Reading
+    from sim2real.terms.scene import Scene
 
 
 class _OfBase(Goal):
@@ -62,6 +67,44 @@ class PlanarPosition(_Ground):
     def parts(self) -> tuple[Part, ...]:
         """Two coordinates."""
         return (Part(self.position, "goal_position", self.position_min_m, self.position_max_m),)
+
+
+class MapPosition(PlanarPosition):
+    """Bring the base to a cell of the task's map."""
+
+    kind: str = "map_position"
+    position_min_m: Vector2 = (-1e3, -1e3)
+    """Follows from the map, as `position_max_m` and `cells` do."""
+    position_max_m: Vector2 = (1e3, 1e3)
+    cells: tuple[Vector2, ...] = ()
+    """Middles of the cells of which training draws one."""
+
+    def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
+        """The rectangle around all free cells, and the cells with a goal."""
+        if scene.map is None:
+            raise ShoalError("goal: map_position needs the task's map; write one (map.cell_m, map.layout).")
+        free, half = scene.map.free, scene.map.cell_m / 2
+        low, high = free.min(axis=0) - half, free.max(axis=0) + half
+        return self.model_copy(
+            update={
+                "position_min_m": tuple(low.tolist()),
+                "position_max_m": tuple(high.tolist()),
+                "cells": tuple(tuple(cell) for cell in scene.map.cells(GOAL).tolist()),
+            }
+        )
+
+    def refusal(self, contract: Contract, request: np.ndarray) -> str | None:
+        """What lies in a wall is none."""
+        if contract.map is None or contract.map.is_free(request):
+            return None
+        return f"({request[0]:g}, {request[1]:g}) m lies in a wall of the map; the first start is its origin"
+
+    def between(self, xp: ModuleType, contract: Contract, uniform: Array, normal: Array, *, grown: float) -> Array:
+        """The middle of a cell with a goal; anywhere where bounds are grown."""
+        if grown > 1:
+            return super().between(xp, contract, uniform, normal, grown=grown)
+        chosen = (uniform[:, 0] * len(self.cells)).astype(np.int32)
+        return xp.asarray(np.array(self.cells, np.float32))[chosen]
 
 
 class PlanarPose(_Ground):

@@ -20,6 +20,7 @@ _IN_THE_AIR, _OVER = 2, 3
 over from the beginning."""
 STARTS: dict[str, tuple[tuple[int, float], tuple[int, float] | None]] = {
     "ant": ((2, 1.5), (2, 0.15)),
+    "ant_u4_maze": ((2, 1.5), (4, 5.0)),  # on its back
     "quadruped_walk": ((2, 1.5), (2, 0.1)),
     "mobile_base": ((2, 1.0), (0, 5.0)),
     "gripper_pick": ((10, 1.0), None),  # z of the cube
