@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from runtime.monitoring.status_line import DisplayKind
-from runtime.page.config import PageConfig
 from sim2real.contract import Contract
 
 
@@ -32,11 +31,7 @@ class GatewayConfig(BaseModel):
     """Port of the Prometheus endpoint."""
     token: str = ""
     """Asked for on TCP; empty for none."""
-    page: PageConfig | None = None
-    """The page to keep alive."""
     mjcf: Path | None = None
     """For goals in joint positions; the MJCF that ships with Shoal if not given."""
-    cores: tuple[int, ...] = ()
-    """Where it may run; the control process may be pinned to one core."""
     fifo_priority: int | None = None
     """SCHED_FIFO priority that the listener process tries, below the control process's."""

@@ -22,7 +22,6 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import run_display
 from runtime.monitoring.telemetry_reader import TelemetryReader
 from runtime.monitoring.telemetry_sink import TelemetrySink, say_off
-from runtime.page.supervisor import keep_page
 from runtime.protocol.messages import MAX_LINE_BYTES
 from sim2real.errors import ShoalError, first_line
 
@@ -51,8 +50,6 @@ async def _run(config: GatewayConfig, handed_over: socket.socket) -> None:
     loop.add_reader(handed_over, _adopt, handed_over, connections, finished)
     work = [_beat(slots), _optional("telemetry", telemetry.run())]
     work.append(_optional("display", run_display(gateway.status, config.display)))
-    if config.page is not None:
-        work.append(_optional("page", keep_page(config.page)))
     tasks = [asyncio.create_task(part) for part in work]
     await finished.wait()
     loop.remove_reader(handed_over)

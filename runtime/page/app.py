@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -10,30 +9,32 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime.page.commands import Commands
-from runtime.page.config import PageConfig, require_servable
+from runtime.page.config import PageConfig, listening_socket
 from runtime.page.panel import Panel, Robot
 from runtime.page.scene import RobotScene
 from runtime.page.telemetry import TelemetryPoller
 from runtime.page.web.emergency_stop import EmergencyStop
 from runtime.page.web.gate import Gate
 from runtime.page.web.server import WebServer
+from runtime.process.child import ParentEnd
 
 _DRAW_S = 0.05
 _PANEL_EVERY = 5
 """Panels are updated every so many drawings."""
-_NICENESS = 10
+_SWITCH_S = 0.0005
+"""For how long a thread may keep one waiting that has a stop to pass on; Python's own choice is ten times that."""
 
 
 class Page:
     """Serves until `close`. Raises `ShoalError` when the port is taken, no server answers or the model is another."""
 
     def __init__(self, config: PageConfig) -> None:
-        require_servable(config)
+        doorstep = listening_socket(config)
         telemetry = TelemetryPoller(config.address)
         contract = telemetry.description.contract
         self.gate = Gate(config.host, config.port, guarded=config.guarded)
         stop = EmergencyStop(config.address)
-        self._web = WebServer(config, self.gate, stop)
+        self._web = WebServer(config, doorstep, self.gate, stop)
         self._panels: dict[int, Panel] = {}
         viser = self._web.viser
         viser.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
@@ -95,27 +96,26 @@ class Page:
         self._robot.commands.forget(client.client_id)
 
 
-def serve_page(config: PageConfig, should_end: Callable[[], bool]) -> None:
-    """Serve until `should_end()`; prints where."""
+def serve_page(config: PageConfig, should_end: Callable[[], bool], on_up: Callable[[], None] = lambda: None) -> None:
+    """Serve until `should_end()`; prints where, and calls `on_up`, once browsers can come."""
+    sys.setswitchinterval(_SWITCH_S)
     page = Page(config)
     code = page.gate.code
     print(f"page       {config.url}{f'/?code={code}' if code else ''}", flush=True)
+    on_up()
     try:
         page.run(should_end)
     finally:
         page.close()
 
 
-def run_supervised(config: PageConfig) -> None:
-    """Serve until standard input ends, out of the control loop's way."""
-    os.nice(_NICENESS)
+def serve_beside(config: PageConfig, parent: ParentEnd) -> None:
+    """Serve until the process that started this one wants the end, or has ended."""
     ended = threading.Event()
 
     def wait_for_end() -> None:
-        # Not through `sys.stdin`, whose lock a thread that still waits would hold at exit.
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
+        parent.wait_for_end()
         ended.set()
 
     threading.Thread(target=wait_for_end, name="end", daemon=True).start()
-    serve_page(config, ended.is_set)
+    serve_page(config, ended.is_set, parent.say_up)

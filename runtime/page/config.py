@@ -30,8 +30,8 @@ class PageConfig(BaseModel):
     """The robot's model; the one that ships with Shoal if not given."""
     ask_code: bool = False
     """Ask for a code on the loopback interface, too."""
-    supervised: bool = False
-    """End when standard input ends."""
+    listening: int | None = None
+    """Descriptor of the socket to listen on, from the process that keeps it open."""
 
     @property
     def guarded(self) -> bool:
@@ -59,15 +59,14 @@ def require_viser() -> tuple[Any, Any]:
     return viser, mjviser
 
 
-def require_servable(config: PageConfig) -> None:
-    """Raise `ShoalError` unless a page could be served: quick, and nothing is loaded."""
+def listening_socket(config: PageConfig) -> Doorstep:
+    """Bound to the page's address, or the one that is given. Raises `ShoalError` when the address is taken, or what a
+    page needs is not installed; nothing of that is loaded.
+    """
     if not page_installed():
         raise ShoalError(f"{_MISSING}.")
-    listening_socket(config).close()
-
-
-def listening_socket(config: PageConfig) -> Doorstep:
-    """Bound to the page's address; raises `ShoalError` when that is taken."""
+    if config.listening is not None:
+        return Doorstep.of(config.listening)
     try:
         return Doorstep.at(config.host, config.port)
     except OSError as error:

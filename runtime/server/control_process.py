@@ -29,7 +29,7 @@ from runtime.ipc.shared_memory import MAX_GOALS, SharedSlots
 from runtime.ipc.telemetry_ring import Ring
 from runtime.native.build import load_ahead
 from runtime.options import ServeOptions, require_numbers
-from runtime.page.config import PageConfig, require_servable
+from runtime.page.config import PageConfig
 from runtime.process.signals import EndingSignals
 from runtime.protocol.address import Address, default_address, require_port
 from runtime.protocol.listening import Listening
@@ -41,6 +41,7 @@ from runtime.safety import SafetyConfig, clearance, load_safety, rules
 from runtime.safety.geometry import geometry_checker_for
 from runtime.server.control_link import ServerExchange
 from runtime.server.estop_sources import EstopSources, WatchedExchange
+from runtime.server.page_supervisor import PageSupervisor
 from runtime.server.summary import Summary, print_summary, summary_of
 from runtime.server.supervisor import GatewaySupervisor, Watching
 from sim2real.contract import Contract
@@ -151,9 +152,10 @@ def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack) -> _S
     slots = SharedSlots.create(contract)
     stack.callback(slots.close)
     listed = _list_goals(options, contract, slots)
-    watching = _watching(options, core, driver, listening[0].address)
+    page = _page(options, listening[0].address, stack)
+    watching = _watching(options, core, driver)
     stack.callback(watching.ring.close)
-    supervisor = _supervisor(options, contract, slots, listening, watching)
+    supervisor = _supervisor(options, contract, slots, listening, watching, page)
     queue = GoalQueue(core, stall_after_s=_stall_after_s(options, contract))
     exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
     telemetry = Telemetry(watching.ring, core)
@@ -199,7 +201,12 @@ def _open_driver(options: ServeOptions, contract: Contract) -> Driver:
 
 
 def _supervisor(
-    options: ServeOptions, contract: Contract, slots: SharedSlots, listening: list[Listening], watching: Watching
+    options: ServeOptions,
+    contract: Contract,
+    slots: SharedSlots,
+    listening: list[Listening],
+    watching: Watching,
+    page: PageSupervisor | None,
 ) -> GatewaySupervisor:
     animated = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return GatewaySupervisor(
@@ -211,6 +218,7 @@ def _supervisor(
         token=read_token(options.token_file) if options.token_file else "",
         mjcf=options.mjcf,
         fifo_priority=_LISTENER_PRIORITY if options.realtime and options.priority > _LISTENER_PRIORITY else None,
+        page=page,
     )
 
 
@@ -273,13 +281,13 @@ def _list_goals(options: ServeOptions, contract: Contract, slots: SharedSlots) -
     return len(messages)
 
 
-def _watching(options: ServeOptions, core: PolicyController, driver: Driver, address: Address) -> Watching:
+def _watching(options: ServeOptions, core: PolicyController, driver: Driver) -> Watching:
     """The telemetry ring and its readers; refuses what could not be written or served."""
     if options.record is not None:
         from runtime.recording.writer import require_writable
 
         require_writable(options.record)
-    page = _ports(options, address)
+    _require_metrics(options)
     policy = core.policy
     facts = core.safety.facts | {
         "policy": options.model.name,
@@ -290,26 +298,27 @@ def _watching(options: ServeOptions, core: PolicyController, driver: Driver, add
         "reachability_gate": str(options.reachability_gate),
     }
     ring = Ring.create(policy.contract)
-    return Watching(ring, options.record, facts, options.metrics, page)
+    return Watching(ring, options.record, facts, options.metrics)
 
 
-def _ports(options: ServeOptions, address: Address) -> PageConfig | None:
-    """What the page is told, if there is to be one. Raises `ShoalError` unless metrics and page have a port each."""
-    for option, port in (("--metrics", options.metrics), ("--page", options.page)):
-        if port is not None:
-            require_port(port, option=option)
-    with ExitStack() as held:
-        if options.metrics is not None:
-            from runtime.monitoring.metrics import require_prometheus
+def _require_metrics(options: ServeOptions) -> None:
+    """Raise `ShoalError` unless the metrics could be served."""
+    if options.metrics is not None:
+        from runtime.monitoring.metrics import require_prometheus
 
-            require_prometheus()
-            place = Address(f"tcp://127.0.0.1:{options.metrics}")
-            held.callback(Listening(place, option="--metrics").close)
-        if options.page is None:
-            return None
-        config = PageConfig(address=str(address), port=options.page, mjcf=options.mjcf, supervised=True)
-        require_servable(config)
-        return config
+        require_port(options.metrics, option="--metrics")
+        require_prometheus()
+        Listening(Address(f"tcp://127.0.0.1:{options.metrics}"), option="--metrics").close()
+
+
+def _page(options: ServeOptions, address: Address, stack: ExitStack) -> PageSupervisor | None:
+    """Has the page's port from now on. Raises `ShoalError` when there could be no page."""
+    if options.page is None:
+        return None
+    require_port(options.page, option="--page")
+    page = PageSupervisor(PageConfig(address=str(address), port=options.page, mjcf=options.mjcf))
+    stack.callback(page.end)
+    return page
 
 
 def _apply_realtime(options: ServeOptions) -> list[realtime.Measure]:
@@ -335,7 +344,9 @@ def _report(options: ServeOptions, policy: Policy, driver: Driver, listening: li
 
 
 class _Ready:
-    """Says that the server is ready once it is: when the first command is out and the gateway answers clients."""
+    """Says that the server is ready once it is: the first command is out, the gateway answers clients, and browsers can
+    open the page, if there is one; or says that they cannot.
+    """
 
     def __init__(self, core: PolicyController, supervisor: GatewaySupervisor) -> None:
         self._core, self._supervisor = core, supervisor
@@ -348,10 +359,12 @@ class _Ready:
 
     def tell(self) -> None:
         """Report readiness, once; called after every tick."""
-        if not self._told and self._supervisor.answers:
+        if not self._told and self._supervisor.settled:
             self._told = True
             if self._core.safety.config.effort_share is not None and not self._core.safety.measures_effort:
                 print("safety off effort: the driver gives no effort", flush=True)
+            if problem := self._supervisor.problem:
+                print(problem, flush=True)
             print(f"ready      first command {self._first_s:.2f} s after the start", flush=True)
 
 

@@ -8,7 +8,7 @@ an `estop` that opens a connection, after the `hello` where a token is asked for
 after it. With the first other request a connection goes to the gateway. Those that ask for nothing have a deadline, and
 places of their own, which the newest takes from the oldest.
 
-Started by `runtime.server.listener_process`, which says what goes over its standard input. A gateway is forked,
+Started as a `runtime.process.child.ChildProcess`. A gateway is forked,
 with all that it needs imported already, so that the next one is there in milliseconds.
 """
 
@@ -28,6 +28,7 @@ from runtime.gateway.fork import GatewayFork
 from runtime.gateway.gateway import status_of, status_reply
 from runtime.gateway.lease import Authority
 from runtime.ipc.shared_memory import SharedSlots
+from runtime.process.child import ParentEnd
 from runtime.process.output import share_relayed_output
 from runtime.process.signals import leave_ending_to_parent
 from runtime.protocol.messages import (
@@ -45,7 +46,6 @@ from runtime.protocol.messages import (
 )
 from runtime.protocol.token import same_token
 from runtime.realtime import measures
-from runtime.server.listener_process import ControlEnd
 from sim2real.errors import ShoalError
 
 MAX_SILENT = 128
@@ -306,13 +306,11 @@ def main() -> None:
     # The whole group of a terminal or a service is told to end; stops work until the control process has ended.
     leave_ending_to_parent()
     share_relayed_output()
-    control = ControlEnd()
+    control = ParentEnd()
     given = control.config()
     if not given:
         return
     config = GatewayConfig.model_validate_json(given)
-    if config.cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, config.cores)
     # Between a client and the stop there is nothing but this process; what is forked does not inherit its priority.
     measures.apply(measures.RealtimeOptions(fifo_priority=config.fifo_priority, lock_memory=False, no_deep_sleep=False))
     slots = SharedSlots(config.descriptor, config.contract)

@@ -7,7 +7,6 @@ second listener process has started already, and does nothing until it is told t
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ from runtime.gateway.config import GatewayConfig
 from runtime.ipc.shared_memory import SharedSlots
 from runtime.ipc.telemetry_ring import Ring
 from runtime.monitoring.status_line import DisplayKind
-from runtime.page.config import PageConfig
+from runtime.process.child import ChildProcess, usable_cores
 from runtime.process.watching import Backoff, Watchdog
 from runtime.protocol.listening import Listening
-from runtime.server.listener_process import ListenerProcess
+from runtime.server.page_supervisor import PageSupervisor
 from sim2real.child_process import is_suspended
 from sim2real.contract import Contract
 
@@ -42,11 +41,10 @@ class Watching:
     record: Path | None = None
     facts: dict[str, str] = field(default_factory=dict)
     metrics: int | None = None
-    page: PageConfig | None = None
 
 
 class GatewaySupervisor:
-    """Listener process and gateway of one server; they end with this process, however that ends."""
+    """Listener process, gateway and page of one server; they end with this process, however that ends."""
 
     def __init__(
         self,
@@ -59,9 +57,8 @@ class GatewaySupervisor:
         token: str = "",
         mjcf: Path | None = None,
         fifo_priority: int | None = None,
+        page: PageSupervisor | None = None,
     ) -> None:
-        # Taken before the control process pins itself.
-        cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
         self._config = GatewayConfig(
             contract=contract,
             descriptor=slots.descriptor,
@@ -71,17 +68,16 @@ class GatewaySupervisor:
             record=watching.record,
             facts=watching.facts,
             metrics=watching.metrics,
-            page=watching.page,
             token=token,
             mjcf=mjcf,
-            cores=cores,
             fifo_priority=fifo_priority,
         )
-        self._slots = slots
+        self._slots, self._cores = slots, usable_cores()
+        self._page = page
         self.failure = ""
         """Why no gateway ever came up; empty as long as one may."""
-        self._process: ListenerProcess | None = None
-        self._reserve: ListenerProcess | None = None
+        self._process: ChildProcess | None = None
+        self._reserve: ChildProcess | None = None
         self._used_s = self._next_check_s = 0.0
         self._backoff = Backoff()
         self._watchdog = Watchdog(_HUNG_S, every_s=_CHECK_EVERY_S)
@@ -96,6 +92,17 @@ class GatewaySupervisor:
     def answers(self) -> bool:
         """Whether a gateway has come up."""
         return self._slots.gateway_beats > 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was asked for is up, or `problem` says what is not."""
+        return self.answers and (self._page is None or self._page.was_up or bool(self.problem))
+
+    @property
+    def problem(self) -> str:
+        """What is not up, and need not be waited for; empty for nothing."""
+        problem = self._page.problem if self._page else ""
+        return problem and f"page       not up: {problem}"
 
     def start(self) -> None:
         """Start the listener process; takes about a millisecond, the process itself is ready a little later."""
@@ -117,21 +124,27 @@ class GatewaySupervisor:
             elif self._watchdog.seen and self.answers:
                 self._backoff.came_up()
                 self._have_reserve(now)
+        if self._page is not None:
+            self._page.check(answered=self.answers)
 
-    def _hangs(self, process: ListenerProcess, now: float) -> bool:
+    def _hangs(self, process: ChildProcess, now: float) -> bool:
         beats = self._slots.listener_beats
         silent, for_long = self._eager.hangs(beats, now), self._watchdog.hangs(beats, now)
         return for_long or (silent and is_suspended(process.pid))
 
     def close(self) -> None:
         """End all processes."""
+        if self._page is not None:
+            self._page.end()
         processes = [process for process in (self._reserve, self._process) if process is not None]
         for process in processes:
             process.end()
         for process in processes:
             process.wait(_END_S)
+        if self._page is not None:
+            self._page.wait()
 
-    def _replace(self, dead: ListenerProcess, now: float) -> None:
+    def _replace(self, dead: ChildProcess, now: float) -> None:
         """Have the process in reserve take the dead one's place; without one, start another in due time."""
         if (dead.status or 0) > 0 and not self.answers:
             # Another attempt would end the same way; one that was killed says nothing about the next.
@@ -151,12 +164,13 @@ class GatewaySupervisor:
                 self._reserve.end()
             self._reserve = self._launch(now)
 
-    def _launch(self, now: float) -> ListenerProcess:
+    def _launch(self, now: float) -> ChildProcess:
         self._backoff.started(now)
         memory = (self._config.descriptor, self._config.telemetry)
-        return ListenerProcess(self._config.model_dump_json().encode(), memory)
+        config = self._config.model_dump_json().encode()
+        return ChildProcess("runtime.server.listener", config, inherited=memory, cores=self._cores)
 
-    def _use(self, process: ListenerProcess) -> None:
+    def _use(self, process: ChildProcess) -> None:
         self._process, self._used_s = process, time.monotonic()
         for watchdog in (self._watchdog, self._eager):
             watchdog.restart(self._slots.listener_beats, self._used_s)

@@ -22,6 +22,8 @@ _CODE_LENGTH = 8
 _CODES_PER_S, _CODES_AT_ONCE = 1.0, 3.0
 _CONNECTIONS_PER_S, _CONNECTIONS_AT_ONCE = 10.0, 40.0
 """Of one peer. A browser needs two or three to open the page."""
+_WAITING = 1024
+"""Connections that wait to be accepted. Where one does not fit, its browser asks again after a second."""
 _CLOSED_AT_ONCE = 32
 """Connections too many that are closed in one go; then others have their turn."""
 _MAX_PEERS = 1024
@@ -76,10 +78,20 @@ class Doorstep(socket.socket):
         except OSError:
             doorstep.close()
             raise
-        doorstep.rate = PeerRate(_CONNECTIONS_PER_S, _CONNECTIONS_AT_ONCE)
         return doorstep
 
-    rate: PeerRate
+    @classmethod
+    def of(cls, descriptor: int) -> Self:
+        """A doorstep that another process has bound."""
+        return cls(fileno=descriptor)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.rate = PeerRate(_CONNECTIONS_PER_S, _CONNECTIONS_AT_ONCE)
+
+    def listen(self, backlog: int = _WAITING, /) -> None:
+        """Let connections wait: many, however few an event loop wants to accept in one go."""
+        super().listen(max(backlog, _WAITING))
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection of a peer that has not made too many. Raises `BlockingIOError` when none is there."""

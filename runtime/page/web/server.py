@@ -26,9 +26,9 @@ import websockets.asyncio.server as websockets_server
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from runtime.page.config import PageConfig, listening_socket, require_viser
+from runtime.page.config import PageConfig, require_viser
 from runtime.page.web.emergency_stop import EmergencyStop
-from runtime.page.web.gate import Gate, Refusal
+from runtime.page.web.gate import Doorstep, Gate, Refusal
 from runtime.page.web.stop_page import PATH, PRESS_HEADER, PRESS_PATH, stop_page
 from sim2real.errors import ShoalError
 
@@ -70,15 +70,15 @@ _Static = Callable[[Any, Request], Response | None]
 class WebServer:
     """Listens from the start, and lets browsers in after `admit`; `viser` is what the page draws with.
 
-    Raises `ShoalError` when the port is taken, or viser cannot be guarded.
+    Raises `ShoalError` when viser cannot be guarded.
     """
 
-    def __init__(self, config: PageConfig, gate: Gate, stop: EmergencyStop) -> None:
+    def __init__(self, config: PageConfig, doorstep: Doorstep, gate: Gate, stop: EmergencyStop) -> None:
         viser, _ = require_viser()
         self._gate, self._stop = gate, stop
         self._protocol = f"viser-v{viser.__version__}"
         self._static: _Static | None = None
-        self._doorstep = listening_socket(config)
+        self._doorstep = doorstep
         self._admitting = False
         self._arriving: dict[_Connection, None] = {}
         self._browsers: set[_Connection] = set()

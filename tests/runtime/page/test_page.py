@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import signal
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.page.config import PageConfig
+from runtime.page.config import PageConfig, listening_socket
 from runtime.page.panel import rpy_deg
 from runtime.page.readouts import problem_html, round_up
 from runtime.page.scene import box_edges
-from runtime.page.supervisor import ended_or_suspended
 from runtime.page.web.gate import PeerRate
 from runtime.robot.rotations import quaternion_of_rpy
+from sim2real.errors import ShoalError
 
 
 def test_pages_that_others_can_reach_ask_for_a_code() -> None:
@@ -42,16 +38,6 @@ def test_peers_have_rates_of_their_own_within_bounds() -> None:
     for number in range(5000):
         rate.allows(str(number))
     assert len(rate._left) <= 1024
-
-
-def test_a_suspended_page_is_ended_so_that_another_one_starts() -> None:
-    async def status(number: int) -> int:
-        process = await asyncio.create_subprocess_exec("sleep", "600")
-        process.send_signal(number)
-        return await ended_or_suspended(process)
-
-    assert asyncio.run(status(signal.SIGSTOP)) == -signal.SIGKILL
-    assert asyncio.run(status(signal.SIGTERM)) == -signal.SIGTERM
 
 
 def test_what_a_server_says_is_no_html() -> None:
@@ -88,14 +74,6 @@ def test_a_taken_port_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        config = PageConfig(address="unix:///nowhere/s", port=taken.getsockname()[1], supervised=True)
-        page = subprocess.run(
-            [sys.executable, "-m", "runtime.page"],
-            input=config.model_dump_json() + "\n",
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    assert page.returncode == 1
-    assert "--page: cannot listen on 127.0.0.1:" in page.stderr
-    assert "Traceback" not in page.stderr
+        config = PageConfig(address="unix:///nowhere/s", port=taken.getsockname()[1])
+        with pytest.raises(ShoalError, match=r"--page: cannot listen on 127.0.0.1:\d+ .*choose another port"):
+            listening_socket(config)

@@ -164,7 +164,7 @@ def test_metrics_and_page_on_one_port_are_refused(policy_path: Path, tmp_path: P
     port = str(free_port())
     server = Server(policy_path, tmp_path, "--metrics", port, "--page", port)
     output = server.output()
-    assert (server.process.returncode, "--page" in output) == (2, True)
+    assert (server.process.returncode, "--metrics: cannot listen" in output) == (2, True)
 
 
 def test_optional_parts_that_fail_later_are_switched_off_and_the_rest_goes_on(
