@@ -85,6 +85,8 @@ class AroundHome(Reset):
             position = np.clip(rng.uniform(low - beyond, high + beyond), low, high)
         else:
             home = np.array([joint.home_position for joint in start.scene.robot.joints])
+            # A home that is closer to a limit than starts should be is still one.
+            low, high = np.minimum(low, home), np.maximum(high, home)
             position = rng.uniform(np.maximum(home - self.half_range, low), np.minimum(home + self.half_range, high))
         start.addresses.place(start.data.qpos, position)
         return True

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sim2real.errors import ShoalError
-from sim2real.frozen import Positive, Vector2, Vector3
+from sim2real.frozen import NonNegative, Positive, Vector2, Vector3
 from sim2real.rotations import quaternion_product
 from sim2real.terms.goals.base import Array, Goal, Part, Settings, require_box
 from sim2real.terms.map import GOAL
@@ -67,6 +67,36 @@ class PlanarPosition(_Ground):
     def parts(self) -> tuple[Part, ...]:
         """Two coordinates."""
         return (Part(self.position, "goal_position", self.position_min_m, self.position_max_m),)
+
+
+class PlanarAnnulus(PlanarPosition):
+    """Bring the base to a place on the ground, which training draws at a distance from the frame's origin, any distance
+    as likely as another.
+    """
+
+    kind: str = "planar_annulus"
+    nearest_m: NonNegative = 0.0
+    farthest_m: Positive
+    position_min_m: Vector2 = (-1.0, -1.0)
+    """The square around the circle, which follows from it, as `position_max_m` does."""
+    position_max_m: Vector2 = (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _ring(self) -> Self:
+        if not self.nearest_m <= self.farthest_m:
+            raise ValueError(f"nearest_m {self.nearest_m} must not be above farthest_m {self.farthest_m}")
+        return self
+
+    def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
+        """The square, which a drawn goal on the circle must not leave by a rounding."""
+        half = self.farthest_m * (1 + 1e-6)
+        return self.model_copy(update={"position_min_m": (-half, -half), "position_max_m": (half, half)})
+
+    def between(self, xp: ModuleType, contract: Contract, uniform: Array, normal: Array, *, grown: float) -> Array:
+        """In the ring, whose outer radius is grown."""
+        distance = self.nearest_m + (grown * self.farthest_m - self.nearest_m) * uniform[:, 0]
+        angle = 2 * math.pi * uniform[:, 1]
+        return xp.stack([distance * xp.cos(angle), distance * xp.sin(angle)], axis=-1).astype(np.float32)
 
 
 class MapPosition(PlanarPosition):

@@ -21,6 +21,7 @@ over from the beginning."""
 STARTS: dict[str, tuple[tuple[int, float], tuple[int, float] | None]] = {
     "ant": ((2, 1.5), (2, 0.15)),
     "ant_u4_maze": ((2, 1.5), (4, 5.0)),  # on its back
+    "humanoid": ((2, 2.0), (2, 0.5)),
     "quadruped_walk": ((2, 1.5), (2, 0.1)),
     "mobile_base": ((2, 1.0), (0, 5.0)),
     "gripper_pick": ((10, 1.0), None),  # z of the cube

@@ -131,6 +131,18 @@ def test_a_map_that_is_none_is_refused(layout: str, fields: dict[str, Any], said
     assert "\n" not in str(caught.value)
 
 
+def test_goals_of_an_annulus_lie_in_it_and_clients_may_ask_for_all_within_its_circle() -> None:
+    task = load_task("humanoid")
+    goal = sample_goal_pool(task, size=2000, seed=0).goal
+    distance = np.linalg.norm(goal, axis=1)
+    np.testing.assert_allclose(np.histogram(distance, 4, (1.0, 5.0))[0], 500, atol=100)
+    assert np.histogram(np.arctan2(goal[:, 1], goal[:, 0]), 4, (-np.pi, np.pi))[0].min() > 400
+    for place in ((5.0, 0.0), (0.0, -5.0), (0.1, 0.1)):
+        assert validate_goal(task.contract, GoalPlanar(planar=place), time.time()).request == place
+    with pytest.raises(GoalRefused, match="workspace"):
+        validate_goal(task.contract, GoalPlanar(planar=(5.1, 0.0)), time.time())
+
+
 @pytest.mark.parametrize("term", ["goal", "resets"])
 def test_what_needs_a_map_says_so(term: str, tmp_path: Path) -> None:
     fields = {

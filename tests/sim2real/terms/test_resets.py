@@ -22,6 +22,16 @@ def drawn(path: Path, size: int = 60) -> GoalPool:
     return sample_goal_pool(load_task(path), size=size, seed=0)
 
 
+@pytest.mark.parametrize("half_range", [0.01, 0.5])
+def test_a_home_beside_a_limit_is_a_start(half_range: float, tmp_path: Path) -> None:
+    mjcf = MJCF.replace('qpos="0.2 0.5" ctrl="0.2 0.5"', 'qpos="1.99 0.5" ctrl="1.99 0.5"')
+    assert mjcf != MJCF
+    resets = [{"kind": "around_home", "half_range": [half_range, half_range]}]
+    start = drawn(write_task(tmp_path, mjcf=mjcf, resets=resets)).start
+    assert start[:, 0].max() <= 1.99
+    assert start[:, 0].min() >= 1.99 - half_range
+
+
 def test_keyframes_are_drawn_alike_with_their_velocities(tmp_path: Path) -> None:
     resets = [{"kind": "keyframes", "names": ["folded", "stretched"]}]
     pool = drawn(write_task(tmp_path, mjcf=KEYS, resets=resets), size=200)
