@@ -16,6 +16,8 @@ from sim2real.robots.coordinates import actuator_name, it_has, read_coordinate
 
 _MOVABLE = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 _FREE = int(mujoco.mjtJoint.mjJNT_FREE)
+_UPWARD = 0.9
+"""Least share of a plane's normal that points up, of what one can stand on."""
 _TOOL_NAMES = re.compile(
     r"(^|[_/\-.])(tcp|tool\w*|ee|eef|end_?effector|grip_?site|grasp\w*|pinch|attachment_site|fingertip|tip|palm|hand)"
     r"($|[_/\-.\d])",
@@ -88,13 +90,12 @@ class Inspection:
         """Bodies that only lie or slide in the world: nothing drives a joint of their tree, and it ends with them."""
         model = self.model
         driven = {int(model.jnt_bodyid[j]) for j in range(model.njnt) if joint_actuators(model, j)}
-        found = set[int]()
-        for root in range(1, model.nbody):
-            tree = [body for body in range(1, model.nbody) if int(model.body_rootid[body]) == root]
-            jointed = [body for body in tree if model.body_jntnum[body]]
-            if len(jointed) == 1 and jointed[0] == root and not driven & set(tree) and self.model.nactuator:
-                found.update(tree)
-        return found
+        trees = {root: np.flatnonzero(model.body_rootid == root).tolist() for root in range(1, model.nbody)}
+        jointed = {root: [body for body in tree if model.body_jntnum[body]] for root, tree in trees.items()}
+        # Where nothing is driven, the robot is what has several bodies in motion.
+        known = model.nactuator or any(len(bodies) > 1 for bodies in jointed.values())
+        loose = [root for root, tree in trees.items() if jointed[root] == [root] and not driven & set(tree)]
+        return {body for root in loose for body in trees[root]} if known else set()
 
     @cached_property
     def floating(self) -> int | None:
@@ -164,6 +165,18 @@ class Inspection:
         chain = self.chain(body)
         slides = [j for j in chain if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_SLIDE]
         return [] if slides and chain[-1] in slides and len(chain) > 2 else chain
+
+
+def ground(model: mujoco.MjModel) -> int | None:
+    """The highest plane of the world that faces up, as a geom, else its terrain; walls are neither."""
+    kinds, found = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD)), []
+    up, turn = np.array([0.0, 0.0, 1.0]), np.zeros(3)
+    for geom in range(model.ngeom):
+        mujoco.mju_rotVecQuat(turn, up, model.geom_quat[geom])
+        if int(model.geom_type[geom]) in kinds and not model.geom_bodyid[geom] and turn[2] > _UPWARD:
+            found.append(geom)
+    flat = mujoco.mjtGeom.mjGEOM_PLANE
+    return max(found, key=lambda geom: (model.geom_type[geom] == flat, float(model.geom_pos[geom, 2])), default=None)
 
 
 def _reason(said: Sequence[str], mode: str | None) -> str:

@@ -13,11 +13,11 @@ import numpy as np
 
 from sim2real.errors import ShoalError, raise_all
 from sim2real.new_task.drives import GuessedServo, guess, loads
-from sim2real.new_task.inspection import Inspection, Mover
+from sim2real.new_task.inspection import Inspection, Mover, ground
 from sim2real.new_task.postures import Reach, choose_home, inside_limits, reach
 from sim2real.new_task.pushing import Pushed, find_pushed
-from sim2real.new_task.source import Source, limit_slides
-from sim2real.new_task.walking import Base, find_base, legs, stand
+from sim2real.new_task.source import Source, exclude_overlaps, limit_slides
+from sim2real.new_task.walking import Base, find_base, legs, let_walk, stand
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
 from sim2real.robots.contacts import HomeContacts
 
@@ -66,24 +66,25 @@ class Proposal:
 
 def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ()) -> Proposal:
     """Guess a whole task. `ShoalError` where the model cannot do what is asked, all reasons together."""
+    if kind == "walk":
+        let_walk(source)
     inspection, guesses = Inspection(source.model), list[str]()
     base = find_base(inspection, guesses) if kind == "walk" else None
     tools = [] if base is not None else _tools(inspection, list(tools), guesses)
     movers = _movers(inspection, tools, guesses) if base is None else legs(inspection, base, guesses)
     if limit_slides(source, [joint for mover in movers for joint in mover.joints]):
         inspection = Inspection(source.model)
-    guesses += [f"{source.path.name} is not used as it is but as a copy: {change}" for change in source.changes]
     home, qpos = _home(source, inspection, movers, tools, guesses)
+    if exclude_overlaps(source, qpos):
+        inspection = Inspection(source.model)
+    guesses += [f"{source.path.name} is not used as it is but as a copy: {change}" for change in source.changes]
     if base is not None:
         home, qpos, base = stand(inspection, base, home, qpos, guesses)
     servos = _servos(source, inspection, movers, qpos, guesses)
     velocity_max = _velocities(source, movers, guesses)
     found = reach(inspection, movers, tools, qpos, base=base)
     pushed = find_pushed(inspection, qpos, found, guesses) if kind == "push" else None
-    floor = _floor_height(source.model)
-    if floor is not None:
-        for low, _ in found.boxes:
-            low[2] = max(low[2], round(floor, 3))
+    _above_ground(source.model, found)
     if tools:
         guesses.append(
             f"goal: the box holds what the tool reaches from the middle of the starts ({found.accepted:.0%} of random "
@@ -135,7 +136,7 @@ def _movers(inspection: Inspection, tools: Sequence[str], guesses: list[str]) ->
                     "no policy can command it; weld it"
                 )
         needed.update(chain)
-        if not chain:
+        if not set(chain) & by_joint.keys():
             problems.append(f"no joint moves the tool {tool!r}; name another one with --tool")
     raise_all(problems, what="new-task")
     chosen = [mover for mover in inspection.movers if needed & set(mover.joints)]
@@ -191,7 +192,21 @@ def _servos(
     wanted = [mover for mover in movers if mover.drive] + beside
     if not wanted:
         return {}
-    rng = np.random.default_rng(2)
+    servos, reasons = guessed_servos(source, movers, wanted, home), dict[str, list[str]]()
+    for mover in wanted:
+        limited = math.isfinite(_known_effort(source, mover))
+        said = "" if limited else ", with an effort limit guessed from the weight that it carries"
+        role = "" if mover in movers else ", only to hold it where it is"
+        reasons.setdefault(f"{_without_name(mover)}; a position servo is declared{role}{said}", []).append(mover.name)
+    guesses += [f"servo of {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return servos
+
+
+def guessed_servos(
+    source: Source, movers: Sequence[Mover], wanted: Sequence[Mover], home: np.ndarray
+) -> dict[str, GuessedServo]:
+    """Servos of those `wanted`, by what they move in postures about `home` `[nq]` that `movers` come to."""
+    model, rng = source.model, np.random.default_rng(2)
     postures = [home]
     for _ in range(30):
         qpos = home.copy()
@@ -199,17 +214,17 @@ def _servos(
             for joint in mover.joints:
                 qpos[int(model.jnt_qposadr[joint])] += rng.uniform(-0.6, 0.6)
         postures.append(inside_limits(model, qpos, movers))
-    servos, reasons = {}, dict[str, list[str]]()
+    step, servos = min(float(model.opt.timestep), _LONGEST_STEP_S), {}
     for mover, load in zip(wanted, loads(model, wanted, np.array(postures)), strict=True):
-        limit = _known_effort(source, mover)
         damping = float(model.dof_damping[int(model.jnt_dofadr[mover.joints[0]])])
-        step = min(float(model.opt.timestep), _LONGEST_STEP_S)
+        limit = _known_effort(source, mover)
         servos[mover.name] = guess(load, effort_max=limit, passive_damping=damping, step_s=step)
-        said = "" if math.isfinite(limit) else ", with an effort limit guessed from the weight that it carries"
-        role = "" if mover in movers else ", only to hold it where it is"
-        reasons.setdefault(f"{mover.drive}; a position servo is declared{role}{said}", []).append(mover.name)
-    guesses += [f"servo of {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return servos
+
+
+def _without_name(mover: Mover) -> str:
+    """Why it needs a servo, without its own name, so that several can share the reason."""
+    return mover.drive.replace(repr(mover.name), "").replace(":  ", ": ").strip()
 
 
 def _known_effort(source: Source, mover: Mover) -> float:
@@ -243,11 +258,13 @@ def _velocities(source: Source, movers: Sequence[Mover], guesses: list[str]) -> 
     return found
 
 
-def _floor_height(model: mujoco.MjModel) -> float | None:
-    planes = [
-        g for g in range(model.ngeom) if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_PLANE and not model.geom_bodyid[g]
-    ]
-    return max((float(model.geom_pos[g, 2]) for g in planes), default=None)
+def _above_ground(model: mujoco.MjModel, found: Reach) -> None:
+    """Goals are not below the floor, as far as the tool gets above it."""
+    floor = ground(model)
+    if floor is not None:
+        height = round(float(model.geom_pos[floor, 2]), 3)
+        for low, high in found.boxes:
+            low[2] = height if low[2] < height < high[2] else low[2]
 
 
 def touching_at_home(source: Source, qpos: np.ndarray) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_urdf(path: Path) -> tuple[mujoco.MjSpec, dict[str, JointLimits]]:
     Visual meshes are left out; collision meshes that cannot be used are named together in one `ShoalError`.
     """
     try:
-        tree = ElementTree.fromstring(path.read_bytes())
+        tree = ElementTree.fromstring(_with_prefixes(path.read_bytes()))
     except ElementTree.ParseError as error:
         raise ShoalError(f"{path}: not XML: {error}.") from error
     except OSError as error:
@@ -57,6 +58,14 @@ def read_urdf(path: Path) -> tuple[mujoco.MjSpec, dict[str, JointLimits]]:
     except ValueError as error:
         raise ShoalError(f"{path}: MuJoCo cannot compile it: {' '.join(str(error).split())}") from error
     return spec, {joint.get("name", ""): _limits(joint) for joint in tree.findall("joint")}
+
+
+def _with_prefixes(text: bytes) -> bytes:
+    """The XML with a name space for every prefix that has none: parsers of URDF don't ask for them."""
+    used = set(re.findall(rb"[<\s]([A-Za-z_][\w.-]*):[A-Za-z_]", text))
+    missing = sorted(used - set(re.findall(rb"xmlns:([\w.-]+)", text)) - {b"xmlns", b"xml"})
+    declared = b"".join(b' xmlns:%b="urn:%b"' % (prefix, prefix) for prefix in missing)
+    return re.sub(rb"<robot(?=[\s>])", lambda match: match[0] + declared, text, count=1)
 
 
 def _limits(joint: ElementTree.Element) -> JointLimits:

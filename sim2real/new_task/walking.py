@@ -9,12 +9,15 @@ import mujoco
 import numpy as np
 
 from sim2real.errors import ShoalError
-from sim2real.new_task.inspection import Inspection, Mover
+from sim2real.new_task.inspection import Inspection, Mover, ground
+from sim2real.new_task.source import Source
+from sim2real.robots.model import compiled
 
 _GAP_M = 0.03
 """A base that stands higher over the ground at home is set down."""
 _PRESSED_M = 0.001
 """How deep the lowest geom stands in the ground, so that it is known to touch there."""
+_LEAST_HEIGHT_M = 0.01
 _LIFT_OF_HEIGHT = 0.1
 _FALLEN = 0.5
 """Share of its height at home below which a base has fallen."""
@@ -45,18 +48,59 @@ class Base:
         return float(f"{max(1.0, min(5.0, 10 * self.height_m)):.2g}")
 
 
+def let_walk(source: Source) -> None:
+    """Give a free joint to a robot whose base is fixed, and a floor to a world without one; a URDF has neither."""
+    model, before = source.model, len(source.changes)
+    inspection = Inspection(model)
+    root = _fixed_root(inspection)
+    if inspection.floating is None and root is not None:
+        _set_free(source, root)
+        source.changes.append(f"{model.body(root).name!r} is fixed to the world, and gets a free joint")
+    if ground(model) is None:
+        touched = int(np.bitwise_or.reduce(model.geom_contype)) | 1
+        floor = source.spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
+        floor.contype, floor.conaffinity, floor.condim = 1, touched, 3
+        source.changes.append("there is no floor (a plane geom of the world), and it gets one")
+    if len(source.changes) > before:
+        source.model = compiled(source.spec, source.path)
+
+
+def _set_free(source: Source, root: int) -> None:
+    """A free joint for a body of the world, at its place in every keyframe too."""
+    model, name = source.model, source.model.body(root).name
+    source.spec.body(name).add_freejoint(name=f"{name}_free")
+    behind = [j for j in range(model.njnt) if model.body_rootid[model.jnt_bodyid[j]] == root]
+    here = np.concatenate([model.body_pos[root], model.body_quat[root]])
+    for key in source.spec.keys:
+        if len(key.qpos):
+            key.qpos = np.insert(key.qpos, min(int(model.jnt_qposadr[j]) for j in behind), here)
+        if len(key.qvel):
+            key.qvel = np.insert(key.qvel, min(int(model.jnt_dofadr[j]) for j in behind), np.zeros(6))
+
+
+def _fixed_root(inspection: Inspection) -> int | None:
+    """The named body without joints of its own, right in the world, with most movers behind it."""
+    model, roots = inspection.model, {}
+    for body in range(1, model.nbody):
+        if not model.body_parentid[body] and not model.body_jntnum[body] and model.body(body).name:
+            roots[body] = sum(inspection.belongs_to(mover, body) for mover in inspection.movers)
+    best = max(roots, key=roots.__getitem__, default=None)
+    return best if best is not None and roots[best] > 1 else None
+
+
 def find_base(inspection: Inspection, guesses: list[str]) -> Base:
-    """The base; `ShoalError` where nothing floats, or where there is no floor."""
-    model, root, problems = inspection.model, inspection.floating, []
+    """The base; `ShoalError` where nothing floats."""
+    model, root = inspection.model, inspection.floating
     if root is None:
-        problems.append("no body with joints behind it hangs on a free joint, so nothing could walk; add <freejoint/>")
-    elif not model.body(root).name:
-        problems.append("the body on the free joint has no name; give it one")
-    if _floor(model) is None:
-        problems.append("there is no floor (a plane geom of the world); give the scene's file, or add one")
-    if problems:
-        raise ShoalError(f"new-task: {'; '.join(problems)}.")
-    assert root is not None
+        rails = [model.joint(j).name for j in range(model.njnt) if not model.body_parentid[model.jnt_bodyid[j]]]
+        held = f"joints hold it to the world ({', '.join(rails)}), so it goes nowhere else" if rails else ""
+        said = held or "no body in the world has several joints behind it"
+        raise ShoalError(
+            f"new-task: no body hangs on a free joint, and none can get one: {said}; put <freejoint/> in their place, "
+            "or ask for --kind reach."
+        )
+    if not model.body(root).name:
+        raise ShoalError("new-task: the body on the free joint has no name; give it one.")
     sites = [model.site(i).name for i in range(model.nsite) if int(model.site_bodyid[i]) == root]
     units = [name for name in sites if "imu" in name.lower()]
     name, unit = model.body(root).name, units[0] if units else model.body(root).name
@@ -82,7 +126,7 @@ def stand(
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     gap = _lowest(inspection, data, base)
-    floor = _floor(model)
+    floor = ground(model)
     assert floor is not None
     if not -_GAP_M / 3 <= gap <= _GAP_M:
         qpos = qpos.copy()
@@ -93,6 +137,11 @@ def stand(
         moved = "lowered" if gap > 0 else "raised"
         guesses.append(f"home: the base is {moved} by {100 * abs(gap):.0f} cm, so that it stands on the floor")
     height = float(qpos[base.height_address] - data.geom_xpos[floor][2])
+    if height < _LEAST_HEIGHT_M:
+        raise ShoalError(
+            f"new-task: {base.name!r} lies on the floor at home ({100 * height:.1f} cm above it), so it has nothing to "
+            "walk on; ask for --kind reach, or give a home in which it stands."
+        )
     guesses.append(
         f"terminations: fallen is below half of its height at home ({height:.2g} m), or leaning by more than 75 degrees"
     )
@@ -109,15 +158,9 @@ def _as_positions(model: mujoco.MjModel, qpos: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _floor(model: mujoco.MjModel) -> int | None:
-    grounds = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD))
-    planes = [g for g in range(model.ngeom) if int(model.geom_type[g]) in grounds and not model.geom_bodyid[g]]
-    return planes[0] if planes else None
-
-
 def _lowest(inspection: Inspection, data: mujoco.MjData, base: Base) -> float:
     """How far the lowest geom of the robot that can touch is above the floor, m; below zero in it."""
-    model, floor = inspection.model, _floor(inspection.model)
+    model, floor = inspection.model, ground(inspection.model)
     root, line = int(model.body(base.name).id), np.zeros(6)
     distances = [
         float(mujoco.mj_geomDistance(model, data, geom, floor, 10.0, line))

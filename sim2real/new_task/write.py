@@ -9,8 +9,8 @@ from typing import Any
 from sim2real.errors import raise_all
 from sim2real.files import write_text
 from sim2real.new_task.drives import GuessedServo
-from sim2real.new_task.proposal import Proposal
-from sim2real.new_task.source import Source, written_copy
+from sim2real.new_task.proposal import Proposal, guessed_servos
+from sim2real.new_task.source import Source, integrate_implicitly, written_copy
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.description import describe_robot
 from sim2real.robots.model import compiled
@@ -24,28 +24,52 @@ _WINDOW = 0.3
 
 def write_task(source: Source, proposal: Proposal, path: Path) -> list[Path]:
     """Write the task file, and a copy of the model where it had to be changed; all files that were written."""
-    written = [path]
-    mjcf = source.path
-    if source.changes:
-        mjcf = path.with_suffix(".xml")
-        write_text(mjcf, written_copy(source, path.parent))
-        written.append(mjcf)
-    tune_servos(proposal, mjcf)
+    mjcf, servos = _model_file(source, path), dict(proposal.servos)
+    if tune_servos(source, proposal, mjcf).problems and integrate_implicitly(source):
+        proposal.guesses.append(f"{source.path.name} is not used as it is but as a copy: {source.changes[-1]}")
+        mjcf, proposal.servos = _model_file(source, path), servos
+        tune_servos(source, proposal, mjcf)
     relative = os.path.relpath(mjcf.resolve(), path.parent.resolve())
     comments = "".join(f"# - {guess}\n" for guess in proposal.guesses)
     head = f"# Made by `sim2real new-task` from {source.path.name}. What it guessed, to be checked against the robot:\n"
     write_text(path, head + comments + dump(task_data(proposal, relative), flow=None))
-    return written
+    return [path, mjcf] if source.changes else [path]
 
 
-def tune_servos(proposal: Proposal, mjcf: Path) -> None:
-    """Make declared servos stiffer or softer until they hold home and follow small steps, as far as that goes."""
-    for _ in range(_ROUNDS if proposal.servos else 0):
+def _model_file(source: Source, path: Path) -> Path:
+    """Write a copy of the model beside the task file, where it had to be changed; the file that the task uses."""
+    if not source.changes:
+        return source.path
+    copy = path.with_suffix(".xml")
+    write_text(copy, written_copy(source, path.parent))
+    return copy
+
+
+def tune_servos(source: Source, proposal: Proposal, mjcf: Path) -> Drives:
+    """Make declared servos stiffer or softer until they hold home and follow small steps, as far as that goes; the
+    file's own that don't get a declared one. How the last ones did.
+    """
+    drives = _simulated(proposal, mjcf)
+    weak = [mover for mover in proposal.movers if mover.name not in proposal.servos and _fails(drives, mover.name)]
+    if weak:
+        proposal.servos |= guessed_servos(source, proposal.movers, weak, proposal.home_qpos)
+        names = ", ".join(mover.name for mover in weak)
+        proposal.guesses.append(f"servo of {names}: the file's own does not follow small steps; another is declared")
         drives = _simulated(proposal, mjcf)
+    for _ in range(_ROUNDS):
         changed = {name: _better(servo, drives, name) for name, servo in proposal.servos.items()}
         if changed == proposal.servos:
-            return
+            break
         proposal.servos = changed
+        drives = _simulated(proposal, mjcf)
+    return drives
+
+
+def _fails(drives: Drives, name: str) -> bool:
+    return any(
+        joint.name == name and (joint.restless or joint.swings or not joint.arrives or abs(joint.sag) > _WINDOW)
+        for joint in drives.joints
+    )
 
 
 def _simulated(proposal: Proposal, mjcf: Path) -> Drives:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from sim2real.errors import ShoalError
 from sim2real.frozen import Positive
 from sim2real.rotations import conjugate, rotate
 from sim2real.terms.reading import Array, Reading, Source, Stage
@@ -44,14 +43,14 @@ class _OfFreeBody(Reading):
     """Name of the body that floats."""
 
     def _of_body(self, scene: Scene, unit: str) -> Self:
-        field = f"readings: {self.name or self.kind}.body"
-        place = scene.place(self.body, field=field)
-        if place.site is not None or scene.free_joint(place.body) is None:
-            raise ShoalError(f"{field}: {self.body!r} is no body with a free joint; only those float.")
+        scene.floating_body(self.body, field=f"readings: {self.name or self.kind}.body")
         return self.stated(size=3, unit=unit, frame=self.body)
 
+    def _body(self, sim: Simulated) -> int:
+        return sim.scene.floating_body(self.body, field="body")
+
     def _dof(self, sim: Simulated) -> int:
-        return int(sim.scene.model.body_dofadr[sim.scene.place(self.body, field="body").body])
+        return int(sim.scene.model.body_dofadr[self._body(sim)])
 
 
 class BaseAngularVelocity(_OfFreeBody):
@@ -95,7 +94,7 @@ class BaseLinearVelocity(_OfFreeBody):
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
         """A free joint's own, which MuJoCo has in the world, turned into the body's frame."""
         first = self._dof(sim)
-        return rotate(conjugate(sim.orientation(xp, self.body)), sim.qvel[:, first : first + 3])
+        return rotate(conjugate(sim.xquat[:, self._body(sim)]), sim.qvel[:, first : first + 3])
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Scale by `largest_m_s`."""

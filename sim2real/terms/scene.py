@@ -73,6 +73,17 @@ class Scene:
             f"{field}: the MJCF has no site and no body {name!r}; it has the sites {sites}, bodies {bodies}."
         )
 
+    def floating_body(self, name: str, *, field: str) -> int:
+        """The body of a name that hangs on a free joint, whatever site shares its name; `ShoalError` where there is
+        none.
+        """
+        import mujoco
+
+        body = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_BODY, name)
+        if body < 0 or self.free_joint(body) is None:
+            raise ShoalError(f"{field}: {name!r} is no body with a free joint; only those float.")
+        return int(body)
+
     def sensor(self, name: str, *, field: str) -> slice:
         """Where a sensor of the MJCF is in `sensordata`."""
         import mujoco

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from sim2real.errors import ShoalError
 from sim2real.new_task.proposal import Kind, propose
 from sim2real.new_task.source import read_source
 from sim2real.new_task.write import write_task
+from sim2real.robots.contacts import HomeContacts
 from sim2real.robots.servo_simulation import simulate_drives
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
@@ -67,6 +69,7 @@ def test_servos_are_declared_where_a_contract_cannot_state_the_drives(tmp_path: 
 
 def test_a_urdf_brings_its_limits_and_names_the_meshes_that_are_missing(tmp_path: Path) -> None:
     box = URDF.replace('<mesh filename="{mesh}"/>', '<box size="0.1 0.1 0.1"/>')
+    box = box.replace('effort="30"', 'drake:acceleration="2" effort="30"')  # no xmlns, as in many packages
     joint = made(tmp_path, "swing.urdf", box)[0].contract.robot.joints[0]
     assert (joint.name, joint.velocity_max, joint.effort_max) == ("swing", 1.5, 30)
     with pytest.raises(ShoalError, match=r"link 'arm': no file for the collision mesh 'package://x/arm\.stl'"):
@@ -105,9 +108,72 @@ def test_something_with_legs_is_set_down_and_walks(tmp_path: Path) -> None:
     assert not rollout.terminated.any()
 
 
-def test_what_walking_lacks_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ShoalError, match=r"no body .* hangs on a free joint, .*; there is no floor"):
-        made(tmp_path, "arm.xml", MJCF, kind="walk")
+def test_what_walks_gets_a_free_joint_and_a_floor_where_its_file_has_none(tmp_path: Path) -> None:
+    key = '<keyframe><key name="home" qpos="0.1 0.1 0.1 0.1"/></keyframe></mujoco>'
+    fixed = WALKER.format(floor="", legs=LEGS).replace("<freejoint/>", "").replace("</mujoco>", key)
+    task, guesses = made(tmp_path, "walker.xml", fixed, kind="walk")
+    assert sum("is not used as it is but as a copy" in guess for guess in guesses) == 2
+    assert task.contract.robot.base == "floating"
+    assert task.home.qpos[:2] == pytest.approx([0, 0])
+    assert task.home.qpos[7:] == pytest.approx([0.1] * 4)
+    assert HomeContacts.of(task.model, task.home.qpos).pairs
+
+
+def test_walls_are_no_floor(tmp_path: Path) -> None:
+    wall = '<geom type="plane" size="1 1 1" pos="-9 0 5" euler="0 0.8 0"/>'
+    task, _ = made(tmp_path, "walker.xml", WALKER.format(floor=wall + FLOOR, legs=LEGS), kind="walk")
+    assert task.home.qpos[2] == pytest.approx(0.319, abs=1e-3)
+
+
+def test_a_site_may_have_the_name_of_the_floating_body(tmp_path: Path) -> None:
+    named = LEGS + '<site name="trunk" euler="0 1 0"/>'
+    task, _ = made(tmp_path, "walker.xml", WALKER.format(floor=FLOOR, legs=named), kind="walk")
+    scene, data = task.scene, mujoco.MjData(task.model)
+    data.qvel[:3] = 1, 2, 3
+    mujoco.mj_forward(task.model, data)
+    velocity = next(term for term in task.config.teacher_readings if term.kind == "base_linear_velocity")
+    assert scene.simulated([data]).value(np, velocity)[0] == pytest.approx([1, 2, 3])
+
+
+def test_what_cannot_walk_is_told_why(tmp_path: Path) -> None:
+    rails = WALKER.format(floor=FLOOR, legs=LEGS).replace(
+        "<freejoint/>", '<joint name="rail" type="slide" axis="1 0 0" range="-9 9"/>'
+    )
+    with pytest.raises(ShoalError, match=r"none can get one: joints hold it to the world \(rail\)"):
+        made(tmp_path, "walker.xml", rails, kind="walk")
+    lying = WALKER.format(floor=FLOOR, legs=LEGS.replace("-0.3", "0.3").replace("-0.06", "0.06"))
+    with pytest.raises(ShoalError, match="lies on the floor at home"):
+        made(tmp_path, "walker.xml", lying.replace("0.2 0.1 0.05", "0.2 0.1 0.001"), kind="walk")
+
+
+def test_what_a_script_leads_by_a_mocap_body_and_places_by_joints_is_let_go(tmp_path: Path) -> None:
+    led = BARE.replace("<keyframe>", '<equality><weld body1="leader" body2="lower"/></equality><keyframe>')
+    led = led.replace("</worldbody>", '<body name="leader" mocap="true" pos="0.5 0 0.3"/></worldbody>')
+    first, _, rest = led.partition('<joint name="shoulder"')
+    placed = f'{first}<joint name="place" type="slide" axis="1 0 0" damping="1e10"/><joint name="shoulder"{rest}'
+    placed = placed.replace('qpos="', 'qpos="0.3 ')
+    task, guesses = made(tmp_path, "arm.xml", placed)
+    assert not task.model.eq_active0.any()
+    assert [task.model.joint(i).name for i in range(task.model.njnt)] == ["shoulder", "elbow"]
+    assert any("'leader', a mocap body" in guess or "'leader' to" in guess for guess in guesses)
+    assert any("damping holds place" in guess for guess in guesses)
+
+
+def test_links_that_overlap_at_home_pass_through_each_other(tmp_path: Path) -> None:
+    hull = '<geom type="sphere" size="0.2" mass="0.001"/><site name="tool"'
+    clash = BARE.replace('<site name="tool"', hull).replace(
+        "<worldbody>", '<option><flag filterparent="disable"/></option><worldbody>'
+    )
+    task, guesses = made(tmp_path, "arm.xml", clash)
+    assert task.model.nexclude == 1
+    assert any("overlap at home" in guess for guess in guesses)
+    assert not simulate_drives(task.model, task.contract.robot, task.home, window=0.3).problems
+
+
+def test_a_servo_of_the_file_that_does_not_follow_is_replaced(tmp_path: Path) -> None:
+    task, guesses = made(tmp_path, "arm.xml", MJCF.replace('kp="50"', 'kp="0.01"'))
+    assert [joint.declared_servo for joint in task.contract.robot.joints] == [False, True]
+    assert any("servo of elbow: the file's own does not follow" in guess for guess in guesses)
 
 
 def test_a_loose_body_is_pushed(tmp_path: Path) -> None:
