@@ -6,30 +6,54 @@ Every geom is drawn as the convex outline of what it looks like from the side an
 from __future__ import annotations
 
 from itertools import product
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.robots.kinematics import Addresses
+from sim2real.terms import Map
+from sim2real.terms.map import GOAL
 
-_AZIMUTH, _ELEVATION = np.radians(-50.0), np.radians(22.0)
-_RIGHT = np.array([-np.sin(_AZIMUTH), np.cos(_AZIMUTH), 0.0])
-_TOWARDS = np.array([*(np.cos(_ELEVATION) * np.array([np.cos(_AZIMUTH), np.sin(_AZIMUTH)])), np.sin(_ELEVATION)])
-_UP = np.cross(_TOWARDS, _RIGHT)
+_AZIMUTH_DEG, _ELEVATION_DEG, _INTO_A_MAZE_DEG = -50.0, 22.0, 68.0
 _SIDE_PX, _EDGE = 420.0, 0.06
 _HIDDEN_GROUP = 3
 """Geoms of this group and above are not shown by MuJoCo's viewer either."""
 _GOALS = "#1b9e77"
 
 
+class _View(NamedTuple):
+    """Where the eye is; unit vectors `[3]` in the world."""
+
+    towards: np.ndarray
+    right: np.ndarray
+    up: np.ndarray
+
+    @staticmethod
+    def of(elevation_deg: float) -> _View:
+        """From the front right, at this angle above the ground."""
+        azimuth, elevation = np.radians(_AZIMUTH_DEG), np.radians(elevation_deg)
+        flat = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+        towards = np.cos(elevation) * flat + np.array([0, 0, np.sin(elevation)])
+        right = np.array([-flat[1], flat[0], 0.0])
+        return _View(towards, right, np.cross(towards, right))
+
+    def flat(self, points: np.ndarray) -> np.ndarray:
+        """Points `[..., 3]` m as they are seen, `[..., 2]` m."""
+        return np.stack([points @ self.right, points @ self.up], axis=-1)
+
+
 def robot_svg(model: mujoco.MjModel, contract: Contract) -> str:
-    """The robot at home, and the box of its goals where they are places."""
+    """The robot at home, and where its goals are, if they are places: the cells that training draws from, or a box."""
     data = Addresses.of(model, contract.robot).home_data(model)
     mujoco.mj_kinematics(model, data)
-    outlines = _outlines(model, data)
+    view = _View.of(_ELEVATION_DEG if contract.map is None else _INTO_A_MAZE_DEG)
+    outlines = _outlines(model, data, view)
     box = contract.goal.box()
-    edges = [] if box is None else _edges(np.array(box))
+    edges = [] if box is None else _edges(np.array(box), view)
+    if contract.map is not None:
+        edges = [view.flat(square) for square in _squares(contract.map)]
     points = np.concatenate([*(outline for outline, _ in outlines), *edges])
     low, high = points.min(axis=0), points.max(axis=0)
     scale = _SIDE_PX / float((high - low).max())
@@ -56,7 +80,15 @@ def robot_svg(model: mujoco.MjModel, contract: Contract) -> str:
     )
 
 
-def _outlines(model: mujoco.MjModel, data: mujoco.MjData) -> list[tuple[np.ndarray, str]]:
+def _squares(maze: Map) -> np.ndarray:
+    """A closed square in each cell with a goal, `[n, 5, 3]` m."""
+    half = 0.35 * maze.cell_m
+    corners = half * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [-1, -1, 0]])
+    cells = maze.cells(GOAL)
+    return np.concatenate([cells, np.zeros((len(cells), 1))], axis=1)[:, None] + corners
+
+
+def _outlines(model: mujoco.MjModel, data: mujoco.MjData, view: _View) -> list[tuple[np.ndarray, str]]:
     """Convex outlines `[V, 2]` m of everything solid, farthest first, and their colours."""
     found = []
     for geom in range(model.ngeom):
@@ -66,8 +98,7 @@ def _outlines(model: mujoco.MjModel, data: mujoco.MjData) -> list[tuple[np.ndarr
         if points is None:
             continue
         world = data.geom_xpos[geom] + points @ data.geom_xmat[geom].reshape(3, 3).T
-        flat = np.stack([world @ _RIGHT, world @ _UP], axis=-1)
-        found.append((float(world.mean(axis=0) @ _TOWARDS), _hull(flat), str(colour)))
+        found.append((float(world.mean(axis=0) @ view.towards), _hull(view.flat(world)), str(colour)))
     found.sort(key=lambda entry: entry[0])
     return [(outline, colour) for _, outline, colour in found]
 
@@ -111,14 +142,14 @@ def _ball() -> np.ndarray:
     return points.reshape(-1, 3)
 
 
-def _edges(corners: np.ndarray) -> list[np.ndarray]:
+def _edges(corners: np.ndarray, view: _View) -> list[np.ndarray]:
     """The edges of a box `[2, 3]` m, `[2, 2]` each; of a flat one those of its rectangle, twice."""
     found = []
     for axis in range(3):
         for others in product((0, 1), repeat=2):
             ends = np.insert(np.array([others, others]), axis, [0, 1], axis=1)
             line = np.take_along_axis(corners, ends, axis=0)
-            found.append(np.stack([line @ _RIGHT, line @ _UP], axis=-1))
+            found.append(view.flat(line))
     return found
 
 
