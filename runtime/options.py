@@ -78,6 +78,8 @@ class ServeOptions(RobotOptions):
     """Serve Prometheus metrics on this port of the loopback interface."""
     page: int | None = None
     """Serve a page with the robot live in a browser on this port of the loopback interface, 8080 say."""
+    page_code: bool = False
+    """Have the page ask for a code, which is printed: for computers that others have an account on."""
     realtime: bool = True
     """Try SCHED_FIFO, locked memory and no deep sleep of processors, which costs power; says what was permitted."""
     priority: int = 50

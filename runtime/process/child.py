@@ -25,7 +25,13 @@ class ChildProcess:
     """Started on `cores`, with its configuration as JSON and `inherited` descriptors; takes about a millisecond."""
 
     def __init__(
-        self, module: str, config: bytes, *, inherited: Sequence[int] = (), cores: Collection[int] = ()
+        self,
+        module: str,
+        config: bytes,
+        *,
+        inherited: Sequence[int] = (),
+        cores: Collection[int] = (),
+        niceness: int = 0,
     ) -> None:
         self._up = False
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -39,10 +45,12 @@ class ChildProcess:
                 # Threads of NumPy's would be of no use, and no process with threads should fork.
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             )
-        if cores:
-            # Its one thread so far; this process may be pinned to one core.
-            with suppress(OSError):
+        # Of its one thread so far; this process may be pinned to one core. What is not permitted is left as it is.
+        with suppress(OSError):
+            if cores:
                 os.sched_setaffinity(self._process.pid, cores)
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
         self._ours.send(config)
 
     @property

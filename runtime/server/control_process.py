@@ -316,7 +316,8 @@ def _page(options: ServeOptions, address: Address, stack: ExitStack) -> PageSupe
     if options.page is None:
         return None
     require_port(options.page, option="--page")
-    page = PageSupervisor(PageConfig(address=str(address), port=options.page, mjcf=options.mjcf))
+    config = PageConfig(address=str(address), port=options.page, mjcf=options.mjcf, ask_code=options.page_code)
+    page = PageSupervisor(config, hurried=options.realtime)
     stack.callback(page.end)
     return page
 

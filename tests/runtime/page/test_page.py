@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from runtime.page.config import PageConfig, listening_socket
 from runtime.page.panel import rpy_deg
 from runtime.page.readouts import problem_html, round_up
 from runtime.page.scene import box_edges
-from runtime.page.web.gate import PeerRate
+from runtime.page.web.gate import Doorstep, PeerRate
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.errors import ShoalError
 
@@ -77,3 +78,13 @@ def test_a_taken_port_is_one_sentence() -> None:
         config = PageConfig(address="unix:///nowhere/s", port=taken.getsockname()[1])
         with pytest.raises(ShoalError, match=r"--page: cannot listen on 127.0.0.1:\d+ .*choose another port"):
             listening_socket(config)
+
+
+def test_connections_wait_however_few_are_accepted_at_once() -> None:
+    """Where one did not fit, its browser would ask again after a second only."""
+    doorstep = Doorstep.at("127.0.0.1", 0)
+    with ExitStack() as stack:
+        stack.callback(doorstep.close)
+        doorstep.listen(16)
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(doorstep.getsockname(), timeout=0.9))
