@@ -38,10 +38,11 @@ def card(name: str) -> str:
     seen = contract.observation.size
     more = task.teacher_contract.observation.size - seen
     told = f"{seen} numbers, teachers {seen + more}" if more else f"{seen} numbers"
+    steps = f"{timing.episode_steps} steps of {1e3 * timing.control_dt_s:g} ms"
     over = ", ".join(term.kind for term in contract.terminations) or "nothing"
     return "\n".join(
         (
-            f"### {name}",
+            f"## {name}",
             "",
             comment,
             "",
@@ -52,7 +53,7 @@ def card(name: str) -> str:
             f"| observation | {told} |",
             f"| action | {action_size(contract)}, `{contract.action.kind}` |",
             f"| goal | {goal_size(contract)}, `{contract.goal.kind}`; within {contract.goal.coarse_position_m:g} m |",
-            f"| time | {timing.episode_steps} steps of {1e3 * timing.control_dt_s:g} ms, {timing.substeps} physics steps each |",
+            f"| time | {steps}, each {timing.substeps} of physics |",
             f"| ends early | {over} |",
             f"| policy | {_policy(name)} |",
             "",
