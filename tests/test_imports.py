@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.structure import ORDER, measure
-
 ROOT = Path(__file__).parents[1]
 
 MAY_IMPORT = {
@@ -62,25 +60,6 @@ def modules_of(room: str) -> list[str]:
     files = sorted((ROOT / room).rglob("*.py"))
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     return [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
-
-
-def test_rooms_inside_the_runtime_stand_on_each_other() -> None:
-    found = measure("runtime")
-    assert {*found.arrows} == {*ORDER["runtime"]}
-    assert found.upward == []
-    assert found.circles == []
-
-
-def test_an_import_against_the_order_is_found(tmp_path: Path) -> None:
-    for name, text in {
-        "goals": "import runtime.safety.rules",
-        "safety": "def f():\n    from runtime import goals",
-    }.items():
-        (tmp_path / "runtime" / name).mkdir(parents=True)
-        (tmp_path / "runtime" / name / "rules.py").write_text(text)
-    found = measure("runtime", tmp_path)
-    assert found.upward == [("runtime/goals/rules.py", "goals", "safety")]
-    assert [{*circle} for circle in found.circles] == [{"goals", "safety"}]
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

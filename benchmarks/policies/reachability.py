@@ -40,7 +40,7 @@ from sim2real.pages import save_figure
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
-from student.reachability import auroc, expected_calibration_error, reliability
+from student.distillation.reachability import auroc, expected_calibration_error, reliability
 
 KINDS = ("reachable", "unreachable", "blocked", "beyond limits")
 _BEYOND_RAD = 0.6
@@ -106,7 +106,7 @@ def _tool_poses(task: Task, draw: Callable[[], np.ndarray], count: int, keep: Ca
     """Tool poses in the goal box of drawn joint positions `[J]` rad that `keep` wants."""
     model, contract = task.model, task.contract
     low, high = np.array(contract.goal.position_min_m), np.array(contract.goal.position_max_m)
-    addresses = Addresses.of(model, contract)
+    addresses = Addresses.of(model, contract.robot)
     data = addresses.home_data(model)
     kept: list[np.ndarray] = []
     readings = [contract.reading(part.reading) for part in contract.goal.parts()]

@@ -166,7 +166,7 @@ class _Stage:
 
     def __init__(self, task: Task, controller: Controller) -> None:
         self._model, self._controller = task.model, controller
-        self._addresses = Addresses.of(task.model, task.contract)
+        self._addresses = Addresses.of(task.model, task.contract.robot)
         self._data = self._addresses.home_data(task.model)
         self._scene, self._tool = task.scene, task.contract.robot.end_effector_frame or "tool"
         self._timing = task.contract.timing

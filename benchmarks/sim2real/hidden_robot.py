@@ -52,7 +52,7 @@ class Truth:
         """The task's model with the differences written into its fields."""
         spec = task.spec()
         if self.payload_mass_kg > 0:
-            addresses = Addresses.of(task.model, task.contract)
+            addresses = Addresses.of(task.model, task.contract.robot)
             site = spec.site(task.contract.robot.end_effector_frame)
             body = spec.body(task.model.body(addresses.body).name)
             # Without ipos MuJoCo puts the centre of mass another site.pos further out.
@@ -66,7 +66,7 @@ class Truth:
             )
         model = spec.compile()
         model.opt.timestep = task.contract.timing.physics_dt_s
-        at = Addresses.of(model, task.contract)
+        at = Addresses.of(model, task.contract.robot)
         for values, array in (
             (self.damping, model.dof_damping),
             (self.friction_loss, model.dof_frictionloss),
@@ -86,7 +86,7 @@ class Truth:
 def play(task: Task, truth: Truth, command: np.ndarray, *, seed: int) -> Log:
     """The log of commands `[T, J]` rad given to the hidden robot at the control rate, from rest at the first."""
     contract, model, rng = task.contract, truth.model(task), np.random.default_rng(seed)
-    at = Addresses.of(model, contract)
+    at = Addresses.of(model, contract.robot)
     data = at.home_data(model)
     joints = len(contract.joint_names)
     offset = np.zeros(joints) if truth.joint_offset_rad is None else truth.joint_offset_rad

@@ -51,7 +51,7 @@ def measure(name: str, *, envs: int, steps: int, blocks: int) -> dict[str, Any]:
     task = load_task(name)
     env = NativeEnvironment(task, num_envs=envs, seed=0, pool=sample_goal_pool(task, size=500, seed=0), threads=1)
     bare = mujoco.batch.Batch(task.model, nsim=envs, nthread=1)
-    addresses, timing = Addresses.of(task.model, task.contract), task.contract.timing
+    addresses, timing = Addresses.of(task.model, task.contract.robot), task.contract.timing
     actions = np.random.default_rng(0).uniform(-1, 1, (steps, envs, action_size(task.contract))).astype(np.float32)
     times: dict[str, list[float]] = {"environment": [], "physics": []}
     env.rollout_with(lambda observation, goal: actions[0], 2)

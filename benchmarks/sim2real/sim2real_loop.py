@@ -45,7 +45,7 @@ from sim2real.identification.parameters import Bounds, Kind, make_problem
 from sim2real.identification.ranges import justified
 from sim2real.pages import save_figure
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
-from sim2real.randomisation.sampling import Draws, neutral_draws
+from sim2real.randomised_robots.sampling import Draws, neutral_draws
 from sim2real.robots.kinematics import Addresses
 from sim2real.stress.episodes import Stand
 from sim2real.tasks.task import Task, load_task
@@ -158,7 +158,7 @@ def hidden_truth(task: Task, seed: int) -> Truth:
     """
     rng, joints = np.random.default_rng([HIDDEN_SEED, seed]), task.contract.robot.joints
     period_s, count = task.contract.timing.control_dt_s, len(joints)
-    nominal = task.model.dof_frictionloss[Addresses.of(task.model, task.contract).dof]
+    nominal = task.model.dof_frictionloss[Addresses.of(task.model, task.contract.robot).dof]
     sticky = np.where(nominal > 0, nominal, 0.005 * np.array([joint.effort_max for joint in joints]))
     return Truth(
         friction_loss=sticky * rng.uniform(2.0, 8.0, count),
@@ -175,7 +175,7 @@ def hidden_truth(task: Task, seed: int) -> Truth:
 def as_draws(truth: Truth, task: Task, count: int) -> Draws:
     """Draws of the same robot `count` times, for many episodes at once; see `Randomisation` for the terms."""
     joints, neutral = task.contract.robot.joints, neutral_draws(task, count=count)
-    nominal = task.model.dof_frictionloss[Addresses.of(task.model, task.contract).dof]
+    nominal = task.model.dof_frictionloss[Addresses.of(task.model, task.contract.robot).dof]
     gains = {
         "servo_stiffness_scale": (truth.servo_stiffness, [joint.stiffness for joint in joints]),
         "servo_damping_scale": (truth.servo_damping, [joint.damping for joint in joints]),

@@ -1,4 +1,4 @@
-"""What `runtime check` does: see `sim2real.robots.robot_check`."""
+"""What `runtime check` does: see `sim2real.logs.robot_check`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.options import RobotOptions
 from runtime.robot.model import load_model
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.robots.robot_check import Answer, Robot, judge, tool_finding, wiggle
+from sim2real.logs.robot_check import Answer, Robot, judge, tool_finding, wiggle
 
 
 def check(

@@ -22,7 +22,7 @@ from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.identification.excitation import Trajectory, read_trajectory
-from sim2real.robots.robot_check import Sample
+from sim2real.logs.robot_check import Sample
 
 _APPROACH_OF_LIMIT = 0.2
 """Speed of the way to the first target, as a share of the velocity limits."""

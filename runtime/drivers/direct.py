@@ -12,11 +12,11 @@ import numpy as np
 from runtime.drivers.base import Driver, JointOrder, ServoDriver
 from runtime.robot.readings import Readings
 from sim2real.contract import Contract
-from sim2real.robots.robot_check import Sample
+from sim2real.logs.robot_check import Sample
 
 
 class Direct:
-    """A `sim2real.robots.robot_check.Robot` made of a driver."""
+    """A `sim2real.logs.robot_check.Robot` made of a driver."""
 
     def __init__(self, driver: Driver, contract: Contract) -> None:
         joints = len(contract.joint_names)

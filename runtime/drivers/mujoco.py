@@ -12,8 +12,8 @@ import numpy as np
 
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.pace import Pace
-from runtime.drivers.video import Video
-from runtime.drivers.viewer import Viewer
+from runtime.drivers.pictures.video import Video
+from runtime.drivers.pictures.viewer import Viewer
 from runtime.goals.markers import markers
 from runtime.goals.messages import ResolvedGoal
 from runtime.robot.model import load_model, shipped_mjcf

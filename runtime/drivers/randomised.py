@@ -20,7 +20,7 @@ from sim2real.contract import Contract, require_same_interface
 from sim2real.contract.interface import request_size
 from sim2real.errors import ShoalError
 from sim2real.randomisation.config import load_randomisation
-from sim2real.randomisation.sampling import Draws, sample
+from sim2real.randomised_robots.sampling import Draws, sample
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
 

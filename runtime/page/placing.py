@@ -13,8 +13,8 @@ from runtime.protocol.snapshot import Numbers
 from runtime.robot.mujoco_robot import MujocoRobot
 from sim2real.contract import Contract, Reading
 from sim2real.errors import ShoalError
-from sim2real.robots.objects import ObjectAddresses
 from sim2real.terms.scene import WORLD
+from sim2real.world.objects import ObjectAddresses
 
 
 class _Told(NamedTuple):

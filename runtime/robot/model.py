@@ -32,7 +32,7 @@ def load_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel:
     Raises `ShoalError` where there is none, and `ContractMismatch` where it is another robot.
     """
     path = path or shipped_mjcf(contract.robot.name)
-    model = load_robot(path, contract)
+    model = load_robot(path, contract.robot, contract.map)
     require_same_model(model, contract, path)
     return model
 
@@ -40,7 +40,7 @@ def load_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel:
 def find_model(contract: Contract, path: Path | None = None) -> mujoco.MjModel | None:
     """The MJCF with the contract's digest: the one at `path`, else the one that ships; None when none is at hand."""
     try:
-        model = load_robot(path or shipped_mjcf(contract.robot.name), contract)
+        model = load_robot(path or shipped_mjcf(contract.robot.name), contract.robot, contract.map)
     except ShoalError:
         return None
     return model if compiled_digest(model) == contract.robot.mjcf_sha256 else None
@@ -61,7 +61,7 @@ def require_same_model(model: mujoco.MjModel, contract: Contract, path: Path) ->
 def _differences_to_shipped(model: mujoco.MjModel, contract: Contract) -> list[str]:
     """Compiled fields in which `model` differs from the shipped MJCF, if that is the one trained with."""
     try:
-        shipped = load_robot(shipped_mjcf(contract.robot.name), contract)
+        shipped = load_robot(shipped_mjcf(contract.robot.name), contract.robot, contract.map)
     except ShoalError:
         return []
     if compiled_digest(shipped) != contract.robot.mjcf_sha256:

@@ -35,7 +35,7 @@ class MujocoRobot:
     def __init__(self, model: mujoco.MjModel, contract: Contract) -> None:
         require_robot(model, contract)
         self.model = model
-        self.addresses = Addresses.of(model, contract)
+        self.addresses = Addresses.of(model, contract.robot)
         scene = Scene(model, contract.robot, self.addresses.rest_qpos, contract.timing.control_dt_s)
         told = [contract.reading(name) for name in contract.measured.sizes]
         self._own = Sensors(scene, [reading for reading in told if reading.source in _OWN])

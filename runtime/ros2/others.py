@@ -55,7 +55,7 @@ class Others:
         base = tracked = None
         if sources - {"tracker"}:
             needs_pose, needs_imu = bool(sources & {*_BY_POSE}), "imu" in sources
-            addresses = Addresses.of(model, contract)
+            addresses = Addresses.of(model, contract.robot)
             scene = Scene(model, contract.robot, addresses.rest_qpos, contract.timing.control_dt_s)
             body = Base(scene, needs_pose=needs_pose, needs_imu=needs_imu)
             base = _BaseTopics(body, config, participant, say, needs_pose=needs_pose, needs_imu=needs_imu)

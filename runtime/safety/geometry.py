@@ -35,7 +35,7 @@ class Geometry:
 
     def __init__(self, model: mujoco.MjModel, contract: Contract, config: SafetyConfig) -> None:
         self._model = copy.copy(model)
-        self._addresses = Addresses.of(self._model, contract)
+        self._addresses = Addresses.of(self._model, contract.robot)
         self._data = self._addresses.home_data(self._model)
         self.workspace = None if self._addresses.site is None else config.workspace(contract)
         """Corners of the tool's box, m, world frame; None when the rule is off."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sim2real.backends.base import Environment
 from sim2real.errors import ShoalError
 from sim2real.randomisation.config import Randomisation
-from sim2real.randomisation.robots import sample_robots
+from sim2real.randomised_robots.robots import sample_robots
 from sim2real.tasks.task import Task
 
 BackendName = Literal["auto", "native", "mjx"]

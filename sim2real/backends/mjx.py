@@ -21,8 +21,8 @@ from sim2real.backends.mjx_support import mjx_refusals
 from sim2real.backends.stages import needed_stage
 from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size
 from sim2real.errors import ShoalError, raise_all
-from sim2real.randomisation.robots import Robots
-from sim2real.randomisation.sampling import Draws
+from sim2real.randomised_robots.robots import Robots
+from sim2real.randomised_robots.sampling import Draws
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task
@@ -81,7 +81,7 @@ class MjxEnvironment:
         starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         self._starts = tuple(jnp.asarray(x, jnp.float32) for x in (starts.start, starts.start_velocity))
         model = self.robots.dynamics.model if self.robots else task.model
-        self._addresses, self._scene = Addresses.of(model, self.contract), task.scene.of(model)
+        self._addresses, self._scene = Addresses.of(model, self.contract.robot), task.scene.of(model)
         self._model = put_model(model)
         # Kinematics alone is far cheaper, and enough for what most terms ask for.
         self._sense = mjx.kinematics if needed_stage(self.teacher_contract) == "position" else mjx.forward

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sim2real.randomisation.disturbances import Signals
-from sim2real.randomisation.robots import Robots
-from sim2real.randomisation.sampling import Draws
+from sim2real.randomised_robots.disturbances import Signals
+from sim2real.randomised_robots.robots import Robots
+from sim2real.randomised_robots.sampling import Draws
 from sim2real.robots.kinematics import Addresses
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from sim2real.robots.contacts import pair_name
+from sim2real.world.contacts import pair_name
 
 _SHOWN = 4
 _ELLIPSOID_DRAG = 0

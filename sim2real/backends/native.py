@@ -20,8 +20,8 @@ from sim2real.backends.native_disturbances import NativeDisturbances
 from sim2real.backends.native_drive import NativeDrive, require_joints, require_own_servos, without_servos
 from sim2real.backends.stages import needed_stage
 from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size
-from sim2real.randomisation.robots import Robots
-from sim2real.randomisation.sampling import Draws
+from sim2real.randomised_robots.robots import Robots
+from sim2real.randomised_robots.sampling import Draws
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task
@@ -80,7 +80,7 @@ class NativeEnvironment:
         self._resample = resample
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         model = self.robots.dynamics.model if self.robots else task.model
-        self._addresses = Addresses.of(model, self.contract)
+        self._addresses = Addresses.of(model, self.contract.robot)
         # A drive takes the servos away, by which a scene finds the joints; all else stays where it was.
         scene = task.scene.of(model)
         if drive is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mujoco.batch
 import numpy as np
 
-from sim2real.randomisation.disturbances import Signals
-from sim2real.randomisation.robots import Robots
+from sim2real.randomised_robots.disturbances import Signals
+from sim2real.randomised_robots.robots import Robots
 from sim2real.robots.kinematics import Addresses
 
 

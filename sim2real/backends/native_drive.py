@@ -11,7 +11,7 @@ import numpy as np
 from sim2real.actuators.models import Drive
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.randomisation.sampling import Draws
+from sim2real.randomised_robots.sampling import Draws
 from sim2real.robots.kinematics import Addresses
 
 _SERVO_TERMS = ("servo_stiffness_scale", "servo_damping_scale", "effort_limit_scale")

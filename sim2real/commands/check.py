@@ -12,15 +12,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from sim2real.actuators.servo_simulation import UNITS, simulate_drives
 from sim2real.child_process import python_module
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.robots.contacts import HomeContacts
 from sim2real.robots.kinematics import Addresses
-from sim2real.robots.servo_simulation import UNITS, simulate_drives
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
+from sim2real.world.contacts import HomeContacts
 
 
 def check(
@@ -129,7 +129,7 @@ def _check_robot(robot: str, model: Path | None, options: tuple[str, ...]) -> in
 def _random_poses(task: Task, samples: int, seed: int) -> float:
     """Share of joint positions, uniform over the limits, that collide."""
     model, contract = task.model, task.contract
-    addresses, rng = Addresses.of(model, contract), np.random.default_rng(seed)
+    addresses, rng = Addresses.of(model, contract.robot), np.random.default_rng(seed)
     data, known = addresses.home_data(model), HomeContacts.of(model, addresses.rest_qpos)
     low = np.array([joint.position_min for joint in contract.robot.joints])
     high = np.array([joint.position_max for joint in contract.robot.joints])
@@ -145,7 +145,7 @@ def _random_poses(task: Task, samples: int, seed: int) -> float:
 def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     """What is allowed but worth a second look."""
     notes = []
-    addresses = Addresses.of(model, contract)
+    addresses = Addresses.of(model, contract.robot)
     driven = set(addresses.actuator.tolist())
     idle = [f"{model.actuator(i).name} at {addresses.rest_ctrl[i]:g}" for i in range(model.nu) if i not in driven]
     if idle:

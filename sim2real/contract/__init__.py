@@ -1,6 +1,5 @@
 """The contract: what must be the same in simulation and on the robot, in one versioned model."""
 
-from sim2real.contract.robot import Held, HeldServo, Joint, Robot, Standing
 from sim2real.contract.schema import (
     PER_POLICY,
     SCHEMA_VERSION,
@@ -13,6 +12,7 @@ from sim2real.contract.schema import (
     require_same_interface,
 )
 from sim2real.frozen import Frozen, NonNegative, Positive, Quaternion, Vector3
+from sim2real.robots.robot import Held, HeldServo, Joint, Robot, Standing
 from sim2real.terms import Action, Goal, Reading
 
 __all__ = [

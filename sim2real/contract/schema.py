@@ -23,12 +23,13 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from sim2real.contract.robot import Robot
 from sim2real.contract.version1 import upgraded
 from sim2real.errors import ContractMismatch, shown
 from sim2real.frozen import Frozen, Name, Positive, Quaternion, once_each
-from sim2real.terms import KNOWN_TO_CONTROLLERS, Action, Feature, Goal, Layout, Map, Reading, Termination, any_of
+from sim2real.robots.robot import Robot
+from sim2real.terms import KNOWN_TO_CONTROLLERS, Action, Feature, Goal, Layout, Reading, Termination, any_of
 from sim2real.terms.poses import Orientation
+from sim2real.world.map import Map
 
 SCHEMA_VERSION = 2
 _LARGEST_NUMBER = 1e9

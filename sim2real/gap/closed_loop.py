@@ -15,8 +15,8 @@ from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.logs.log import Log, LoggedGoal
 from sim2real.robots.kinematics import Addresses
-from sim2real.robots.objects import ObjectAddresses
 from sim2real.terms import Scene
+from sim2real.world.objects import ObjectAddresses
 
 _NOTHING: Mapping[str, np.ndarray] = {}
 
@@ -41,7 +41,7 @@ class NativeBody:
         self, model: mujoco.MjModel, contract: Contract, start: np.ndarray, seen: Mapping[str, np.ndarray] = _NOTHING
     ) -> None:
         """`seen` are readings at the start, `[size]` by name, by which objects are put where a tracker saw them."""
-        self._model, self._at = model, Addresses.of(model, contract)
+        self._model, self._at = model, Addresses.of(model, contract.robot)
         self._data = self._at.home_data(model)
         for name, value in seen.items():
             reading = contract.reading(name)
@@ -115,7 +115,7 @@ class _Senses:
     """All readings of a body, by what the contract's terms say of themselves."""
 
     def __init__(self, model: mujoco.MjModel, contract: Contract) -> None:
-        self._at = at = Addresses.of(model, contract)
+        self._at = at = Addresses.of(model, contract.robot)
         self._model, self._data = model, at.home_data(model)
         self._readings = [contract.reading(name) for name in contract.measured.sizes]
         scene = Scene(model, contract.robot, at.rest_qpos, contract.timing.control_dt_s)

@@ -106,7 +106,7 @@ class _MjxBody(Body):
             raise ShoalError(
                 f"--against mjx needs the training extra: pip install 'shoal[train]' ({error})."
             ) from error
-        at, substeps = Addresses.of(task.model, task.contract), task.contract.timing.substeps
+        at, substeps = Addresses.of(task.model, task.contract.robot), task.contract.timing.substeps
         model = put_model(task.model)
         fractions = jnp.arange(1, substeps + 1) / substeps
 

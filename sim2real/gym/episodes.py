@@ -24,7 +24,7 @@ from sim2real.contract.interface import (
 from sim2real.errors import ShoalError
 from sim2real.gym.goal_rule import GoalRule, Reward, Tolerance
 from sim2real.randomisation.config import load_randomisation
-from sim2real.randomisation.robots import sample_robots
+from sim2real.randomised_robots.robots import sample_robots
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 

@@ -188,7 +188,7 @@ def read_trajectory(path: Path, contract: Contract) -> Trajectory:
 
 def _free_share(task: Task, home: np.ndarray, motion: np.ndarray) -> float:
     """Largest of a few shares of `motion` `[T, J]` around home that touches nothing."""
-    addresses = Addresses.of(task.model, task.contract)
+    addresses = Addresses.of(task.model, task.contract.robot)
     data = addresses.home_data(task.model)
 
     def touches(share: float) -> bool:

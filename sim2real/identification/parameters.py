@@ -18,7 +18,7 @@ import numpy as np
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.robots.kinematics import Addresses
-from sim2real.robots.servos import contract_spec
+from sim2real.robots.servos import described_spec
 
 Kind = Literal[
     "damping",
@@ -139,7 +139,7 @@ def make_problem(
     `bodies`.
     """
     sysid = require_sysid()
-    spec = contract_spec(Path(mjcf), contract)
+    spec = described_spec(Path(mjcf), contract.robot, contract.map)
     spec.option.timestep = contract.timing.physics_dt_s
     model = spec.compile()
     unknown = set(kinds) - set(KINDS)
@@ -156,7 +156,7 @@ def make_problem(
         quantities += entries
         parameters.add(_unit_body(sysid, entries, name))
     if "payload_mass" in kinds:
-        body = spec.body(model.body(Addresses.of(model, contract).body).name)
+        body = spec.body(model.body(Addresses.of(model, contract.robot).body).name)
         site = spec.site(contract.robot.end_effector_frame)
         # Without ipos MuJoCo puts the centre of mass another site.pos further out.
         body.add_body(
@@ -185,7 +185,7 @@ def _of_kind(
 def _of_joint(
     kind: Kind, model: mujoco.MjModel, contract: Contract, joint: int, bounds: Bounds
 ) -> tuple[Quantity, Write | None]:
-    addresses, limits = Addresses.of(model, contract), contract.robot.joints[joint]
+    addresses, limits = Addresses.of(model, contract.robot), contract.robot.joints[joint]
     dof, actuator = addresses.dof[joint], addresses.actuator[joint]
     name = limits.name
 

@@ -64,7 +64,7 @@ def simulate(
         threads: simulations at a time.
     """
     contract, count = log.contract, len(models)
-    addresses, step = Addresses.of(models[0], contract), models[0].opt.timestep
+    addresses, step = Addresses.of(models[0], contract.robot), models[0].opt.timestep
     joints = len(contract.joint_names)
     delays = np.zeros(count) if delays_s is None else delays_s
     offsets = np.zeros((count, joints)) if offsets_rad is None else offsets_rad
@@ -94,7 +94,7 @@ def simulate_from(model: mujoco.MjModel, log: Log, starts: np.ndarray, ticks: in
     The ticks are taken to be one control period apart.
     """
     contract, count = log.contract, len(starts)
-    addresses, step, substeps = Addresses.of(model, contract), model.opt.timestep, contract.timing.substeps
+    addresses, step, substeps = Addresses.of(model, contract.robot), model.opt.timestep, contract.timing.substeps
     ends = log.measured_s[starts][:, None] + step * np.arange(1, ticks * substeps + 1)
     control = np.tile(addresses.rest_ctrl, (count, ends.shape[1], 1))
     targets = servo_targets(log, ends.ravel()).reshape(count, ends.shape[1], -1)
@@ -110,7 +110,7 @@ def own_readings(
     model: mujoco.MjModel, contract: Contract, joint_position: np.ndarray, joint_velocity: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What else encoders and forward kinematics tell of joints `[T, J]`, `[T, size]` by the contract's names."""
-    addresses = Addresses.of(model, contract)
+    addresses = Addresses.of(model, contract.robot)
     scene = Scene(model, contract.robot, addresses.rest_qpos, contract.timing.control_dt_s)
     told = [contract.reading(name) for name in contract.measured.sizes]
     told = [reading for reading in told if not reading.per_joint]
@@ -129,7 +129,7 @@ def own_readings(
 
 def tool_poses(model: mujoco.MjModel, contract: Contract, joint_position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tool positions `[T, 3]` m and orientations `[T, 4]` wxyz from joint positions `[T, J]` rad."""
-    addresses = Addresses.of(model, contract)
+    addresses = Addresses.of(model, contract.robot)
     data = addresses.home_data(model)
     position, orientation = np.zeros((len(joint_position), 3)), np.zeros((len(joint_position), 4))
     for tick, joints in enumerate(joint_position):

@@ -10,7 +10,7 @@ import numpy as np
 
 from sim2real.new_task.inspection import Inspection, Mover
 from sim2real.new_task.walking import Base
-from sim2real.robots.contacts import HomeContacts, contact_pairs
+from sim2real.world.contacts import HomeContacts, contact_pairs
 
 _INSIDE = 0.05
 """Share of its range by which a guessed home keeps clear of a joint's limits."""

@@ -19,7 +19,7 @@ from sim2real.new_task.pushing import Pushed, find_pushed
 from sim2real.new_task.source import Source, exclude_overlaps, limit_slides
 from sim2real.new_task.walking import Base, find_base, legs, let_walk, stand
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
-from sim2real.robots.contacts import HomeContacts
+from sim2real.world.contacts import HomeContacts
 
 Kind = Literal["reach", "pose", "walk", "push"]
 _HOME_NAMES = ("home", "stand", "standing", "ready", "neutral", "rest", "init")

@@ -10,7 +10,7 @@ import numpy as np
 
 from sim2real.errors import ShoalError
 from sim2real.new_task.inspection import Inspection
-from sim2real.robots.objects import ObjectAddresses
+from sim2real.world.objects import ObjectAddresses
 
 if TYPE_CHECKING:
     from sim2real.new_task.postures import Reach

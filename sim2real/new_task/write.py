@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sim2real.actuators.servo_simulation import Drives, simulate_drives
 from sim2real.errors import raise_all
 from sim2real.files import write_text
 from sim2real.new_task.drives import GuessedServo
@@ -14,7 +15,6 @@ from sim2real.new_task.source import Source, integrate_implicitly, written_copy
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.description import describe_robot
 from sim2real.robots.model import compiled
-from sim2real.robots.servo_simulation import Drives, simulate_drives
 from sim2real.robots.servos import robot_spec
 from sim2real.strict_yaml import dump
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sim2real.contract import Frozen, NonNegative, Positive
-from sim2real.frozen import Name
+from sim2real.frozen import Frozen, Name, NonNegative, Positive
 
 
 class Servo(Frozen):

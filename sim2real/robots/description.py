@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from sim2real.contract import Held, HeldServo, Joint, Robot, Standing
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.coordinates import Coordinate, actuator_name, it_has, passive_addresses, read_coordinate
 from sim2real.robots.home import Home, home_of
 from sim2real.robots.model import compiled_digest
+from sim2real.robots.robot import Held, HeldServo, Joint, Robot, Standing
 
 _ROUNDING = 1e-6
 """Of a range, or of one rad: closer ranges are the same one written differently."""

@@ -11,9 +11,9 @@ from typing import Any, Self
 import mujoco
 import numpy as np
 
-from sim2real.contract import Contract, Robot
 from sim2real.errors import ShoalError
 from sim2real.robots.coordinates import Coordinate, passive_addresses, require_coordinate
+from sim2real.robots.robot import Robot
 from sim2real.rotations import conjugate, cross, quaternion_product, rotate
 
 
@@ -33,11 +33,8 @@ class Addresses:
     """`[nu]`, controls at home: what actuators outside the task are given."""
 
     @classmethod
-    def of(cls, model: mujoco.MjModel, robot: Contract | Robot) -> Self:
-        """Look the names of a robot, or of a contract's, up in `model`; `ShoalError` where one is missing or its drive
-        is none.
-        """
-        robot = robot.robot if isinstance(robot, Contract) else robot
+    def of(cls, model: mujoco.MjModel, robot: Robot) -> Self:
+        """Look the robot's names up in `model`; `ShoalError` where one is missing or its drive is none."""
         coordinates = tuple(require_coordinate(model, joint.name) for joint in robot.joints)
         tool = robot.end_effector_frame
         site = None if tool is None else model.site(tool).id
@@ -162,13 +159,13 @@ class ToolChain:
     """`[3]` m, of the tool's site in the last link."""
 
     @classmethod
-    def of(cls, model: mujoco.MjModel, contract: Contract) -> Self:
+    def of(cls, model: mujoco.MjModel, robot: Robot) -> Self:
         """The chain to the robot's tool. `ShoalError` where it has none, or where a joint in between has no reading."""
-        tool = contract.robot.end_effector_frame
+        tool = robot.end_effector_frame
         if tool is None:
             raise ShoalError("robot.end_effector_site: this robot has no tool whose pose could follow from its joints.")
         site = model.site(tool).id
-        return cls.to(model, contract.joint_names, int(model.site_bodyid[site]), site)
+        return cls.to(model, [joint.name for joint in robot.joints], int(model.site_bodyid[site]), site)
 
     @classmethod
     def to(cls, model: mujoco.MjModel, joint_names: Sequence[str], body: int, site: int | None) -> Self:

@@ -5,7 +5,7 @@ compiled, in the place of whatever drives these joints. The contract says which 
 makes the very same model from the same file.
 
     model = robot_spec(path, {"elbow": Servo(stiffness=50, damping=4, effort_max=10)}, tool="tool").compile()
-    model = load_robot(path, contract)
+    model = load_robot(path, contract.robot, contract.map)
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from sim2real.contract import Contract
 from sim2real.errors import raise_all
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
 from sim2real.robots.config import Servo
 from sim2real.robots.coordinates import known_names
 from sim2real.robots.model import compiled, read_mjcf
-from sim2real.terms import Map
+from sim2real.robots.robot import Robot
+from sim2real.world.map import Map
 
 _WALL_COLOUR = (0.62, 0.66, 0.72, 1.0)
 _OFF = int(mujoco.mjtLimited.mjLIMITED_FALSE)
 _ON = int(mujoco.mjtLimited.mjLIMITED_TRUE)
 
 
-def load_robot(path: Path, contract: Contract) -> mujoco.MjModel:
-    """The compiled model of a contract's robot; `ShoalError` where the file cannot be one."""
-    return compiled(contract_spec(path, contract), path)
+def load_robot(path: Path, robot: Robot, map: Map | None) -> mujoco.MjModel:
+    """The compiled model of a contract's robot on its map; `ShoalError` where the file cannot be one."""
+    return compiled(described_spec(path, robot, map), path)
 
 
-def contract_spec(path: Path, contract: Contract) -> mujoco.MjSpec:
+def described_spec(path: Path, robot: Robot, map: Map | None) -> mujoco.MjSpec:
     """What `load_robot` compiles."""
-    robot = contract.robot
     servos = {
         joint.name: Servo(stiffness=joint.stiffness, damping=joint.damping, effort_max=joint.effort_max)
         for joint in robot.joints
@@ -46,7 +45,7 @@ def contract_spec(path: Path, contract: Contract) -> mujoco.MjSpec:
     for held in robot.held:
         if held.servo is not None:
             servos[held.servo.joint] = Servo(**held.servo.model_dump(exclude={"joint"}))
-    return robot_spec(path, servos, tool=robot.end_effector_frame, map=contract.map)
+    return robot_spec(path, servos, tool=robot.end_effector_frame, map=map)
 
 
 def robot_spec(path: Path, servos: Mapping[str, Servo], *, tool: str | None, map: Map | None = None) -> mujoco.MjSpec:

@@ -20,7 +20,7 @@ from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.evaluation.success import EpisodeErrors, episode_errors
 from sim2real.randomisation.config import Randomisation
-from sim2real.randomisation.sampling import Draws, sample
+from sim2real.randomised_robots.sampling import Draws, sample
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task
 

@@ -16,9 +16,9 @@ import numpy as np
 from sim2real.contract import Contract
 from sim2real.contract.interface import achieved_request
 from sim2real.errors import ShoalError
-from sim2real.robots.contacts import HomeContacts
 from sim2real.tasks.task import Task
 from sim2real.terms import Simulated, Start
+from sim2real.world.contacts import HomeContacts
 
 TRAINING_SEED_OFFSET = 0
 EVALUATION_SEED_OFFSET = 1_000_003

@@ -31,9 +31,10 @@ from sim2real.robots.model import compiled
 from sim2real.robots.servos import robot_spec
 from sim2real.tasks.measurability import unmeasurable
 from sim2real.tasks.shipped import task_file
-from sim2real.terms import Action, Feature, Goal, Map, Reading, Reset, Scene, Termination, any_of
+from sim2real.terms import Action, Feature, Goal, Reading, Reset, Scene, Termination, any_of
 from sim2real.terms.actions import JointPositionIncrement
 from sim2real.terms.reset import FreeBody
+from sim2real.world.map import Map
 
 EXTENDS = "extends"
 """Field of a task file that names another task, whose fields hold where the file says nothing else."""

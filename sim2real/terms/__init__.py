@@ -10,7 +10,6 @@ from sim2real.terms.actions import Action
 from sim2real.terms.feature import Feature
 from sim2real.terms.goals import Goal, Part, Settings
 from sim2real.terms.layout import Layout
-from sim2real.terms.map import Map
 from sim2real.terms.reading import KNOWN_TO_CONTROLLERS, Reading, Source, Stage
 from sim2real.terms.reset import Reset, Start
 from sim2real.terms.scene import Scene, Simulated
@@ -23,7 +22,6 @@ __all__ = [
     "Feature",
     "Goal",
     "Layout",
-    "Map",
     "Part",
     "Reading",
     "Reset",

@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 from sim2real.errors import ShoalError
 from sim2real.frozen import Frozen, NonNegative, Positive, Share, Vector2, Vector3
 from sim2real.rotations import quaternion_product
-from sim2real.terms.map import START
 from sim2real.terms.scene import Scene
 from sim2real.terms.term import Term
+from sim2real.world.map import START
 
 if TYPE_CHECKING:
     import mujoco
@@ -170,7 +170,7 @@ class FreeBody(Reset):
 
     def require(self, scene: Scene) -> None:
         """The body is there and can be put anywhere."""
-        from sim2real.robots.objects import ObjectAddresses
+        from sim2real.world.objects import ObjectAddresses
 
         where = ObjectAddresses.of(scene.model, self.body)
         if (self.turned or self.lift_m) and where.height is None:
@@ -181,7 +181,7 @@ class FreeBody(Reset):
 
     def draw(self, rng: np.random.Generator, start: Start) -> bool:
         """x, y, and the turn about the vertical."""
-        from sim2real.robots.objects import ObjectAddresses
+        from sim2real.world.objects import ObjectAddresses
 
         low, high = np.array(self.min_m), np.array(self.max_m)
         position = rng.uniform(low, high)

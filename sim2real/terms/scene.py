@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from sim2real.contract import Robot
     from sim2real.robots.kinematics import Addresses
-    from sim2real.terms.map import Map
     from sim2real.terms.reading import Reading
+    from sim2real.world.map import Map
 
 WORLD = "world"
 

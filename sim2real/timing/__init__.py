@@ -1,1 +1,1 @@
-"""Delays: simulated, and measured from recordings."""
+"""Delays, measured from recordings."""

@@ -27,10 +27,10 @@ from student.config import DistillConfig
 from student.distillation import dataset
 from student.distillation.collect import Collector
 from student.distillation.objective import Objective
+from student.distillation.reachability import fit_reachability
 from student.history import as_teacher, remembering
 from student.network import Projections, StudentParams
 from student.policy import greedy, make_policy, student_inputs, student_observation_size
-from student.reachability import fit_reachability
 from teacher.networks import count_parameters
 from teacher.policies import best_of
 from teacher.policies import greedy as teacher_greedy

@@ -29,7 +29,7 @@ from student.history import empty, remember
 from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import greedy, make_policy, student_inputs, student_observation_size
 from student.run import Student
-from tests.runtime.recorded import checked_core, record
+from tests.runtime.recording.recorded import checked_core, record
 from tests.student.tiny import tiny_distill_config
 
 STEPS = 3

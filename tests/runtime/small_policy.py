@@ -35,7 +35,7 @@ def steering_gains(contract: Contract) -> np.ndarray:
     mujoco.mj_forward(task.model, data)
     jacobian = np.zeros((3, task.model.nv))
     mujoco.mj_jacSite(task.model, data, jacobian, None, task.model.site("tool").id)
-    return jacobian[:, Addresses.of(task.model, contract).dof].astype(np.float32)
+    return jacobian[:, Addresses.of(task.model, contract.robot).dof].astype(np.float32)
 
 
 def build_model(contract: Contract) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ from runtime.diagnostics.trajectory_player import tick_record
 from runtime.recording.writer import Recorder
 from sim2real.identification.excitation import fourier, random_coefficients
 from sim2real.logs.log import Log
-from sim2real.robots.robot_check import Sample
+from sim2real.logs.robot_check import Sample
 from sim2real.tasks.task import Task
 
 

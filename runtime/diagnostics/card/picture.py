@@ -13,8 +13,7 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.robots.kinematics import Addresses
-from sim2real.terms import Map
-from sim2real.terms.map import GOAL
+from sim2real.world.map import GOAL, Map
 
 _AZIMUTH_DEG, _ELEVATION_DEG, _INTO_A_MAZE_DEG = -50.0, 22.0, 68.0
 _SIDE_PX, _EDGE = 420.0, 0.06

@@ -14,7 +14,7 @@ from sim2real.errors import ShoalError
 from sim2real.frozen import NonNegative, Positive, Vector2, Vector3
 from sim2real.rotations import quaternion_product
 from sim2real.terms.goals.base import Array, Goal, Part, Settings, require_box
-from sim2real.terms.map import GOAL
+from sim2real.world.map import GOAL
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract

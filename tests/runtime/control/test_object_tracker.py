@@ -43,7 +43,7 @@ from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.logs.recording import read_recording
 from sim2real.tasks.task import Task, load_task
-from tests.runtime.blind import WHERE, BlindDriver
+from tests.runtime.drivers.blind import WHERE, BlindDriver
 from tests.runtime.drivers.test_wire import WIRE, Running
 from tests.runtime.server.test_server import PATIENCE_S, Server
 from tests.runtime.small_policy import write_policy
@@ -270,7 +270,7 @@ def test_a_served_robot_follows_what_a_camera_says(
 ) -> None:
     where = tmp_path / "object"
     monkeypatch.setenv(WHERE, str(where))
-    server = Server(policy_path, tmp_path, "--robot", "tests.runtime.blind:BlindDriver", "--speed", "4")
+    server = Server(policy_path, tmp_path, "--robot", "tests.runtime.drivers.blind:BlindDriver", "--speed", "4")
     try:
         with server.client() as client, Client(str(server.socket), timeout_s=PATIENCE_S) as camera:
             client.send_goal(GoalObject(object_position=PLACE, id="push"))

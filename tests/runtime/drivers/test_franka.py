@@ -26,7 +26,7 @@ from runtime.status import State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import Task, load_task
-from tests.runtime.virtual_puck import VirtualPuck
+from tests.runtime.drivers.virtual_puck import VirtualPuck
 
 ROOT = Path(__file__).parents[3]
 MODEL = ROOT / "models" / "franka_reach.onnx"
@@ -40,7 +40,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.runtime.franky_server"]
+        command = [sys.executable, "-m", "tests.runtime.drivers.franky_server"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.host = self.process.stdout.readline().strip()

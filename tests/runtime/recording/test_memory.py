@@ -25,7 +25,7 @@ from runtime.recording.writer import Recorder
 from sim2real.errors import ShoalError
 from sim2real.logs.log import Log
 from sim2real.logs.recording import Recording, read_recording
-from tests.runtime.recorded import FACTS, Faulty, Script, checked_core
+from tests.runtime.recording.recorded import FACTS, Faulty, Script, checked_core
 
 TICKS = 110
 FOLLOWED = 40

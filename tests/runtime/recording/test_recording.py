@@ -21,7 +21,7 @@ from runtime.cli import main
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
-from runtime.diagnostics.chaos.served.server import process_scenarios
+from runtime.diagnostics.chaos.served.processes import process_scenarios
 from runtime.drivers.base import DriverOptions
 from runtime.goals.messages import GoalPose
 from runtime.goals.resolve import validate_goal
@@ -37,7 +37,7 @@ from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.logs.log import read_log
 from sim2real.logs.recording import Recording, number, read_recording
 from sim2real.tasks.task import load_task
-from tests.runtime.recorded import FACTS, Faulty, Script, checked_core, record
+from tests.runtime.recording.recorded import FACTS, Faulty, Script, checked_core, record
 from tests.runtime.small_policy import write_policy
 
 

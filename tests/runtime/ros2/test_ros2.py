@@ -285,7 +285,7 @@ class Bridged:
             self.said += self.bridge.stderr.readline() or "the bridge ended, it was never connected"
 
     def peer(self, frame: str, stamp: str, wanted: str, *position: float) -> dict:
-        command = [sys.executable, "-m", "tests.runtime.ros2_peer", "arm", frame, stamp, wanted, *map(str, position)]
+        command = [sys.executable, "-m", "tests.runtime.ros2.peer", "arm", frame, stamp, wanted, *map(str, position)]
         environment = self.environment | {"CYCLONEDDS_URI": LOOPBACK_CONFIG}
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, check=False)
         assert done.returncode == 0, done.stderr
@@ -336,7 +336,7 @@ def test_a_goal_from_another_process_is_reached_and_seen(bridged: Bridged, contr
 def test_a_tracker_on_a_topic_tells_where_the_object_is(tmp_path: Path) -> None:
     contract = load_task("franka_push").contract
     policy = write_policy(tmp_path / "push.onnx", contract)
-    bridged = Bridged(policy, tmp_path, "--robot", "tests.runtime.blind:BlindDriver")
+    bridged = Bridged(policy, tmp_path, "--robot", "tests.runtime.drivers.blind:BlindDriver")
     try:
         with bridged.server.client() as client:
             client.send_goal(GoalObject(object_position=(0.45, 0.1, 0.04)))

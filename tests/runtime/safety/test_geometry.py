@@ -32,7 +32,7 @@ def plain_distance(joints: np.ndarray, kept_m: float) -> float:
     """Over all pairs, without bounding spheres."""
     assert MODEL is not None
     data = mujoco.MjData(MODEL)
-    data.qpos[Addresses.of(MODEL, CONTRACT).qpos] = joints
+    data.qpos[Addresses.of(MODEL, CONTRACT.robot).qpos] = joints
     mujoco.mj_kinematics(MODEL, data)
     pairs = zip(*self_pairs(MODEL, CONTRACT), strict=True)
     return min(mujoco.mj_geomDistance(MODEL, data, int(a), int(b), kept_m, np.zeros(6)) for a, b in pairs)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.runtime import ordinary_user
+from tests.runtime.server import ordinary_user
 
 PATIENCE_S = 120
 

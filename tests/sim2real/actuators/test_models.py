@@ -15,7 +15,7 @@ from sim2real.actuators.models import DcMotor, Drive, MotorServo, PdServo
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract.interface import command
 from sim2real.errors import ShoalError
-from sim2real.randomisation.sampling import neutral_draws
+from sim2real.randomised_robots.sampling import neutral_draws
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 from tests.sim2real.planar_arm import write_task

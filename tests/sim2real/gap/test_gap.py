@@ -170,7 +170,7 @@ def test_mjx_and_native_agree(task: Task, policy: OnnxPolicy) -> None:
 def test_franka_sim_through_the_served_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-m", "tests.runtime.franky_server"]
+    command = [sys.executable, "-m", "tests.runtime.drivers.franky_server"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         host = server.stdout.readline().strip()

@@ -112,7 +112,7 @@ def test_steps_are_those_of_the_backend_that_trains() -> None:
 
 @pytest.mark.parametrize("randomisation", ["off", "mild"])
 def test_a_seed_says_everything(randomisation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim2real.randomisation.robots.POOL_SIZE", 16)
+    monkeypatch.setattr("sim2real.randomised_robots.robots.POOL_SIZE", 16)
 
     def run(env: Any, seed: int) -> np.ndarray:
         seen = [env.reset(seed=seed)[0]]
@@ -254,7 +254,7 @@ assert near.shape == (480, 480, 3) and near.std() > 10, near.std()
 changed = (np.abs(near - far).max(axis=2) > 20).sum()
 print(changed)
 """
-    from runtime.drivers.video import find_backend
+    from runtime.drivers.pictures.video import find_backend
 
     drawing = {**os.environ, "MUJOCO_GL": find_backend()}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=drawing, check=False)

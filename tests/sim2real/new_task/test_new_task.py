@@ -8,15 +8,15 @@ import mujoco
 import numpy as np
 import pytest
 
+from sim2real.actuators.servo_simulation import simulate_drives
 from sim2real.backends.native import NativeEnvironment
 from sim2real.errors import ShoalError
 from sim2real.new_task.proposal import Kind, propose
 from sim2real.new_task.source import read_source
 from sim2real.new_task.write import write_task
-from sim2real.robots.contacts import HomeContacts
-from sim2real.robots.servo_simulation import simulate_drives
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
+from sim2real.world.contacts import HomeContacts
 from tests.sim2real.planar_arm import MJCF
 
 ACTUATORS = MJCF[MJCF.index("<actuator>") : MJCF.index("<keyframe>")]

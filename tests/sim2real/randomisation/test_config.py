@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from sim2real.errors import ShoalError, problems
 from sim2real.randomisation.config import TERMS, Preset, Randomisation, dump_randomisation, load_randomisation
 from sim2real.randomisation.distributions import Distribution, Fixed
-from sim2real.randomisation.sampling import Draws, link_names, neutral_draws, require_draws, sample
+from sim2real.randomised_robots.sampling import Draws, link_names, neutral_draws, require_draws, sample
 from sim2real.tasks.task import Task, load_task
 
 adapter: TypeAdapter[Any] = TypeAdapter(Distribution)

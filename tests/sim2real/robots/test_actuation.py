@@ -13,8 +13,8 @@ from sim2real.identification.parameters import make_problem
 from sim2real.logs.log import Log
 from sim2real.logs.openloop import simulate
 from sim2real.randomisation.config import Randomisation
-from sim2real.randomisation.dynamics import make_dynamics
-from sim2real.randomisation.sampling import sample
+from sim2real.randomised_robots.dynamics import make_dynamics
+from sim2real.randomised_robots.sampling import sample
 from sim2real.robots.actuation import joint_actuators
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import Task, load_task
@@ -52,7 +52,7 @@ def test_a_tendon_does_not_take_the_place_of_the_joint_of_its_id(task: Task) -> 
     model = task.model
     assert model.actuator_trnid[:, 0].tolist() == [0, 1, 0]
     assert [joint_actuators(model, joint) for joint in range(4)] == [[0], [1], [], []]
-    assert Addresses.of(model, task.contract).actuator.tolist() == [0, 1]
+    assert Addresses.of(model, task.contract.robot).actuator.tolist() == [0, 1]
     assert MujocoRobot(model, task.contract).addresses.actuator.tolist() == [0, 1]
 
 

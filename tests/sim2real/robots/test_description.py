@@ -197,7 +197,7 @@ def test_everything_else_starts_at_home_too(tmp_path: Path) -> None:
     robot = task.contract.robot
     assert [(s.body, s.position) for s in robot.standing] == [("hand", (0.08,))]
     assert [(h.actuator, h.control) for h in robot.held] == [("grip", 0.08)]
-    addresses = Addresses.of(task.model, task.contract)
+    addresses = Addresses.of(task.model, task.contract.robot)
     assert addresses.home_data(task.model).qpos.tolist() == [0.2, 0.5, 0.08]
     environment = NativeEnvironment(task, num_envs=2, seed=0)
     assert (environment._qpos[:, 2] == 0.08).all()
@@ -245,7 +245,8 @@ def test_one_servo_for_all_takes_its_limit_from_the_motors(tmp_path: Path) -> No
 
 def test_the_runtime_makes_the_same_model_of_the_same_file(tmp_path: Path) -> None:
     task = task_of(tmp_path, MOTORS, robot__servo={"stiffness": 80, "damping": 6})
-    assert MujocoRobot(load_robot(task.mjcf_path, task.contract), task.contract).addresses.actuator.tolist() == [0, 1]
+    robot = MujocoRobot(load_robot(task.mjcf_path, task.contract.robot, None), task.contract)
+    assert robot.addresses.actuator.tolist() == [0, 1]
     with pytest.raises(ContractMismatch, match="shoulder mode: 'position' in the policy, 'effort' in the model"):
         MujocoRobot(mujoco.MjModel.from_xml_string(MOTORS), task.contract)
 
@@ -258,4 +259,4 @@ def test_a_servo_of_an_unknown_joint_is_named(tmp_path: Path) -> None:
 def test_a_body_can_be_the_tool(tmp_path: Path) -> None:
     task = task_of(tmp_path, changed(), robot__end_effector_site="lower")
     assert task.contract.robot.end_effector_frame == "lower"
-    assert load_robot(task.mjcf_path, task.contract).site("lower").bodyid[0] == task.model.body("lower").id
+    assert load_robot(task.mjcf_path, task.contract.robot, None).site("lower").bodyid[0] == task.model.body("lower").id

@@ -30,7 +30,7 @@ def _tasks(folder: Path) -> list[Task]:
 
 def test_the_tool_is_where_mujoco_says(tmp_path: Path) -> None:
     for task in _tasks(tmp_path):
-        chain, addresses = ToolChain.of(task.model, task.contract), Addresses.of(task.model, task.contract)
+        chain, addresses = ToolChain.of(task.model, task.contract.robot), Addresses.of(task.model, task.contract.robot)
         data = mujoco.MjData(task.model)
         joints = np.random.default_rng(0).uniform(-3, 3, (20, len(addresses.qpos))).astype(np.float32)
         place, turn = chain.pose(np, joints)
@@ -55,7 +55,7 @@ def test_a_joint_without_a_reading_is_named(tmp_path: Path) -> None:
     tool = dict.fromkeys(("end_effector_position", "end_effector_orientation"), "motion capture")
     task = load_task(write_task(tmp_path, **one, estimators=tool))
     with pytest.raises(ShoalError, match="joint 'shoulder' lies between the base and the tool"):
-        ToolChain.of(task.model, task.contract)
+        ToolChain.of(task.model, task.contract.robot)
 
 
 @pytest.mark.parametrize("vector", [[0.0, 0.0, 0.0], [1e-7, 0.0, 0.0], [0.3, -1.2, 0.5]])
