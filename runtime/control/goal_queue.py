@@ -116,11 +116,29 @@ class GoalQueue:
             self._enter(tracked, GoalState.ACCEPTED)
         return tracked
 
-    def keep(self, numbers: Collection[int]) -> None:
-        """Cancel all goals but these."""
-        for tracked in [*self._live, *([self.current] if self.current else [])]:
-            if tracked.number not in numbers:
+    def cancel(self, numbers: Collection[int]) -> None:
+        """Cancel these goals, as a client wants."""
+        for tracked in self._known():
+            if tracked.number in numbers:
                 self._drop(tracked, Why.REQUEST)
+
+    def cancel_before(self, number: int) -> None:
+        """Cancel all goals that are older than a client's request with this number."""
+        self.cancel([tracked.number for tracked in self._known() if tracked.number < number])
+
+    def clear(self, *, before: float = math.inf) -> None:
+        """Cancel the goals, all or those below a number, that the core has forgotten: an emergency stop was pressed,
+        and perhaps released since, or the server ends.
+        """
+        why = Why.STOP if self._core.safety.state is State.STOPPED else Why.EMERGENCY
+        for tracked in [t for t in self._live if t.number < before]:
+            self._finish(tracked, GoalState.CANCELLED, why)
+        if self._offered is not None and self._offered.number < before:
+            self._offered = None
+            self._core.withdraw_offer()
+        if self.current is not None and self.current.number < before:
+            self.changed.add(self.current)
+            self.current = None
 
     def lease_lost(self) -> None:
         """Cancel what the holder of a lease asked for and has not been reached."""
@@ -135,7 +153,7 @@ class GoalQueue:
         core = self._core
         self._now_s = now_s = driver.now_s()
         if core.safety.latched:
-            self._clear()
+            self.clear()
             return
         self._hear_offer(driver, now_s)
         self._judge(now_s)
@@ -206,12 +224,9 @@ class GoalQueue:
         self._stall.restart(now_s)
         driver.show_goal(tracked.goal)
 
-    def _clear(self) -> None:
-        why = Why.EMERGENCY if self._core.safety.state is State.ESTOP else Why.STOP
-        for tracked in [*self._live]:
-            self._finish(tracked, GoalState.CANCELLED, why)
-        self.current = self._offered = None
-        self._core.withdraw_offer()
+    def _known(self) -> list[Tracked]:
+        """All that can be cancelled; the goal in force is one of them, also when it has been reached."""
+        return list(dict.fromkeys([*self._live, *([self.current] if self.current else [])]))
 
     def _drop(self, tracked: Tracked, why: Why) -> None:
         if not tracked.state.final:

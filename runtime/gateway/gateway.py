@@ -15,7 +15,7 @@ from runtime.goals.messages import AnyGoal, GoalRefused, ResolvedGoal, parse_any
 from runtime.goals.progress import GoalProgress, GoalState, Why
 from runtime.goals.resolve import validate_goal
 from runtime.goals.tool_pose import ToolPose
-from runtime.ipc.goal_slots import find_goal, remove_goals, write_goal
+from runtime.ipc.goal_slots import find_goal, live_goals, write_goal
 from runtime.ipc.shared_memory import MAX_GOALS, SharedSlots
 from runtime.monitoring.telemetry_reader import TelemetryReader
 from runtime.protocol.messages import (
@@ -86,7 +86,6 @@ class Gateway:
                 objection = self._authority.objection(request.lease)
                 return Refused(reason=objection) if objection else self._command(request)
             case EstopRequest():
-                remove_goals(self._requests)
                 return Accepted(number=self._publish(mark="estop"))
             case LeaseRequest():
                 return self._lease(request)
@@ -139,7 +138,6 @@ class Gateway:
             case CancelRequest():
                 return self._cancel(request.id)
             case StopRequest():
-                remove_goals(self._requests)
                 self._requests["stop"] = 1
                 return Accepted(number=self._publish())
             case ReleaseRequest():
@@ -171,14 +169,13 @@ class Gateway:
 
     def _cancel(self, goal_id: str | None) -> Message:
         if goal_id is None:
-            remove_goals(self._requests)
-        else:
-            self._prune()
-            entries = self._requests["goals"]
-            numbers = set(entries["number"][(entries["number"] > 0) & (entries["id"] == goal_id.encode())].tolist())
-            if not numbers:
-                return Refused(reason=f"no goal {goal_id!r} is in force or waiting.")
-            remove_goals(self._requests, numbers)
+            return Accepted(number=self._publish(mark="cancel"))
+        self._prune()
+        entries = self._requests["goals"]
+        wanted = live_goals(self._requests) & (entries["id"] == goal_id.encode())
+        if not wanted.any():
+            return Refused(reason=f"no goal {goal_id!r} is in force or waiting.")
+        entries["cancelled"][wanted] = int(self._requests["number"]) + 1
         return Accepted(number=self._publish())
 
     def _prune(self) -> int:
@@ -221,7 +218,7 @@ class Gateway:
                 return request
         return None
 
-    def _publish(self, *, mark: Literal["estop", "release"] | None = None) -> int:
+    def _publish(self, *, mark: Literal["estop", "release", "cancel"] | None = None) -> int:
         number = int(self._requests["number"]) + 1
         self._requests["number"] = number
         if mark is not None:

@@ -40,7 +40,8 @@ def write_goal(requests: np.void, number: int, goal: ResolvedGoal, message: AnyG
     if not len(empty):
         return False
     entry = requests["goals"][empty[0]]
-    entry["number"], entry["written_ns"], entry["id"] = number, time.monotonic_ns(), goal.id.encode()
+    entry["number"], entry["cancelled"], entry["written_ns"] = number, 0, time.monotonic_ns()
+    entry["id"] = goal.id.encode()
     for field in _FIELDS:
         entry[field] = getattr(goal, field)
     entry["priority"], entry["queue"] = message.priority, message.queue
@@ -49,13 +50,12 @@ def write_goal(requests: np.void, number: int, goal: ResolvedGoal, message: AnyG
 
 
 def find_goal(requests: np.void, goal: ResolvedGoal, message: AnyGoal, *, leased: bool) -> set[int]:
-    """Numbers of goals with the same id that say the same, whenever that was."""
+    """Numbers of goals with the same id that say the same, whenever that was, and that nobody has cancelled."""
     fields = [field for field in _FIELDS if field != "valid_for_s"]
     return {
         int(entry["number"])
-        for entry in requests["goals"]
-        if entry["number"]
-        and entry["id"] == goal.id.encode()
+        for entry in requests["goals"][live_goals(requests)]
+        if entry["id"] == goal.id.encode()
         and (entry["priority"], entry["queue"], entry["leased"]) == (message.priority, message.queue, leased)
         and all(np.array_equal(entry[field], getattr(goal, field)) for field in fields)
     }
@@ -82,8 +82,8 @@ def read_goal(entry: np.void) -> RequestedGoal:
     )
 
 
-def remove_goals(requests: np.void, numbers: set[int] | None = None) -> None:
-    """Empty the places of these goals, or all."""
-    for entry in requests["goals"]:
-        if numbers is None or int(entry["number"]) in numbers:
-            entry["number"] = 0
+def live_goals(requests: np.void) -> np.ndarray:
+    """Which places hold a goal that no request has ended: booleans `[MAX_GOALS]`."""
+    entries = requests["goals"]
+    live: np.ndarray = (entries["number"] > max(requests["estop"], requests["cancel"])) & (entries["cancelled"] == 0)
+    return live

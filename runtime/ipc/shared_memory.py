@@ -41,10 +41,13 @@ _ALIGNMENT = 64
 
 
 def goal_dtype(size: int) -> np.dtype[np.void]:
-    """One goal of `size` numbers; `number` 0 is an empty place, `written_ns` is the system's monotonic clock."""
+    """One goal of `size` numbers; `number` 0 is an empty place, `cancelled` the number of the request that cancelled it
+    alone, `written_ns` is the system's monotonic clock.
+    """
     return np.dtype(
         [
             ("number", np.uint64),
+            ("cancelled", np.uint64),
             ("written_ns", np.int64),
             ("id", "S32"),
             ("request", np.float64, (size,)),
@@ -61,9 +64,10 @@ def goal_dtype(size: int) -> np.dtype[np.void]:
 
 
 def requests_dtype(size: int) -> np.dtype[np.void]:
-    """Gateway to loop. `number` counts the requests; `estop` and `release` are the numbers of the latest such requests;
-    the latter holds if the status shows `release_after` stops, or that is negative; a goal that is no longer here is
-    cancelled; `stop` stays 1; `lease_expires_ns` is monotonic, 0 without a lease.
+    """Gateway to loop. `number` counts the requests; `estop`, `release` and `cancel` (of all goals) are the numbers of
+    the latest such requests; a release holds if the status shows `release_after` stops, or that is negative; goals from
+    before an `estop` or a `cancel` are over, and stay here until the loop has seen them; `stop` stays 1;
+    `lease_expires_ns` is monotonic, 0 without a lease.
     """
     return np.dtype(
         [
@@ -71,6 +75,7 @@ def requests_dtype(size: int) -> np.dtype[np.void]:
             ("stop", np.uint8),
             ("estop", np.uint64),
             ("release", np.uint64),
+            ("cancel", np.uint64),
             ("release_after", np.int64),
             ("lease", "S32"),
             ("lease_name", "S32"),

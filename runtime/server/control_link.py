@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -82,17 +85,37 @@ class ServerExchange:
 
     def _take(self, requests: np.void, core: PolicyController, driver: Driver) -> None:
         self.stop_requested = self.stop_requested or bool(requests["stop"])
-        self._number = int(requests["number"])
+        taken, self._number = self._number, int(requests["number"])
         self._lease_expires_ns = int(requests["lease_expires_ns"])
+        if core.safety.latched:
+            # Pressed after the last look at the goals, which do not outlast it, also if it is released right now.
+            self._queue.clear()
         self._emergency(int(requests["estop"]), int(requests["release"]), int(requests["release_after"]), core)
-        numbers = requests["goals"]["number"]
-        self._queue.keep(set(numbers.tolist()))
-        now_s = driver.now_s()
-        for place in np.argsort(numbers):
-            if numbers[place] > self._queue.newest:
-                tracked = self._queue.add(read_goal(requests["goals"][place]), now_s)
-                if tracked.number <= self._listed:
-                    self.listed.append(tracked)
+        self._take_goals(requests, taken, driver.now_s())
+
+    def _take_goals(self, requests: np.void, taken: int, now_s: float) -> None:
+        """Add goals, and end them, in the order of the requests above number `taken`: one that was ended before the
+        loop has seen it has its record all the same.
+        """
+        queue, entries = self._queue, requests["goals"]
+        estop, cancel = int(requests["estop"]), int(requests["cancel"])
+        steps: list[tuple[int, Callable[[], object]]] = [
+            (estop, partial(queue.clear, before=estop)),
+            (cancel, partial(queue.cancel_before, cancel)),
+            *((int(entry["number"]), partial(self._add, entry, now_s)) for entry in entries[entries["number"] > taken]),
+            *(
+                (int(entry["cancelled"]), partial(queue.cancel, {int(entry["number"])}))
+                for entry in entries[entries["cancelled"] > taken]
+            ),
+        ]
+        for number, step in sorted(steps, key=itemgetter(0)):
+            if number > taken:
+                step()
+
+    def _add(self, entry: np.void, now_s: float) -> None:
+        tracked = self._queue.add(read_goal(entry), now_s)
+        if tracked.number <= self._listed:
+            self.listed.append(tracked)
 
     def _emergency(self, estop: int, release: int, release_after: int, core: PolicyController) -> None:
         """Take both in the order in which they were asked for, but no release of a stop that its sender did not see."""

@@ -159,12 +159,12 @@ def test_goal_that_waited_in_memory_is_not_young_again(bench: Bench) -> None:
 def test_cancelling_one_and_all(bench: Bench) -> None:
     goals = [bench.add(FAR), bench.add(NEAR, queue=True), bench.add(OTHER, queue=True)]
     bench.tick(3)
-    bench.queue.keep({1, 3})
+    bench.queue.cancel({2})
     assert [goal.state for goal in goals] == [GoalState.ACTIVE, GoalState.CANCELLED, GoalState.ACCEPTED]
-    bench.queue.keep({3})
+    bench.queue.cancel_before(3)
     bench.tick()
     assert [goal.state for goal in goals] == [GoalState.CANCELLED, GoalState.CANCELLED, GoalState.ACTIVE]
-    bench.queue.keep(())
+    bench.queue.cancel_before(bench.queue.newest + 1)
     bench.tick()
     assert bench.core.goal is None
     assert bench.core.safety.state is State.IDLE
@@ -173,7 +173,7 @@ def test_cancelling_one_and_all(bench: Bench) -> None:
 def test_cancelling_a_goal_that_was_reached_makes_the_robot_idle(bench: Bench) -> None:
     goal = bench.add(NEAR)
     bench.until(goal)
-    bench.queue.keep(())
+    bench.queue.cancel_before(bench.queue.newest + 1)
     bench.tick()
     assert goal.state is GoalState.REACHED
     assert (bench.queue.current, bench.core.safety.state) == (None, State.IDLE)
@@ -329,7 +329,7 @@ def test_whatever_is_asked_for_at_most_one_goal_is_active_and_final_states_stay(
             tracked = bench.add(NEAR if flag else FAR, priority=number, queue=flag, timeout_s=1.0)
             known[tracked.number] = tracked
         elif kind == "cancel":
-            bench.queue.keep(set(known) - {number})
+            bench.queue.cancel({number})
         elif kind == "estop":
             bench.core.estop()
             bench.tick()
@@ -353,4 +353,4 @@ def test_rows_of_the_record_are_used_again_but_never_those_of_live_goals(bench: 
     for _ in range(3 * HISTORY):
         passing = bench.add(FAR, queue=True)
         assert passing.row not in rows
-        bench.queue.keep({tracked.number for tracked in live})
+        bench.queue.cancel({passing.number})

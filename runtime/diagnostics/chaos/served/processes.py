@@ -15,7 +15,7 @@ from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
 from runtime.diagnostics.chaos.served.server import STATES, Served, Server, goal_within, until
 from runtime.goals.messages import GoalPose, GoalRefused
 from runtime.protocol.client import Client
-from runtime.protocol.messages import PROTOCOL_VERSION
+from runtime.protocol.messages import PROTOCOL_VERSION, EstopRequest, GoalRequest, encode
 from runtime.status import State
 from sim2real.child_process import python_program
 
@@ -77,6 +77,13 @@ def process_scenarios() -> Iterator[Scenario]:
         run_served=_stopped_again,
     )
     yield Scenario(
+        "goal and stop at once",
+        "a client sends a goal, and a second one with an emergency stop right behind it",
+        "both goals are on record as cancelled by the stop; estop",
+        frozenset({State.ESTOP}),
+        run_served=_goal_and_stop,
+    )
+    yield Scenario(
         "emergency stop by signal",
         "SIGUSR1 to the control process",
         "estop",
@@ -124,6 +131,24 @@ def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool
     if not until(lambda: client.status().state == ends.label):
         problems.append("the robot never let go of the goal")
     return problems
+
+
+def _goal_and_stop(model: Path, folder: Path) -> Served:
+    with Server(model, folder) as server, server.client() as client:
+        client.send_goal(goal_within(model, 0.8, id="first"))
+        second = GoalRequest(goal=goal_within(model, 0.2, id="second", queue=True).model_dump(exclude_none=True))
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PATIENCE_S)
+            connection.connect(str(server.socket))
+            connection.sendall(encode(second) + encode(EstopRequest()))
+            with connection.makefile("rb") as replies:
+                answers = [replies.readline(), replies.readline()]
+        problems = [f"the server answered {answer!r}" for answer in answers if b'"accepted"' not in answer]
+        for name in ("first", "second"):
+            ended = client.wait_for_goal(name, _PATIENCE_S)
+            if (ended.state, ended.reason) != ("cancelled", "emergency stop"):
+                problems.append(f"the {name} goal is {ended.state}: {ended.reason}")
+        return STATES[client.status().state], problems
 
 
 def _client_killed(model: Path, folder: Path) -> Served:
