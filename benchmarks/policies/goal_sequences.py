@@ -10,7 +10,6 @@ status 1 when fewer than `--min-share` of the sequences reach all their goals bu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,18 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
-from runtime.inference.policy import Policy
+from benchmarks.policies.onnx_evaluation import Targets, policy_targets
 from sim2real.backends.native import NativeEnvironment
 from sim2real.console import command_line
-from sim2real.contract import Contract, require_same_interface
+from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, goal_errors, goal_vector
-from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
 from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
-from sim2real.tasks.task import Task, load_task
+from sim2real.tasks.task import Task
 
 SEQUENCE_SEED = 8_000_009
 """Away from the seeds of training, of evaluations and of the demo's served goals."""
-
-Targets = Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray]
-"""`targets(readings, request [N, K]) -> joint_position_target [N, J]` rad."""
 
 
 @dataclass(frozen=True)
@@ -118,20 +113,6 @@ def _within(contract: Contract, readings: dict[str, np.ndarray], request: np.nda
     return np.asarray((distance <= goal.coarse_position_m) & (angle <= goal.coarse_angle_deg))
 
 
-def policy_targets(path: Path) -> tuple[Task, Targets]:
-    """The task of a policy file, and the file's own commands."""
-    policy = Policy(path)
-    contract = policy.contract
-    task = load_task(contract.task)
-    require_same_interface(contract, task.contract, left_name=path.name, right_name="the task today")
-
-    def targets(readings: dict[str, np.ndarray], request: np.ndarray) -> np.ndarray:
-        named = readings | contract.goal.layout(contract).split(request)
-        return np.asarray(policy.infer({name: named[name] for name in input_sizes(contract)})[COMMAND_OUTPUT])
-
-    return task, targets
-
-
 @dataclass(frozen=True)
 class Arguments:
     """Send goals one after another to policy files in native MuJoCo."""
@@ -171,7 +152,7 @@ def _measure(arguments: Arguments) -> list[dict[str, Any]]:
     )
     rows = []
     for path in arguments.files:
-        task, targets = policy_targets(path)
+        task, targets = policy_targets(path, rows=arms)
         seen = run_sequences(
             task, targets, arms=arms, goals=goals, timeout_s=arguments.timeout_s, seed=SEQUENCE_SEED + arguments.seed
         )

@@ -25,18 +25,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
-from benchmarks.policies.goal_sequences import Targets
-from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, commands_of, held_out_environment
-from runtime.inference.policy import Policy
+from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Targets, held_out_environment, policy_targets
 from runtime.safety.geometry import self_pairs
 from sim2real.console import command_line
-from sim2real.contract import Contract, require_same_interface
+from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, goal_errors, goal_vector
-from sim2real.contract.policy_file import input_sizes
 from sim2real.errors import ShoalError
 from sim2real.evaluation.record import Reached
 from sim2real.files import write_json
-from sim2real.tasks.task import Task, load_task
+from sim2real.tasks.task import Task
 
 FAR_M = 0.1
 """Distances beyond this are not measured."""
@@ -73,19 +70,6 @@ def fly(task: Task, targets: Targets, *, episodes: int, seed: int) -> Flown:
         for column, value in zip(columns, (truth["joint_position"], truth["joint_velocity"], *errors), strict=True):
             column.append(np.broadcast_to(value, (episodes, *np.shape(value)[1:])).copy())
     return Flown(*(np.stack(column) for column in columns))
-
-
-def policy_targets(path: Path, task: Task, episodes: int) -> Targets:
-    """The file's own commands."""
-    policy = Policy(path)
-    require_same_interface(policy.contract, task.contract, left_name=path.name, right_name="the task today")
-    infer, layout = commands_of(policy, episodes), policy.contract.goal.layout(policy.contract)
-
-    def targets(readings: dict[str, np.ndarray], request: np.ndarray) -> np.ndarray:
-        named = readings | layout.split(request)
-        return infer({name: named[name] for name in input_sizes(policy.contract)})
-
-    return targets
 
 
 class InverseKinematics:
@@ -235,12 +219,12 @@ class Arguments:
 
 def measure(path: Path, *, episodes: int, seed: int) -> list[dict[str, Any]]:
     """Four rows: the file, inverse kinematics, the same with a lower gain, and the same keeping its distance."""
-    task = load_task(Policy(path).contract.task)
+    task, policy = policy_targets(path, rows=episodes)
     if {part.reading for part in task.contract.goal.parts()} - {"end_effector_position", "end_effector_orientation"}:
         raise ShoalError(f"ik_baseline: {path} does not bring a tool to its goals, which is all that IK can do.")
     kept = f"IK, {1e3 * KEPT_M:.0f} mm kept"
     ways: dict[str, Targets] = {
-        "policy": policy_targets(path, task, episodes),
+        "policy": policy,
         "IK": InverseKinematics(task, episodes=episodes),
         f"IK, gain {GENTLE:g}": InverseKinematics(task, episodes=episodes, gain=GENTLE),
         kept: InverseKinematics(task, episodes=episodes, keep_distance=True),

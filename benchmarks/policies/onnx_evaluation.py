@@ -74,6 +74,25 @@ def evaluate_onnx(
     return evaluate_commands(task, commands_of(policy, episodes), episodes, seed)
 
 
+Targets = Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray]
+"""`targets(readings, request [N, K]) -> command [N, J]`, as `Action.command` of the contract."""
+
+
+def policy_targets(path: Path, *, rows: int) -> tuple[Task, Targets]:
+    """The task of a policy file, and the file's own commands for `rows` arms."""
+    policy = Policy(path)
+    contract = policy.contract
+    task = load_task(contract.task)
+    require_same_interface(contract, task.contract, left_name=path.name, right_name="the task today")
+    infer, layout = commands_of(policy, rows), contract.goal.layout(contract)
+
+    def targets(readings: dict[str, np.ndarray], request: np.ndarray) -> np.ndarray:
+        named = readings | layout.split(request)
+        return infer({name: named[name] for name in input_sizes(contract)})
+
+    return task, targets
+
+
 def commands_of(policy: Policy, episodes: int) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     """The file's joint targets as a function of readings and goals, for one episode: what the policy remembers of the
     steps before goes round with it.

@@ -77,6 +77,18 @@ class PolicyController(Remembers):
         self._expires_s = math.inf
         self._goal_finite = True
         self._within_since_s = math.inf
+        self._lay_out_goal()
+        self._largest_step: Float64 = np.minimum(self.contract.action.step_max, self.safety.max_step)
+        self._step: Float64 = np.zeros_like(self._largest_step)
+        self._slow: Float64 = np.zeros_like(self._largest_step)
+        self._history = np.zeros_like(policy.history)
+        self._remembers = self._history.size > 0
+        self._name_sources()
+        # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
+        self._hold_s = self.contract.goal.hold_s - 0.5 * self.contract.timing.control_dt_s
+
+    def _lay_out_goal(self) -> None:
+        """Where each part of a goal lies, in requests and among the readings."""
         layout = self._goal_layout = self.contract.goal.layout(self.contract)
         self._request: Float64 = np.zeros(layout.size)
         self._goal_inputs: dict[str, Float64] = layout.split(self._request)
@@ -88,24 +100,19 @@ class PolicyController(Remembers):
         ]
         self._ways: list[_Way] = []
         """To the goal in force, one for each of its parts."""
-        self._largest_step: Float64 = np.minimum(self.contract.action.step_max, self.safety.max_step)
-        self._step: Float64 = np.zeros_like(self._largest_step)
-        self._slow: Float64 = np.zeros_like(self._largest_step)
-        self._history = np.zeros_like(policy.history)
-        self._remembers = self._history.size > 0
+
+    def _name_sources(self) -> None:
+        """The graph's inputs that the core itself knows; all others are readings."""
         self._copies: list[Copy] = []
         self._copies_of: Readings | None = None
         self._clocks = [
             (reading, np.zeros(reading.size)) for reading in self.contract.readings if isinstance(reading, PhaseClock)
         ]
-        # Graph inputs that the core itself knows; all others are readings.
         self._own_sources = {
             self.contract.action.previous: self.safety.target,
             **{clock.name: phase for clock, phase in self._clocks},
             **self._goal_inputs,
         }
-        # The clock is a sum of periods in floating point, so "held for long enough" needs half a period of slack.
-        self._hold_s = self.contract.goal.hold_s - 0.5 * self.contract.timing.control_dt_s
 
     def set_goal(self, goal: ResolvedGoal, *, number: int, now_s: float) -> None:
         """Follow a validated goal from the next tick on; it expires `valid_for_s` after `now_s`."""

@@ -93,6 +93,30 @@ def check_telemetry(prevented: bool) -> Finding:
     )
 
 
+_LIMITS = "/etc/security/limits.d/shoal.conf"
+_MEASURES = {
+    "SCHED_FIFO": (
+        "the loop runs before every ordinary process, so that load cannot make it late",
+        f"Put '@realtime - rtprio 99' into {_LIMITS}",
+    ),
+    "short slice": ("without SCHED_FIFO, the scheduler wakes the loop sooner", "It needs Linux 6.12"),
+    "locked memory": ("no tick waits for a page from disk", f"Put '@realtime - memlock unlimited' into {_LIMITS}"),
+    "no deep sleep": (
+        "an idle core answers at once",
+        "Let the group realtime write /dev/cpu_dma_latency (a udev rule)",
+    ),
+    "PREEMPT_RT": (
+        "the kernel itself can be interrupted, which bounds the longest delay",
+        "Take a kernel built with it, or expect rare delays of milliseconds",
+    ),
+    "cores": (
+        "gateway and loop have a core each",
+        "There is one; take two, or expect a busy gateway to make the loop late",
+    ),
+}
+"""What each gives, and how it is had."""
+
+
 def check_realtime(
     *,
     platform: str,
@@ -110,56 +134,26 @@ def check_realtime(
     """
     if not platform.startswith("linux"):
         return [Finding("note", "real time", f"{platform} has no SCHED_FIFO; expect late ticks under load.")]
-    limits = "/etc/security/limits.d/shoal.conf"
     fifo = root or rtprio_limit == -1 or rtprio_limit >= 50
+    memory = root or memlock_limit == -1 or memlock_limit >= 512 * 2**20
     return [
-        _permission(
-            "SCHED_FIFO",
-            fifo,
-            "the loop runs before every ordinary process, so that load cannot make it late",
-            f"Put '@realtime - rtprio 99' into {limits}",
-        ),
-        _permission(
-            "short slice",
-            kernel >= (6, 12),
-            "without SCHED_FIFO, the scheduler wakes the loop sooner",
-            "It needs Linux 6.12",
-        ),
-        _permission(
-            "locked memory",
-            root or memlock_limit == -1 or memlock_limit >= 512 * 2**20,
-            "no tick waits for a page from disk",
-            f"Put '@realtime - memlock unlimited' into {limits}",
-        ),
-        _permission(
-            "no deep sleep",
-            cpu_latency,
-            "an idle core answers at once",
-            "Let the group realtime write /dev/cpu_dma_latency (a udev rule)",
-        ),
-        _property(
-            "PREEMPT_RT",
-            preempt_rt,
-            "the kernel itself can be interrupted, which bounds the longest delay",
-            "Take a kernel built with it, or expect rare delays of milliseconds",
-        ),
-        _property(
-            "cores",
-            cores > 1,
-            f"gateway and loop have a core each ({cores} here)",
-            "Take two, or expect a busy gateway to make the loop late",
-        ),
+        _permission("SCHED_FIFO", fifo),
+        _permission("short slice", kernel >= (6, 12)),
+        _permission("locked memory", memory),
+        _permission("no deep sleep", cpu_latency),
+        _property("PREEMPT_RT", preempt_rt),
+        _property("cores", cores > 1),
     ]
 
 
-def _permission(name: str, permitted: bool, gain: str, remedy: str) -> Finding:
-    if permitted:
-        return Finding("ok", name, f"permitted; {gain}.")
-    return _property(name, False, gain, remedy)
+def _permission(name: str, permitted: bool) -> Finding:
+    gain, _ = _MEASURES[name]
+    return Finding("ok", name, f"permitted; {gain}.") if permitted else _property(name, False)
 
 
-def _property(name: str, there: bool, gain: str, remedy: str) -> Finding:
+def _property(name: str, there: bool) -> Finding:
     """A finding about the machine itself, which nobody permits."""
+    gain, remedy = _MEASURES[name]
     if there:
         return Finding("ok", name, f"{gain}.")
     return Finding("note", name, f"not there; with it, {gain}. {remedy}.")

@@ -62,7 +62,11 @@ def _ignored(model: mujoco.MjModel) -> list[str]:
 
 def _unsupported(model: mujoco.MjModel) -> list[str]:
     """What `mjx.put_model` raises for."""
-    from mujoco.mjx._src import collision_driver, types
+    return [*_options(model), *_elements(model), *_collisions(model)]
+
+
+def _options(model: mujoco.MjModel) -> list[str]:
+    from mujoco.mjx._src import types
 
     option = model.opt
     said = [
@@ -77,6 +81,13 @@ def _unsupported(model: mujoco.MjModel) -> list[str]:
     implicit = option.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     if implicit and (option.density > 0 or option.viscosity > 0 or option.wind.any()):
         said.append("MJX has no integrator implicitfast with density, viscosity or wind (<option>); use Euler")
+    return said
+
+
+def _elements(model: mujoco.MjModel) -> list[str]:
+    from mujoco.mjx._src import types
+
+    said = []
     if model.nflex:
         said.append(f"MJX has no flexible bodies (<flex>, {model.nflex} of them); use the native backend")
     for element, kinds, enum, known in (
@@ -92,6 +103,12 @@ def _unsupported(model: mujoco.MjModel) -> list[str]:
             said.append(
                 f"MJX has no {_word(enum, value)}: {element} {_list(names)}; use another kind, or the native backend"
             )
+    return said
+
+
+def _collisions(model: mujoco.MjModel) -> list[str]:
+    from mujoco.mjx._src import collision_driver
+
     pairs: dict[tuple[int, int], list[tuple[int, int]]] = {}
     widened: list[tuple[int, int]] = []
     for first, second, pair in collision_driver.geom_pairs(model):
@@ -101,6 +118,7 @@ def _unsupported(model: mujoco.MjModel) -> list[str]:
             pairs.setdefault(shapes, []).append((int(first), int(second)))
         elif margin and {"mesh", "hfield"} & {_word(mujoco.mjtGeom, shape) for shape in shapes}:
             widened.append((int(first), int(second)))
+    said = []
     if widened:
         named = _list([pair_name(model, pair) for pair in widened])
         said.append(
@@ -111,8 +129,7 @@ def _unsupported(model: mujoco.MjModel) -> list[str]:
         named = _list([pair_name(model, pair) for pair in which])
         said.append(
             f"MJX cannot collide {words}: {named}; give them other shapes or contype and conaffinity that don't "
-            "meet, or "
-            "use the native backend"
+            "meet, or use the native backend"
         )
     return said
 

@@ -81,33 +81,35 @@ class NativeEnvironment:
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
         model = self.robots.dynamics.model if self.robots else task.model
         self._addresses = Addresses.of(model, self.contract.robot)
-        # A drive takes the servos away, by which a scene finds the joints; all else stays where it was.
-        scene = task.scene.of(model)
-        if drive is not None:
-            require_own_servos(draws)
-            require_joints(self.contract)
-            model = without_servos(model, self._addresses)
-        self._batch = mujoco.batch.Batch(model, nsim=num_envs, nthread=threads)
-        self._fields = _Bound(self._batch)
-        self._qpos, self._qvel = self._fields.qpos, self._fields.qvel
+        self._make_batch(model, drive, draws, threads)
         self._stage = _STAGES[needed_stage(self.teacher_contract)]
         self._rng = np.random.default_rng(seed)
         self._jitted: dict[int, Any] = {}
         joints = len(self.contract.robot.joints)
         self._target = np.zeros((num_envs, joints), np.float32)
-        self._sim = Simulated(scene, self._fields, self._target)
+        # A drive takes the servos away, by which a scene finds the joints; all else stays where it was.
+        self._sim = Simulated(task.scene.of(model), self._fields, self._target)
         self._goal = np.zeros((num_envs, request_size(self.contract)), np.float32)
         self._step = np.zeros(num_envs, np.int64)
         self.terminated = np.zeros(num_envs, bool)
         """Which of the episodes that the last `advance` ended were over before their time, `[N]`."""
         self._fractions = (np.arange(self.contract.timing.substeps) + 1.0) / self.contract.timing.substeps
         self._control = np.tile(self._addresses.rest_ctrl, (num_envs, self.contract.timing.substeps, 1))
-        self._drive = NativeDrive(self._batch, self._addresses, drive) if drive else None
         self._bind_all_fields()
         self._disturbed: NativeDisturbances | None = None
         if self.robots:
             self._disturbed = NativeDisturbances(self._batch, self._addresses, self.robots, self.true_readings())
         self.reset()
+
+    def _make_batch(self, model: mujoco.MjModel, drive: Drive | None, draws: Draws | None, threads: int) -> None:
+        if drive is not None:
+            require_own_servos(draws)
+            require_joints(self.contract)
+            model = without_servos(model, self._addresses)
+        self._batch = mujoco.batch.Batch(model, nsim=self.num_envs, nthread=threads)
+        self._drive = NativeDrive(self._batch, self._addresses, drive) if drive else None
+        self._fields = _Bound(self._batch)
+        self._qpos, self._qvel = self._fields.qpos, self._fields.qvel
 
     def _bind_all_fields(self) -> None:
         """Fields are copied out of physics only once they are bound, so that terms have to be asked once before."""

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from sim2real.commands.shared import console, log_of
 from sim2real.files import write_json, write_text
-from sim2real.identification.excitation import suggest, write_trajectory
+from sim2real.identification.excitation import Suggestion, suggest, write_trajectory
 from sim2real.identification.fit import Identified, Signal
 from sim2real.identification.fit import fit as fit_model
-from sim2real.identification.parameters import DEFAULT_BOUNDS, Bounds, Kind, make_problem, require_sysid
+from sim2real.identification.parameters import DEFAULT_BOUNDS, Bounds, Kind, Problem, make_problem, require_sysid
 from sim2real.identification.ranges import condition_number, justified, limits_of_knowledge
 from sim2real.progress import Progress
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
@@ -114,18 +114,20 @@ def excite(
             progress=lambda done, gain: progress.advance(f"information {gain:.3g}"),
         )
     write_trajectory(best.trajectory, out)
-    table = Table(
-        "quantity", "expected +-", "unit", "of the bounds", title=f"{duration_s:g} s at {noise_std_rad:g} rad"
-    )
-    for quantity, std in zip(problem.quantities, best.expected_std(), strict=True):
-        half = min(2 * std, 1.0)
-        table.add_row(quantity.name, f"{half * (quantity.high - quantity.low):.3g}", quantity.unit, f"{half:.1%}")
-    console().print(table)
+    console().print(_expectations(problem, best, title=f"{duration_s:g} s at {noise_std_rad:g} rad"))
     print(
         f"condition number {condition_number(best.information):.3g}, that of the first random trajectory "
         f"{condition_number(best.first_information):.3g}"
     )
     print(f"written: {out}; play it with runtime play --trajectory {out} --model F --robot R --record run.mcap")
+
+
+def _expectations(problem: Problem, best: Suggestion, *, title: str) -> Table:
+    table = Table("quantity", "expected +-", "unit", "of the bounds", title=title)
+    for quantity, std in zip(problem.quantities, best.expected_std(), strict=True):
+        half = min(2 * std, 1.0)
+        table.add_row(quantity.name, f"{half * (quantity.high - quantity.low):.3g}", quantity.unit, f"{half:.1%}")
+    return table
 
 
 def _table(result: Identified) -> Table:

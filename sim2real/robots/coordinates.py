@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import mujoco
 import numpy as np
@@ -54,57 +54,73 @@ class Coordinate:
 
 def read_coordinate(model: mujoco.MjModel, name: str) -> tuple[Coordinate | None, list[str]]:
     """The coordinate of that name, None where it cannot be commanded; and what is wrong with it, in sentences."""
-    kind: Literal["hinge", "slide", "tendon"] | None
     joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)
     tendon = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_TENDON, name)
     if joint < 0 and tendon < 0:
         return None, [f"the MJCF has no joint or tendon {name!r}; {known_names(model, name)}"]
-    if joint >= 0:
-        kind = _KINDS.get(int(model.jnt_type[joint]))
-        if kind is None:
-            shape = mujoco.mjtJoint(int(model.jnt_type[joint])).name.split("_")[1].lower()
-            return None, [f"joint {name!r} is a {shape} joint; only hinges and slides can be commanded"]
-        joints, coefficients, drives = [joint], np.ones(1), joint_actuators(model, joint)
-    else:
-        kind = "tendon"
-        rows = range(int(model.tendon_adr[tendon]), int(model.tendon_adr[tendon] + model.tendon_num[tendon]))
-        if any(model.wrap_type[row] != mujoco.mjtWrap.mjWRAP_JOINT for row in rows):
-            return None, [
-                f"tendon {name!r} is spatial; only fixed tendons (<fixed>, weighted sums of joints) can be commanded"
-            ]
-        joints, coefficients = (
-            [int(model.wrap_objid[row]) for row in rows],
-            np.array([model.wrap_prm[row] for row in rows]),
-        )
-        drives = tendon_actuators(model, tendon)
+    moved = _of_joint(model, joint) if joint >= 0 else _of_tendon(model, tendon)
+    if isinstance(moved, str):
+        return None, [moved]
     what = f"{'tendon' if joint < 0 else 'joint'} {name!r}"
-    if len(drives) != 1:
-        found = f"{len(drives)} ({', '.join(actuator_name(model, i) for i in drives)})" if drives else "none"
+    if len(moved.drives) != 1:
+        found = ", ".join(actuator_name(model, i) for i in moved.drives)
+        found = f"{len(moved.drives)} ({found})" if found else "none"
         return None, [
             f"{what} needs exactly one actuator, found {found}; drive it once, or declare `robot.servo` for it in "
             "the task"
         ]
-    actuation, said = read_actuation(model, drives[0])
-    problems = [f"{what}: actuator {actuator_name(model, drives[0])} {problem}" for problem in said]
-    low, high, continuous = _range(model, joint, tendon, joints, coefficients)
+    (drive,) = moved.drives
+    actuation, said = read_actuation(model, drive)
+    problems = [f"{what}: actuator {actuator_name(model, drive)} {problem}" for problem in said]
     if actuation is None:
         return None, problems
-    if continuous and kind != "hinge":
+    low, high, continuous = _range(model, joint, tendon, moved.joints, moved.coefficients)
+    if continuous and moved.kind != "hinge":
         problems.append(f"{what} has no range; give it one")
     if not math.isfinite(actuation.effort_max):
         problems.append(
-            f"{what}: nothing limits the force of actuator {actuator_name(model, drives[0])}; give forcerange, the "
-            "joint's "
-            "actuatorfrcrange, or `robot.servo` with effort_max in the task"
+            f"{what}: nothing limits the force of actuator {actuator_name(model, drive)}; give forcerange, the "
+            "joint's actuatorfrcrange, or `robot.servo` with effort_max in the task"
         )
-    moves = (
-        tuple((model.joint(j).name, float(c)) for j, c in zip(joints, coefficients, strict=True)) if joint < 0 else ()
-    )
-    places = np.array(model.jnt_qposadr[joints]), np.array(model.jnt_dofadr[joints])
-    gear = float(model.actuator_gear[drives[0], 0])
+    names = [model.joint(j).name for j in moved.joints] if joint < 0 else []
+    moves = tuple(zip(names, moved.coefficients.tolist(), strict=False))
+    places = np.array(model.jnt_qposadr[moved.joints]), np.array(model.jnt_dofadr[moved.joints])
+    gear = float(model.actuator_gear[drive, 0])
     return Coordinate(
-        name, kind, *places, coefficients, moves, drives[0], gear, actuation, low, high, continuous
+        name, moved.kind, *places, moved.coefficients, moves, drive, gear, actuation, low, high, continuous
     ), problems
+
+
+class _Moved(NamedTuple):
+    """The joints behind a coordinate, and what drives it."""
+
+    kind: Literal["hinge", "slide", "tendon"]
+    joints: list[int]
+    coefficients: np.ndarray
+    drives: list[int]
+
+
+def _of_joint(model: mujoco.MjModel, joint: int) -> _Moved | str:
+    """Itself, or why it cannot be commanded."""
+    kind = _KINDS.get(int(model.jnt_type[joint]))
+    if kind is None:
+        shape = mujoco.mjtJoint(int(model.jnt_type[joint])).name.split("_")[1].lower()
+        return f"joint {model.joint(joint).name!r} is a {shape} joint; only hinges and slides can be commanded"
+    return _Moved(kind, [joint], np.ones(1), joint_actuators(model, joint))
+
+
+def _of_tendon(model: mujoco.MjModel, tendon: int) -> _Moved | str:
+    """What it pulls, or why it cannot be commanded."""
+    first, count = int(model.tendon_adr[tendon]), int(model.tendon_num[tendon])
+    rows = range(first, first + count)
+    if any(model.wrap_type[row] != mujoco.mjtWrap.mjWRAP_JOINT for row in rows):
+        return (
+            f"tendon {model.tendon(tendon).name!r} is spatial; only fixed tendons (<fixed>, weighted sums of joints) "
+            "can be commanded"
+        )
+    joints = [int(model.wrap_objid[row]) for row in rows]
+    coefficients = np.array([model.wrap_prm[row] for row in rows])
+    return _Moved("tendon", joints, coefficients, tendon_actuators(model, tendon))
 
 
 def joint_addresses(model: mujoco.MjModel, joint: int) -> range:

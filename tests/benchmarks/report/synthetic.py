@@ -74,78 +74,79 @@ def errors(episodes: int, scale_m: float, seed: int) -> EpisodeErrors:
     )
 
 
+RUN = {
+    "quick": False,
+    "seed": 0,
+    "rate_hz": 25.0,
+    "hold_s": 0.5,
+    "tolerance": {
+        "coarse": {"position_m": 0.05, "angle_deg": 20.0},
+        "fine": {"position_m": 0.02, "angle_deg": 8.0},
+    },
+    "contract_sha256": "0123456789abcdef" * 4,
+    "file": "runs/demo/student.onnx",
+    "example_goal_m": [0.5, 0.1, 0.4],
+    "wall_s": {"train_teacher": 431.2, "distill": 96.4, "evaluate": 14.1, "serve": 49.9, "total": 591.6},
+    "machine": {"processor": "test processor", "cores": "2"},
+}
+EXPORT = {
+    "parameters": 34_567,
+    "max_abs_error": 4.8e-07,
+    "samples": 10_000,
+    "nodes": 58,
+    "opset": 21,
+    "bytes": 164_000,
+    "sha256": "fedcba9876543210" * 4,
+    "tick_us_p50": 24.0,
+    "tick_us_p99": 70.0,
+}
+REACHABILITY = {
+    "expected_calibration_error": 0.0417,
+    "auroc": 0.9731,
+    "episodes": 257,
+    "reached_share": 0.56,
+}
+TICK_US = {"p50": 61.0, "p99": 148.0, "p999": 402.0, "max": 980.0}
+SERVED = {
+    "goals_sent": 25,
+    "goals_reached": 23,
+    "median_time_s": 1.38,
+    "ticks": 1043,
+    "missed_periods": 0,
+    "tick_us": TICK_US,
+    "loop_us": {name: 5 * value for name, value in TICK_US.items()},
+}
+
+
+def scores(found: EpisodeErrors) -> dict[str, Any]:
+    return {
+        "episodes": len(found.coarse),
+        "success_coarse": float(found.coarse.mean()),
+        "success_fine": float(found.fine.mean()),
+        "time_at_goal": 0.7113,
+        "position_error_m": float(np.median(found.position_m[-1])),
+        "angle_error_deg": float(np.median(found.angle_deg[-1])),
+    }
+
+
 def content(*, goals: int = 4, episodes: int = 256, task: str = "franka_pose") -> Content:
     by_policy = {
         "teacher": errors(episodes, 0.006, 1),
         "student": errors(episodes, 0.007, 2),
         "onnx": errors(episodes, 0.007, 3),
     }
-    scores = {
-        name: {
-            "episodes": episodes,
-            "success_coarse": float(error.coarse.mean()),
-            "success_fine": float(error.fine.mean()),
-            "time_at_goal": 0.7113,
-            "position_error_m": float(np.median(error.position_m[-1])),
-            "angle_error_deg": float(np.median(error.angle_deg[-1])),
-        }
-        for name, error in by_policy.items()
-    }
-    times = {"p50": 61.0, "p99": 148.0, "p999": 402.0, "max": 980.0}
-    summary = {
+    scored = {name: scores(found) for name, found in by_policy.items()}
+    summary = RUN | {
         "task": task,
-        "quick": False,
-        "seed": 0,
-        "rate_hz": 25.0,
-        "hold_s": 0.5,
-        "tolerance": {
-            "coarse": {"position_m": 0.05, "angle_deg": 20.0},
-            "fine": {"position_m": 0.02, "angle_deg": 8.0},
-        },
-        "contract_sha256": "0123456789abcdef" * 4,
-        "file": "runs/demo/student.onnx",
-        "example_goal_m": [0.5, 0.1, 0.4],
-        "teacher": {**scores["teacher"], "parameters": 654_321, "actor_parameters": 96_543, "actor_depth": 16},
-        "student": {**scores["student"], "parameters": 34_567, "hidden_layers": 2},
-        "export": {
-            **scores["onnx"],
-            "parameters": 34_567,
-            "max_abs_error": 4.8e-07,
-            "samples": 10_000,
-            "nodes": 58,
-            "opset": 21,
-            "bytes": 164_000,
-            "sha256": "fedcba9876543210" * 4,
-            "tick_us_p50": 24.0,
-            "tick_us_p99": 70.0,
-        },
-        "reachability": {
-            "expected_calibration_error": 0.0417,
-            "auroc": 0.9731,
-            "episodes": 257,
-            "reached_share": 0.56,
-        },
-        "runtime": {
-            "goals_sent": 25,
-            "goals_reached": 23,
-            "median_time_s": 1.38,
-            "ticks": 1043,
-            "missed_periods": 0,
-            "tick_us": times,
-            "loop_us": {name: 5 * value for name, value in times.items()},
-        },
-        "wall_s": {"train_teacher": 431.2, "distill": 96.4, "evaluate": 14.1, "serve": 49.9, "total": 591.6},
-        "machine": {"processor": "test processor", "cores": "2"},
+        "teacher": {**scored["teacher"], "parameters": 654_321, "actor_parameters": 96_543, "actor_depth": 16},
+        "student": {**scored["student"], "parameters": 34_567, "hidden_layers": 2},
+        "export": {**scored["onnx"], **EXPORT},
+        "reachability": REACHABILITY,
+        "runtime": SERVED,
     }
     curve = [
         {"updates": float(u), "success_coarse": 1 - np.exp(-u / 3000), "success_fine": 1 - np.exp(-u / 7000)}
         for u in range(0, 12_001, 1000)
     ]
-    return Content(
-        summary,
-        curve,
-        curve,
-        by_policy,
-        np.random.default_rng(4).uniform([0.25, -0.5, 0.05], [0.7, 0.5, 0.7], (episodes, 3)),
-        recording(goals),
-    )
+    targets = np.random.default_rng(4).uniform([0.25, -0.5, 0.05], [0.7, 0.5, 0.7], (episodes, 3))
+    return Content(summary, curve, curve, by_policy, targets, recording(goals))

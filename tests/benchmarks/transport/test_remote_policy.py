@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.transport.remote_policy import CLIENTS, ROWS, Clock, measure
+from benchmarks.transport.remote_clients import CLIENTS
+from benchmarks.transport.remote_policy import ROWS, Clock, measure
 
 POLICY = Path(__file__).parents[3] / "models" / "franka_pose.onnx"
 
