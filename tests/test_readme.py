@@ -58,12 +58,17 @@ UNTRAINED = {
     "ant_hardest_maze",
     "ant_u4_maze",
     "ant_u5_maze",
+    "arm_binpick_hard",
+    "arm_push_easy",
+    "arm_push_hard",
+    "arm_reach",
     "gripper_pick",
     "humanoid",
     "humanoid_big_maze",
     "humanoid_u_maze",
     "mobile_base",
     "quadruped_walk",
+    "swimmer",
     "two_arms",
 }
 """Tasks whose policy is not shipped yet."""

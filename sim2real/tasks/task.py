@@ -4,7 +4,8 @@ task = load_task("franka_pose")            # one that ships with Shoal
 task = load_task("my_robot/pick.yaml")     # your own, see docs/bring_your_own_robot.md
 task.contract, task.model                  # what policies are held to; the compiled MJCF
 
-A file may say `extends: franka_pose` (or the path of another file) and then only what differs, whole fields at a time.
+A file may say `extends: franka_pose` (or the path of another file) and then only what differs: whole fields, and
+of the robot single ones.
 """
 
 from __future__ import annotations
@@ -183,6 +184,8 @@ def _read(path: Path, *, extended_by: list[Path]) -> Any:
     robot = fields.get("robot")
     if isinstance(robot, dict) and isinstance(robot.get("mjcf"), str):
         robot["mjcf"] = str((base.parent / robot["mjcf"]).resolve())
+        if isinstance(own.get("robot"), dict):
+            own["robot"] = robot | own["robot"]
     return fields | own
 
 

@@ -33,6 +33,13 @@ def test_what_it_does_not_say_is_the_other_tasks(tmp_path: Path) -> None:
     )
 
 
+def test_single_fields_of_the_robot_may_differ(tmp_path: Path) -> None:
+    base = load_task(write_task(tmp_path))
+    robot = load_task(_extending(tmp_path, "../task.yaml", robot={"velocity_max": [1.0, 1.0]})).config.robot
+    assert robot.velocity_max == [1.0, 1.0]
+    assert robot.joints == base.config.robot.joints
+
+
 def test_a_shipped_task_is_named(tmp_path: Path) -> None:
     task = load_task(_extending(tmp_path, "franka_reach"))
     assert task.contract.robot == load_task("franka_reach").contract.robot
