@@ -35,6 +35,7 @@ from benchmarks.report.recording import goals_from_pool
 from benchmarks.transport.serving import serve_goals
 from runtime.goals.messages import GoalPose
 from runtime.inference.policy import Policy
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -96,7 +97,7 @@ class Arguments:
     """Under a minute at tiny size: exercises every stage, learns nothing worth showing."""
     output: Path = Path("runs/demo")
     """Folder for everything; an earlier demo in it is replaced."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the summary here too."""
     seed: int = 0
 

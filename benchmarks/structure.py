@@ -20,6 +20,7 @@ from pathlib import Path
 
 import tyro
 
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 
@@ -74,7 +75,7 @@ class Arguments:
     """Another checkout, to compare with."""
     quick: bool = False
     """Accepted for the sake of uniformity; it takes a second."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write what was found here too."""
 
 

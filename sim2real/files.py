@@ -4,6 +4,7 @@ one is a sentence.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -42,6 +43,31 @@ def write_file(path: Path, fill: Callable[[Path], None]) -> None:
         if not special:
             with suppress(OSError):
                 beside.unlink()
+
+
+def require_writable(path: Path, *, what: str) -> None:
+    """Raise `ShoalError`, beginning with `what`, unless `write_file` could write there, as far as can be told without
+    touching anything.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            _require(os.W_OK, path, folder=False)
+            return
+        target = Path(os.path.realpath(path))
+        with suppress(FileNotFoundError):
+            target.with_name(f".{os.getpid()}.{target.name}").lstat()
+        folder = next(parent for parent in target.parents if parent.exists())
+        _require(os.W_OK | os.X_OK, folder, folder=True)
+    except OSError as error:
+        raise ShoalError(f"{what}: cannot write {path}: {error.strerror or error}; choose another path.") from error
+
+
+def _require(mode: int, path: Path, *, folder: bool) -> None:
+    if path.is_dir() is not folder:
+        number = errno.ENOTDIR if folder else errno.EISDIR
+        raise OSError(number, os.strerror(number))
+    if not os.access(path, mode):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _to_disk(path: Path) -> None:

@@ -28,6 +28,7 @@ from benchmarks.distillation.cases import CASES, SETTINGS, STUDENTS
 from benchmarks.distillation.plot import SCORES, draw, interval, summarise
 from benchmarks.distillation.run import EPISODES, Experiment
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -46,7 +47,7 @@ class Arguments:
     folder: Path = Path("runs/control")
     quick: bool = False
     """The planar arm, one seed, a tenth of the training: shows that it works, not what is better."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write every run and the means here too."""
     plot: Path | None = None
     """Draw them here, as a PNG."""

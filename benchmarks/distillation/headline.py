@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 from benchmarks.distillation.cases import SETTINGS, Setting
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -39,7 +40,7 @@ class Arguments:
     output: Path = Path("docs/images/headline.png")
     quick: bool = False
     """Makes no difference: nothing is measured."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the points here too."""
 
 

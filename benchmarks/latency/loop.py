@@ -20,6 +20,7 @@ from rich.console import Console
 from benchmarks.machine import machine
 from runtime.diagnostics.bench_report import print_loop_rows
 from runtime.diagnostics.loop_bench import BARE, FIFO, FIFO_SPIN, MATRIX, NO_DEEP_SLEEP, UNPRIVILEGED, bench_loop
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 
@@ -33,7 +34,7 @@ class Arguments:
     ticks: int = 8000
     quick: bool = False
     """1,000 ticks."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from runtime.diagnostics.loop_bench import UNPRIVILEGED, Variant, bench_loop
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 
@@ -36,7 +37,7 @@ class Arguments:
     rounds: int = 5
     quick: bool = False
     """Two slices, 500 ticks, one round."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the counts here too."""
 
 

@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from export.actor import convert_network, unrolled_actor
 from runtime.inference.onnx_session import bound_run, make_session
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import goal_size, observation_size, policy_inputs
@@ -53,7 +54,7 @@ class Arguments:
     period_ms: float = 20.0
     quick: bool = False
     """Small teachers only, 40 calls."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

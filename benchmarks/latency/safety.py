@@ -32,6 +32,7 @@ from runtime.robot.model import find_model
 from runtime.robot.readings import Readings
 from runtime.safety import Safety, SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -79,7 +80,7 @@ class Arguments:
     timeout_s: float = 5.0
     quick: bool = False
     """2 sequences of 5 goals."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

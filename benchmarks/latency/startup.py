@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -40,7 +41,7 @@ class Arguments:
     rounds: int = 7
     quick: bool = False
     """Two rounds."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -32,6 +32,7 @@ from rich.table import Column, Table
 
 from benchmarks.machine import machine
 from runtime.realtime.histogram import LatencySummary, summarise
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -68,7 +69,7 @@ class Arguments:
     rounds: int = 3
     quick: bool = False
     """One round of 300, no teacher."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

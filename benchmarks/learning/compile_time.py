@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import tyro
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.files import write_json
@@ -37,7 +37,7 @@ class Arguments:
     """The median of so many compilations counts."""
     quick: bool = False
     """Depths 4 and 1024, once each."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import goal_vector, observe
 from sim2real.files import write_json
@@ -47,7 +48,7 @@ class Arguments:
     folder: Path = Path("runs/depth_after_training")
     quick: bool = False
     """Depths 4 and 64 of the default design, 200 updates: shows that it works, not what depth does."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write rows and curves here too."""
     plot: Path | None = None
     """Draw success against updates here, as a PNG."""

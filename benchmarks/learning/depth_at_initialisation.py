@@ -10,7 +10,6 @@ the smallest gradient norm among blocks for the loss |mean|^2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import jax
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 from teacher.diagnostics import effective_rank, gradient_norm_by_block
@@ -37,7 +37,7 @@ class Arguments:
     seed: int = 0
     quick: bool = False
     """Depths 4 and 256 only."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

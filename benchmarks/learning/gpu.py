@@ -29,6 +29,7 @@ from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_onnx
 from sim2real.child_process import python_module
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json, write_text
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
@@ -56,7 +57,7 @@ class Arguments:
     """Do nothing new."""
     quick: bool = False
     """Tiny sizes on whatever device there is: shows that every piece works."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the report here too."""
 
 

@@ -24,6 +24,7 @@ from rich.table import Table
 from benchmarks.learning.teacher_update import rollout
 from benchmarks.machine import machine
 from sim2real.child_process import python_module
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
@@ -50,7 +51,7 @@ class Arguments:
     batch_size: int = 256
     quick: bool = False
     """Depth 4 and 64, compiled only."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
     child: str = ""
     """Used by the script itself: measure one case in this process."""

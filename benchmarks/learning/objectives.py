@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
@@ -63,7 +64,7 @@ class Arguments:
     folder: Path = Path("runs/objectives")
     quick: bool = False
     """Two cases, one seed, 50 updates: shows that it works, not what is better."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -20,6 +19,7 @@ import tyro
 
 import shoal.gym  # noqa: F401  registers the tasks
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
@@ -40,7 +40,7 @@ class Arguments:
     seed: int = 0
     quick: bool = False
     """Whether it runs at all: 400 steps."""
-    json: Path | None = None
+    json: JsonFile | None = None
 
 
 def success(model: Any, env: gymnasium.Env[Any, Any], episodes: int) -> float:

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -74,7 +75,7 @@ class Arguments:
     folder: Path = Path("runs/teacher_ablation")
     quick: bool = False
     """Two cases, one seed, 300 updates: shows that it works, not what is better."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
@@ -47,7 +48,7 @@ class Arguments:
     """Of the trained networks."""
     quick: bool = False
     """16 native environments and a tiny training; MJX is left to the full run, because it takes a minute to compile."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ from rich.table import Table
 from benchmarks.learning.published_update import PublishedUpdate
 from benchmarks.machine import machine
 from sim2real.backends.base import Rollout
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.files import write_json
@@ -56,7 +56,7 @@ class Arguments:
     longer than this; the table says so."""
     quick: bool = False
     """Depth 4, fewer environments."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -22,6 +22,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import Targets, policy_targets
 from sim2real.backends.native import NativeEnvironment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, goal_errors, goal_vector
@@ -126,7 +127,7 @@ class Arguments:
     """16 arms, 8 goals."""
     min_share: float = 0.0
     """Exit status 1 when a smaller share of the sequences misses at most one goal."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -26,6 +26,7 @@ from benchmarks.distillation.plot import interval
 from benchmarks.distillation.run import EPISODES, HELD_OUT_SEED
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json, write_text
 from sim2real.pages import save_figure
@@ -60,7 +61,7 @@ class Arguments:
     """Finished students are kept here."""
     quick: bool = False
     """One seed, a tenth of the training, 64 episodes: shows that it works."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write every run and the means here too."""
     plot: Path | None = None
     """Draw them here, as a PNG."""

@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Targets, held_out_environment, policy_targets
 from runtime.safety.geometry import self_pairs
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, goal_errors, goal_vector
@@ -213,7 +214,7 @@ class Arguments:
     seed: int = 0
     quick: bool = False
     """8 episodes."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

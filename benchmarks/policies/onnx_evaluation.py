@@ -24,6 +24,7 @@ from benchmarks.machine import machine
 from runtime.inference.policy import Policy
 from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import require_same_interface
 from sim2real.contract.interface import achieved, goal_vector, observe
@@ -154,7 +155,7 @@ class Arguments:
     """Exit status 1 when a file reaches a smaller share of goals within the coarse tolerance."""
     min_fine: float = 0.0
     """The same for the fine tolerance."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

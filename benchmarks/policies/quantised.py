@@ -25,6 +25,7 @@ from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_commands
 from runtime.inference.onnx_session import make_session
 from runtime.inference.policy import Policy
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
 from sim2real.files import write_json
@@ -41,7 +42,7 @@ class Arguments:
     period_ms: float = 20.0
     quick: bool = False
     """64 episodes, 40 calls."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -31,6 +31,7 @@ from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Goals, run_episode
 from runtime.inference.policy import Policy
 from sim2real.backends.native import NativeEnvironment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import request_size
 from sim2real.contract.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT
@@ -56,7 +57,7 @@ class Arguments:
     seed: int = 0
     quick: bool = False
     """256 episodes."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
     plot: Path | None = None
     """Draw the reliability diagrams here, as a PNG."""

@@ -25,6 +25,7 @@ from benchmarks.policies.onnx_evaluation import commands_of
 from runtime.goals.following import Limits, PoseFollower
 from runtime.inference.policy import Policy
 from sim2real.backends.native import NativeEnvironment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.policy_file import input_sizes
 from sim2real.files import write_json
@@ -53,7 +54,7 @@ class Arguments:
     seed: int = 0
     quick: bool = False
     """Two arms, five seconds."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

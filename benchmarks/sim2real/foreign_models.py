@@ -26,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.commands import console_script
 from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -87,7 +88,7 @@ class Arguments:
     updates: int = 1000
     quick: bool = False
     """One model, 20 updates."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

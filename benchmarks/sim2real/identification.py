@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.identification.excitation import fourier, random_coefficients
@@ -65,7 +66,7 @@ class Arguments:
     seed: int = 0
     quick: bool = False
     """Four trials of ten seconds on the planar arm."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Where the rows go, and where a run that was interrupted goes on."""
 
 

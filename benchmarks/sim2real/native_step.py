@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import mujoco
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from sim2real.backends.native import NativeEnvironment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import action_size
 from sim2real.files import write_json
@@ -42,7 +42,7 @@ class Arguments:
     blocks: int = 15
     quick: bool = False
     """One task, 16 environments, 5 steps, 3 blocks."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -25,6 +24,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from sim2real.backends import make_environment
 from sim2real.backends.base import ApplyPolicy, Environment
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.randomisation.config import TERMS, Randomisation, load_randomisation
@@ -48,7 +48,7 @@ class Arguments:
     """The median of so many rollouts counts."""
     quick: bool = False
     """16 environments, 10 steps, 3 repeats."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -35,6 +35,7 @@ from benchmarks.distillation.plot import interval
 from benchmarks.machine import machine
 from benchmarks.sim2real.hidden_robot import Truth, play
 from export.write import export_student
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.evaluation.intervals import wilson
@@ -146,7 +147,7 @@ class Arguments:
     folder: Path = Path("runs/sim2real_loop")
     quick: bool = False
     """One seed of a two-joint arm that is hardly trained, without folklore: shows that it works, not what is better."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write every cell and the means here too."""
     plot: Path | None = None
     """Draw them here, as a PNG."""

@@ -44,8 +44,10 @@ from runtime.diagnostics.chaos.served.server import in_reserve, listener_and_gat
 from runtime.page.web.stop_page import PRESS_HEADER, PRESS_PATH
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 
 _TOKEN = "estop-under-attack"
 _PATIENCE_S = 60.0
@@ -223,7 +225,7 @@ class Arguments:
     """In each way after each kind of death."""
     quick: bool = False
     """8 stops and 2 kills, and only everything at once, a killed gateway and a suspended listener."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 
@@ -330,7 +332,7 @@ def main() -> None:
         table.add_row(row["case"], row["way"], str(row["stops"]), *times)
     Console().print(table)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+        write_json(arguments.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

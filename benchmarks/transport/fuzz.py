@@ -18,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing.sharedctypes import Synchronized
-from pathlib import Path
 
 import tyro
 from rich.console import Console
@@ -29,6 +28,7 @@ from benchmarks.transport.fuzzing.dds import DDS
 from benchmarks.transport.fuzzing.files import FILES
 from benchmarks.transport.fuzzing.network import NETWORK
 from benchmarks.transport.fuzzing.parser import Outcome, run
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.files import write_json
@@ -55,7 +55,7 @@ class Arguments:
     """Number of the first input."""
     only: tuple[str, ...] = ()
     """Names of parsers; all if not given."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the outcomes here too."""
 
 

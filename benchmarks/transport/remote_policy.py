@@ -28,6 +28,7 @@ from rich.table import Column, Table
 from benchmarks.machine import machine
 from benchmarks.transport.remote_clients import CLIENTS, Connection
 from runtime.inference.policy import Policy
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -66,7 +67,7 @@ class Arguments:
     """Rows to measure; all if none are given."""
     quick: bool = False
     """40 samples, one round."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -29,6 +29,7 @@ from benchmarks.transport.serving import serve_goals
 from runtime.inference.policy import Policy
 from runtime.ros2.domain import LOOPBACK_CONFIG
 from runtime.ros2.robot_config import ForwardCommand, Ros2RobotConfig, TrajectoryCommand
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -54,7 +55,7 @@ class Arguments:
     kinds: tuple[Kind, ...] = ("trajectory", "forward", "none")
     quick: bool = False
     """Five goals."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the rows here too."""
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sim2real.commands.outputs import JsonFile
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Chaos:
     """Only the scenarios whose name has this in it."""
     soak_hours: float | None = None
     """Instead: simulate this long with faults all along, and watch memory and handles."""
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the outcomes here."""
 
     def run(self) -> int:
@@ -117,11 +118,10 @@ class Chaos:
         return outcomes
 
     def _write(self, content: object) -> None:
-        if self.json is None:
-            return
-        with tempfile.NamedTemporaryFile("w", dir=self.json.absolute().parent, delete=False) as file:
-            file.write(json.dumps(content, indent=2) + "\n")
-        Path(file.name).replace(self.json)
+        from sim2real.files import write_json
+
+        if self.json is not None:
+            write_json(self.json, content)
 
 
 def _soak(model: Path, hours: float) -> SoakReport:

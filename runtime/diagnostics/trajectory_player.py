@@ -17,7 +17,7 @@ from runtime.drivers.direct import Direct
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Kind, record_dtype
 from runtime.options import RobotOptions
-from runtime.recording.writer import Recorder, require_writable
+from runtime.recording.writer import Recorder, require_recordable
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -35,7 +35,7 @@ def play(robot: RobotOptions, *, policy: Path, trajectory_csv: Path, record: Pat
     contract = Policy(policy).contract
     trajectory = read_trajectory(trajectory_csv, contract)
     require_playable(trajectory)
-    require_writable(record)
+    require_recordable(record)
     driver = open_chosen(robot, contract)
     facts = {"trajectory": str(trajectory_csv), "driver": driver.description}
     recorder = Recorder(record, contract, facts)

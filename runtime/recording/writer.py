@@ -17,6 +17,7 @@ from runtime.recording.schemas import channels, encode, require_names, stamp
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.files import require_writable
 from sim2real.logs.recording import METADATA
 
 _CHUNK_BYTES = 64 * 1024
@@ -32,15 +33,14 @@ def require_packages() -> None:
         raise ShoalError(f"--record needs the packages of shoal[log]: pip install 'shoal[log]' ({error}).") from error
 
 
-def require_writable(path: Path) -> None:
+def require_recordable(path: Path) -> None:
     """Refuse a recording that could not be written, before anything moves."""
     require_packages()
-    try:
-        if path.exists():
-            raise ShoalError(f"--record: {path} exists; recordings are never overwritten, choose another name.")
-        path.touch()
-    except OSError as error:
-        raise ShoalError(f"--record: cannot write {path}: {error.strerror or error}.") from error
+    require_writable(path, what="--record")
+    if path.exists():
+        raise ShoalError(f"--record: {path} exists; recordings are never overwritten, choose another name.")
+    if not path.absolute().parent.is_dir():
+        raise ShoalError(f"--record: there is no folder {path.parent}; create it first.")
 
 
 class Recorder:

@@ -46,7 +46,7 @@ from runtime.server.summary import Summary, print_summary, summary_of
 from runtime.server.supervisor import GatewaySupervisor, Watching
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
+from sim2real.files import require_writable, write_json
 
 _LISTENER_PRIORITY = 1
 """SCHED_FIFO, so that whoever comes to stop the robot does not wait for ordinary processes."""
@@ -106,8 +106,8 @@ def serve(options: ServeOptions) -> Summary:
     The robot brakes at the end and holds its last target. Raises `ShoalError` when policy, robot, goals, addresses or
     anything optional does not fit, before anything moves.
     """
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise ShoalError(f"--json: there is no folder {options.json.parent}; create it first.")
+    if options.json is not None:
+        require_writable(options.json, what="--json")
     require_numbers(options)
     # A first start compiles this on one core and the policy on another.
     load_ahead(clearance.load)
@@ -284,9 +284,9 @@ def _list_goals(options: ServeOptions, contract: Contract, slots: SharedSlots) -
 def _watching(options: ServeOptions, core: PolicyController, driver: Driver) -> Watching:
     """The telemetry ring and its readers; refuses what could not be written or served."""
     if options.record is not None:
-        from runtime.recording.writer import require_writable
+        from runtime.recording.writer import require_recordable
 
-        require_writable(options.record)
+        require_recordable(options.record)
     _require_metrics(options)
     policy = core.policy
     facts = core.safety.facts | {

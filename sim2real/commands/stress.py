@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sim2real.commands.outputs import JsonFile
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.files import write_json, write_text
@@ -25,7 +26,7 @@ def stress(
     task: str | None = None,
     config: Path | None = None,
     trained: str | None = None,
-    json: Path = Path("stress.json"),
+    json: JsonFile = Path("stress.json"),
     html: Path | None = None,
     seed: int = 0,
     quick: bool = False,

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sim2real.contract import Frozen
 from sim2real.errors import ShoalError
-from sim2real.files import read_model, read_yaml, write_file, write_text
+from sim2real.files import read_model, read_yaml, require_writable, write_file, write_text
 from tests.limits import limited_files
 
 
@@ -99,3 +100,21 @@ def test_writing_never_leaves_half_a_file_when_what_fills_it_fails(tmp_path: Pat
     with pytest.raises(RuntimeError):
         write_file(tmp_path / "file.txt", fill)
     assert not any(tmp_path.iterdir())
+
+
+def test_where_nothing_could_be_written_is_told_beforehand_and_touched_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "file" / "below")
+    for path, reason in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "file" / "out.json", "Not a directory"),
+        (tmp_path / "link", "Not a directory"),
+        (tmp_path / ("x" * 252), "File name too long"),
+        (Path("/dev/null/out.json"), "Not a directory"),
+    ):
+        with pytest.raises(ShoalError, match=f"--json: cannot write {re.escape(str(path))}: {reason}; choose another"):
+            require_writable(path, what="--json")
+    for path in (tmp_path / "out.json", tmp_path / "file", tmp_path / "a" / "b" / "out.json", Path("/dev/null")):
+        require_writable(path, what="--json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+    assert (tmp_path / "file").read_text() == "kept"

@@ -31,7 +31,7 @@ from runtime.ipc.telemetry_ring import Kind, Ring
 from runtime.recording import replay as replaying
 from runtime.recording.schemas import encode
 from runtime.recording.views import VIEWS, pose
-from runtime.recording.writer import Recorder, require_writable
+from runtime.recording.writer import Recorder, require_recordable
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.logs.log import read_log
@@ -236,9 +236,16 @@ def test_what_a_newer_recording_says_is_named(policy: Policy, tmp_path: Path) ->
 def test_recordings_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "log.mcap").write_text("precious")
     with pytest.raises(ShoalError, match="exists; recordings are never overwritten"):
-        require_writable(tmp_path / "log.mcap")
-    with pytest.raises(ShoalError, match="--record: cannot write"):
-        require_writable(tmp_path / "no" / "folder.mcap")
+        require_recordable(tmp_path / "log.mcap")
+    with pytest.raises(ShoalError, match=r"--record: there is no folder .*no; create it first"):
+        require_recordable(tmp_path / "no" / "folder.mcap")
+    with pytest.raises(ShoalError, match=r"--record: cannot write .*: Not a directory"):
+        require_recordable(tmp_path / "log.mcap" / "run.mcap")
+
+
+def test_a_recording_that_may_begin_leaves_nothing_when_it_does_not(tmp_path: Path) -> None:
+    require_recordable(tmp_path / "run.mcap")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_slow_reader_loses_the_oldest_and_counts_them(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
