@@ -30,7 +30,7 @@ from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import goal_size, observation_size, policy_inputs
-from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
+from sim2real.contract.policy_file import command_output, input_sizes
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from student.config import StudentNetworkConfig
@@ -88,7 +88,7 @@ class Call:
         }
         session = make_session(path)
         sizes = {
-            node.name: len(contract.robot.joints) if node.name == COMMAND_OUTPUT else 1
+            node.name: len(contract.robot.joints) if node.name == command_output(contract) else 1
             for node in session.get_outputs()
         }
         self.output = {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}

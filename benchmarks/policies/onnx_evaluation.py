@@ -29,9 +29,9 @@ from sim2real.console import command_line
 from sim2real.contract import require_same_interface
 from sim2real.contract.interface import achieved, goal_vector, observe
 from sim2real.contract.policy_file import (
-    COMMAND_OUTPUT,
     HISTORY_INPUT,
     HISTORY_OUTPUT,
+    command_output,
     input_sizes,
 )
 from sim2real.errors import ShoalError
@@ -104,7 +104,7 @@ def commands_of(policy: Policy, episodes: int) -> Callable[[dict[str, np.ndarray
         outputs = policy.infer(inputs | history)
         if history:
             history[HISTORY_INPUT] = outputs[HISTORY_OUTPUT]
-        return outputs[COMMAND_OUTPUT]
+        return outputs[command_output(policy.contract)]
 
     return infer
 

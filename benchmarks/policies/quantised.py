@@ -27,7 +27,7 @@ from runtime.inference.onnx_session import make_session
 from runtime.inference.policy import Policy
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
-from sim2real.contract.policy_file import COMMAND_OUTPUT, input_sizes
+from sim2real.contract.policy_file import command_output, input_sizes
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 
@@ -71,7 +71,7 @@ def measure(path: Path, arguments: Arguments) -> list[dict[str, Any]]:
             session = make_session(file)
 
             def infer(values: dict[str, np.ndarray], session: Any = session) -> np.ndarray:
-                return np.asarray(session.run([COMMAND_OUTPUT], values)[0])
+                return np.asarray(session.run([command_output(contract)], values)[0])
 
             commands = infer(inputs)
             reference = commands if reference is None else reference

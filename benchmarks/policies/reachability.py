@@ -34,7 +34,7 @@ from sim2real.backends.native import NativeEnvironment
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import request_size
-from sim2real.contract.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT
+from sim2real.contract.policy_file import REACHABILITY_OUTPUT, command_output
 from sim2real.evaluation.success import episode_errors
 from sim2real.files import write_json
 from sim2real.pages import save_figure
@@ -134,7 +134,7 @@ def outcomes(policy: Policy, task: Task, goals: Goals, seed: int) -> tuple[np.nd
     def infer(inputs: dict[str, np.ndarray]) -> np.ndarray:
         outputs = policy.infer(inputs)
         estimates.append(outputs[REACHABILITY_OUTPUT][:, 0])
-        return outputs[COMMAND_OUTPUT]
+        return outputs[command_output(policy.contract)]
 
     reached = episode_errors(task.contract, run_episode(env, infer)).coarse
     return np.stack(estimates), reached

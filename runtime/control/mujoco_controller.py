@@ -118,7 +118,8 @@ class Controller:
         self._commanding = False
 
     def step(self, data: mujoco.MjData) -> NDArray[np.float64]:
-        """Servo targets for the coming physics step: `[nu]`, in the actuator order of `data`'s model.
+        """Controls for the coming physics step, which lead the drives to what they are told: `[nu]`, in the actuator
+        order of `data`'s model.
 
         Actuators that the contract does not name keep `data.ctrl`. Brings the poses in `data` up to date with
         `qpos` on control ticks. Raises `ContractMismatch` at the first contact with a model that is not the
@@ -156,7 +157,7 @@ class Controller:
         started_before = self._commanding
         self._commanding = self._core.step(self._readings, data.time, self._new)
         if self._commanding and not started_before:
-            np.copyto(self._previous, self._readings.joints)
+            np.copyto(self._previous, self.contract.robot.at_rest(np, self._readings.joints))
 
     def _meet(self, data: mujoco.MjData) -> MujocoRobot:
         if self._robot is not None and data is self._data:

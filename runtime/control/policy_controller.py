@@ -78,7 +78,10 @@ class PolicyController(Remembers):
         self._goal_finite = True
         self._within_since_s = math.inf
         self._lay_out_goal()
-        self._largest_step: Float64 = np.minimum(self.contract.action.step_max, self.safety.max_step)
+        speeds, largest = self.safety.tells_speed, np.minimum(self.contract.action.step_max, self.safety.max_step)
+        self._largest_step: Float64 = np.where(speeds, self.safety.max_step, largest)
+        self._moved_from = np.where(speeds, 0.0, 1.0) if speeds.any() else None
+        """Whether a command is a step from the present target or, as a velocity, from 0; None where all are steps."""
         self._step: Float64 = np.zeros_like(self._largest_step)
         self._slow: Float64 = np.zeros_like(self._largest_step)
         self._history = np.zeros_like(policy.history)
@@ -290,17 +293,20 @@ class PolicyController(Remembers):
         return self.safety.limit(self._slowed(self.policy.command))
 
     def _slowed(self, command: NDArray[np.floating]) -> NDArray[np.floating]:
-        """The command `[J]` rad with its step shortened, in the same direction, to the goal's share of the largest."""
+        """The command `[J]` with its step, or its velocity, shortened in the same direction to the goal's share of the
+        largest.
+        """
         speed = self.goal.speed if self.goal is not None else 1.0
         if speed == 1.0:
             return command
-        step = np.subtract(command, self.safety.target, out=self._step)
+        begin = self.safety.target if self._moved_from is None else self.safety.target * self._moved_from
+        step = np.subtract(command, begin, out=self._step)
         share = float(np.abs(np.divide(step, self._largest_step, out=self._slow)).max())
         # A command that is not finite passes, for the safety layer to refuse.
         if not speed < share < math.inf:
             return command
         np.multiply(step, speed / share, out=step)
-        np.add(self.safety.target, step, out=self._slow)
+        np.add(begin, step, out=self._slow)
         return self._slow
 
     def _track(self, readings: Readings, now_s: float) -> None:

@@ -39,6 +39,7 @@ class WarmUp:
             for part, measured in zip(tool, (pose[:3], pose[3:]), strict=True):
                 self._readings[part.name][:] = measured
         self._command = np.zeros(len(contract.robot.joints))
+        self._at_rest = contract.robot.at_rest
         self._period_s = contract.timing.control_dt_s
         self._core.set_goal(middle_goal(contract, "warm-up"), number=1, now_s=0.0)
 
@@ -56,6 +57,6 @@ class WarmUp:
         if safety.reason is not FOLLOWING:
             safety.restart()
         # From where the joints are, each time: what was warmed up before is not what they did.
-        safety.resume(readings.joints, State.ACTIVE, FOLLOWING)
+        safety.resume(self._at_rest(np, readings.joints), State.ACTIVE, FOLLOWING)
         readings.time_s += self._period_s
         self._core.step(readings, readings.time_s, self._command)

@@ -70,11 +70,16 @@ class Driver(Protocol):
     description: str
     """One line for the start-up report."""
 
+    # One whose drives can be told velocities says so in the class: `modes = ("position", "velocity")`. It stops a joint
+    # by itself where no command has come for two control periods, since nothing else would.
+
     def read(self, out: Readings) -> None:
         """Fill in the latest readings, joint arrays in driver order, and `time_s` on the clock of `now_s`."""
 
     def write(self, command: Float64) -> None:
-        """New joint targets `[J]` rad in driver order, to be approached linearly over one control period."""
+        """New joint targets `[J]` rad, or velocities rad/s of those joints whose drive is told one, in driver order, to
+        be approached linearly over one control period.
+        """
 
     def now_s(self) -> float:
         """The driver's clock: monotonic seconds, simulated ones in a simulation."""
@@ -169,6 +174,7 @@ def open_driver(name: str, contract: Contract, options: DriverOptions) -> Driver
             "give MODULE:FACTORY, with a module whose name no installed one has."
         )
     _require_factory(name, factory, contract, options)
+    _require_modes(name, factory, contract)
     driver = factory(contract, options)
     if not hasattr(driver, "joint_names"):
         raise ShoalError(f"robot: {name} returned {type(driver).__name__}, which is no driver: it has no joint_names.")
@@ -185,6 +191,27 @@ def _require_factory(name: str, factory: Any, *arguments: Any) -> None:
             f"robot: {name} cannot be called with a contract and DriverOptions ({error}); "
             "give MODULE:FACTORY, a class or function that takes these two."
         ) from error
+
+
+def _require_modes(name: str, factory: Any, contract: Contract) -> None:
+    modes: tuple[str, ...] = getattr(factory, "modes", ("position",))
+    others = {joint.name: joint.mode for joint in contract.robot.joints if joint.mode not in modes}
+    if others:
+        told = "; ".join(
+            f"{mode} of {', '.join(joint for joint, its in others.items() if its == mode)}"
+            for mode in sorted(set(others.values()))
+        )
+        raise ShoalError(
+            f"robot: the driver {name} tells drives {' or '.join(modes)}, and this policy commands the {told}; serve "
+            "it with the driver mujoco or randomised, or with one of your own whose class says what it can (`modes`)."
+        )
+
+
+def require_positions(contract: Contract, what: str) -> None:
+    """Raise `ShoalError` where any drive is not told a position, because `what` moves joints by their positions."""
+    others = [joint.name for joint in contract.robot.joints if joint.mode != "position"]
+    if others:
+        raise ShoalError(f"{what} moves joints by telling them positions, and {', '.join(others)} take none.")
 
 
 def open_chosen(options: RobotOptions, contract: Contract, **more: Any) -> Driver:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
+from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver, require_positions
 from runtime.goals.messages import ResolvedGoal
 from runtime.goals.resolve import middle_goal
 from runtime.robot.layout import Kind, Layout
@@ -74,6 +74,8 @@ def check(driver: Driver, contract: Contract, *, mjcf: Path | None = None, move_
     """
     if not 0 <= move_rad <= 0.2:
         raise ShoalError(f"move_rad must be between 0 and 0.2, got {move_rad:g}.")
+    if move_rad:
+        require_positions(contract, "the check of a driver")
     findings = _check_members(driver, contract)
     if not all(finding.kept for finding in findings):
         return findings

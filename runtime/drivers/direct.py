@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from runtime.drivers.base import Driver, JointOrder, ServoDriver
+from runtime.drivers.base import Driver, JointOrder, ServoDriver, require_positions
 from runtime.robot.readings import Readings
 from sim2real.contract import Contract
 from sim2real.logs.robot_check import Sample
@@ -19,6 +19,7 @@ class Direct:
     """A `sim2real.logs.robot_check.Robot` made of a driver."""
 
     def __init__(self, driver: Driver, contract: Contract) -> None:
+        require_positions(contract, "a program without a policy")
         joints = len(contract.joint_names)
         self._driver = driver
         self._servo = driver if isinstance(driver, ServoDriver) else None

@@ -1,8 +1,9 @@
 """A simulated robot: C MuJoCo with the MJCF that the policy was trained on.
 
 Simulated time follows wall time times `speed`, in whole control periods: when the loop misses periods, the
-robot meanwhile holds its last target, as a real one does. Speed 0 advances one period per tick, as fast as it
-can. Within a period the servo targets move linearly, one increment per physics step, as in training.
+robot meanwhile holds its last target, as a real one does, and joints that are told velocities come to rest.
+Speed 0 advances one period per tick, as fast as it can. Within a period the commands move linearly, one
+increment per physics step, as in training.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 
 _GOAL_BODY = "goal"
+HEARD_FOR = 2
+"""Control periods for which a velocity is kept up without a new command, before the joint is brought to rest."""
 
 
 class MujocoDriver:
     """See `runtime.drivers.base.Driver`. Starts at the contract's home."""
+
+    modes = ("position", "velocity")
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         self._contract = contract
@@ -40,7 +45,11 @@ class MujocoDriver:
         self.joint_names = contract.joint_names
         self.owns_clock, self.period_s = self._pace.owns_clock, self._pace.period_s
         self.description = f"mujoco {mujoco.__version__}, {path.name}, {self._pace.description}"
-        self._previous, self._target, self._between = home.copy(), home.copy(), home.copy()
+        at_rest = contract.robot.at_rest(np, home)
+        self._previous, self._target, self._between = at_rest.copy(), at_rest.copy(), at_rest.copy()
+        self._speeds = [i for i, joint in enumerate(contract.robot.joints) if joint.mode == "velocity"]
+        self._unheard = 0
+        """Control periods since the last command."""
         self._goal_mocap = _mocap_of(self.model, _GOAL_BODY)
         self._viewer = Viewer(mjcf=path, model=self.model, wait=self.owns_clock) if options.viewer else None
         self._video: Video | None = None
@@ -60,9 +69,10 @@ class MujocoDriver:
                 onlooker.add(self.data)
 
     def write(self, command: Float64) -> None:
-        """Targets `[J]` rad for the coming control period."""
+        """Targets `[J]` rad or rad/s for the coming control period."""
         self._previous[:] = self._target
         self._target[:] = command
+        self._unheard = 0
 
     def now_s(self) -> float:
         """Simulated time."""
@@ -83,6 +93,9 @@ class MujocoDriver:
                 onlooker.close()
 
     def _advance_period(self) -> None:
+        self._unheard += 1
+        if self._speeds and self._unheard > HEARD_FOR:
+            self._target[self._speeds] = 0.0
         actuator = self._robot.addresses.actuator
         for step in range(self._substeps):
             interpolate(self._previous, self._target, (step + 1) / self._substeps, self._between)

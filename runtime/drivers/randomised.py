@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
+from runtime.drivers.mujoco import HEARD_FOR
 from runtime.drivers.pace import Pace
 from runtime.goals.messages import ResolvedGoal
 from runtime.robot.readings import Float64, Readings
@@ -34,6 +35,8 @@ class RandomisedDriver:
     A reading is stamped when it arrives, as it is on a robot that does not know how old its readings are.
     """
 
+    modes = ("position", "velocity")
+
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         if not options.randomisation:
             raise ShoalError("--robot randomised needs --randomisation: a preset (mild, hard) or a YAML file.")
@@ -52,6 +55,8 @@ class RandomisedDriver:
         )
         self._environment.place(_ONE, task.scene.home[None], np.zeros((1, request_size(contract))))
         self._target = np.array(self._environment.readings()[contract.action.previous])
+        self._speeds = [i for i, joint in enumerate(contract.robot.joints) if joint.mode == "velocity"]
+        self._unheard = 0
         self._control_dt_s, self._periods = contract.timing.control_dt_s, 0
         self.joint_names, self._measured = contract.joint_names, contract.measured.sizes
         self.owns_clock, self.period_s = self._pace.owns_clock, self._pace.period_s
@@ -64,6 +69,9 @@ class RandomisedDriver:
         """Advance to the present, then measure."""
         due = self._pace.due_periods()
         for _ in range(due):
+            self._unheard += 1
+            if self._unheard > HEARD_FOR:
+                self._target[:, self._speeds] = 0.0
             self._environment.advance(self._target)
         if due or not self._periods:
             # Once in a period: noise belongs to the reading, not to the looking.
@@ -74,8 +82,9 @@ class RandomisedDriver:
         out.time_s = self.now_s()
 
     def write(self, command: Float64) -> None:
-        """Targets `[J]` rad for the coming control period."""
+        """Targets `[J]` rad or rad/s for the coming control period."""
         self._target[0] = command
+        self._unheard = 0
 
     def now_s(self) -> float:
         """Simulated time."""

@@ -20,11 +20,11 @@ import numpy as np
 from runtime.inference.onnx_session import Float32, bound_run, make_session, named_damage, version
 from runtime.options import Engine
 from sim2real.contract.policy_file import (
-    COMMAND_OUTPUT,
     HISTORY_INPUT,
     HISTORY_OUTPUT,
     LICENSE_KEY,
     REACHABILITY_OUTPUT,
+    command_output,
     input_sizes,
     read_metadata,
     require_intact,
@@ -67,8 +67,8 @@ class Policy:
         """`[H]`, writable: what was seen in the steps before, zeros at first; H is 0 for a policy without a memory."""
         self.next_history: Float32 = outputs.get(HISTORY_OUTPUT, np.zeros((1, 0), np.float32))[0]
         """`[H]`, the `history` of the next step; whoever drives a robot keeps it, since robots may share a policy."""
-        self.command: Float32 = outputs[COMMAND_OUTPUT][0]
-        """`[J]` rad, policy order; valid after `run`."""
+        self.command: Float32 = outputs[command_output(self.contract)][0]
+        """`[J]`, what the drives are told, policy order; valid after `run`."""
         self.reachability: Float32 = outputs[REACHABILITY_OUTPUT][0]
         """`[1]`, probability that the goal is reached within an episode."""
         self.golden_error = self.check_golden()
@@ -142,12 +142,12 @@ class Policy:
 
     def _check_graph(self) -> None:
         contract = self.contract
-        told = {joint.mode for joint in contract.robot.joints} - {"position"}
-        if told:
+        motors = [joint.name for joint in contract.robot.joints if joint.mode == "effort"]
+        if motors:
             raise ShoalError(
-                f"{self.path}: it commands {', '.join(sorted(told))}, and this runtime and its safety rules command "
-                "positions; train it with position servos (`robot.servo` in the task), or run the file with ONNX "
-                "Runtime itself."
+                f"{self.path}: it commands the efforts of {shown(motors)}, and no safety rule of this runtime keeps a "
+                "joint within its limits by those; train it with position servos (`robot.servo` in the task) or with "
+                "velocity servos, or run the file with ONNX Runtime itself."
             )
         commands = [
             r.name for r in contract.readings if r.source == "last_command" and r.name != contract.action.previous
@@ -160,7 +160,7 @@ class Policy:
         if unreal := [r.name for r in contract.readings if r.source == "simulation"]:
             raise ShoalError(f"{self.path}: only a simulation tells the readings {shown(unreal)}; no robot has them.")
         self._input_sizes = input_sizes(self.contract)
-        self._output_sizes = {COMMAND_OUTPUT: len(self.contract.robot.joints), REACHABILITY_OUTPUT: 1}
+        self._output_sizes = {command_output(contract): len(contract.robot.joints), REACHABILITY_OUTPUT: 1}
         history = next((node for node in self._session.get_inputs() if node.name == HISTORY_INPUT), None)
         if history is not None:
             # The graph alone says how much a policy remembers: the contract is the robot's side of the interface.

@@ -28,6 +28,7 @@ class TelemetryReader:
 
     def __init__(self, ring: Ring, contract: Contract, *, sinks: Sequence[TelemetrySink] = ()) -> None:
         self._ring, self._contract, self._sinks = ring, contract, sinks
+        self._told = "joint_position_target" if contract.robot.tells_positions else "joint_command"
         self._latest: np.void | None = None
         self._goals = self._goals_reached = 0
         self._was_reached = False
@@ -92,7 +93,7 @@ class TelemetryReader:
                 "now_s": known(record["now_s"]),
                 "stamp": int(record["wall_ns"]) / 1e9,
                 "joint_effort": efforts if any(effort is not None for effort in efforts) else (),
-                "joint_position_target": _numbers(record["command"]) if record["commanding"] else (),
+                self._told: _numbers(record["command"]) if record["commanding"] else (),
             }
         )
 

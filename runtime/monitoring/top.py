@@ -72,9 +72,11 @@ def _metrics(snapshot: Snapshot) -> Table:
 
 
 def _joints(snapshot: Snapshot) -> Table:
-    table = Table("joint", "position, rad", "velocity, rad/s", "target, rad", box=None, pad_edge=False)
+    told = "told, rad/s or rad" if snapshot.joint_command else "target, rad"
+    table = Table("joint", "position, rad", "velocity, rad/s", told, box=None, pad_edge=False)
+    command = snapshot.joint_command or snapshot.joint_position_target
     for index, name in enumerate(snapshot.joint_names):
-        columns = (snapshot.joint_position, snapshot.joint_velocity, snapshot.joint_position_target)
+        columns = (snapshot.joint_position, snapshot.joint_velocity, command)
         table.add_row(name, *(_number(column[index] if column else None, 3) for column in columns))
     return table
 

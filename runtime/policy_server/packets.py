@@ -261,7 +261,6 @@ _UNITS = {
     "time_s": ("s", "the client's clock, when it asks; going backwards begins anew"),
     "age_s": ("s", "of the readings at time_s"),
     "server_s": ("s", "from reading the request to writing the reply"),
-    "command": ("rad", "joint position targets, to be approached linearly within control_dt_s"),
     "reachability": ("probability", "of reaching the goal within a training episode; NaN when unknown"),
     "distance_m": ("m", "to the goal; NaN without one"),
     "angle_deg": ("deg", "to the goal; NaN without one"),
@@ -277,12 +276,23 @@ _UNITS = {
 }
 
 
+def told(contract: Contract) -> str:
+    """What a command is, in words."""
+    if contract.robot.tells_positions:
+        return "joint position targets"
+    modes = (f"{joint.name}: {joint.mode}" for joint in contract.robot.joints)
+    return f"joint commands ({', '.join(modes)}; bring velocities to 0 where no answer comes for two periods)"
+
+
 def _describe(dtype: np.dtype[np.void], contract: Contract) -> MessageLayout:
-    words = _words(contract)
+    words, robot = _words(contract), contract.robot
+    units = _UNITS | {
+        "command": (robot.command_unit, f"{told(contract)}, to be approached linearly within control_dt_s")
+    }
     fields = []
     for name, offset in _offsets(dtype):
         part = dtype[name]
-        unit, meaning, optional, unknown = words.get(name, (*_UNITS.get(name, ("", "")), False, False))
+        unit, meaning, optional, unknown = words.get(name, (*units.get(name, ("", "")), False, False))
         fields.append(
             Field(
                 name=name,

@@ -194,5 +194,7 @@ def metadata(hello: Hello) -> dict[str, Any]:
         name: {"shape": list(fields[name].shape), "unit": fields[name].unit, "meaning": fields[name].meaning}
         for name in input_names(hello.request_dtype())
     }
-    facts["actions"] = {"shape": [1, len(hello.joint_names)], "unit": "rad", "meaning": "joint position targets"}
+    command = next(field for field in hello.reply.fields if field.name == "command")
+    meaning = command.meaning.split(", to be")[0]
+    facts["actions"] = {"shape": [1, len(hello.joint_names)], "unit": command.unit, "meaning": meaning}
     return facts

@@ -64,7 +64,7 @@ class Views:
         measured = {what: tick[name] for what, name in self._joints.items()}
         self._add("/joint_states", wall_ns, joints(wall_ns, names, **measured))
         if tick["commanding"]:
-            self._add("/joint_commands", wall_ns, joints(wall_ns, names, position=tick["command"]))
+            self._add("/joint_commands", wall_ns, joints(wall_ns, names, **self._told(tick["command"])))
         said = f"{tick['state']}: {sentence}"
         if said != self._said:
             level = Log.WARNING if tick["state"] in _HELD else Log.INFO
@@ -72,6 +72,15 @@ class Views:
             message.timestamp.FromNanoseconds(wall_ns)
             self._add("/log", wall_ns, message)
             self._said = said
+
+    def _told(self, command: Sequence[float]) -> dict[str, Sequence[float]]:
+        """What each drive is told under the quantity that it is."""
+        rows, modes = [joint.mode for joint in self._contract.robot.joints], ("position", "velocity")
+        return {
+            mode: [value if its == mode else math.nan for value, its in zip(command, rows, strict=True)]
+            for mode in modes
+            if mode in rows
+        }
 
     def goal(self, wall_ns: int, request: Sequence[float]) -> None:
         """The places of a goal as it was given, `[K]`."""

@@ -70,6 +70,24 @@ class JointLimits(NamedTuple):
         return moved, step
 
 
+class JointBounds(NamedTuple):
+    """All that limits what the drives are told, `[J]` each, in the unit of each joint's drive."""
+
+    low: Float64
+    """Least command."""
+    high: Float64
+    step: Float64
+    """Largest change of a position in a period; of drives that are told velocities, the largest of those."""
+    change: Float64
+    """Largest change of that from one period to the next."""
+    speeds: NDArray[np.bool_]
+    """Which drives are told velocities."""
+    least_position: Float64
+    """For those, and infinite where a joint turns without end."""
+    most_position: Float64
+    period_s: float
+
+
 class Limits(Remembers):
     """Moves `target` `[J]` rad, in place, one control period at a time. Steps are in rad a period."""
 
@@ -77,6 +95,8 @@ class Limits(Remembers):
 
     def __init__(self, low: Float64, high: Float64, step: Float64, step_change: Float64) -> None:
         self.target = np.zeros(len(low))
+        self.measured: Float64 = np.zeros(len(low))
+        """Positions `[J]` rad of the latest readings that can be trusted."""
         limits = zip(low.tolist(), high.tolist(), step.tolist(), step_change.tolist(), strict=True)
         joints = [JointLimits(least, most, v, a, braking_distance(v, a)) for least, most, v, a in limits]
         self._joints = joints
@@ -94,6 +114,15 @@ class Limits(Remembers):
         """Stand still at `position` `[J]` rad."""
         self.target[:] = position
         self._last = [0.0] * len(self._last)
+
+    take = start
+    """Go on from another one's target; nobody says how fast that moved."""
+
+    @property
+    def present(self) -> list[float]:
+        """Where the joints are sent, `[J]` rad."""
+        found: list[float] = self.target.tolist()
+        return found
 
     def propose(self, command: NDArray[np.floating], share: float) -> int:
         """Work out the allowed step towards `command` `[J]` rad at `share` of the speed limit.

@@ -11,7 +11,8 @@ limits, never moves faster than a joint's velocity limit and never changes its s
 
 What the target does: `ramp-in` and `active` follow the policy; `idle`, `hold` and `stopped` brake at the acceleration
 limit and stay; `damp` and `estop` approach the measured joints with a time constant at a share of the speed limit, so
-that a position servo's force fades and the arm yields, and stay while no readings can be trusted.
+that a position servo's force fades and the arm yields, and stay while no readings can be trusted. A drive that is told
+velocities comes to velocity 0 in all of these, and there resists whatever moves it.
 """
 
 from __future__ import annotations
@@ -25,17 +26,19 @@ from numpy.typing import NDArray
 from runtime.memory import Remembers
 from runtime.robot.readings import Float64, Readings
 from runtime.safety.config import SafetyConfig
+from runtime.safety.drive_limits import joint_bounds, limits_of
 from runtime.safety.geometry_checker import GeometryChecker
-from runtime.safety.limits import CORRECTED, NOT_FINITE, Limits
+from runtime.safety.limits import CORRECTED, NOT_FINITE
 from runtime.safety.rules.base import Layer
 from runtime.safety.watch import ReadingWatch
 from runtime.status import FOLLOWING, Reason, State
 from sim2real.contract import Contract
-from sim2real.errors import ShoalError
 
 
 class Safety(Remembers):
-    """Limits and state of one robot. `target` is the present joint position target, `[J]` rad, once `started`."""
+    """Limits and state of one robot. `target` `[J]` is what the drives are told, once `started`: positions in rad, or
+    velocities in rad/s where the contract says so.
+    """
 
     remembered = ("state", "reason", "started", "ticks", "_limits", "_watch", "_following", "_faulty", "_damping")
 
@@ -54,24 +57,19 @@ class Safety(Remembers):
         """Emergency stops so far, those of a robot that is stopped already among them."""
         self.ticks_by_reason = [0] * len(Reason)
         self.ticks_by_state = [0] * len(State)
-        joints, period, margin = contract.robot.joints, contract.timing.control_dt_s, self.config.position_margin_rad
-        self.low: Float64 = np.array([joint.command_range[0] for joint in joints]) + margin
-        self.high: Float64 = np.array([joint.command_range[1] for joint in joints]) - margin
-        """Limits of commands, `[J]` rad."""
-        if (self.low >= self.high).any():
-            joint = joints[int(np.argmin(self.high - self.low))]
-            raise ShoalError(
-                f"safety: position_margin_rad {margin:g} leaves joint {joint.name!r} no room between "
-                f"{joint.command_range[0]:g} and {joint.command_range[1]:g} rad; make it smaller."
-            )
-        self.max_step = np.array([joint.velocity_max for joint in joints]) * period * self.config.velocity_share
-        """Velocity limit times control period, `[J]` rad."""
-        self.max_step_change = np.array(self.config.accelerations_rad_s2(contract)) * period**2
-        """Acceleration limit times the control period squared, `[J]` rad."""
-        self._limits = Limits(self.low, self.high, self.max_step, self.max_step_change)
+        period = contract.timing.control_dt_s
+        bounds = joint_bounds(contract, self.config)
+        self.low, self.high = bounds.low, bounds.high
+        """Limits of commands, `[J]` rad; rad/s of drives that are told velocities."""
+        self.max_step = bounds.step
+        """Velocity limit times control period, `[J]` rad; the velocity limit itself of drives that are told one."""
+        self.max_step_change = bounds.change
+        """Acceleration limit times the control period squared, `[J]` rad; or times the period, rad/s."""
+        self.tells_speed = bounds.speeds
+        """Which drives are told velocities, `[J]`."""
+        self._limits = limits_of(bounds)
         self._watch = ReadingWatch(contract, self.config)
         self.target = self._limits.target
-        self._measured: Float64 = np.zeros(len(joints))
         self._trusted = False
         self.imposed: Reason | None = None
         """See `impose`."""
@@ -126,8 +124,8 @@ class Safety(Remembers):
             self.state, self.reason = State.IDLE, Reason.NO_GOAL
 
     def resume(self, target: Float64, state: State, reason: Reason) -> None:
-        """Go on from another one's `target` `[J]` rad and state, as far as those say where it stood."""
-        self._limits.start(target)
+        """Go on from another one's `target` `[J]` and state, as far as those say where it stood."""
+        self._limits.take(target)
         self.started = True
         self.state, self.reason = state, reason
         self._following = self._ramp_ticks if state is State.ACTIVE else 0
@@ -150,7 +148,7 @@ class Safety(Remembers):
         )
         self._trusted = watch.joints_believed
         if self._trusted:
-            self._measured = readings.joints
+            self._limits.measured = readings.joints
         if reason is FOLLOWING and self.imposed is not None:
             return self.imposed
         return reason
@@ -166,7 +164,7 @@ class Safety(Remembers):
         if found == NOT_FINITE:
             return Reason.COMMAND_NOT_FINITE
         if self.geometry_checker is not None:
-            reason = self.geometry_checker.blocks(limits.path(), self.target.tolist())
+            reason = self.geometry_checker.blocks(limits.path(), limits.present)
             if reason is not FOLLOWING:
                 return reason
         limits.accept()
@@ -179,7 +177,7 @@ class Safety(Remembers):
         self._enter(reason)
         if self.state not in _MOVING and self.started:
             if self.state in _YIELDING and self._trusted:
-                self._limits.yield_to(self._measured, self._decay, self.config.damp_speed_share)
+                self._limits.yield_to(self._limits.measured, self._decay, self.config.damp_speed_share)
             else:
                 self._limits.brake()
         self.transitions += self.reason is not self._settled

@@ -37,8 +37,6 @@ LICENSE_KEY = "license"
 UNSEALED = "0" * 64
 """The value of `FILE_DIGEST_KEY` in the bytes whose SHA-256 that value then is."""
 
-COMMAND_OUTPUT = "joint_position_command"
-"""Of robots whose drives are all told positions; see `command_output`."""
 REACHABILITY_OUTPUT = "reachability"
 HISTORY_INPUT = "history"
 HISTORY_OUTPUT = "next_history"

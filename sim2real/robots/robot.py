@@ -70,6 +70,13 @@ class Joint(Frozen):
             high if self.command_max is None else min(high, self.command_max),
         )
 
+    @property
+    def command_unit(self) -> str:
+        """Of what its drive is told; of a tendon as if its joints were hinges."""
+        length = "m" if self.kind == "slide" else "rad"
+        force = "N" if self.kind == "slide" else "N m"
+        return {"position": length, "velocity": f"{length}/s", "effort": force}[self.mode]
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for field, largest in _LARGEST.items():
@@ -134,10 +141,20 @@ class Robot(Frozen):
     standing: tuple[Standing, ...] = ()
     held: tuple[Held, ...] = ()
 
+    @property
+    def command_unit(self) -> str:
+        """Of what the drives are told; several where they differ, in the joints' order."""
+        return ", ".join(dict.fromkeys(joint.command_unit for joint in self.joints))
+
+    @property
+    def tells_positions(self) -> bool:
+        """Whether all drives are told positions."""
+        return all(joint.mode == "position" for joint in self.joints)
+
     def at_rest(self, xp: ModuleType, joint_position: Any) -> Any:
         """Commands `[..., J]` with which drives rest at positions `[..., J]`: these, or no velocity and no effort."""
         positions = np.array([joint.mode == "position" for joint in self.joints])
-        return joint_position if positions.all() else xp.where(positions, joint_position, np.float32(0))
+        return joint_position if self.tells_positions else xp.where(positions, joint_position, np.float32(0))
 
     @model_validator(mode="after")
     def _unique_joints(self) -> Self:

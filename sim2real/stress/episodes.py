@@ -15,7 +15,7 @@ import numpy as np
 from sim2real.backends.base import Rollout
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import require_same_interface
-from sim2real.contract.interface import achieved, goal_vector, observe
+from sim2real.contract.interface import achieved, action_size, goal_vector, observe
 from sim2real.errors import ShoalError
 from sim2real.evaluation.onnx_policy import OnnxPolicy
 from sim2real.evaluation.success import EpisodeErrors, episode_errors
@@ -65,18 +65,18 @@ class Stand:
 def fly(env: NativeEnvironment, policy: OnnxPolicy) -> Rollout:
     """The episode that every robot has just begun. The policy sees disturbed readings; `achieved` is the truth.
 
-    Robots whose episode is over early go on as they are: what happens then doesn't count.
+    A file gives commands, so the rollout's actions are unknown (NaN). Robots whose episode is over early go on as they
+    are: what happens then doesn't count.
     """
     contract = env.contract
     request = env.goals().copy()
     goal = goal_vector(np, contract, request)
-    scale = np.array(contract.action.step_max, np.float32)
+    action = np.full((env.num_envs, action_size(contract)), np.nan, np.float32)
     columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [], [])
     policy.forget()
     for _ in range(contract.timing.episode_steps):
         truth, readings = env.true_readings(), env.readings()
         target, _ = policy(readings, request)
-        action = (target - readings[contract.action.previous]) / scale
         last = env.advance(target)
         done = achieved(np, contract, truth).astype(np.float32)
         row = (observe(np, contract, readings).astype(np.float32), done, goal, action, last, env.terminated)

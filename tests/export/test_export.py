@@ -22,7 +22,6 @@ from sim2real.commands.shared import read_contract
 from sim2real.contract import Contract
 from sim2real.contract.policy_file import (
     CERTIFICATE_KEY,
-    COMMAND_OUTPUT,
     CONTRACT_DIGEST_KEY,
     CONTRACT_KEY,
     REACHABILITY_OUTPUT,
@@ -97,7 +96,7 @@ def test_inputs_and_outputs_are_those_of_the_policy_file(model: onnx.ModelProto,
         "goal_orientation",
     ]
     assert shapes(model.graph.input) == {name: ("batch", size) for name, size in sizes.items()}
-    assert shapes(model.graph.output) == {COMMAND_OUTPUT: ("batch", 7), REACHABILITY_OUTPUT: ("batch", 1)}
+    assert shapes(model.graph.output) == {"joint_position_command": ("batch", 7), REACHABILITY_OUTPUT: ("batch", 1)}
     values = [*model.graph.input, *model.graph.output]
     assert all(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for value in values)
 

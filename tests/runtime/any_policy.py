@@ -10,7 +10,7 @@ import onnxruntime
 from onnx import helper
 
 from sim2real.contract import Contract
-from sim2real.contract.policy_file import COMMAND_OUTPUT, REACHABILITY_OUTPUT, input_sizes
+from sim2real.contract.policy_file import REACHABILITY_OUTPUT, command_output, input_sizes
 from tests.runtime.small_policy import model_of, random_inputs, write_certified
 
 
@@ -19,7 +19,7 @@ def write_any_policy(path: Path, contract: Contract, *, seed: int = 0) -> Path:
     model = _build(contract, np.random.default_rng(seed))
     inputs = random_inputs(contract, 4, seed + 1)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    outputs = dict(zip((COMMAND_OUTPUT, REACHABILITY_OUTPUT), session.run(None, inputs), strict=True))
+    outputs = dict(zip((command_output(contract), REACHABILITY_OUTPUT), session.run(None, inputs), strict=True))
     return write_certified(path, contract, model, inputs, outputs)
 
 
@@ -41,7 +41,7 @@ def _build(contract: Contract, rng: np.random.Generator) -> onnx.ModelProto:
         helper.make_node("Mul", ["share", "scale"], ["step"]),
         helper.make_node("Add", [contract.action.previous, "step"], ["moved"]),
         helper.make_node("Max", ["moved", "low"], ["above"]),
-        helper.make_node("Min", ["above", "high"], [COMMAND_OUTPUT]),
+        helper.make_node("Min", ["above", "high"], [command_output(contract)]),
         helper.make_node("MatMul", ["all", "score"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], [REACHABILITY_OUTPUT]),
     ]

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from sim2real.contract import Contract
 from sim2real.contract.policy_file import (
     CERTIFICATE_KEY,
-    COMMAND_OUTPUT,
     CONTRACT_DIGEST_KEY,
     CONTRACT_KEY,
     REACHABILITY_OUTPUT,
     Certificate,
+    command_output,
     input_sizes,
 )
 from sim2real.robots.kinematics import Addresses
@@ -59,7 +59,7 @@ def build_model(contract: Contract) -> onnx.ModelProto:
         helper.make_node("Max", ["below", "minus_scale"], ["step"]),
         helper.make_node("Add", ["joint_position_target", "step"], ["moved"]),
         helper.make_node("Max", ["moved", "low"], ["above_low"]),
-        helper.make_node("Min", ["above_low", "high"], [COMMAND_OUTPUT]),
+        helper.make_node("Min", ["above_low", "high"], [command_output(contract)]),
         # Every input has to be used, or the exporter would have dropped it.
         helper.make_node("Concat", others, ["rest"], axis=1),
         helper.make_node("ReduceSum", ["rest", "axis"], ["sum"], keepdims=1),
@@ -80,7 +80,7 @@ def model_of(contract: Contract, nodes: list[onnx.NodeProto], constants: Mapping
             for name, size in input_sizes(contract).items()
         ],
         [
-            helper.make_tensor_value_info(COMMAND_OUTPUT, TensorProto.FLOAT, ["batch", joints]),
+            helper.make_tensor_value_info(command_output(contract), TensorProto.FLOAT, ["batch", joints]),
             helper.make_tensor_value_info(REACHABILITY_OUTPUT, TensorProto.FLOAT, ["batch", 1]),
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
@@ -113,7 +113,7 @@ def write_policy(
 ) -> Path:
     """A certified policy file; the two hooks damage it before it is written."""
     inputs = random_inputs(contract, 8)
-    outputs = {COMMAND_OUTPUT: expected(contract, inputs), REACHABILITY_OUTPUT: np.full((8, 1), 0.5)}
+    outputs = {command_output(contract): expected(contract, inputs), REACHABILITY_OUTPUT: np.full((8, 1), 0.5)}
     model = build_model(contract)
     return write_certified(path, contract, model, inputs, outputs, edit_model=edit_model, edit_metadata=edit_metadata)
 
@@ -131,7 +131,7 @@ def write_certified(
     """A model with the contract and a certificate over golden inputs and outputs `[B, size]`."""
     certificate = Certificate(
         contract_sha256=contract.digest,
-        samples=len(outputs[COMMAND_OUTPUT]),
+        samples=len(outputs[REACHABILITY_OUTPUT]),
         max_abs_error=0.0,
         p99_abs_error=0.0,
         opset=21,

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from export.graph import convert
-from sim2real.contract.policy_file import COMMAND_OUTPUT
 from student import pipeline
 from student.run import load_student
 from teacher.run.folder import RunFolder
@@ -37,4 +36,4 @@ def test_a_chunk_teacher_is_evaluated_distilled_and_exported_by_its_first_action
     assert {"teacher", "labels", "student"} <= summary.keys()
     model = convert(load_student(folder.path))
     sizes = {node.name: node.type.tensor_type.shape.dim[1].dim_value for node in model.graph.output}
-    assert sizes[COMMAND_OUTPUT] == 2
+    assert sizes["joint_position_command"] == 2

@@ -9,7 +9,7 @@ from runtime.diagnostics.card.picture import robot_svg
 from runtime.diagnostics.card.stress_summary import StressSummary
 from runtime.inference.policy import Policy
 from runtime.robot.model import find_model
-from sim2real.contract.policy_file import COMMAND_OUTPUT, HISTORY_INPUT, HISTORY_OUTPUT, REACHABILITY_OUTPUT
+from sim2real.contract.policy_file import HISTORY_INPUT, HISTORY_OUTPUT, REACHABILITY_OUTPUT, command_output
 
 Row = tuple[str, ...]
 
@@ -114,7 +114,8 @@ def _interface(policy: Policy) -> Section:
     rows += [
         ("in", name, str(size), reading.unit, contract.goal.frame, "whoever asks") for (name, size), reading in goals
     ]
-    out = [(COMMAND_OUTPUT, len(contract.robot.joints), "rad", "joint"), (REACHABILITY_OUTPUT, 1, "probability", "")]
+    told = (command_output(contract), len(contract.robot.joints), contract.robot.command_unit, "joint")
+    out = [told, (REACHABILITY_OUTPUT, 1, "probability", "")]
     if memory:
         rows.append(("in", HISTORY_INPUT, str(memory), "", "", HISTORY_OUTPUT))
         out.append((HISTORY_OUTPUT, memory, "", ""))
@@ -138,15 +139,15 @@ def _joints(policy: Policy) -> Section:
 
 
 def _certificate(policy: Policy) -> Section:
-    certificate = policy.certificate
+    certificate, unit = policy.certificate, policy.contract.robot.command_unit
     return Section(
         "Certificate",
         ("How far the file is from the policy that was trained, when it was written and on the machine of this card.",),
         table=(
             ("", ""),
-            ("largest difference", f"{certificate.max_abs_error:.1e} rad over {certificate.samples} inputs"),
-            ("99th percentile", f"{certificate.p99_abs_error:.1e} rad"),
-            ("golden vectors, here", f"{policy.golden_error:.1e} rad"),
+            ("largest difference", f"{certificate.max_abs_error:.1e} {unit} over {certificate.samples} inputs"),
+            ("99th percentile", f"{certificate.p99_abs_error:.1e} {unit}"),
+            ("golden vectors, here", f"{policy.golden_error:.1e} {unit}"),
             ("graph", f"opset {certificate.opset}, {certificate.nodes} nodes, {certificate.parameters} parameters"),
             ("one inference", f"{certificate.tick_us_p50:.0f} µs, p99 {certificate.tick_us_p99:.0f} µs"),
             ("on", certificate.machine),

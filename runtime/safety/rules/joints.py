@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
-from operator import sub, truediv
+from operator import truediv
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -49,6 +49,12 @@ def _overload(out: Readings) -> None:
     out.joint_effort[-1] = 1e4
 
 
+def _told_speeds(contract: Contract, period_s: float) -> list[float]:
+    """The control period for each joint whose drive is told velocities and 0 for the others; empty where none is."""
+    periods = [period_s if joint.mode == "velocity" else 0.0 for joint in contract.robot.joints]
+    return periods if any(periods) else []
+
+
 class FrozenReadings(ReadingRule):
     """A driver that stamps the same values anew. A robot at rest is told from it by the target, which must have moved.
 
@@ -65,6 +71,7 @@ class FrozenReadings(ReadingRule):
         (self._position,) = layout.of_kind(Kind.JOINT_POSITION)
         (self._velocity,) = layout.of_kind(Kind.JOINT_VELOCITY)
         self._after, self._travel = config.frozen_after_periods or math.inf, config.frozen_travel_rad
+        self._periods = _told_speeds(contract, contract.timing.control_dt_s)
         self.restart()
 
     @classmethod
@@ -100,7 +107,11 @@ class FrozenReadings(ReadingRule):
         return f"no joint reading changed in {self._same_ticks} periods, while a target moved by {travelled:.3g}"
 
     def _travelled(self, moment: Moment) -> float:
-        return max(abs(x - y) for x, y in zip(moment.target, self._same_target, strict=True))
+        ways = [abs(x - y) for x, y in zip(moment.target, self._same_target, strict=True)]
+        if self._periods:
+            rows = zip(moment.target, self._periods, ways, strict=True)
+            ways = [self._same_ticks * period * abs(x) if period else way for x, period, way in rows]
+        return max(ways)
 
 
 class VelocitiesAndPositions(ReadingRule):
@@ -281,21 +292,32 @@ class Tracking(ReadingRule):
         (self._position,) = layout.of_kind(Kind.JOINT_POSITION)
         self._entries = self._position.entries
         self._largest = config.tracking_max_rad or math.inf
+        self._mixed = [joint.mode == "position" for joint in contract.robot.joints]
+        if all(self._mixed):
+            self._mixed = []
+
+    @classmethod
+    def applies(cls, contract: Contract) -> bool:
+        """Where any drive is told positions; what is told velocities is sent nowhere."""
+        return any(joint.mode == "position" for joint in contract.robot.joints)
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
         if not moment.started:
             return FOLLOWING
         # No joint is further away than all of them together.
-        if math.dist(moment.values[self._entries], moment.target) <= self._largest:
+        if not self._mixed and math.dist(moment.values[self._entries], moment.target) <= self._largest:
             return FOLLOWING
-        gap = max(map(abs, map(sub, moment.values[self._entries], moment.target)))
-        return FOLLOWING if gap <= self._largest else Reason.NOT_TRACKING
+        return FOLLOWING if max(self._gaps(moment)) <= self._largest else Reason.NOT_TRACKING
+
+    def _gaps(self, moment: Moment) -> list[float]:
+        gaps = [abs(q - x) for q, x in zip(moment.values[self._entries], moment.target, strict=True)]
+        return [gap if sent else 0.0 for gap, sent in zip(gaps, self._mixed, strict=True)] if self._mixed else gaps
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`."""
         values = moment.values[self._position.entries]
-        gaps = [abs(q - x) for q, x in zip(values, moment.target, strict=True)]
+        gaps = self._gaps(moment)
         worst = gaps.index(max(gaps))
         return (
             f"{self._position.entry(worst, values[worst])} and was sent to {moment.target[worst]:.4g}; at most "

@@ -26,7 +26,7 @@ class TargetSettings(Frozen):
     """Of the contract's joint velocity limits, for the target."""
     acceleration_max_rad_s2: Positive | tuple[Positive, ...] | None = None
     """Of the target, for all joints or for each. If not given: the velocity limit from rest within one control
-    period, which no policy needs more than."""
+    period, which no policy needs more than; of drives that are told velocities, what the policy's own steps need."""
     position_margin_rad: NonNegative = 0.0
     """The target keeps this far inside the contract's joint limits."""
     ramp_in_s: NonNegative = 0.3
@@ -69,7 +69,9 @@ class TargetSettings(Frozen):
         """Limit of each joint's target, `[J]`; `ShoalError` when their number is not the contract's."""
         given, joints = self.acceleration_max_rad_s2, contract.robot.joints
         if given is None:
-            return tuple(speed / contract.timing.control_dt_s for speed in self.speeds_rad_s(contract))
+            period, steps = contract.timing.control_dt_s, contract.action.step_max
+            rows = zip(joints, self.speeds_rad_s(contract), steps, strict=True)
+            return tuple((step if joint.mode == "velocity" else speed) / period for joint, speed, step in rows)
         if isinstance(given, float):
             return (given,) * len(joints)
         if len(given) != len(joints):

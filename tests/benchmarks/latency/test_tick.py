@@ -14,7 +14,7 @@ from benchmarks.latency.tick_peers import example_input, make_peer, numpy_peer, 
 from runtime.inference.policy import Policy
 from runtime.native.build import find_compiler
 from sim2real.contract.interface import command, observe, policy_inputs
-from sim2real.contract.policy_file import COMMAND_OUTPUT
+from sim2real.contract.policy_file import command_output
 from sim2real.errors import ShoalError
 
 MODEL = Path(__file__).parents[3] / "models" / "franka_pose.onnx"
@@ -28,7 +28,7 @@ def test_the_network_is_the_policys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert x.shape == example_input(network).shape
     monkeypatch.setattr("benchmarks.latency.tick_peers.example_input", lambda network: x.astype(np.float32))
     action = numpy_peer(network)()[:-1]
-    wanted = policy.certificate.golden_outputs[COMMAND_OUTPUT][:1]
+    wanted = policy.certificate.golden_outputs[command_output(policy.contract)][:1]
     np.testing.assert_allclose(command(np, policy.contract, action[None], inputs), wanted, atol=1e-5)
 
 

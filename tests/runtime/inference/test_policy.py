@@ -15,10 +15,10 @@ from runtime.inference.policy import Policy
 from sim2real.contract import Contract
 from sim2real.contract.policy_file import (
     CERTIFICATE_KEY,
-    COMMAND_OUTPUT,
     CONTRACT_DIGEST_KEY,
     CONTRACT_KEY,
     REACHABILITY_OUTPUT,
+    command_output,
 )
 from sim2real.errors import ShoalError
 from tests.runtime.small_policy import expected, random_inputs, write_policy
@@ -27,12 +27,12 @@ from tests.runtime.small_policy import expected, random_inputs, write_policy
 def test_bound_run_and_batch_agree_with_numpy(policy: Policy) -> None:
     inputs = random_inputs(policy.contract, 5, seed=3)
     answers = policy.infer(inputs)
-    np.testing.assert_allclose(answers[COMMAND_OUTPUT], expected(policy.contract, inputs), atol=1e-6)
+    np.testing.assert_allclose(answers[command_output(policy.contract)], expected(policy.contract, inputs), atol=1e-6)
     for index in range(5):
         for name, view in policy.inputs.items():
             view[:] = inputs[name][index]
         policy.run()
-        np.testing.assert_array_equal(policy.command, answers[COMMAND_OUTPUT][index])
+        np.testing.assert_array_equal(policy.command, answers[command_output(policy.contract)][index])
         np.testing.assert_array_equal(policy.reachability, answers[REACHABILITY_OUTPUT][index])
 
 
@@ -87,7 +87,7 @@ def test_edited_contract_is_refused(tmp_path: Path, contract: Contract) -> None:
 def edit_golden(offset: float) -> object:
     def edit(properties: dict[str, str]) -> None:
         data = json.loads(properties[CERTIFICATE_KEY])
-        data["golden_outputs"][COMMAND_OUTPUT][0][0] += offset
+        data["golden_outputs"]["joint_position_command"][0][0] += offset
         properties[CERTIFICATE_KEY] = json.dumps(data)
 
     return edit
