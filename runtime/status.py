@@ -126,8 +126,8 @@ class GoalStatus(BaseModel):
     """Ticks in which the safety layer had to correct the policy's command."""
     estops: int = 0
     """Emergency stops since the start, those of a robot that was stopped already among them."""
-    missed_periods: int = 0
-    """Control periods skipped because a tick was late (served loop only)."""
+    missed_periods: int | None = None
+    """Control periods skipped because a tick was late; None where no loop of ours counts them (`Controller`)."""
     age_s: float = 0.0
     """Time since the control loop wrote this status (served loop only)."""
 
@@ -143,7 +143,8 @@ class GoalStatus(BaseModel):
             parts.append(f"{self.angle_deg:.1f} deg")
         if self.reachability is not None:
             parts.append(f"reachability {self.reachability:.2f}")
-        parts.append(f"missed {self.missed_periods}")
+        if self.missed_periods is not None:
+            parts.append(f"missed {self.missed_periods}")
         return " | ".join(parts)
 
 

@@ -77,7 +77,7 @@ class GoalQueue:
     """All goals of one server. `stall_after_s` may be infinite."""
 
     def __init__(self, core: PolicyController, *, stall_after_s: float = math.inf) -> None:
-        self._core = core
+        self._core, self.contract = core, core.contract
         self._stall = StallWatch(stall_after_s, core.contract.reachability.threshold)
         self._live: list[Tracked] = []
         """Waiting or active, oldest first."""

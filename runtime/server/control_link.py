@@ -13,9 +13,11 @@ import numpy as np
 from runtime.control.goal_queue import GoalQueue, Tracked
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver
+from runtime.gateway.gateway import status_of
 from runtime.ipc.goal_slots import read_goal
 from runtime.ipc.shared_memory import DETAIL_BYTES, SharedSlots
 from runtime.server.supervisor import GatewaySupervisor
+from runtime.status import GoalStatus
 
 LeaseLost = Literal["hold", "keep"]
 _ANY = -1
@@ -48,6 +50,10 @@ class ServerExchange:
     def finished(self) -> bool:
         """Whether all goals of `--goals` are done with, one way or another."""
         return len(self.listed) == self._listed and all(tracked.state.final for tracked in self.listed)
+
+    def status(self) -> GoalStatus:
+        """What was published after the last tick, as all clients see it."""
+        return status_of(self._slots.status.value[0], self._queue.contract)
 
     def before_tick(self, core: PolicyController, driver: Driver) -> None:
         """Take what clients want, notice a lost lease, and choose the goal for the coming tick."""

@@ -23,17 +23,18 @@ import stat
 import sys
 import termios
 import tty
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from runtime.control.loop import Exchange
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver
 from runtime.protocol.address import Address
 from runtime.protocol.listening import Listening
-from runtime.status import State
+from runtime.server.control_link import ServerExchange
+from runtime.status import GoalStatus, State
 from sim2real.errors import ShoalError
 
 _ANSWERS_A_TICK = 4
@@ -67,12 +68,12 @@ class StopSocket:
                 break
         return True
 
-    def answer(self, core: PolicyController) -> None:
+    def answer(self, status: Callable[[], GoalStatus]) -> None:
         """The status to those who connected."""
         for caller in self._callers:
             with caller, suppress(OSError):
                 caller.setblocking(False)
-                caller.send(core.status().model_dump_json().encode() + b"\n")
+                caller.send(status().model_dump_json().encode() + b"\n")
         self._callers.clear()
 
     def close(self) -> None:
@@ -130,10 +131,10 @@ class EstopSources:
         elif released and not lasting:
             core.release()
 
-    def answer(self, core: PolicyController) -> None:
+    def answer(self, status: Callable[[], GoalStatus]) -> None:
         """Tell those who connected to stop, after the tick, that the stop is in force."""
         if self._socket is not None:
-            self._socket.answer(core)
+            self._socket.answer(status)
 
     def close(self) -> None:
         """Give the terminal back and close file and socket."""
@@ -196,7 +197,7 @@ class _File:
 class WatchedExchange:
     """An exchange whose ticks begin with a look at the emergency stops."""
 
-    def __init__(self, exchange: Exchange, sources: EstopSources) -> None:
+    def __init__(self, exchange: ServerExchange, sources: EstopSources) -> None:
         self._exchange, self._sources = exchange, sources
 
     def before_tick(self, core: PolicyController, driver: Driver) -> None:
@@ -207,7 +208,7 @@ class WatchedExchange:
     def after_tick(self, core: PolicyController, missed_periods: int) -> None:
         """Those who stopped hear of it when all others can see it."""
         self._exchange.after_tick(core, missed_periods)
-        self._sources.answer(core)
+        self._sources.answer(self._exchange.status)
 
 
 def _inherited(descriptor: int) -> int:

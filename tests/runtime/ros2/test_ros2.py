@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -294,9 +295,27 @@ class Bridged:
     def end(self) -> str:
         self.bridge.terminate()
         self.said += "".join(self.bridge.communicate(timeout=20))
+        assert self.bridge.returncode == 0, self.said
         self.server.process.kill()
         self.server.process.communicate()
         return self.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+def test_every_signal_that_asks_for_the_end_ends_the_bridge_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "runtime.cli", "ros2", "--address", str(tmp_path / "nobody")]
+    bridge = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert bridge.stderr is not None
+        said = bridge.stderr.readline()  # that no server answers yet
+        for _ in range(2):
+            bridge.send_signal(number)
+        said += "".join(bridge.communicate(timeout=60))
+    finally:
+        bridge.kill()
+        bridge.wait()
+    assert bridge.returncode == 0, said
+    assert "Traceback" not in said
 
 
 @pytest.fixture

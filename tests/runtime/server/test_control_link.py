@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from runtime.gateway.gateway import Gateway
 from runtime.goals.progress import GoalProgress
 from runtime.inference.policy import Policy
 from runtime.ipc.shared_memory import MAX_GOALS, SharedSlots
+from runtime.protocol.address import Address
 from runtime.protocol.messages import (
     Accepted,
     CancelRequest,
@@ -25,7 +28,10 @@ from runtime.protocol.messages import (
     RequestMessage,
     StopRequest,
 )
+from runtime.protocol.stop_socket import stop_directly
 from runtime.server.control_link import ServerExchange
+from runtime.server.estop_sources import EstopSources, WatchedExchange
+from runtime.status import GoalStatus
 from tests.runtime.protocol.test_protocol import gateway_of
 
 POSITION = [0.45, 0.1, 0.45]
@@ -170,3 +176,19 @@ def test_cancelled_goals_take_nobodys_place_for_longer_than_a_tick(served: Serve
         served.ask(CancelRequest())
         served.tick()
     assert {record.state for record in served.gateway.goals().goals} == {"cancelled"}
+
+
+def test_who_stops_directly_is_told_what_all_clients_are(served: Served, tmp_path: Path) -> None:
+    sources = EstopSources(beside=Address(str(tmp_path / "s")))
+    exchange = WatchedExchange(served.exchange, sources)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(stop_directly, tmp_path / "s", timeout_s=60)
+        while not asked.done():
+            exchange.before_tick(served.core, served.loop._driver)
+            exchange.after_tick(served.core, missed_periods=7)
+    told, seen = GoalStatus.model_validate_json(asked.result()), served.gateway.status()
+    assert told == seen.model_copy(update={"age_s": told.age_s})
+    assert (told.state, told.missed_periods) == ("estop", 7)
+    assert told.line.endswith("missed 7")
+    assert "missed" not in served.core.status().line, "which the core does not count"
+    sources.close()

@@ -140,7 +140,7 @@ def test_connection_to_the_stop_socket_stops_and_is_answered_after_the_tick(poli
         asked = [pool.submit(stop_directly, requests, timeout_s=60) for _ in range(8)]
         while not all(one.done() for one in asked):
             sources.poll(core)
-            sources.answer(core)
+            sources.answer(core.status)
     assert {GoalStatus.model_validate_json(one.result()).state for one in asked} == {"estop"}
     core.release()
     sources.poll(core)
@@ -157,7 +157,7 @@ def test_stop_asked_for_before_the_first_tick_or_by_one_who_is_gone_counts(polic
         stop_directly(requests, timeout_s=0.01)
     sources.poll(core)
     assert core.safety.state is State.ESTOP
-    sources.answer(core)
+    sources.answer(core.status)
     sources.close()
 
 
