@@ -107,23 +107,26 @@ class _Sampler:
         self._task, self._wide = task, wide
         self._model, self._scene = task.model, task.scene
         self._known = HomeContacts.of(task.model, task.scene.home)
-        self._range = joint_range(task.contract)
+        self._data = mujoco.MjData(task.model)
+        self._start = Start(task.scene, task.scene.addresses, self._data, *joint_range(task.contract), wide=wide)
         self.refused = {"resets": 0, "goal": 0, "contacts": 0}
 
     def drawn(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray] | None:
         """Fields of those of `count` tries that every reset lets pass; None where that is none."""
-        data = mujoco.MjData(self._model)
-        start = Start(self._scene, self._scene.addresses, data, *self._range, wide=self._wide)
-        rows: list[list[np.ndarray]] = []
+        resets, home, passed = self._task.config.resets, self._scene.home, 0
+        fields = {name: getattr(self._data, name) for name in _FIELDS}
+        qpos, qvel = fields["qpos"], fields["qvel"]
+        rows = {name: np.empty((count, *field.shape)) for name, field in fields.items()}
+        pairs = [(rows[name], field) for name, field in fields.items()]
         for _ in range(count):
-            data.qpos[:], data.qvel[:] = self._scene.home, 0
-            if all(reset.draw(rng, start) for reset in self._task.config.resets):
-                mujoco.mj_kinematics(self._model, data)
-                rows.append([getattr(data, name).copy() for name in _FIELDS])
-        self.refused["resets"] += count - len(rows)
-        if not rows:
-            return None
-        return {name: np.stack(column) for name, column in zip(_FIELDS, zip(*rows, strict=True), strict=True)}
+            qpos[:], qvel[:] = home, 0
+            if all(reset.draw(rng, self._start) for reset in resets):
+                mujoco.mj_kinematics(self._model, self._data)
+                for row, field in pairs:
+                    row[passed] = field
+                passed += 1
+        self.refused["resets"] += count - passed
+        return {name: row[:passed] for name, row in rows.items()} if passed else None
 
     def accepted(self, rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Accept those of `rows` that the goal allows and in which nothing new touches, and what they achieve."""

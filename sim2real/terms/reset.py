@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import mujoco
 
     from sim2real.robots.kinematics import Addresses
+    from sim2real.world.objects import ObjectAddresses
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -40,14 +44,28 @@ class Start:
     high: np.ndarray
     wide: bool
     """Whether joints are to stand anywhere in their ranges, as a missed goal can leave them."""
+    _known: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], _T]) -> _T:
+        """What `make` finds in model and limits, looked up for the first of many thousand starts."""
+        if key not in self._known:
+            self._known[key] = make()
+        found: _T = self._known[key]
+        return found
 
     def position(self, name: str) -> np.ndarray:
         """Where a site or body is now, `[3]` m in the world."""
         import mujoco
 
-        place = self.scene.place(name, field="resets")
+        place = self.once(name, lambda: self.scene.place(name, field="resets"))
         mujoco.mj_kinematics(self.scene.model, self.data)
         return np.array(self.data.xpos[place.body] if place.site is None else self.data.site_xpos[place.site])
+
+    def object(self, body: str) -> ObjectAddresses:
+        """Where an object is in `qpos`."""
+        from sim2real.world.objects import ObjectAddresses
+
+        return self.once(("object", body), lambda: ObjectAddresses.of(self.scene.model, body))
 
 
 class Reset(Term):
@@ -79,17 +97,21 @@ class AroundHome(Reset):
 
     def draw(self, rng: np.random.Generator, start: Start) -> bool:
         """Within the limits; of wide starts every sixth joint stands at one of them."""
+        low, width = start.once(id(self), lambda: self._range(start))
+        position = low + width * rng.random(len(low))
+        start.addresses.place(start.data.qpos, np.clip(position, start.low, start.high) if start.wide else position)
+        return True
+
+    def _range(self, start: Start) -> tuple[np.ndarray, np.ndarray]:
+        """Least position of what is drawn, and how much more it can be, `[J]` each."""
         low, high = start.low, start.high
         if start.wide:
             beyond = 0.1 * (high - low)
-            position = np.clip(rng.uniform(low - beyond, high + beyond), low, high)
-        else:
-            home = np.array([joint.home_position for joint in start.scene.robot.joints])
-            # A home that is closer to a limit than starts should be is still one.
-            low, high = np.minimum(low, home), np.maximum(high, home)
-            position = rng.uniform(np.maximum(home - self.half_range, low), np.minimum(home + self.half_range, high))
-        start.addresses.place(start.data.qpos, position)
-        return True
+            return low - beyond, (high + beyond) - (low - beyond)
+        home = np.array([joint.home_position for joint in start.scene.robot.joints])
+        # A home that is closer to a limit than starts should be is still one.
+        low = np.maximum(home - self.half_range, np.minimum(low, home))
+        return low, np.minimum(home + self.half_range, np.maximum(high, home)) - low
 
 
 class Keyframes(Reset):
@@ -130,8 +152,12 @@ class Inside(Reset):
         """Whether it is; wide starts may be anywhere."""
         if start.wide:
             return True
-        position = start.position(self.of)
-        return bool((position >= self.min_m).all() and (position <= self.max_m).all())
+        return _within(start.position(self.of), self.min_m, self.max_m)
+
+
+def _within(position: np.ndarray, low: Iterable[float], high: Iterable[float]) -> bool:
+    """Whether a point is in a box, edges included; plain floats, since NumPy takes ten times as long for three."""
+    return all(least <= x <= most for least, x, most in zip(low, position.tolist(), high, strict=True))
 
 
 class Near(Frozen):
@@ -181,15 +207,13 @@ class FreeBody(Reset):
 
     def draw(self, rng: np.random.Generator, start: Start) -> bool:
         """x, y, and the turn about the vertical."""
-        from sim2real.world.objects import ObjectAddresses
-
-        low, high = np.array(self.min_m), np.array(self.max_m)
-        position = rng.uniform(low, high)
+        low, width = start.once(id(self), lambda: (np.array(self.min_m), np.subtract(self.max_m, self.min_m)))
+        position = low + width * rng.random(2)
         if self.near is not None and rng.random() < self.near.share:
             distance, angle = self.near.distance_m * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
             close = start.position(self.near.of)[:2] + distance * np.array([math.cos(angle), math.sin(angle)])
-            position = close if (close >= low).all() and (close <= high).all() else position
-        where = ObjectAddresses.of(start.scene.model, self.body)
+            position = close if _within(close, self.min_m, self.max_m) else position
+        where = start.object(self.body)
         start.data.qpos[where.qpos] = position - where.origin
         if where.height is not None:
             start.data.qpos[where.height] += self.lift_m
@@ -227,10 +251,12 @@ class MapCell(Reset):
 
     def draw(self, rng: np.random.Generator, start: Start) -> bool:
         """A cell, and a place in it."""
-        assert start.scene.map is not None
-        cells = start.scene.map.cells(self.cell)
+        map = start.scene.map
+        assert map is not None
+        cells = start.once((id(self), "cells"), lambda: map.cells(self.cell).tolist())
         x, y = cells[rng.integers(len(cells))]
-        return self._placed((float(x), float(y))).draw(rng, start)
+        placed = start.once((id(self), x, y), lambda: self._placed((x, y)))
+        return placed.draw(rng, start)
 
 
 class FromFile(Reset):

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim2real.errors import ShoalError
-from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET, GoalPool, mix_in_wide_starts, sample_goal_pool
+from sim2real.tasks.goal_pool import (
+    EVALUATION_SEED_OFFSET,
+    GoalPool,
+    joint_range,
+    mix_in_wide_starts,
+    sample_goal_pool,
+)
 from sim2real.tasks.task import Task, load_task
 
 SIZE = 300
@@ -117,3 +123,27 @@ def test_wide_starts_fill_the_joint_ranges_without_contact(task: Task, pool: Goa
     assert ((starts > low) & (starts < high)).all()
     assert (np.ptp(starts, axis=0) > 0.9 * (high - low)).all()
     assert all(placed(task, start.astype(np.float64)).ncon == 0 for start in starts)
+
+
+def test_starts_of_a_pool_look_no_names_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It used to, for every one of many thousand starts, which took most of the time."""
+    task, asked = load_task("franka_push"), []
+    assert {reset.kind for reset in task.config.resets} >= {"inside", "free_body"}
+    task.contract, task.scene.addresses  # noqa: B018 - what is looked up for them is not counted
+    by_id = mujoco.mj_name2id
+    monkeypatch.setattr(mujoco, "mj_name2id", lambda *names: asked.append(names[-1]) or by_id(*names))
+    sample_goal_pool(task, size=SIZE, seed=3)
+    assert 0 < len(asked) < SIZE
+
+
+def test_starts_around_home_are_uniform_draws_of_the_seed() -> None:
+    """Seeds of pools are quoted in results, so that a faster way to draw must draw the same."""
+    task = load_task("franka_reach")
+    home = np.array([joint.home_position for joint in task.contract.robot.joints])
+    (around,) = task.config.resets
+    low, high = joint_range(task.contract)
+    low, high = np.maximum(home - around.half_range, low), np.minimum(home + around.half_range, high)
+    rng = np.random.default_rng(3)
+    drawn = np.array([rng.uniform(low, high) for _ in range(2 * SIZE)], np.float32)
+    starts = sample_goal_pool(task, size=SIZE // 10, seed=3).joint_position
+    assert {tuple(row) for row in starts} <= {tuple(row) for row in drawn}
