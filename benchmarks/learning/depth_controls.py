@@ -1,0 +1,231 @@
+"""Whether depth pays on a task, against what else the same means buy: equal updates, equal parameters, equal seconds.
+
+    python -m benchmarks.learning.depth_controls [--task swimmer] [--seeds 2] [--updates 6000] [--json PATH] [--quick]
+
+Every cell is one network; all are trained alike, without decay of the learning rate, so that a run may be read at any
+of its evaluations. The time of an update is measured for all of them in turn before anything is trained, and how many
+a cell may make in the deep network's seconds follows from it: other work on the machine moves all alike. A score is
+the mean of the last three evaluations up to a point. Finished runs are kept in `--folder` and not repeated,
+interrupted ones go on; the JSON holds every evaluation of every run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.learning.teacher_update import our_step, rollout, timed
+from benchmarks.machine import machine
+from sim2real.commands.outputs import JsonFile
+from sim2real.console import command_line
+from sim2real.files import write_json
+from sim2real.tasks.task import load_task
+from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
+from teacher.learner import Learner
+from teacher.networks import count_parameters
+from teacher.run.folder import RunFolder
+from teacher.train import Trainer
+
+_READ = 3
+"""Evaluations that make a score."""
+_TIMED_UPDATES, _REPEATS = 20, 7
+
+
+class Cell(NamedTuple):
+    """One network."""
+
+    depth: int
+    """Dense layers of actor and encoders."""
+    width: int
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        return f"{self.depth} x {self.width}"
+
+    @property
+    def network(self) -> NetworkConfig:
+        """Blocks of four layers, or of all layers where there are fewer."""
+        depth = self.depth
+        return NetworkConfig(actor_depth=depth, critic_depth=depth, width=self.width, block_size=min(depth, 4))
+
+
+CELLS = (Cell(16, 64), Cell(4, 64), Cell(4, 128), Cell(1, 64))
+"""The deep one first. The third has its parameters."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a deep network and its controls."""
+
+    task: str = "swimmer"
+    seeds: int = 2
+    updates: int = 6000
+    """Of the deep network; the others make as many, and more as long as they take no longer."""
+    most_updates: int = 18_000
+    """Of any run."""
+    updates_per_rollout: int = 300
+    """After 100 control steps of each environment."""
+    num_envs: int = 64
+    gamma: float = 0.99
+    random_goal_share: float = 0.0
+    """Share of the actor's goals that come from other rows of the batch."""
+    eval_every_rounds: int = 2
+    folder: Path = Path("runs/depth_controls")
+    quick: bool = False
+    """Two tiny networks and 60 updates: shows that it works, not what is better."""
+    json: JsonFile | None = None
+    """Write every evaluation here, after each run."""
+
+
+def _learner(arguments: Arguments) -> LearnerConfig:
+    return LearnerConfig(
+        gamma=arguments.gamma, random_goal_share=arguments.random_goal_share, final_learning_rate_fraction=1.0
+    )
+
+
+def update_times_ms(cells: Sequence[Cell], arguments: Arguments) -> dict[str, float]:
+    """Median time of an update of each cell, by name, all measured in turn in this process."""
+    contract = load_task(arguments.task).teacher_contract
+    data = rollout(contract, 200, arguments.num_envs)
+    learners = {cell.name: Learner(contract, cell.network, _learner(arguments), 10_000) for cell in cells}
+    calls = {name: our_step(learner, data, _TIMED_UPDATES) for name, learner in learners.items()}
+    for call in calls.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _, (name, call) in product(range(_REPEATS), calls.items()):
+        times[name].append(timed(call))
+    return {name: 1e3 * float(np.median(values)) / _TIMED_UPDATES for name, values in times.items()}
+
+
+def budget_of(cell: Cell, deep: Cell, times_ms: dict[str, float], arguments: Arguments) -> int:
+    """As many as the deep network makes, or as many as it has time for, in whole rounds."""
+    affordable = arguments.updates * times_ms[deep.name] / times_ms[cell.name]
+    rounds = math.ceil(min(max(affordable, arguments.updates), arguments.most_updates) / arguments.updates_per_rollout)
+    return rounds * arguments.updates_per_rollout
+
+
+def train(cell: Cell, seed: int, updates: int, arguments: Arguments) -> list[dict[str, float]]:
+    """Train one cell from scratch, or go on with what an earlier call left; its evaluations."""
+    config = TeacherConfig(
+        task=arguments.task,
+        backend="native",
+        seed=seed,
+        num_envs=arguments.num_envs,
+        updates_per_rollout=arguments.updates_per_rollout,
+        updates=updates,
+        eval_every_rounds=arguments.eval_every_rounds,
+        eval_envs=128,
+        save_replay=False,
+        network=cell.network,
+        learner=_learner(arguments),
+    )
+    name = f"{Path(arguments.task).stem}_{cell.depth}x{cell.width}_r{arguments.random_goal_share:g}_{seed}"
+    folder = RunFolder(arguments.folder / name)
+    if not folder.summary.is_file():
+        Trainer(config, folder, resume=folder.holds_run).train()
+    shown = ("updates", "environment_steps", "success_coarse", "success_fine", "time_at_goal")
+    return [{key: row[key] for key in shown} for row in folder.read_metrics() if "success_coarse" in row]
+
+
+def score(evaluations: Sequence[dict[str, float]], key: str, updates: float) -> float:
+    """Mean of the last evaluations of a run up to a number of updates."""
+    until = [row[key] for row in evaluations if row["updates"] <= updates]
+    return float(np.mean(until[-_READ:])) if until else math.nan
+
+
+def parameters(cell: Cell, task: str) -> int:
+    """Of actor and encoders together."""
+    learner = Learner(load_task(task).teacher_contract, cell.network, LearnerConfig(), 1)
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    return count_parameters((state.actor, state.critic))
+
+
+def table_of(rows: Sequence[dict[str, Any]], arguments: Arguments) -> Table:
+    """Scores at equal updates and at equal seconds, with the spread between seeds."""
+    title = f"{Path(arguments.task).stem}, {arguments.updates} updates of the deep one, {arguments.seeds} seeds"
+    table = Table(
+        "network", "parameters", "ms an update", "equal updates", "at goal", "equal time", "at goal", title=title
+    )
+    for row in rows:
+        columns = [row["name"], f"{row['parameters']:,}", f"{row['update_ms']:.1f}"]
+        for budget in ("equal_updates", "equal_time"):
+            for key in ("success_coarse", "time_at_goal"):
+                values = row[budget][key]
+                columns.append(f"{np.mean(values):.0%} ({', '.join(f'{value:.0%}' for value in values)})")
+        table.add_row(*columns)
+    return table
+
+
+def main() -> None:
+    """Run all cells, seed by seed, print the table, write JSON."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    cells: tuple[Cell, ...] = CELLS
+    if arguments.quick:
+        cells = (Cell(4, 16), Cell(1, 16))
+        arguments = Arguments(
+            task=arguments.task,
+            seeds=1,
+            updates=60,
+            most_updates=90,
+            updates_per_rollout=30,
+            num_envs=16,
+            eval_every_rounds=1,
+            folder=arguments.folder / "quick",
+            json=arguments.json,
+        )
+    times_ms = _remembered_times(cells, arguments)
+    runs: dict[str, list[list[dict[str, float]]]] = {cell.name: [] for cell in cells}
+    rows: list[dict[str, Any]] = []
+    for seed, cell in product(range(arguments.seeds), cells):
+        runs[cell.name].append(train(cell, seed, budget_of(cell, cells[0], times_ms, arguments), arguments))
+        rows = [_row(cell, runs[cell.name], times_ms, cells[0], arguments) for cell in cells if runs[cell.name]]
+        if arguments.json:
+            settings = {"task": Path(arguments.task).stem, "updates": arguments.updates, "gamma": arguments.gamma}
+            settings |= {"random_goal_share": arguments.random_goal_share, "num_envs": arguments.num_envs}
+            write_json(arguments.json, {"machine": machine(), **settings, "rows": rows})
+    Console().print(table_of(rows, arguments))
+
+
+def _row(
+    cell: Cell,
+    runs: list[list[dict[str, float]]],
+    times_ms: dict[str, float],
+    deep: Cell,
+    arguments: Arguments,
+) -> dict[str, Any]:
+    affordable = arguments.updates * times_ms[deep.name] / times_ms[cell.name]
+    budgets = {"equal_updates": arguments.updates, "equal_time": affordable}
+    scores = {
+        budget: {
+            key: [score(run, key, until) for run in runs] for key in ("success_coarse", "success_fine", "time_at_goal")
+        }
+        for budget, until in budgets.items()
+    }
+    numbers = {"parameters": parameters(cell, arguments.task), "update_ms": times_ms[cell.name]}
+    return {"name": cell.name, "depth": cell.depth, "width": cell.width, **numbers, **scores, "runs": runs}
+
+
+def _remembered_times(cells: Sequence[Cell], arguments: Arguments) -> dict[str, float]:
+    """Measured once for a folder, so that a study that goes on keeps its budgets."""
+    path = arguments.folder / f"{Path(arguments.task).stem}_update_ms.json"
+    if not path.is_file():
+        write_json(path, update_times_ms(cells, arguments))
+    known: dict[str, float] = json.loads(path.read_text())
+    return known
+
+
+if __name__ == "__main__":
+    with command_line():
+        main()
