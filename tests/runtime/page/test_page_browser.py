@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import viser
 
+from runtime.diagnostics.chaos.served.server import listener_and_gateway
 from runtime.protocol.client import Client
 from sim2real.contract import Contract
 
@@ -314,6 +315,22 @@ def test_a_code_is_asked_for_once(served: Served, browser: Any, tmp_path: Path) 
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_a_killed_gateway_takes_neither_page_nor_stop_away(
+    served: Served, browser: Any, client: Client, tmp_path: Path
+) -> None:
+    page, page_pid = open_page(browser, served), served.page_pid()
+    listener, gateway = listener_and_gateway(served.process.pid)
+    os.kill(gateway, signal.SIGKILL)
+    press(page, "EMERGENCY STOP")
+    page.get_by_role("button", name=ASK).wait_for()
+    picture(page, tmp_path, "gateway")
+    assert client.status().state == "estop"
+    assert served.page_pid() == page_pid
+    after = listener_and_gateway(served.process.pid)
+    assert (after[0], after[1] == gateway) == (listener, False)
+    page.context.close()
 
 
 def test_killed_page_comes_back_and_the_robot_does_not_notice(served: Served, client: Client) -> None:
