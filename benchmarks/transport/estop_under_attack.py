@@ -190,11 +190,15 @@ WAYS: dict[str, Callable[[Server], None]] = {
 }
 
 
-def kill(*, listener: bool, gateway: bool, number: signal.Signals) -> Callable[[Server], None]:
-    """Sends a signal to processes of the server."""
+Kill = Callable[[tuple[int, int]], None]
+"""Sends a signal to processes of a server, with the ids of its listener and its gateway."""
 
-    def run(server: Server) -> None:
-        for pid, wanted in zip(server.children(), (listener, gateway), strict=True):
+
+def kill(*, listener: bool, gateway: bool, number: signal.Signals) -> Kill:
+    """What sends this signal to these."""
+
+    def run(pids: tuple[int, int]) -> None:
+        for pid, wanted in zip(pids, (listener, gateway), strict=True):
             if wanted:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
@@ -202,7 +206,7 @@ def kill(*, listener: bool, gateway: bool, number: signal.Signals) -> Callable[[
     return run
 
 
-KILLS: dict[str, Callable[[Server], None]] = {
+KILLS: dict[str, Kill] = {
     "gateway killed": kill(listener=False, gateway=True, number=signal.SIGKILL),
     "gateway suspended": kill(listener=False, gateway=True, number=signal.SIGSTOP),
     "listener killed": kill(listener=True, gateway=False, number=signal.SIGKILL),
@@ -250,18 +254,17 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
     return rows
 
 
-def _timed(server: Server, way: str, before: Callable[[Server], None] | None = None) -> float:
-    """Seconds until the stop was in force; `before` belongs to the time."""
+def _timed(server: Server, way: str, before: Kill | None = None) -> float:
+    """Seconds until the stop was in force; `before` belongs to the time, finding the processes does not."""
     server.ready()
     if before:
         _wait_for_reserve(server)
     # No beat with the control loop's ticks, and with the processes' starts where they die.
     time.sleep(random.uniform(0, 0.04) + (_REST_S if before else 0.0))
-    pids = server.children() if before else None
+    pids = server.children() if before else (0, 0)
     started = time.perf_counter()
     if before is not None:
-        assert pids is not None
-        before(server)
+        before(pids)
     WAYS[way](server)
     return time.perf_counter() - started
 

@@ -49,7 +49,7 @@ class _Chart:
             data=(_EMPTY, *([np.full(2, np.nan)] * len(series))),
             series=({"label": "s"}, *({"label": label, "stroke": colour, "width": 2} for label, colour in series)),
             scales=self._scales(),
-            axes=({"size": 34}, {"size": 44}),
+            axes=({"size": 34}, {"size": 56}),
             padding=(10, 14, 0, 0),
             height=_HEIGHT_PX,
             legend={"show": True, "live": False},
