@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import tomllib
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -104,3 +106,11 @@ def test_the_wheel_holds_every_room() -> None:
     packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert set(packages) == {"shoal", "sim2real", "teacher", "student", "export", "runtime"}
     assert all((ROOT / package / "__init__.py").is_file() for package in packages)
+
+
+def test_the_workflow_tries_each_extra_alone_by_modules_that_exist() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    tried = workflow["jobs"]["extra"]["strategy"]["matrix"]["include"]
+    assert {row["extra"] for row in tried} == {*EXTRAS} - {"gpu", "cuda"}
+    modules = [module for row in tried for module in row["modules"].split(", ")]
+    assert [module for module in modules if find_spec(module) is None] == []

@@ -26,7 +26,7 @@ PACKAGES = {
     "runtime": "what runs on the robot, without JAX",
 }
 """In the order in which data flows, with what each is for."""
-_WIDTH, _MARGIN, _HEIGHT, _GAP = 980, 20, 84, 18
+_WIDTH, _MARGIN, _HEIGHT, _GAP = 980, 12, 62, 8
 _COLOURS = {
     "sim2real": "#0f766e",
     "teacher": "#1d4ed8",
@@ -78,8 +78,8 @@ def _package(name: str, caption: str, top: int) -> list[str]:
     colour, inner = _COLOURS[name], _WIDTH - 2 * _MARGIN
     parts = [
         f'<rect x="{_MARGIN}" y="{top}" width="{inner}" height="{_HEIGHT}" rx="8" fill="{colour}" opacity="0.10"/>',
-        f'<text x="{_MARGIN + 14}" y="{top + 25}" font-size="17" font-weight="700" fill="{colour}">{name}/</text>',
-        f'<text x="{_MARGIN + 110}" y="{top + 25}" font-size="13" fill="#334155">{escape(caption)}</text>',
+        f'<text x="{_MARGIN + 14}" y="{top + 21}" font-size="17" font-weight="700" fill="{colour}">{name}/</text>',
+        f'<text x="{_MARGIN + 110}" y="{top + 21}" font-size="13" fill="#334155">{escape(caption)}</text>',
     ]
     lines = {box: count for box, count in measure(name).lines.items() if not box.startswith("_")}
     rooms = sorted(lines, key=lambda box: -lines[box])
@@ -92,8 +92,8 @@ def _package(name: str, caption: str, top: int) -> list[str]:
     for room in shown:
         width = _needs(room) + spare * lines[room] / total
         parts.append(
-            f'<rect x="{left:.0f}" y="{top + 40}" width="{width:.0f}" height="30" rx="5" fill="{colour}"/>'
-            f'<text x="{left + width / 2:.0f}" y="{top + 59}" font-size="11.5" text-anchor="middle" fill="#ffffff">'
+            f'<rect x="{left:.0f}" y="{top + 30}" width="{width:.0f}" height="24" rx="5" fill="{colour}"/>'
+            f'<text x="{left + width / 2:.0f}" y="{top + 46}" font-size="11.5" text-anchor="middle" fill="#ffffff">'
             f"{escape(room.replace('_', ' '))}</text>"
         )
         left += width + 6
