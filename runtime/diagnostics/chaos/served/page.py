@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -15,7 +16,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from runtime.diagnostics.chaos.scenario import Scenario
-from runtime.diagnostics.chaos.served.server import Served, Server, goal_within
+from runtime.diagnostics.chaos.served.server import STATES, Served, Server, goal_within
+from runtime.page.web.stop_page import PATH, PRESS_HEADER, PRESS_PATH
 from runtime.status import State
 from sim2real.child_process import python_module
 from sim2real.errors import ShoalError
@@ -68,6 +70,14 @@ def page_scenarios() -> Iterator[Scenario]:
         run_served=_page_attacked,
         needs_page=True,
     )
+    yield Scenario(
+        "page without a gateway",
+        "the gateway is suspended, and somebody presses the stop of the page that the server keeps",
+        "estop, from the same page; the gateway is replaced",
+        frozenset({State.ESTOP}),
+        run_served=_page_without_gateway,
+        needs_page=True,
+    )
 
 
 def answer(url: str, path: str, headers: dict[str, str], *, source: str = "127.0.0.1") -> int:
@@ -85,11 +95,15 @@ def answer(url: str, path: str, headers: dict[str, str], *, source: str = "127.0
         connection.close()
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def served_page(server: str) -> Iterator[str]:
     """A page that asks for a code, before the server at this address; yields where it is, without the code."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = _free_port()
     command = python_module("runtime.cli", "page", "--address", server, "--port", str(port), "--code")
     page = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert page.stdout is not None
@@ -106,6 +120,24 @@ def served_page(server: str) -> Iterator[str]:
             page.kill()
             page.wait()
         page.stdout.close()
+
+
+def _page_without_gateway(model: Path, folder: Path) -> Served:
+    problems, port = [], _free_port()
+    url = f"http://127.0.0.1:{port}"
+    with Server(model, folder, "--page", str(port)) as server, server.client() as client:
+        client.send_goal(goal_within(model, 0.8))
+        # Waits for the page, which starts after the gateway.
+        if answer(url, PATH, {}) != HTTPStatus.OK:
+            problems.append("the server has no page")
+        gateway = server.gateway()
+        os.kill(gateway, signal.SIGSTOP)
+        if answer(url, PRESS_PATH, dict([PRESS_HEADER])) != HTTPStatus.OK:
+            problems.append("the page has not confirmed the stop")
+        state = STATES[client.status().state]
+        if server.gateway() == gateway:
+            problems.append("the gateway is still the old one")
+        return state, problems
 
 
 def _page_attacked(model: Path, folder: Path) -> Served:

@@ -27,69 +27,7 @@ _RECORDED_TICKS = 50
 
 def process_scenarios() -> Iterator[Scenario]:
     """Scenarios with a served robot in processes of its own; some seconds each."""
-    yield Scenario(
-        "client killed",
-        "the client that sent a goal with `timeout_s` is killed on the way",
-        "followed until the goal runs out, then hold",
-        _HOLD,
-        run_served=_client_killed,
-    )
-    yield Scenario(
-        "lease lost",
-        "the client that holds the lease and sent a goal is killed on the way",
-        "followed until the lease runs out, then idle where the arm is; others may command again",
-        _IDLE,
-        run_served=_lease_lost,
-    )
-    yield Scenario(
-        "gateway killed",
-        "the gateway process is killed on the way",
-        "followed without a missing tick; a new gateway takes over",
-        FOLLOWS,
-        run_served=_gateway_killed,
-    )
-    yield Scenario(
-        "recording continued",
-        "the gateway process is killed while it records",
-        "followed; the new gateway's recording begins in the middle and replays bit for bit alone",
-        FOLLOWS,
-        run_served=_recording_continued,
-    )
-    yield Scenario(
-        "server killed",
-        "the control process is killed on the way, and a new server is started",
-        "the robot's own servo holds the last target; the gateway ends; the new server is idle where the arm is",
-        _IDLE,
-        run_served=_control_killed,
-    )
-    yield Scenario(
-        "messages",
-        "malformed, oversized, fuzzed and half messages, and connections that are cut",
-        "answered by an error or cut off; the goal stays",
-        FOLLOWS,
-        run_served=_bad_messages,
-    )
-    yield Scenario(
-        "stopped again",
-        "somebody stops the robot once more while another client is about to release the first stop",
-        "that release is refused; estop",
-        frozenset({State.ESTOP}),
-        run_served=_stopped_again,
-    )
-    yield Scenario(
-        "goal and stop at once",
-        "a client sends a goal, and a second one with an emergency stop right behind it",
-        "both goals are on record as cancelled by the stop; estop",
-        frozenset({State.ESTOP}),
-        run_served=_goal_and_stop,
-    )
-    yield Scenario(
-        "emergency stop by signal",
-        "SIGUSR1 to the control process",
-        "estop",
-        frozenset({State.ESTOP}),
-        run_served=_estop_by_signal,
-    )
+    yield from _SCENARIOS
 
 
 def _stopped_again(model: Path, folder: Path) -> Served:
@@ -270,3 +208,70 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+_SCENARIOS = (
+    Scenario(
+        "client killed",
+        "the client that sent a goal with `timeout_s` is killed on the way",
+        "followed until the goal runs out, then hold",
+        _HOLD,
+        run_served=_client_killed,
+    ),
+    Scenario(
+        "lease lost",
+        "the client that holds the lease and sent a goal is killed on the way",
+        "followed until the lease runs out, then idle where the arm is; others may command again",
+        _IDLE,
+        run_served=_lease_lost,
+    ),
+    Scenario(
+        "gateway killed",
+        "the gateway process is killed on the way",
+        "followed without a missing tick; a new gateway takes over",
+        FOLLOWS,
+        run_served=_gateway_killed,
+    ),
+    Scenario(
+        "recording continued",
+        "the gateway process is killed while it records",
+        "followed; the new gateway's recording begins in the middle and replays bit for bit alone",
+        FOLLOWS,
+        run_served=_recording_continued,
+    ),
+    Scenario(
+        "server killed",
+        "the control process is killed on the way, and a new server is started",
+        "the robot's own servo holds the last target; the gateway ends; the new server is idle where the arm is",
+        _IDLE,
+        run_served=_control_killed,
+    ),
+    Scenario(
+        "messages",
+        "malformed, oversized, fuzzed and half messages, and connections that are cut",
+        "answered by an error or cut off; the goal stays",
+        FOLLOWS,
+        run_served=_bad_messages,
+    ),
+    Scenario(
+        "stopped again",
+        "somebody stops the robot once more while another client is about to release the first stop",
+        "that release is refused; estop",
+        frozenset({State.ESTOP}),
+        run_served=_stopped_again,
+    ),
+    Scenario(
+        "goal and stop at once",
+        "a client sends a goal, and a second one with an emergency stop right behind it",
+        "both goals are on record as cancelled by the stop; estop",
+        frozenset({State.ESTOP}),
+        run_served=_goal_and_stop,
+    ),
+    Scenario(
+        "emergency stop by signal",
+        "SIGUSR1 to the control process",
+        "estop",
+        frozenset({State.ESTOP}),
+        run_served=_estop_by_signal,
+    ),
+)
