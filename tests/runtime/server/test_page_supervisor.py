@@ -50,11 +50,13 @@ def serving(policy: Path, folder: Path, *arguments: str) -> Iterator[ServedPage]
 
 
 def test_the_page_is_there_with_ready_and_its_stop_outlasts_gateway_and_page(policy_path: Path, tmp_path: Path) -> None:
-    with serving(policy_path, tmp_path) as server, server.client() as client:
-        assert f"page       http://127.0.0.1:{server.port}" in server.said
-        assert get(server.port)[0] == 200
+    with serving(policy_path, tmp_path, "--page-code") as server, server.client() as client:
+        code = server.said.partition(f"page       http://127.0.0.1:{server.port}/?code=")[2].split()[0]
+        assert get(server.port)[0] == 401
+        status, _, headers = get(server.port, f"/?code={code}")
+        assert status == 303
         page, gateway = server.page_pid(), server.gateway_pid()
-        with Browser(server.port) as browser:
+        with Browser(server.port, Cookie=headers["set-cookie"].partition(";")[0]) as browser:
             os.kill(gateway, signal.SIGKILL)
             killed_s = time.monotonic()
             browser.press("EMERGENCY STOP")
