@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "shoal": {"runtime", "sim2real"},
 }
 ROOMS = {*MAY_IMPORT, "benchmarks", "tests"}
-TRAINING_ONLY = {"sim2real.backends.mjx", "sim2real.backends.mjx_disturbances", "sim2real.backends.xla"}
+TRAINING_ONLY = {f"sim2real.backends.{name}" for name in ("mjx", "mjx_disturbances", "mjx_library", "xla")}
 TRAINING_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax", "onnx", "jax2onnx", "tensorboardX")
 
 IMPORT_WITHOUT_TRAINING = """

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from mujoco import mjx
 
 from sim2real.backends import xla
 from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.mjx_disturbances import MjxDisturbances
+from sim2real.backends.mjx_library import mjx
 from sim2real.backends.mjx_support import mjx_refusals
 from sim2real.backends.stages import needed_stage
 from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import subprocess
-import time
 from pathlib import Path
 
 import mujoco
@@ -14,13 +13,14 @@ from rich.table import Table
 
 from sim2real.actuators.servo_simulation import UNITS, simulate_drives
 from sim2real.child_process import python_module
+from sim2real.commands.checks.backends import backends
+from sim2real.commands.checks.pictures import pictures as draw
+from sim2real.commands.checks.starts import starts
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.robots.kinematics import Addresses
-from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
-from sim2real.world.contacts import HomeContacts
 
 
 def check(
@@ -29,6 +29,7 @@ def check(
     mjx: bool = False,
     samples: int = 2000,
     seed: int = 0,
+    pictures: Path | None = None,
     robot: str | None = None,
     model: Path | None = None,
     options: tuple[str, ...] = (),
@@ -37,9 +38,11 @@ def check(
 
     Args:
         name: a shipped task or a task's .yaml.
-        mjx: also fail where the MJX backend cannot simulate the model; otherwise that is only said.
+        mjx: also fail where the MJX backend cannot simulate the model, and measure its speed; otherwise what it cannot
+            do is only said.
         samples: joint positions to draw.
         seed: of the draws.
+        pictures: a folder for workspace.png and goals.png: what the tool or base reaches, starts and goals.
         robot: a driver: its joints are wiggled slightly and compared with the model (the same as `runtime check`).
         model: the policy's .onnx whose contract the robot is held to, with --robot.
         options: further options of `runtime check`, for example `--options=--host=172.16.0.2`.
@@ -52,7 +55,13 @@ def check(
     contract = task.contract
     out.print(f"[bold]{contract.task}[/bold]  {task.mjcf_path.name} compiles, contract {contract.digest[:16]}")
     out.print(joint_table(contract))
-    problems = [*_drives(task, out), *_starts(task, out, samples=samples, seed=seed), *_backends(task, out, mjx=mjx)]
+    problems = [*_drives(task, out)]
+    pool, said = starts(task, out, samples=samples, seed=seed)
+    problems += [*said, *backends(task, pool, out, mjx=mjx, seed=seed)]
+    if pictures is not None:
+        print(
+            f"written: {', '.join(map(str, draw(task, pool, pictures, seed=seed))) or 'no picture, nothing is a place'}"
+        )
     for note in _notes(contract, task.model):
         out.print(f"note: {note}")
     if problems:
@@ -81,65 +90,12 @@ def _drives(task: Task, out: Console) -> tuple[str, ...]:
     return drives.problems
 
 
-def _starts(task: Task, out: Console, *, samples: int, seed: int) -> list[str]:
-    """Draw starts and postures, print what touches; the problem where too few starts are left."""
-    known = HomeContacts.of(task.model, task.home.qpos).names(task.model)
-    if known:
-        out.print(f"touch at home already, which counts against no start: {'; '.join(known)}")
-    try:
-        pool = sample_goal_pool(task, size=min(samples, 500), seed=seed)
-    except ShoalError as error:
-        return [str(error).rstrip(".")]
-    low, high = pool.goal.min(axis=0), pool.goal.max(axis=0)
-    out.print(f"goals reach from {_numbers(low)} to {_numbers(high)}")
-    collides = _random_poses(task, samples, seed)
-    out.print(f"of {samples} joint positions over the full limits, {collides:.0%} touch themselves or the floor")
-    return []
-
-
-def _backends(task: Task, out: Console, *, mjx: bool) -> list[str]:
-    """Print what each backend can do with the model; the problem where the wanted one cannot."""
-    out.print("backend native: simulates everything that MuJoCo does")
-    try:
-        from sim2real.backends.mjx import put_model
-        from sim2real.backends.mjx_support import mjx_refusals
-    except ImportError:
-        out.print("backend mjx: not installed (pip install 'shoal[train]')")
-        return ["backend mjx: not installed; pip install 'shoal[train]'"] if mjx else []
-    refusals = mjx_refusals(task.model)
-    for refusal in refusals:
-        out.print(f"backend mjx: {refusal}", soft_wrap=True)
-    if refusals:
-        return [f"backend mjx: {refusal}" for refusal in refusals] if mjx else []
-    print(f"backend mjx: preparing the model ({task.model.nmesh} meshes) ...", flush=True)
-    began = time.monotonic()
-    put_model(task.model)
-    out.print(f"backend mjx: simulates this model, prepared in {time.monotonic() - began:.1f} s")
-    return []
-
-
 def _check_robot(robot: str, model: Path | None, options: tuple[str, ...]) -> int:
     """Exit status of `runtime check`; drivers belong to the runtime, which is started as a program of its own."""
     if model is None:
         raise ShoalError("check: --robot needs --model, the policy's .onnx that the robot is meant for.")
     command = python_module("runtime.cli", "check", "--robot", robot, "--model", str(model), *options)
     return subprocess.run(command, check=False).returncode
-
-
-def _random_poses(task: Task, samples: int, seed: int) -> float:
-    """Share of joint positions, uniform over the limits, that collide."""
-    model, contract = task.model, task.contract
-    addresses, rng = Addresses.of(model, contract.robot), np.random.default_rng(seed)
-    data, known = addresses.home_data(model), HomeContacts.of(model, addresses.rest_qpos)
-    low = np.array([joint.position_min for joint in contract.robot.joints])
-    high = np.array([joint.position_max for joint in contract.robot.joints])
-    collides = 0
-    for _ in range(samples):
-        addresses.place(data.qpos, rng.uniform(low, high))
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_collision(model, data)
-        collides += bool(known.others(data))
-    return collides / samples
 
 
 def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
@@ -171,7 +127,3 @@ def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     if soft:
         notes.append(f"servos without damping (kv) swing for long: {', '.join(soft)}.")
     return notes
-
-
-def _numbers(request: np.ndarray) -> str:
-    return "(" + ", ".join(f"{value:.2f}" for value in request) + ")"

@@ -98,10 +98,10 @@ class _MjxBody(Body):
         try:
             import jax
             import jax.numpy as jnp
-            from mujoco import mjx
 
             from sim2real.backends import xla
             from sim2real.backends.mjx import put_model
+            from sim2real.backends.mjx_library import mjx
         except ImportError as error:
             raise ShoalError(
                 f"--against mjx needs the training extra: pip install 'shoal[train]' ({error})."

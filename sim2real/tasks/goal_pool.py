@@ -8,6 +8,7 @@ was ever commanded before.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import mujoco
@@ -18,12 +19,13 @@ from sim2real.contract.interface import achieved_request
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import Task
 from sim2real.terms import Simulated, Start
-from sim2real.world.contacts import HomeContacts
+from sim2real.world.contacts import HomeContacts, pair_name
 
 TRAINING_SEED_OFFSET = 0
 EVALUATION_SEED_OFFSET = 1_000_003
 _MIN_ACCEPTED = 0.02
 _CHUNK = 256
+_SHOWN = 3
 _LIMIT_MARGIN, _LIMIT_MARGIN_SHARE = 0.05, 0.05
 """rad (m for slides), and at most this share of the range."""
 _FIELDS = ("qpos", "qvel", "xpos", "xquat", "site_xpos")
@@ -50,6 +52,35 @@ def sample_goal_pool(task: Task, *, size: int, seed: int) -> GoalPool:
         draws = rng.random(requests.shape), rng.normal(size=requests.shape)
         requests = task.contract.goal.between(np, task.contract, *draws, grown=1.0)
     return _pool(task, rows, requests)
+
+
+class StartSurvey(NamedTuple):
+    """What became of random starts, and those that are left."""
+
+    tried: int
+    resets: int
+    """Refused by a reset."""
+    goal: int
+    """Refused because what they achieve lies outside the goal's bounds."""
+    contacts: int
+    """Refused because something touches that doesn't touch at home."""
+    touching: list[tuple[str, int]]
+    """Geom pairs in words, and in how many starts they touch; the most frequent first."""
+    fields: dict[str, np.ndarray]
+    """Of the starts that are left, `[K, ...]` by the name of MuJoCo's data."""
+
+    @property
+    def kept(self) -> int:
+        """How many are left."""
+        return len(self.fields["qpos"])
+
+
+def survey_starts(task: Task, *, tries: int, seed: int) -> StartSurvey:
+    """Draw `tries` starts, whatever comes of them."""
+    sampler, rng = _Sampler(task, wide=False), np.random.default_rng(seed)
+    rows = sampler.drawn(rng, tries)
+    fields = {name: np.zeros((0, 0)) for name in _FIELDS} if rows is None else sampler.accepted(rows)[0]
+    return StartSurvey(tries, **sampler.refused, touching=sampler.touching(), fields=fields)
 
 
 def mix_in_wide_starts(task: Task, pool: GoalPool, *, share: float, seed: int) -> GoalPool:
@@ -110,6 +141,7 @@ class _Sampler:
         self._data = mujoco.MjData(task.model)
         self._start = Start(task.scene, task.scene.addresses, self._data, *joint_range(task.contract), wide=wide)
         self.refused = {"resets": 0, "goal": 0, "contacts": 0}
+        self._pairs = Counter[tuple[int, int]]()
 
     def drawn(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray] | None:
         """Fields of those of `count` tries that every reset lets pass; None where that is none."""
@@ -138,6 +170,7 @@ class _Sampler:
         keep = np.ones(len(request), bool)
         if not self._wide and contract.goal.drawn == "reached":
             keep = contract.goal.allows(contract, request)
+        allowed = keep.copy()
         self.refused["goal"] += int((~keep).sum())
         data = mujoco.MjData(self._model)
         for index in np.flatnonzero(keep):
@@ -145,18 +178,25 @@ class _Sampler:
             mujoco.mj_kinematics(self._model, data)
             mujoco.mj_comPos(self._model, data)
             mujoco.mj_collision(self._model, data)
-            keep[index] = not (data.ncon and self._known.others(data))
-            self.refused["contacts"] += not keep[index]
+            others = self._known.others(data) if data.ncon else ()
+            self._pairs.update(others)
+            keep[index] = not others
+        self.refused["contacts"] += int((allowed & ~keep).sum())
         return {name: values[keep] for name, values in rows.items()}, request[keep]
+
+    def touching(self) -> list[tuple[str, int]]:
+        """Geom pairs that touched, in words, and in how many starts; the most frequent first."""
+        return [(pair_name(self._model, pair), count) for pair, count in self._pairs.most_common()]
 
     def complaint(self, kept: int, tried: int) -> str:
         """Why so few starts are left."""
+        pairs = "; ".join(f"{names} ({count})" for names, count in self.touching()[:_SHOWN])
         said = ", ".join(
             f"{self.refused[name]} {why}"
             for name, why in (
                 ("resets", "by the resets themselves (kind inside)"),
                 ("goal", "because what they achieve is outside the goal's bounds (goal.position_min_m/max_m)"),
-                ("contacts", "because something touches"),
+                ("contacts", f"because something touches{f', most often {pairs}' if pairs else ''}"),
             )
         )
         return (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from sim2real.child_process import python_program
 from sim2real.cli import main
 from sim2real.contract import Contract
 from sim2real.tasks.shipped import task_names
@@ -106,6 +109,29 @@ def test_check_reports_and_passes(sim2real: Runner, tmp_path: Path) -> None:
     out = sim2real("check", str(write_task(tmp_path, mjcf=mjcf)), "--samples", "50")
     assert "no geom can collide" in out
     assert "no reading shows them: wheel" in out
+
+
+WALL = '<worldbody><geom name="wall" type="box" size="0.05 1 1" pos="-0.3 0 0"/>'
+SHOWN = '<geom name="hand" size="0.02" pos="0.2 0 0"/><site name="tool"'
+
+
+def test_check_says_which_starts_are_refused_and_draws_them(sim2real: Runner, tmp_path: Path) -> None:
+    mjcf = MJCF.replace("<worldbody>", WALL).replace('<site name="tool"', SHOWN)
+    path = write_task(tmp_path, mjcf=mjcf, resets=[{"kind": "around_home", "half_range": [1.9, 2.4]}])
+    out = sim2real("check", str(path), "--samples", "50", "--pictures", str(tmp_path / "seen"))
+    share = int(re.search(r"of 500 random starts, (\d+)% are kept", out)[1])  # type: ignore[index]
+    refused = int(re.search(r"wall and hand .*?(\d+)%", out)[1])  # type: ignore[index]
+    assert refused >= 1
+    assert share + refused <= 100
+    assert re.search(r"backend native: .* [\d,]+ physics steps/s with 16 environments", out)
+    for name in ("workspace.png", "goals.png"):
+        assert (tmp_path / "seen" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_mjx_is_imported_without_what_it_prints() -> None:
+    program = python_program("import sim2real.backends.mjx")
+    ended = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert ended.stdout == ""
 
 
 def test_check_refuses_delays_that_mjx_ignores(sim2real: Runner, tmp_path: Path) -> None:
