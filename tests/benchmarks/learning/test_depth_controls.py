@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks.learning.depth_controls import CELLS, Arguments, Cell, budget_of, parameters, score
+from benchmarks.depth.controls import CELLS, Arguments, Cell, budget_of, parameters, score
 
 ARGUMENTS = Arguments(updates=6000, most_updates=18_000, updates_per_rollout=300)
 TIMES_MS = {"16 x 64": 20.0, "4 x 64": 8.0, "1 x 64": 2.0, "4 x 256": 40.0}

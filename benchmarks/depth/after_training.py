@@ -1,6 +1,6 @@
 """What depth does to learning: the same short run at every depth and block design, on the smallest robot there is.
 
-    python -m benchmarks.learning.depth_after_training [--depths 4 1024] [--designs scaled] [--quick] [--json PATH]
+    python -m benchmarks.depth.after_training [--depths 4 1024] [--designs scaled] [--quick] [--json PATH]
 
 Actor and both encoders have the given depth. The task is a two-joint arm (benchmarks/tasks/planar_reach.yaml), the
 networks are narrow, and every depth gets the same environment steps and updates. Prints success on held-out goals,

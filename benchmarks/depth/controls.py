@@ -1,6 +1,6 @@
 """Whether depth pays on a task, against what else the same means buy: equal updates, equal parameters, equal seconds.
 
-    python -m benchmarks.learning.depth_controls [--task swimmer] [--seeds 2] [--updates 6000] [--json PATH] [--quick]
+    python -m benchmarks.depth.controls [--task swimmer] [--seeds 2] [--updates 6000] [--json PATH] [--quick]
 
 Every cell is one network; all are trained alike, without decay of the learning rate, so that a run may be read at any
 of its evaluations. The time of an update is measured for all of them in turn before anything is trained, and how many

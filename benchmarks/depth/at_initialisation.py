@@ -1,6 +1,6 @@
 """What depth does to a network before training: is every block design trainable at 1024 layers?
 
-    python -m benchmarks.learning.depth_at_initialisation [--quick] [--json PATH]
+    python -m benchmarks.depth.at_initialisation [--quick] [--json PATH]
 
 For each design and depth: share of saturated actions (|mean before tanh| > 2), RMS of the trunk's output, spread of
 that output across inputs (standard deviation over the batch), its effective rank, and the ratio of the largest to
