@@ -38,13 +38,13 @@ class Watchdog:
 class Backoff:
     """When a process that has died may be started again: at once if it had come up, else more and more slowly."""
 
-    def __init__(self) -> None:
-        self._started_s, self._pause_s = -math.inf, _FIRST_BACKOFF_S
+    def __init__(self, longest_s: float = _LONGEST_BACKOFF_S) -> None:
+        self._started_s, self._pause_s, self._longest_s = -math.inf, _FIRST_BACKOFF_S, longest_s
 
     def started(self, now_s: float) -> None:
         """Note that it was started, or could not be."""
         if self._started_s > -math.inf:
-            self._pause_s = min(2 * self._pause_s, _LONGEST_BACKOFF_S)
+            self._pause_s = min(2 * self._pause_s, self._longest_s)
         self._started_s = now_s
 
     def came_up(self) -> None:

@@ -19,6 +19,8 @@ _CHECK_EVERY_S = 0.1
 _SUSPENDED_LOOKS = 5
 """After which a page that a signal has suspended is ended."""
 _LONGEST_START_S = 60.0
+_STABLE_AFTER_S, _LONGEST_BACKOFF_S = 15.0, 30.0
+"""A start takes seconds of a processor, so a page that ends again and again is started more and more slowly."""
 _END_S = 5.0
 _NICENESS = -15
 """Whoever presses the stop does not wait for ordinary processes, and these still have their turn."""
@@ -34,8 +36,8 @@ class PageSupervisor:
         self._listening = listening_socket(config)
         self._listening.listen()
         self._process: ChildProcess | None = None
-        self._backoff = Backoff()
-        self._next_check_s = self._first_started_s = 0.0
+        self._backoff = Backoff(_LONGEST_BACKOFF_S)
+        self._next_check_s = self._first_started_s = self._started_s = 0.0
         self._looks = self._ended = 0
         self.was_up = False
         """Whether a page has ever let browsers in."""
@@ -77,7 +79,7 @@ class PageSupervisor:
 
     def _start(self, now: float) -> None:
         self._backoff.started(now)
-        self._first_started_s = self._first_started_s or now
+        self._started_s, self._first_started_s = now, self._first_started_s or now
         config = self._config.model_dump_json().encode()
         self._process = ChildProcess("runtime.page", config, cores=self._cores, niceness=self._niceness)
         self._process.go([self._listening.fileno()])
@@ -91,7 +93,8 @@ class PageSupervisor:
             return
         if process.is_up:
             self.was_up = True
-            self._backoff.came_up()
+            if time.monotonic() - self._started_s > _STABLE_AFTER_S:
+                self._backoff.came_up()
         self._looks = self._looks + 1 if is_suspended(process.pid) else 0
         if self._looks >= _SUSPENDED_LOOKS:
             # The next check finds it dead.

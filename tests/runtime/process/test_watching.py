@@ -36,6 +36,14 @@ def test_one_that_never_comes_up_is_started_more_and_more_slowly() -> None:
     assert 4 < pauses[-1] < 6
 
 
+def test_what_is_dear_to_start_may_be_started_more_slowly_still() -> None:
+    backoff, now = Backoff(30.0), 100.0
+    for _ in range(20):
+        backoff.started(now)
+    assert not backoff.over(now + 29)
+    assert backoff.over(now + 30)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_suspended_process_is_told_from_one_that_waits() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -15,7 +15,7 @@ from runtime.page.web.stop_page import PRESS_PATH
 from tests.runtime.page.browsers import Browser, get, wait_until
 from tests.runtime.server.test_server import Server, free_port, running
 
-_IN_FORCE_S = 1.5
+_IN_FORCE_S = 2.5
 """Half a second is wanted, of a machine that has nothing else to do."""
 
 
