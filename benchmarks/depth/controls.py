@@ -31,12 +31,16 @@ from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
+from student.config import DistillConfig, StudentNetworkConfig
+from student.distillation.distill import Distiller, evaluation_environment
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.learner import Learner
 from teacher.networks import count_parameters
+from teacher.policies import greedy
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer
+from teacher.train import Trainer, evaluate, load_teacher
 
+_SCORES = ("success_coarse", "success_fine", "time_at_goal")
 _READ = 3
 """Evaluations that make a score."""
 _TIMED_UPDATES, _REPEATS = 20, 7
@@ -82,6 +86,10 @@ class Arguments:
     random_goal_share: float = 0.0
     """Share of the actor's goals that come from other rows of the batch."""
     eval_every_rounds: int = 2
+    student_layers: int = 2
+    """Hidden layers of the student, 64 wide, that is distilled from each deep network: as many as the shallowest cell's
+    actor has with its stem."""
+    student_rounds: int = 16
     folder: Path = Path("runs/depth_controls")
     quick: bool = False
     """Two tiny networks and 60 updates: shows that it works, not what is better."""
@@ -131,12 +139,40 @@ def train(cell: Cell, seed: int, updates: int, arguments: Arguments) -> list[dic
         network=cell.network,
         learner=_learner(arguments),
     )
-    name = f"{Path(arguments.task).stem}_{cell.depth}x{cell.width}_r{arguments.random_goal_share:g}_{seed}"
-    folder = RunFolder(arguments.folder / name)
+    folder = _run_folder(cell, seed, arguments)
     if not folder.summary.is_file():
         Trainer(config, folder, resume=folder.holds_run).train()
-    shown = ("updates", "environment_steps", "success_coarse", "success_fine", "time_at_goal")
+    shown = ("updates", "environment_steps", *_SCORES)
     return [{key: row[key] for key in shown} for row in folder.read_metrics() if "success_coarse" in row]
+
+
+def _run_folder(cell: Cell, seed: int, arguments: Arguments) -> RunFolder:
+    name = f"{Path(arguments.task).stem}_{cell.depth}x{cell.width}_r{arguments.random_goal_share:g}_{seed}"
+    return RunFolder(arguments.folder / name)
+
+
+def distil(deep: Cell, seed: int, arguments: Arguments) -> dict[str, float]:
+    """The student of a deep network, and that network, on the same held-out goals."""
+    teacher = load_teacher(_run_folder(deep, seed, arguments).path)
+    layers, width = arguments.student_layers, CELLS[-1].width
+    config = DistillConfig(
+        seed=seed,
+        rounds=arguments.student_rounds,
+        eval_every_rounds=arguments.student_rounds,
+        eval_envs=256,
+        num_envs=min(128, 2 * arguments.num_envs),
+        student=StudentNetworkConfig(hidden_layers=layers, hidden_width=width),
+    )
+    name = f"{_run_folder(deep, seed, arguments).path.name}_student_{layers}x{width}_{arguments.student_rounds}"
+    folder = RunFolder(arguments.folder / name)
+    if not (folder.holds_run and folder.read_metrics()[-1:] and "success_coarse" in folder.read_metrics()[-1]):
+        resume = folder.holds_run
+        if not resume:
+            folder.start(config, teacher.contract)
+        Distiller(teacher, config, folder, resume=resume).train()
+    student = folder.read_metrics()[-1]
+    judged = evaluate(evaluation_environment(teacher, config), greedy(teacher.networks), teacher.actor).as_dict()
+    return {key: student[key] for key in _SCORES} | {f"teacher_{key}": judged[key] for key in _SCORES}
 
 
 def score(evaluations: Sequence[dict[str, float]], key: str, updates: float) -> float:
@@ -182,20 +218,33 @@ def main() -> None:
             updates_per_rollout=30,
             num_envs=16,
             eval_every_rounds=1,
+            student_rounds=2,
             folder=arguments.folder / "quick",
             json=arguments.json,
         )
     times_ms = _remembered_times(cells, arguments)
     runs: dict[str, list[list[dict[str, float]]]] = {cell.name: [] for cell in cells}
+    students: list[dict[str, float]] = []
     rows: list[dict[str, Any]] = []
-    for seed, cell in product(range(arguments.seeds), cells):
-        runs[cell.name].append(train(cell, seed, budget_of(cell, cells[0], times_ms, arguments), arguments))
-        rows = [_row(cell, runs[cell.name], times_ms, cells[0], arguments) for cell in cells if runs[cell.name]]
-        if arguments.json:
-            settings = {"task": Path(arguments.task).stem, "updates": arguments.updates, "gamma": arguments.gamma}
-            settings |= {"random_goal_share": arguments.random_goal_share, "num_envs": arguments.num_envs}
-            write_json(arguments.json, {"machine": machine(), **settings, "rows": rows})
+    for seed in range(arguments.seeds):
+        for cell in cells:
+            runs[cell.name].append(train(cell, seed, budget_of(cell, cells[0], times_ms, arguments), arguments))
+            rows = [_row(cell, runs[cell.name], times_ms, cells[0], arguments) for cell in cells if runs[cell.name]]
+            _write(arguments, rows, students)
+        students.append(distil(cells[0], seed, arguments))
+        _write(arguments, rows, students)
     Console().print(table_of(rows, arguments))
+    for key in _SCORES:
+        kept = [f"{one[key]:.1%} of {one[f'teacher_{key}']:.1%}" for one in students]
+        print(f"student of {arguments.student_layers} layers, {key}: {', '.join(kept)}")
+
+
+def _write(arguments: Arguments, rows: list[dict[str, Any]], students: list[dict[str, float]]) -> None:
+    if arguments.json:
+        settings = {"task": Path(arguments.task).stem, "updates": arguments.updates, "gamma": arguments.gamma}
+        settings |= {"random_goal_share": arguments.random_goal_share, "num_envs": arguments.num_envs}
+        settings |= {"student_layers": arguments.student_layers, "student_rounds": arguments.student_rounds}
+        write_json(arguments.json, {"machine": machine(), **settings, "rows": rows, "students": students})
 
 
 def _row(
@@ -208,10 +257,7 @@ def _row(
     affordable = arguments.updates * times_ms[deep.name] / times_ms[cell.name]
     budgets = {"equal_updates": arguments.updates, "equal_time": affordable}
     scores = {
-        budget: {
-            key: [score(run, key, until) for run in runs] for key in ("success_coarse", "success_fine", "time_at_goal")
-        }
-        for budget, until in budgets.items()
+        budget: {key: [score(run, key, until) for run in runs] for key in _SCORES} for budget, until in budgets.items()
     }
     numbers = {"parameters": parameters(cell, arguments.task), "update_ms": times_ms[cell.name]}
     return {"name": cell.name, "depth": cell.depth, "width": cell.width, **numbers, **scores, "runs": runs}
