@@ -132,6 +132,9 @@ class LearnerConfig(Config):
     """Share of the batch whose hindsight goal lies more than a centimetre from what was achieved at its step; by
     default 0.75 where goals are about an object and 0 otherwise. Objects rest most of the time, so that otherwise the
     critic learns where the object is and hardly ever what moves it (docs/teacher.md)."""
+    critic_sees: Literal["goal", "way"] | None = None
+    """What the critic knows a goal by: where it is, or the way there from where the robot is, seen from its base where
+    it has one (docs/teacher.md)."""
     random_goal_share: Share = 0.0
     """Share of the actor's goals taken from other trajectories of the batch instead of its own future."""
     polyak: Share = 0.0

@@ -46,13 +46,13 @@ class Networks(NamedTuple):
         """phi(s, a), `[B, E]`, of `[B, D]` and `[B, K J]`."""
         return self.objective.embed(params, observation, action)
 
-    def embed_goal(self, params: Params, goal: jax.Array) -> jax.Array:
-        """psi(g), `[B, E]`."""
-        return self.objective.embed_goal(params, goal)
+    def embed_goal(self, params: Params, goal: jax.Array, observation: jax.Array) -> jax.Array:
+        """psi(g), `[B, E]`, of goals `[B, G]` as the critic sees them from observations `[B, D]`."""
+        return self.objective.embed_goal(params, goal, observation)
 
     def value(self, params: Params, observation: jax.Array, goal: jax.Array, action: jax.Array) -> jax.Array:
         """What the critic thinks of actions `[B, K J]` on the way to goals `[B, G]`, `[B]`; more is better."""
-        return self.objective.value(params, observation, action, self.embed_goal(params, goal))
+        return self.objective.value(params, observation, action, self.embed_goal(params, goal, observation))
 
 
 def make_networks(contract: Contract, network: NetworkConfig, config: LearnerConfig) -> Networks:
@@ -147,7 +147,7 @@ class Learner:
         critic = optax.apply_updates(state.critic, changes)
         judge = state.critic
         if self.config.update_order == "critic_first":
-            judge, goal_embedding = critic, self.networks.embed_goal(critic, batch.goal)
+            judge, goal_embedding = critic, self.networks.embed_goal(critic, batch.goal, batch.observation)
         parts = (state.actor, state.log_alpha)
         (actor_gradient, alpha_gradient), actor_metrics = jax.grad(self.actor_loss, has_aux=True)(
             parts, judge, goal_embedding, batch, key
@@ -165,6 +165,20 @@ class Learner:
         optimizer = (actor_state, critic_state, alpha_state)
         state = LearnerState(actor, critic, log_alpha, optimizer, evaluated, state.updates + 1)
         return LearnerState(*self._keep(state, everywhere=True)), metrics
+
+    def _asked_for(
+        self, key: jax.Array, critic: Params, batch: Batch, goal_embedding: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The actor's goals and their embeddings: the batch's, of which a share gives way to those of other rows."""
+        share = self.config.random_goal_share
+        if share == 0:
+            return batch.goal, goal_embedding
+        swap = (jax.random.uniform(key, batch.goal.shape[:1]) < share)[:, None]
+        goal = jnp.where(swap, jnp.roll(batch.goal, 1, axis=0), batch.goal)
+        if self.settings.critic_sees == "way":
+            # Another row's goal lies another way from here.
+            return goal, self.networks.embed_goal(critic, goal, batch.observation)
+        return goal, jnp.where(swap, jnp.roll(goal_embedding, 1, axis=0), goal_embedding)
 
     def critic_loss(self, critic: Params, batch: Any) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
         """The objective's loss; also psi(g), `[B, E]`, and metrics."""
@@ -184,7 +198,7 @@ class Learner:
         """
         (actor, log_alpha), config, frozen = parts, self.config, jax.lax.stop_gradient
         sample_key, goal_key = jax.random.split(key)
-        goal, goal_embedding = _mix_goals(goal_key, config.random_goal_share, batch.goal, goal_embedding)
+        goal, goal_embedding = self._asked_for(goal_key, critic, batch, goal_embedding)
         mean, log_std, _ = self.networks.act(actor, batch.observation, goal)
         action, log_density = sample_tanh_gaussian(sample_key, mean, log_std)
         value = self.objective.value(critic, batch.observation, action, goal_embedding, batch)
@@ -206,14 +220,6 @@ class Learner:
             "saturation": jnp.mean(jnp.abs(mean) > 2),
         }
         return loss + alpha_loss, metrics
-
-
-def _mix_goals(key: jax.Array, share: float, goal: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Replace a share of the goals, with their embeddings, by those of other rows of the batch."""
-    if share == 0:
-        return goal, embedding
-    swap = (jax.random.uniform(key, goal.shape[:1]) < share)[:, None]
-    return tuple(jnp.where(swap, jnp.roll(x, 1, axis=0), x) for x in (goal, embedding))  # type: ignore[return-value]
 
 
 def _optimizer(rate: float, config: LearnerConfig, total_updates: int) -> optax.GradientTransformation:

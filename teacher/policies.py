@@ -50,7 +50,7 @@ def best_candidate(
 
     An actor can be worse than the critic that it learns from, so that a few candidates are worth more than its mean.
     """
-    goal_embedding = networks.embed_goal(critic, goal)
+    goal_embedding = networks.embed_goal(critic, goal, observation)
 
     def one(best: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
         action, value = best

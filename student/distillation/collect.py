@@ -84,7 +84,7 @@ class Collector:
         phi = networks.embed(teacher.critic, present, jnp.tanh(mean))
         # A student decides on one action, the first of its teacher's chunk.
         mean, log_std = mean[:, : networks.joints], log_std[:, : networks.joints]
-        labels = Labels(mean, log_std, features, phi, networks.embed_goal(teacher.critic, flat[1]))
+        labels = Labels(mean, log_std, features, phi, networks.embed_goal(teacher.critic, flat[1], present))
         student = self._student_apply(policy, *flat, jax.random.key(0))
         error = jnp.mean(jnp.abs(jnp.tanh(mean) - student), axis=-1).reshape(observation.shape[:2])
         return student_inputs(teacher.contract, self.config.student, *flat), labels, jnp.mean(error, axis=0)

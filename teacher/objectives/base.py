@@ -6,6 +6,7 @@ size.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sim2real.terms import Settings
     from teacher.config import LearnerConfig, NetworkConfig
 
+_SCALES = (0.25, 2.0, 16.0)
+"""Distances at which a way is half seen, as shares of the goal's radius."""
 Params = Any
 Metrics = dict[str, jax.Array]
 
@@ -61,18 +64,31 @@ class Objective(ABC):
         """Fresh parameters, `{"phi": ..., "psi": ...}` and those of what stands on top."""
         actions = self.config.action_chunk * action_size(self.contract)
         state = jnp.zeros((1, observation_size(self.contract) + actions))
+        parts = len(_SCALES) if self.settings.critic_sees == "way" else 1
         return {
             "phi": self.phi.init(phi_key, state),
-            "psi": self.psi.init(psi_key, jnp.zeros((1, goal_size(self.contract)))),
+            "psi": self.psi.init(psi_key, jnp.zeros((1, goal_size(self.contract) * parts))),
         }
 
     def embed(self, critic: Params, observation: jax.Array, action: jax.Array) -> jax.Array:
         """phi(s, a), `[B, E]`."""
         return jnp.asarray(apply(self.phi, critic["phi"], jnp.concatenate([observation, action], -1)))
 
-    def embed_goal(self, critic: Params, goal: jax.Array) -> jax.Array:
-        """psi(g), `[B, E]`."""
-        return jnp.asarray(apply(self.psi, critic["psi"], goal_features(self.contract, goal)))
+    def embed_goal(self, critic: Params, goal: jax.Array, observation: jax.Array) -> jax.Array:
+        """psi(g), `[B, E]`, of goals `[B, G]`, each seen from the observation `[B, D]` of its row."""
+        if self.settings.critic_sees == "way":
+            seen = at_scales(self.seen(goal, observation), goal_radius(self.contract))
+        else:
+            seen = goal_features(self.contract, goal)
+        return jnp.asarray(apply(self.psi, critic["psi"], seen))
+
+    def seen(self, goal: jax.Array, observation: jax.Array) -> jax.Array:
+        """Goal vectors `[B, G]` as the critic knows them: themselves, or the ways there from what is achieved in the
+        observations `[B, D]`.
+        """
+        if self.settings.critic_sees == "goal":
+            return goal
+        return jnp.asarray(self.contract.goal.way_vector(jnp, self.contract, goal, observation))
 
     @abstractmethod
     def sample(self, buffer: replay.Replay, key: jax.Array, *, strata: int) -> Any:
@@ -89,6 +105,23 @@ class Objective(ABC):
         """How good actions `[B, K J]` are on the way to goals, `[B]`: what the actor maximises. `batch` is what the
         observations come from, where they come from one.
         """
+
+
+def goal_radius(contract: Contract) -> float:
+    """The coarse tolerance as a distance of goal vectors: m of place, and m of rotation as the goal weighs it."""
+    goal = contract.goal
+    rotation = goal.orientation_weight_m * math.radians(goal.coarse_angle_deg)
+    return math.hypot(goal.coarse_position_m, rotation)
+
+
+def at_scales(way: jax.Array, radius: float) -> jax.Array:
+    """A way `[..., G]` as it looks from near, from the middle and from afar, `[..., 3 G]` in [-1, 1].
+
+    An encoder whose first layer is normalised sees only where a vector points as long as its biases are small; by how
+    much these three differ it also sees how long the vector is.
+    """
+    squares = jnp.sum(way**2, axis=-1, keepdims=True)
+    return jnp.concatenate([way / jnp.sqrt((share * radius) ** 2 + squares) for share in _SCALES], axis=-1)
 
 
 def network_trunk(network: NetworkConfig, depth: int) -> Trunk:

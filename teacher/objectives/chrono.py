@@ -56,13 +56,14 @@ class Chrono(Survival):
 
     def loss(self, critic: Params, batch: ReachBatch) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
         """The sum of the four."""
-        goal_embedding = self.embed_goal(critic, batch.goal)
+        goal_embedding = self.embed_goal(critic, batch.goal, batch.observation)
         embedding = self.embed(critic, batch.observation, batch.action)
         hazards, occupancy = self._split(self.logits(critic, embedding, goal_embedding))
         inside, seen = occupancy_targets(batch.distance, batch.terminated, self.radius, self.occupancy_edges)
         apart = -energy(embedding, goal_embedding)
         all_apart = -energy_matrix(embedding, goal_embedding)
-        far = -energy_matrix(batch.goal, batch.goal, epsilon=0.0) > self.radius
+        goals = self.seen(batch.goal, batch.observation)
+        far = -energy_matrix(goals, goals, epsilon=0.0) > self.radius
         parts = {
             "hazard_loss": jnp.mean(censored_likelihood(hazards, *batch.reaching, self.edges)),
             "occupancy_loss": occupancy_loss(occupancy, inside, seen),

@@ -35,7 +35,7 @@ class InfoNCE(Objective):
     def loss(self, critic: Params, batch: replay.Batch) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
         """InfoNCE of phi(s, a) against psi(g) over the batch."""
         config = self.config
-        goal_embedding = self.embed_goal(critic, batch.goal)
+        goal_embedding = self.embed_goal(critic, batch.goal, batch.observation)
         embedding = self.embed(critic, batch.observation, batch.action)
         logits = energy_matrix(embedding, goal_embedding, epsilon=config.energy_epsilon)
         loss = info_nce(logits, contrast=config.contrast, logsumexp_penalty=config.logsumexp_penalty)

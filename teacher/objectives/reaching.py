@@ -11,13 +11,11 @@ Shapes: `S` runs of environments, `M` steps of each, `B` = S M, `W` window, `G` 
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from sim2real.contract import Contract
 from teacher import replay
 
 _FLOATS_AT_ONCE = 2**24
@@ -48,13 +46,6 @@ class ReachBatch(NamedTuple):
     """`[B, W + 1]`, of what was achieved to the goal in this step and in W more, infinite behind the episode's end."""
     terminated: jax.Array
     """`[B]` bool, whether the episode was over before its time."""
-
-
-def goal_radius(contract: Contract) -> float:
-    """The coarse tolerance as a distance of goal vectors: m of place, and m of rotation as the goal weighs it."""
-    goal = contract.goal
-    rotation = goal.orientation_weight_m * math.radians(goal.coarse_angle_deg)
-    return math.hypot(goal.coarse_position_m, rotation)
 
 
 def sample(

@@ -18,7 +18,7 @@ from sim2real.contract import Contract
 from teacher import replay
 from teacher.networks import apply
 from teacher.objectives import reaching
-from teacher.objectives.base import Metrics, Objective, Params, network_trunk
+from teacher.objectives.base import Metrics, Objective, Params, goal_radius, network_trunk
 from teacher.objectives.hazards import TimeHead, bin_edges, censored_likelihood, discounted_lengths, expected_time
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Survival(Objective):
         super().__init__(contract, network, config)
         own = config.survival
         self.window = min(own.window or contract.timing.episode_steps, contract.timing.episode_steps)
-        self.radius = own.goal_radius_m or reaching.goal_radius(contract)
+        self.radius = own.goal_radius_m or goal_radius(contract)
         self.edges = bin_edges(self.window, own.time_bins)
         self.lengths = discounted_lengths(self.edges, own.time_gamma)
         self.head = TimeHead(network_trunk(network, network.critic_depth), self.outputs)
@@ -73,7 +73,7 @@ class Survival(Objective):
 
     def loss(self, critic: Params, batch: reaching.ReachBatch) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
         """The censored likelihood."""
-        goal_embedding = self.embed_goal(critic, batch.goal)
+        goal_embedding = self.embed_goal(critic, batch.goal, batch.observation)
         logits = self.logits(critic, self.embed(critic, batch.observation, batch.action), goal_embedding)
         loss = jnp.mean(censored_likelihood(logits, *batch.reaching, self.edges))
         return loss, (goal_embedding, {"critic_loss": loss, **about(batch)})

@@ -134,21 +134,21 @@ def test_logit_metrics_are_those_of_the_energy_matrix(learner: Learner, batch: r
     state = learner.init(jax.random.key(0))
     _, metrics = gradients(state, batch)
     phi = learner.networks.embed(state.critic, batch.observation, batch.action)
-    psi = learner.networks.embed_goal(state.critic, batch.goal)
+    psi = learner.networks.embed_goal(state.critic, batch.goal, batch.observation)
     distance = np.linalg.norm(np.asarray(phi)[:, None] - np.asarray(psi)[None], axis=-1)
     off_diagonal = distance[~np.eye(16, dtype=bool)]
     assert float(metrics["logits_positive"]) == pytest.approx(-np.diag(distance).mean(), rel=1e-3)
     assert float(metrics["logits_negative"]) == pytest.approx(-off_diagonal.mean(), rel=1e-3)
 
 
-def test_random_goals_change_what_the_actor_is_asked_for_and_not_the_critic(
-    learner: Learner, batch: replay.Batch
-) -> None:
+@pytest.mark.parametrize("sees", ["goal", "way"])
+def test_random_goals_change_what_the_actor_is_asked_for_and_not_the_critic(sees: str, batch: replay.Batch) -> None:
+    learner = Learner(contract(), NETWORK, LEARNER.model_copy(update={"critic_sees": sees}), total_updates=1000)
     state = learner.init(jax.random.key(0))
-    (own, critic, _), _ = gradients(state, batch)
-    (others, same, _), _ = gradients(state, batch, random_goal_share=1.0)
+    (own, critic, _), _ = gradients(state, batch, critic_sees=sees)
+    (others, same, _), _ = gradients(state, batch, critic_sees=sees, random_goal_share=1.0)
     rolled = batch._replace(goal=jnp.roll(batch.goal, 1, axis=0))
-    (expected, _, _), _ = gradients(state, rolled)
+    (expected, _, _), _ = gradients(state, rolled, critic_sees=sees)
     assert_trees_equal(critic, same)
     assert differ(own, others)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), others, expected)

@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     posture_weight: float = 0.0
     moving_goal_share: float = 0.0
     random_posture_share: float = 0.0
+    critic_sees: Literal["goal", "way"] = "goal"
 
 
 class Goal(Term):
@@ -140,13 +141,17 @@ class Goal(Term):
 
     def features(self, contract: Contract, vector: Array) -> Array:
         """What a network sees of a goal vector, `[..., G]` of order one: scaled as the readings are."""
+        offset, scale = self._scaling(contract)
+        return (vector - offset) * scale
+
+    def _scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         offset, scale = [], []
         for reading in self.readings(contract):
             metric = reading.metric(self.orientation_weight_m)
             middle, factor = reading.scaling(contract)
             offset.append(middle * metric)
             scale.append(factor / metric)
-        return (vector - np.float32(np.concatenate(offset))) * np.float32(np.concatenate(scale))
+        return np.concatenate(offset).astype(np.float32), np.concatenate(scale).astype(np.float32)
 
     def way(self, xp: ModuleType, contract: Contract, features: Array, observation: Array) -> Array:
         """How far the goal is from what is achieved in an observation, `[..., G]`, enlarged; from the frame of
@@ -159,6 +164,13 @@ class Goal(Term):
             columns = observation[..., contract.observation.slices[self.heading]]
             way = self._seen(xp, contract, columns, way)
         return ERROR_GAIN * way
+
+    def way_vector(self, xp: ModuleType, contract: Contract, vector: Array, observation: Array) -> Array:
+        """The way to a goal vector `[..., G]` as `way` sees it, in the goal vector's own units: m of place, and m of
+        rotation.
+        """
+        way = self.way(xp, contract, self.features(contract, vector), observation)
+        return way / (ERROR_GAIN * self._scaling(contract)[1])
 
     def _seen(self, xp: ModuleType, contract: Contract, columns: Array, way: Array) -> Array:
         first = self.readings(contract)[0]

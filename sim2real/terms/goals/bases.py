@@ -29,8 +29,8 @@ class _OfBase(Goal):
         return "between"
 
     def settings(self) -> Settings:
-        """Long ways, and no home to stay near to."""
-        return Settings(gamma=0.98)
+        """Long ways, no home to stay near to, and ground that is alike everywhere."""
+        return Settings(gamma=0.98, critic_sees="way")
 
 
 class _Ground(_OfBase):
@@ -108,6 +108,10 @@ class MapPosition(PlanarPosition):
     position_max_m: Vector2 = (1e3, 1e3)
     cells: tuple[Vector2, ...] = ()
     """Middles of the cells of which training draws one."""
+
+    def settings(self) -> Settings:
+        """As published: walls make one place unlike another."""
+        return super().settings()._replace(critic_sees="goal")
 
     def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
         """The rectangle around all free cells, and the cells with a goal."""

@@ -15,7 +15,7 @@ import optax
 
 from sim2real.backends.base import Rollout
 from sim2real.contract import Contract
-from sim2real.contract.interface import goal_size, observation_size
+from sim2real.contract.interface import goal_features, goal_size, observation_size
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
@@ -38,8 +38,11 @@ def step(place: np.ndarray, action: np.ndarray) -> np.ndarray:
 
 
 def observations(place: Any) -> jax.Array:
-    """`[...]` places to `[..., D]`."""
-    return jax.nn.one_hot(jnp.asarray(place), observation_size(contract()))
+    """`[...]` places to `[..., D]`, which say in their first entries which it is and in those of the tool where."""
+    seen = jax.nn.one_hot(jnp.asarray(place), observation_size(contract()))
+    (run,) = contract().observation.runs([part.reading for part in contract().goal.parts()])
+    assert run.start >= PLACES
+    return seen.at[..., run].set(goal_features(contract(), goals(place)))
 
 
 def goals(place: Any) -> jax.Array:
@@ -118,6 +121,6 @@ def trained(learner: LearnerConfig, *, updates: int) -> tuple[Objective, Any]:
 def values(objective: Objective, critic: Any) -> np.ndarray:
     """What the critic thinks, `[place, action, goal]`."""
     place, side, goal = (x.reshape(-1) for x in np.meshgrid(*map(np.arange, (PLACES, 2, PLACES)), indexing="ij"))
-    embedding = objective.embed_goal(critic, goals(goal))
-    found = objective.value(critic, observations(place), actions(side == 1), embedding)
+    seen = observations(place)
+    found = objective.value(critic, seen, actions(side == 1), objective.embed_goal(critic, goals(goal), seen))
     return np.asarray(found).reshape(PLACES, 2, PLACES)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sim2real.backends.base import Rollout
 from teacher import replay
 from teacher.objectives import reaching
+from teacher.objectives.base import goal_radius
 from tests.teacher.tiny import contract
 
 ENVS, STEPS, CAPACITY, WINDOW, RADIUS = 3, 60, 44, 7, 0.3
@@ -84,7 +85,7 @@ def test_large_windows_are_gone_through_in_pieces(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_radius_is_the_coarse_tolerance() -> None:
-    assert reaching.goal_radius(contract("franka_reach")) == contract("franka_reach").goal.coarse_position_m
+    assert goal_radius(contract("franka_reach")) == contract("franka_reach").goal.coarse_position_m
     goal = contract("franka_pose").goal
     rotation = goal.orientation_weight_m * np.radians(goal.coarse_angle_deg)
-    assert reaching.goal_radius(contract("franka_pose")) == pytest.approx(np.hypot(goal.coarse_position_m, rotation))
+    assert goal_radius(contract("franka_pose")) == pytest.approx(np.hypot(goal.coarse_position_m, rotation))
