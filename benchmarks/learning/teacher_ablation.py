@@ -31,7 +31,7 @@ from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.run.folder import RunFolder
 from teacher.train import Trainer
 
-_SHOWN = ("success_coarse", "success_fine", "position_error_m", "angle_error_deg", "update_ms")
+_SHOWN = ("success_coarse", "success_fine", "time_at_goal", "position_error_m", "angle_error_deg", "update_ms")
 _BASE = NetworkConfig(actor_depth=4, critic_depth=4)
 _CASES: dict[str, dict[str, dict[str, Any]]] = {
     "base": {},
@@ -42,6 +42,7 @@ _CASES: dict[str, dict[str, dict[str, Any]]] = {
     "depth 16": {"network": {"actor_depth": 16, "critic_depth": 16}},
     "no random postures": {"run": {"random_posture_share": 0.0}},
     "hindsight goals as they are drawn": {"learner": {"moving_goal_share": 0.0}},
+    "critic sees places (paper)": {"learner": {"critic_sees": "goal"}},
     "gamma 0.9": {"learner": {"gamma": 0.9}},
     "gamma 0.8": {"learner": {"gamma": 0.8}},
     "gamma 0.95": {"learner": {"gamma": 0.95}},
@@ -124,6 +125,7 @@ def main() -> None:
         "case",
         "coarse",
         "fine",
+        "time at goal",
         "position, mm",
         "angle, deg",
         "ms an update",
@@ -134,6 +136,7 @@ def main() -> None:
             str(row["case"]),
             f"{row['success_coarse']:.1%}",
             f"{row['success_fine']:.1%}",
+            f"{row['time_at_goal']:.1%}",
             f"{1e3 * row['position_error_m']:.1f}",
             f"{row['angle_error_deg']:.1f}",
             f"{row['update_ms']:.1f}",
