@@ -1,0 +1,145 @@
+"""How well an exported policy walks: goals at one distance, in all directions, for 1000 control steps each.
+
+    python -m benchmarks.policies.walking models/ant.onnx [--distance 5] [--goals 200] [--quick] [--json PATH]
+
+The file runs in ONNX Runtime against native MuJoCo, as on a robot. Time at goal is as in the published suite
+(arXiv 2503.14858): the steps of 1000 within the goal's tolerance, which no longer count after a fall.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import machine
+from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Targets, held_out_environment, policy_targets
+from sim2real.commands.outputs import JsonFile
+from sim2real.console import command_line
+from sim2real.errors import ShoalError
+from sim2real.evaluation.intervals import wilson
+from sim2real.files import write_json
+from sim2real.tasks.task import Task
+
+STEPS = 1000
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What became of the goals."""
+
+    goals: int
+    distance_m: float
+    arrived: float
+    """Share of goals within whose tolerance the robot stands at the end, for the last `goal.hold_s`."""
+    arrived_interval: tuple[float, float]
+    """Wilson's, of 95 %."""
+    time_at_goal: float
+    """Mean steps of 1000."""
+    seconds_to_goal: float
+    """Median, until the robot is first within the tolerance, of those that ever are; nan if none is."""
+    final_distance_m: float
+    """Median."""
+    fell: float
+    """Share of goals."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Evaluate a policy whose goals are places on the ground."""
+
+    file: tyro.conf.Positional[Path]
+    distance: float = 5.0
+    """From the start, m."""
+    goals: int = 200
+    seed: int = 0
+    quick: bool = False
+    """20 goals."""
+    json: JsonFile | None = None
+    """Write the result here too."""
+
+
+def walk(task: Task, targets: Targets, *, goals: int, distance_m: float, seed: int) -> Walk:
+    """Send every robot to a goal of its own, `distance_m` away in a direction of its own."""
+    contract, env = task.contract, held_out_environment(task, goals, seed)
+    position = task.contract.goal.parts()[0].reading
+    angle = 2 * np.pi * (np.arange(goals) + np.random.default_rng(seed).random()) / goals
+    start = env.true_readings()[position].copy()
+    request = (start + distance_m * np.stack([np.cos(angle), np.sin(angle)], axis=-1)).astype(np.float32)
+    if not (allowed := contract.goal.allows(contract, request)).all():
+        raise ShoalError(
+            f"walking: {int((~allowed).sum())} of {goals} goals at {distance_m:g} m lie outside the goals of "
+            f"{contract.task}; give a smaller --distance."
+        )
+    away, alive = np.empty((STEPS, goals)), np.ones((STEPS, goals), bool)
+    standing = np.ones(goals, bool)
+    for step in range(STEPS):
+        readings = {name: value.copy() for name, value in env.readings().items()}
+        env.advance(targets(readings, request))
+        standing &= ~env.terminated
+        away[step] = np.linalg.norm(env.true_readings()[position] - request, axis=-1)
+        alive[step] = standing
+    return _judged(task, away, alive, distance_m)
+
+
+def _judged(task: Task, away: np.ndarray, alive: np.ndarray, distance_m: float) -> Walk:
+    """From distances to goals, m, and who had not fallen yet, `[1000, N]` each."""
+    goal, control_dt_s = task.contract.goal, task.contract.timing.control_dt_s
+    within = (away <= goal.coarse_position_m) & alive
+    arrived = within[-max(1, round(goal.hold_s / control_dt_s)) :].all(axis=0)
+    ever = within.any(axis=0)
+    first_s = control_dt_s * (1 + within.argmax(axis=0)[ever])
+    count = away.shape[1]
+    return Walk(
+        goals=count,
+        distance_m=distance_m,
+        arrived=float(arrived.mean()),
+        arrived_interval=wilson(int(arrived.sum()), count, _CONFIDENCE),
+        time_at_goal=float(within.sum(axis=0).mean()),
+        seconds_to_goal=float(np.median(first_s)) if len(first_s) else float("nan"),
+        final_distance_m=float(np.median(away[-1])),
+        fell=float(1 - alive[-1].mean()),
+    )
+
+
+def main() -> None:
+    """Print the table and write JSON."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    wrong = [f"--{name} {getattr(arguments, name)}" for name in ("distance", "goals") if getattr(arguments, name) <= 0]
+    if wrong:
+        raise ShoalError(f"walking: {' and '.join(wrong)} must be above 0.")
+    count = 20 if arguments.quick else arguments.goals
+    task, targets = policy_targets(arguments.file, rows=count)
+    if task.contract.goal.kind != "planar_position":
+        raise ShoalError(
+            f"{arguments.file}: goals of {task.contract.task} are of kind {task.contract.goal.kind}; give a policy "
+            "of planar_position."
+        )
+    found = walk(task, targets, goals=count, distance_m=arguments.distance, seed=HELD_OUT_SEED + arguments.seed)
+    columns = ("goals", "arrived", "95 %", "steps at goal", "s to goal", "distance, m", "fell")
+    table = Table(*columns, title=arguments.file.name)
+    low, high = found.arrived_interval
+    table.add_row(
+        str(count),
+        f"{found.arrived:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        f"{found.time_at_goal:.0f} of {STEPS}",
+        f"{found.seconds_to_goal:.1f}",
+        f"{found.final_distance_m:.2f}",
+        f"{found.fell:.1%}",
+    )
+    Console().print(table)
+    if arguments.json:
+        row = {"file": arguments.file.name} | dataclasses.asdict(found)
+        write_json(arguments.json, {"machine": machine(), "seed": arguments.seed} | row)
+
+
+if __name__ == "__main__":
+    with command_line():
+        main()

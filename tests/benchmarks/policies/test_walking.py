@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.policies.walking import STEPS, _judged, walk
+from sim2real.errors import ShoalError
+from sim2real.tasks.task import load_task
+
+
+def test_time_at_goal_ends_with_a_fall_and_arriving_means_staying() -> None:
+    task = load_task("ant")
+    away, alive = np.full((STEPS, 4), 5.0), np.ones((STEPS, 4), bool)
+    away[400:, 0] = 0.1  # arrives
+    away[200:990, 1] = 0.1  # leaves again
+    away[300:, 2] = 0.1  # falls
+    alive[500:, 2] = False
+    found = _judged(task, away, alive, 5.0)
+    assert found.arrived == 0.25
+    assert found.arrived_interval[0] < 0.25 < found.arrived_interval[1]
+    assert found.time_at_goal == pytest.approx((600 + 790 + 200) / 4)
+    assert found.seconds_to_goal == pytest.approx(301 * task.contract.timing.control_dt_s)
+    assert found.fell == 0.25
+
+
+def test_a_robot_that_stands_is_at_near_goals_and_at_no_far_ones() -> None:
+    task = load_task("ant")
+    home = np.array([[joint.home_position for joint in task.contract.robot.joints]], np.float32).repeat(3, axis=0)
+    near, far = (walk(task, lambda readings, request: home, goals=3, distance_m=d, seed=1) for d in (0.2, 3.0))
+    assert (near.arrived, near.time_at_goal, near.fell) == (1.0, STEPS, 0.0)
+    assert (far.arrived, far.time_at_goal) == (0.0, 0.0)
+    assert far.final_distance_m == pytest.approx(3.0, abs=0.3)
+    with pytest.raises(ShoalError, match=r"--distance"):
+        walk(task, lambda readings, request: home, goals=3, distance_m=30.0, seed=1)
