@@ -30,6 +30,14 @@ class ContractMismatch(ShoalError):
     """Two sides of a hand-over disagree; the sentence names each field and both values."""
 
 
+class UnknownName(ValueError):
+    """A name that is none of the known ones; several of a sort share one list of those."""
+
+    def __init__(self, said: str, known: str) -> None:
+        super().__init__(f"{said}. {known}")
+        self.said, self.known = said, known
+
+
 def raise_all(problems: Sequence[str], *, what: str) -> None:
     """Raise one `ShoalError` for all problems of an input, `what`; nothing where there are none."""
     if len(problems) == 1:
@@ -63,11 +71,24 @@ def shown(value: object) -> str:
 
 def problems(error: ValidationError) -> str:
     """All of pydantic's complaints, in words; of a field's alternatives the first that does not fit."""
+    return ". ".join(filter(None, problems_and_known(error)))
+
+
+def problems_and_known(error: ValidationError) -> tuple[str, str]:
+    """The complaints, and once for all of them which names are known, where one was not."""
     said: dict[str, str] = {}
+    known: dict[str, None] = {}
     for one in error.errors(include_url=False):
         where = _field(one["loc"])
+        if where not in said and len(said) < _MOST and isinstance(cause := _cause(one), UnknownName):
+            known[cause.known] = None
         said.setdefault(where, _problem(one, where))
-    return "; ".join(list(said.values())[:_MOST]) + (f"; and {len(said) - _MOST} more" if len(said) > _MOST else "")
+    more = f"; and {len(said) - _MOST} more" if len(said) > _MOST else ""
+    return "; ".join(list(said.values())[:_MOST]) + more, ". ".join(known)
+
+
+def _cause(one: ErrorDetails) -> object:
+    return one.get("ctx", {}).get("error")
 
 
 def _field(location: tuple[int | str, ...]) -> str:
@@ -85,7 +106,8 @@ def _problem(one: ErrorDetails, where: str) -> str:
         case "extra_forbidden":
             return f"{where} is not a known key"
         case "value_error":
-            said = printable(str(one["ctx"]["error"]))
+            cause = _cause(one)
+            said = printable(cause.said if isinstance(cause, UnknownName) else str(cause))
             return f"{where}: {said}" if where else said
         case "model_type" | "dict_type":
             given = "it is empty" if one["input"] is None else f"got {given}"

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, GetJsonSchemaHandler, SerializeAsAny, Vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from sim2real.errors import problems
+from sim2real.errors import UnknownName, problems_and_known, shown
 from sim2real.frozen import Frozen
 
 ENTRY_POINTS = "shoal.terms"
@@ -62,8 +62,9 @@ def find_kind(base: type[_T], kind: str) -> type[_T]:
             found = getattr(importlib.import_module(module), name)
         else:
             close = difflib.get_close_matches(kind, [*known, *points], n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise ValueError(f"unknown kind {kind!r} of {base.what}{hint} Known are {', '.join(sorted(known))}")
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            names = f"Known kinds of {base.what} are {', '.join(sorted(known))}"
+            raise UnknownName(f"unknown kind {shown(kind)} of {base.what}{hint}", names)
     except ImportError as error:
         package = kind.partition(":")[0].partition(".")[0]
         raise ValueError(
@@ -87,7 +88,9 @@ def read_term(base: type[_T], data: Any) -> _T:
     try:
         return find_kind(base, fields["kind"]).model_validate(fields)
     except ValidationError as error:
-        raise ValueError(f"{fields['kind']}: {problems(error)}") from error
+        said, known = problems_and_known(error)
+        said = f"{fields['kind']}: {said}"
+        raise (UnknownName(said, known) if known else ValueError(said)) from error
 
 
 _ANY_MAPPING = {"type": "object", "required": ["kind"]}

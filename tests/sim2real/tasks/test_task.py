@@ -21,7 +21,7 @@ def sentence(path: str | Path) -> str:
         load_task(path).contract  # noqa: B018 - the contract is built on first use
     message = str(caught.value)
     assert "\n" not in message
-    assert len(message) < 400
+    assert len(message) < 500
     return message
 
 
@@ -74,7 +74,7 @@ def test_a_tendon_actuator_does_not_count_as_the_first_joints(tmp_path: Path) ->
         ({"readings": ["joint_position"]}, "action joint_position_increment needs joint_position_target"),
         (
             {"readings": ["joint_positions"]},
-            "readings.0: unknown kind 'joint_positions' of reading; did you mean 'joint_position'? Known are base_",
+            "readings.0: unknown kind 'joint_positions' of reading (did you mean 'joint_position'?). Known kinds of",
         ),
         ({"readings": ["joint_positions"]}, "did you mean 'joint_position'?"),
         ({"readings": ["nowhere.terms:Smell"]}, "comes from the package 'nowhere', which cannot be imported here"),
@@ -190,3 +190,15 @@ def test_missing_broken_and_empty_files(tmp_path: Path) -> None:
     assert "broken.yaml is not valid YAML" in sentence(broken)
     broken.write_text("")
     assert "the file: must hold keys and values, it is empty" in sentence(broken)
+
+
+def test_known_kinds_are_said_once_for_several_unknown_ones(tmp_path: Path) -> None:
+    groups = {"kind": "groups", "groups": [{"joints": [name], "action": "grip"} for name in ("shoulder", "elbow")]}
+    wrong = write_task(tmp_path, readings=["joint_positions", "smell", *TASK["readings"]], action=groups)
+    with pytest.raises(ShoalError) as caught:
+        load_task(wrong)
+    said = str(caught.value)
+    assert said.count("Known kinds of reading are") == said.count("Known kinds of action are") == 1
+    assert said.count("unknown kind 'grip' of action (did you mean 'gripper'?)") == 2
+    assert "unknown kind 'smell' of reading" in said
+    assert "tool_increment" in said, "the list is whole"
