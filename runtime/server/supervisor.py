@@ -25,7 +25,7 @@ from sim2real.contract import Contract
 
 _CHECK_EVERY_S = 0.02
 _END_S = 10.0
-_HUNG_S, _SUSPENDED_S = 1.0, 0.25
+_HUNG_S, _SUSPENDED_S = 1.0, 0.1
 """Without a beat of the listener process, which never waits for anything but, on a busy machine, for a processor; one
 that was suspended does not even do that.
 """
