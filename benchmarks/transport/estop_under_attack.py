@@ -6,8 +6,9 @@ The server is `runtime serve` with its simulated robot in real time, as it start
 on TCP and a page that asks for a code. A time runs from the call, or from the signal that kills, to the answer that the
 stop is in force in the control loop; half a control period of it, on average, is the wait for the next tick. Four ways:
 *direct* is `Client.estop()` on this machine, *unix* the same request over a new connection to the socket for requests,
-*tcp* `Client.estop()` with the token over TCP, *page* a press of the page's button. Every stop is released again over
-the gateway before the next.
+*tcp* `Client.estop()` with the token over TCP, *page* a press of the page's button. Whoever stops goes before ordinary
+processes, as on a machine of its own. Every stop is released again over the gateway before the
+next.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ _REST_S = 0.5
 _LEAST_START_TICKS = 20
 """Of processor time; every start takes more."""
 
+_BEFORE_ALL = -20
 _STALLED = "stalled terminal"
 
 CROWDS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -262,11 +264,25 @@ def _timed(server: Server, way: str, before: Kill | None = None) -> float:
     # No beat with the control loop's ticks, and with the processes' starts where they die.
     time.sleep(random.uniform(0, 0.04) + (_REST_S if before else 0.0))
     pids = server.children() if before else (0, 0)
-    started = time.perf_counter()
-    if before is not None:
-        before(pids)
-    WAYS[way](server)
-    return time.perf_counter() - started
+    with _on_a_machine_of_its_own():
+        started = time.perf_counter()
+        if before is not None:
+            before(pids)
+        WAYS[way](server)
+        return time.perf_counter() - started
+
+
+@contextmanager
+def _on_a_machine_of_its_own() -> Iterator[None]:
+    """Who stops the robot here does not wait for the processors that attackers and server share, where permitted."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _BEFORE_ALL)
+    try:
+        yield
+    finally:
+        # Whatever is started later, attackers say, is as slow as everybody.
+        os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
 def _row(case: str, way: str, times_s: list[float]) -> dict[str, Any]:
