@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -83,6 +83,8 @@ class Arguments:
     """After 100 control steps of each environment."""
     num_envs: int = 64
     gamma: float = 0.99
+    critic_sees: Literal["goal", "way"] = "way"
+    """What the critic knows goals by, see `train-teacher --critic-sees`."""
     random_goal_share: float = 0.0
     """Share of the actor's goals that come from other rows of the batch."""
     eval_every_rounds: int = 2
@@ -99,7 +101,10 @@ class Arguments:
 
 def _learner(arguments: Arguments) -> LearnerConfig:
     return LearnerConfig(
-        gamma=arguments.gamma, random_goal_share=arguments.random_goal_share, final_learning_rate_fraction=1.0
+        gamma=arguments.gamma,
+        critic_sees=arguments.critic_sees,
+        random_goal_share=arguments.random_goal_share,
+        final_learning_rate_fraction=1.0,
     )
 
 
@@ -147,8 +152,8 @@ def train(cell: Cell, seed: int, updates: int, arguments: Arguments) -> list[dic
 
 
 def _run_folder(cell: Cell, seed: int, arguments: Arguments) -> RunFolder:
-    name = f"{Path(arguments.task).stem}_{cell.depth}x{cell.width}_r{arguments.random_goal_share:g}_{seed}"
-    return RunFolder(arguments.folder / name)
+    recipe = f"{arguments.critic_sees}_r{arguments.random_goal_share:g}"
+    return RunFolder(arguments.folder / f"{Path(arguments.task).stem}_{cell.depth}x{cell.width}_{recipe}_{seed}")
 
 
 def distil(deep: Cell, seed: int, arguments: Arguments) -> dict[str, float]:
@@ -242,7 +247,8 @@ def main() -> None:
 def _write(arguments: Arguments, rows: list[dict[str, Any]], students: list[dict[str, float]]) -> None:
     if arguments.json:
         settings = {"task": Path(arguments.task).stem, "updates": arguments.updates, "gamma": arguments.gamma}
-        settings |= {"random_goal_share": arguments.random_goal_share, "num_envs": arguments.num_envs}
+        settings |= {"critic_sees": arguments.critic_sees, "random_goal_share": arguments.random_goal_share}
+        settings |= {"num_envs": arguments.num_envs}
         settings |= {"student_layers": arguments.student_layers, "student_rounds": arguments.student_rounds}
         write_json(arguments.json, {"machine": machine(), **settings, "rows": rows, "students": students})
 
