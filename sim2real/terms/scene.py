@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -55,8 +55,18 @@ class Scene:
         """The scene of the same robot in another model that has the same joints, and maybe more bodies."""
         return Scene(model, self.robot, self.home, self.control_dt_s, self.map)
 
+    @cached_property
+    def _found(self) -> dict[tuple[str, str], Any]:
+        """What names have been found to be, since terms ask in every step."""
+        return {}
+
     def place(self, name: str, *, field: str) -> Place:
         """The site or body of a name, sites first; `ShoalError` that names `field` where there is none."""
+        if (found := self._found.get(("place", name))) is None:
+            found = self._found["place", name] = self._find_place(name, field)
+        return cast(Place, found)
+
+    def _find_place(self, name: str, field: str) -> Place:
         import mujoco
 
         site = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SITE, name)
@@ -79,10 +89,12 @@ class Scene:
         """
         import mujoco
 
-        body = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_BODY, name)
-        if body < 0 or self.free_joint(body) is None:
-            raise ShoalError(f"{field}: {name!r} is no body with a free joint; only those float.")
-        return int(body)
+        if (found := self._found.get(("floating", name))) is None:
+            found = int(mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_BODY, name))
+            if found < 0 or self.free_joint(found) is None:
+                raise ShoalError(f"{field}: {name!r} is no body with a free joint; only those float.")
+            self._found["floating", name] = found
+        return cast(int, found)
 
     def sensor(self, name: str, *, field: str) -> slice:
         """Where a sensor of the MJCF is in `sensordata`."""
