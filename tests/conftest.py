@@ -64,10 +64,10 @@ def push_contract() -> Contract:
 @pytest.fixture(scope="session", autouse=True)
 def _small_goal_pools() -> Iterator[None]:
     """Environments made by tests draw from a few hundred starts and goals, which takes milliseconds."""
-    from sim2real.backends import native
+    from sim2real.tasks import goal_pool
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "_POOL_SIZE", POOL_SIZE)
+        patch.setattr(goal_pool, "POOL_SIZE", POOL_SIZE)
         yield
 
 

@@ -24,11 +24,11 @@ from sim2real.errors import ShoalError, raise_all
 from sim2real.randomised_robots.robots import Robots
 from sim2real.randomised_robots.sampling import Draws
 from sim2real.robots.kinematics import Addresses
+from sim2real.tasks import goal_pool
 from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task
 from sim2real.terms import Simulated
 
-_POOL_SIZE = 16_384
 _KEPT = ("qpos", "qvel", "qacc_warmstart", "time")
 """Fields of mjx.Data that the next step depends on; the rest is recomputed."""
 
@@ -74,7 +74,7 @@ class MjxEnvironment:
         self._seen = task.teacher_contract if privileged else task.contract
         self.num_envs = num_envs
         self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
-        self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
+        self.pool = pool if pool is not None else sample_goal_pool(task, size=goal_pool.POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._goals = jnp.asarray(self.pool.goal)
         self._resample = resample

@@ -23,6 +23,7 @@ from sim2real.contract.interface import achieved, command, goal_vector, observe,
 from sim2real.randomised_robots.robots import Robots
 from sim2real.randomised_robots.sampling import Draws
 from sim2real.robots.kinematics import Addresses
+from sim2real.tasks import goal_pool
 from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task
 from sim2real.terms import Simulated
@@ -30,7 +31,6 @@ from sim2real.terms import Simulated
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """`act(observation [N, D], goal [N, G]) -> action [N, J]`."""
 
-_POOL_SIZE = 16_384
 _STAGES = {
     "position": int(mujoco.mjtStage.mjSTAGE_POS),
     "velocity": int(mujoco.mjtStage.mjSTAGE_VEL),
@@ -75,7 +75,7 @@ class NativeEnvironment:
         self._seen = task.teacher_contract if privileged else task.contract
         self.num_envs = num_envs
         self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
-        self.pool = pool if pool is not None else sample_goal_pool(task, size=_POOL_SIZE, seed=seed)
+        self.pool = pool if pool is not None else sample_goal_pool(task, size=goal_pool.POOL_SIZE, seed=seed)
         self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
         self._resample = resample
         self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)

@@ -21,6 +21,8 @@ from sim2real.tasks.task import Task
 from sim2real.terms import Simulated, Start
 from sim2real.world.contacts import HomeContacts, pair_name
 
+POOL_SIZE = 16_384
+"""Starts and goals from which an environment draws."""
 TRAINING_SEED_OFFSET = 0
 EVALUATION_SEED_OFFSET = 1_000_003
 _MIN_ACCEPTED = 0.02
