@@ -53,7 +53,6 @@ def test_shipped_policies_fit_todays_tasks_and_reach_their_goals(path: Path) -> 
 
 
 UNTRAINED = {
-    "ant",
     "ant_big_maze",
     "ant_hardest_maze",
     "ant_u4_maze",
