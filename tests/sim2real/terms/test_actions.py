@@ -269,3 +269,22 @@ def test_legs_follow_the_declared_motion_where_the_policy_wants_nothing(tmp_path
         np.testing.assert_allclose(told[within], np.broadcast_to(wanted, (2, 2))[within], atol=1e-5)
         env.advance(told)
     assert "phase_clock" not in task.contract.measured.sizes, "no robot has to deliver it"
+
+
+def test_hips_that_swing_in_time_with_the_ants_gait_walk_and_faster_the_wider_they_swing() -> None:
+    """What a policy has to find is a matter of degree, so that what is learnt from little motion holds for more."""
+    task, shares = load_task("ant"), np.array([[0.0], [0.5], [1.0]], np.float32)
+    contract = task.contract
+    env = NativeEnvironment(task, num_envs=len(shares), seed=0)
+    env.place(np.arange(len(shares)), np.tile(task.scene.home, (len(shares), 1)), env.goals().copy())
+    # Forwards is clockwise for legs on the left and the other way on the right; diagonal legs swing together.
+    swing = np.array([-1, 0, -1, 0, 1, 0, 1, 0], np.float32)
+    for _ in range(100):
+        readings = env.true_readings()
+        action = shares * swing * readings[contract.action.clock][:, :1]
+        env.advance(contract.action.command(np, contract, action, readings))
+        assert not env.terminated.any()
+    still, slow, fast = np.linalg.norm(env.true_readings()["base_position"], axis=-1)
+    assert still < 0.3
+    assert slow > 0.8
+    assert fast > 1.5 * slow
