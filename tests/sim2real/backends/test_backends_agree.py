@@ -17,7 +17,7 @@ import pytest
 from sim2real.backends.mjx import MjxEnvironment, put_model
 from sim2real.backends.native import NativeEnvironment
 from sim2real.errors import ShoalError
-from sim2real.tasks.task import load_task
+from sim2real.tasks.task import Task, load_task
 
 _ENVS, _STEPS = 4, 25
 
@@ -29,7 +29,10 @@ def _replay(params: jax.Array, observation: jax.Array, goal: jax.Array, key: jax
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[NativeEnvironment, MjxEnvironment]:
-    task = load_task("franka_pose")
+    shipped = load_task("franka_pose")
+    # Long enough for the comparison, and short enough to wait for its end: a step takes half a second here.
+    timing = shipped.config.timing.model_copy(update={"episode_steps": _STEPS + 3})
+    task = Task(shipped.config.model_copy(update={"timing": timing}), shipped.folder)
     native = NativeEnvironment(task, num_envs=_ENVS, seed=3)
     return native, MjxEnvironment(task, num_envs=_ENVS, seed=3, pool=native.pool)
 
