@@ -51,3 +51,7 @@ def main() -> None:
     by_name = {command.__name__.replace("_", "-"): command for command in COMMANDS}
     with command_line():
         tyro.extras.subcommand_cli_from_dict(by_name, prog="sim2real", description=(__doc__ or "").split("\n\n")[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -67,3 +67,7 @@ def distill(given: list[str]) -> None:
         elif arguments.teacher is not None:
             pipeline.begin(arguments.teacher, folder, arguments.config, progress, replace=arguments.overwrite)
         pipeline.export(folder, arguments.output or folder.path / "student.onnx", progress)
+
+
+if __name__ == "__main__":
+    main()

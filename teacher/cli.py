@@ -103,3 +103,7 @@ def _over(settings: TeacherConfig, file: Path | None) -> TeacherConfig:
 def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
     both = {name: _merged(left[name], right[name]) for name, value in right.items() if isinstance(value, dict)}
     return left | right | both
+
+
+if __name__ == "__main__":
+    main()

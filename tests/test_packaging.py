@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import tomllib
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -93,6 +95,16 @@ def test_lock_names_only_the_public_registry() -> None:
     urls |= {file["url"] for file in files if file}
     hosts = {urlsplit(url).netloc for url in urls if url is not None}
     assert hosts == {"pypi.org", "files.pythonhosted.org"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_console_scripts_module_runs_as_one(script: str) -> None:
+    module = SCRIPTS[script].partition(":")[0]
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--no-such-option"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -76,9 +76,10 @@ def _drives(task: Task, out: Console) -> tuple[str, ...]:
     """Simulate the servos, print how they did; the problems."""
     robot = task.contract.robot
     drives = simulate_drives(task.model, robot, task.home, window=getattr(task.contract.action, "window", 0.3))
-    if drives.joints:
+    servos = {joint.name for joint in robot.joints if joint.mode == "position"}
+    if servos:
         table = Table("joint", "told a small step", "sag at home", "of effort limit")
-        for seen in drives.joints:
+        for seen in (seen for seen in drives.joints if seen.name in servos):
             rise = f"63 % after {1e3 * seen.rise_s:.0f} ms" if math.isfinite(seen.rise_s) else f"only {seen.moved:.0%}"
             sag = f"{1e3 * seen.sag:+.2f} m{UNITS[seen.kind]}"
             table.add_row(seen.name, rise, sag, f"{seen.load:.0%}")
@@ -86,7 +87,8 @@ def _drives(task: Task, out: Console) -> tuple[str, ...]:
     if robot.end_effector_frame:
         out.print(f"under gravity the tool is {1e3 * drives.tool_sag_m:.1f} mm from where home has it")
     if robot.base == "floating":
-        out.print(f"while the drives only hold home, the base sinks {1e2 * drives.base_drop_m:.1f} cm in three seconds")
+        doing = "the drives only hold home" if servos else "the drives do nothing"
+        out.print(f"while {doing}, the base sinks {1e2 * drives.base_drop_m:.1f} cm in three seconds")
     return drives.problems
 
 
@@ -123,7 +125,7 @@ def _notes(contract: Contract, model: mujoco.MjModel) -> list[str]:
     gravity = mujoco.mjtDisableBit.mjDSBL_GRAVITY
     if model.opt.disableflags & gravity or not model.opt.gravity.any():
         notes.append("there is no gravity in this model.")
-    soft = [joint.name for joint in contract.robot.joints if joint.damping == 0]
+    soft = [joint.name for joint in contract.robot.joints if joint.mode == "position" and joint.damping == 0]
     if soft:
         notes.append(f"servos without damping (kv) swing for long: {', '.join(soft)}.")
     return notes

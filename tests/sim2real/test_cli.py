@@ -134,6 +134,13 @@ def test_mjx_is_imported_without_what_it_prints() -> None:
     assert ended.stdout == ""
 
 
+def test_check_tries_no_servo_where_there_is_none(sim2real: Runner) -> None:
+    out = sim2real("check", "humanoid", "--samples", "50")
+    assert "told a small step" not in out
+    assert "servos without damping" not in out
+    assert "while the drives do nothing, the base sinks" in out
+
+
 def test_check_refuses_delays_that_mjx_ignores(sim2real: Runner, tmp_path: Path) -> None:
     path = write_task(tmp_path, mjcf=MJCF.replace('kp="50"', 'kp="50" delay="0.01" nsample="8"'))
     assert "actuator 'elbow' has a delay of 0.01 s (delay, nsample)" in sim2real("check", str(path), status=2)
