@@ -13,6 +13,7 @@ from runtime.page.config import page_installed
 from runtime.safety import SafetyConfig
 from runtime.status import State
 from sim2real.contract import Contract
+from sim2real.errors import ShoalError
 
 _BEFORE = 12
 """Ticks of motion before the fault."""
@@ -60,7 +61,8 @@ class Outcome:
     """What happened in one scenario."""
 
     scenario: Scenario
-    ended_in: State
+    ended_in: State | None
+    """None where it broke off."""
     speed_share: float | None
     """Largest step of the commands as a share of the velocity limit; None where the robot is in another process, which
     counts what it had to correct."""
@@ -73,7 +75,14 @@ class Outcome:
 
 
 def run_scenario(scenario: Scenario, policy: Policy) -> Outcome:
-    """One scenario with a fresh robot."""
+    """One scenario with a fresh robot; what breaks off is one that failed, and the others have their turn."""
+    try:
+        return _run(scenario, policy)
+    except ShoalError as error:
+        return Outcome(scenario, None, None, (f"broke off: {error}",))
+
+
+def _run(scenario: Scenario, policy: Policy) -> Outcome:
     if scenario.run_served is not None:
         with TemporaryDirectory(prefix="shoal-") as folder:
             state, problems = scenario.run_served(policy.path, Path(folder))

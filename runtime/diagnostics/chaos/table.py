@@ -47,7 +47,7 @@ def outcome_table(outcomes: Iterable[Outcome]) -> Table:
         share = "" if outcome.speed_share is None else f"{100 * outcome.speed_share:.0f} %"
         verdict = "ok" if outcome.passed else "; ".join(outcome.problems)
         scenario = outcome.scenario
-        table.add_row(scenario.name, scenario.fault, scenario.response, outcome.ended_in.label, share, verdict)
+        table.add_row(scenario.name, scenario.fault, scenario.response, _ended(outcome) or "-", share, verdict)
     table.caption = "largest step: of the joint velocity limit, which no command may exceed"
     return table
 
@@ -58,8 +58,12 @@ def outcome_record(outcome: Outcome) -> dict[str, object]:
         "name": outcome.scenario.name,
         "fault": outcome.scenario.fault,
         "response": outcome.scenario.response,
-        "ended_in": outcome.ended_in.label,
+        "ended_in": _ended(outcome),
         "largest_step_share": outcome.speed_share,
         "passed": outcome.passed,
         "problems": list(outcome.problems),
     }
+
+
+def _ended(outcome: Outcome) -> str | None:
+    return None if outcome.ended_in is None else outcome.ended_in.label

@@ -15,6 +15,7 @@ from runtime.inference.policy import Policy
 from runtime.safety import Safety
 from runtime.status import State
 from sim2real.contract import Contract
+from sim2real.errors import ShoalError
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "models" / "franka_pose.onnx"
@@ -87,6 +88,17 @@ def test_wrong_response_is_noticed(shipped: Policy) -> None:
         "ended in ramp-in, not in estop",
         "hold was never entered",
     )
+    assert outcome_table([outcome]).row_count == 1
+
+
+def test_a_scenario_that_breaks_off_has_failed_and_is_a_row(shipped: Policy) -> None:
+    def breaks_off(policy: Path, folder: Path) -> tuple[State, list[str]]:
+        raise ShoalError("the server has no listener.")
+
+    outcome = run_scenario(
+        Scenario("none", "no fault", "none", frozenset({State.ESTOP}), run_served=breaks_off), shipped
+    )
+    assert (outcome.passed, outcome.problems) == (False, ("broke off: the server has no listener.",))
     assert outcome_table([outcome]).row_count == 1
 
 
