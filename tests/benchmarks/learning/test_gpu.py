@@ -19,6 +19,7 @@ def arguments(tmp_path: Path) -> gpu.Arguments:
     return gpu.Arguments(folder=tmp_path, quick=True, json=tmp_path / "report.json")
 
 
+@pytest.mark.slow
 def test_a_training_stops_at_its_deadline_and_goes_on_in_the_next_call(arguments: gpu.Arguments) -> None:
     assert gpu.train("franka_reach", arguments, deadline=time.monotonic()) is None
     run = RunFolder(arguments.folder / "franka_reach_teacher")

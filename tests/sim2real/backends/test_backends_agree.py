@@ -62,6 +62,7 @@ def test_same_starts_and_actions_give_the_same_arms(pair: tuple[NativeEnvironmen
     assert moved > 0.05, "actions that move nothing would prove nothing"
 
 
+@pytest.mark.slow
 def test_mjx_restarts_with_new_goals_and_continues_from_its_state(
     pair: tuple[NativeEnvironment, MjxEnvironment],
 ) -> None:
