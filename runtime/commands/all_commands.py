@@ -50,12 +50,13 @@ _SERVERS = (Serve, ServePolicy, Simulate, Page, Ros2)
 def run(arguments: list[str]) -> int:
     """The exit status; a `ShoalError` becomes one sentence on standard error and ends with exit status 2."""
     prepare_process()
-    command = tyro.cli(
-        _Command,
-        args=arguments,
-        prog="runtime",
-        description="Run policy files on robots.",
-    )
+    with command_line():
+        command = tyro.cli(
+            _Command,
+            args=arguments,
+            prog="runtime",
+            description="Run policy files on robots.",
+        )
     status = 0
     with relayed_output() if isinstance(command, _SERVERS) else nullcontext(), command_line():
         status = command.run()

@@ -58,6 +58,7 @@ def _print_rules(model: Path, settings: Path | None) -> None:
 
 if TYPE_CHECKING:
     from runtime.diagnostics.chaos.soak import SoakReport
+    from runtime.inference.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class Chaos:
     def run(self) -> int:
         """Exit status 1 when a response or a command was not what it must be."""
         from runtime.diagnostics.chaos.table import outcome_record
+        from runtime.inference.policy import Policy
 
+        _require_injectable(Policy(self.model))
         if self.soak_hours is not None:
             report = _soak(self.model, self.soak_hours)
             self._write({"soak": report.line, "passed": report.passed})
@@ -134,3 +137,18 @@ def _soak(model: Path, hours: float) -> SoakReport:
         report = soak(model, hours, on_round=lambda share: progress.update(task, completed=share))
     print(report.line)
     return report
+
+
+def _require_injectable(policy: Policy) -> None:
+    """Refuse, once for all scenarios, what their robots cannot be: one without a tool, or of an MJCF of your own."""
+    from runtime.drivers.base import DriverOptions
+    from runtime.drivers.mujoco import MujocoDriver
+    from sim2real.errors import ShoalError
+
+    contract = policy.contract
+    if contract.robot.end_effector_frame is None or not hasattr(contract.goal, "position_min_m"):
+        raise ShoalError(
+            f"chaos: the faults are those of arms, and {contract.task} brings no tool and no object to places "
+            f"({contract.goal.kind}); there are none for such a robot yet."
+        )
+    MujocoDriver(contract, DriverOptions()).close()

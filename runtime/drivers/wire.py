@@ -31,7 +31,7 @@ from runtime.goals.messages import ResolvedGoal
 from runtime.protocol.address import Address
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
-from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.errors import ContractMismatch, ShoalError, shown
 from sim2real.frozen import Plain
 
 VERSION = 1
@@ -284,5 +284,7 @@ def _parse_hello(line: bytes) -> SimulationHello:
     except ValidationError as error:
         raise ShoalError("--host: what answers there is no simulation of Shoal.") from error
     if hello.version != VERSION:
-        raise ShoalError(f"--host: the simulation speaks version {hello.version} of the protocol, this side {VERSION}.")
+        raise ShoalError(
+            f"--host: the simulation speaks version {shown(hello.version)} of the protocol, this side {VERSION}."
+        )
     return hello

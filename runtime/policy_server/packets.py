@@ -31,7 +31,7 @@ from pydantic import Field as PydanticField
 from runtime.goals.messages import first_problem
 from runtime.status import Reason, State
 from sim2real.contract import Contract, Frozen, Positive, require_same_interface
-from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.errors import ContractMismatch, ShoalError, shown
 from sim2real.frozen import Plain
 
 PROTOCOL = "shoal-policy"
@@ -206,7 +206,7 @@ class Hello(Plain):
             raise ShoalError(f"policy server: its greeting{first_problem(error)}.") from error
         if hello.version != VERSION:
             raise ShoalError(
-                f"policy server: it speaks version {hello.version} of the protocol, this side {VERSION}; "
+                f"policy server: it speaks version {shown(hello.version)} of the protocol, this side {VERSION}; "
                 "install the same version of Shoal on both."
             )
         layouts = (hello.request, hello._packed()), (hello.reply, reply_dtype(len(hello.joint_names)))

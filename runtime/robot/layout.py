@@ -42,6 +42,8 @@ class Part(NamedTuple):
     units: tuple[str, ...]
     tracked: bool = False
     """Whether somebody outside the robot measures it, so that it may be unknown without the robot being at fault."""
+    axes: int = 0
+    """How many of its first entries are coordinates in m, in the world or in the contract's goal frame."""
     about: str = ""
     """The site or body that it is about; see `Reading.about`."""
 
@@ -82,7 +84,8 @@ class Layout:
 def _part(contract: Contract, name: str, entries: slice) -> Part:
     reading = contract.reading(name)
     labels, tracked = reading.entries(contract), reading.source == "tracker"
-    return Part(name, _kind(contract, reading), entries, labels, reading.units, tracked, reading.about)
+    axes = reading.axes if getattr(reading, "frame", WORLD) in (WORLD, contract.goal.frame) else 0
+    return Part(name, _kind(contract, reading), entries, labels, reading.units, tracked, axes, reading.about)
 
 
 def _kind(contract: Contract, reading: Reading) -> Kind:

@@ -175,6 +175,8 @@ def _read(path: Path, *, extended_by: list[Path]) -> Any:
             f"task {path.name}: {EXTENDS}: {shown(name)} is no task; give a name or the path of a .yaml file."
         )
     base = path.parent / name if name.endswith((".yaml", ".yml")) else task_file(name)
+    if base.exists() and not base.is_file():
+        raise ShoalError(f"task {path.name}: {EXTENDS}: {base} is no ordinary file; name a task or a .yaml file.")
     way = [*extended_by, path.resolve()]
     if base.resolve() in way:
         raise ShoalError(f"task {path.name}: {EXTENDS}: {name} extends this file itself; name another task.")

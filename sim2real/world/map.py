@@ -37,7 +37,7 @@ class Wall(NamedTuple):
 class Map(Frozen):
     """A maze that the task's robot moves in."""
 
-    cell_m: Positive
+    cell_m: Annotated[float, Field(ge=0.01, le=1000)]
     """Edge of a cell."""
     wall_height_m: Positive = 1.0
     layout: Annotated[tuple[str, ...], Field(min_length=1, max_length=_LONGEST)]
@@ -48,7 +48,7 @@ class Map(Frozen):
     @field_validator("layout", "evaluation", mode="before")
     @classmethod
     def _lines(cls, value: Any) -> Any:
-        return tuple(value.split()) if isinstance(value, str) else value
+        return tuple(line for line in value.splitlines() if line.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -67,6 +67,10 @@ class Map(Frozen):
             for letter, what in ((START, "start"), (GOAL, "goal")):
                 if letter not in "".join(lines):
                     raise ValueError(f"{name}: no {what} ({letter}) anywhere")
+        for name, lines in (("layout", self.layout), ("evaluation", self.evaluation or self.layout)):
+            if cut_off := _cut_off(lines):
+                row, column = cut_off
+                raise ValueError(f"{name}: no way leads from an S to the G in line {row + 1}, character {column + 1}")
         if self.evaluation is not None:
             if self._walls_of(self.layout) != self._walls_of(self.evaluation):
                 raise ValueError("evaluation: its walls are not those of layout; only S and G may differ")
@@ -129,6 +133,19 @@ class Map(Frozen):
             (self.cell_m * middle[0], self.cell_m * middle[1], self.wall_height_m / 2),
             (self.cell_m * (row_end - row) / 2, self.cell_m * (column_end - column) / 2, self.wall_height_m / 2),
         )
+
+
+def _cut_off(lines: tuple[str, ...]) -> tuple[int, int] | None:
+    """Row and column of a goal that no start leads to, step by step over free cells; None where there is none."""
+    cells = {(row, column): at for row, line in enumerate(lines) for column, at in enumerate(line) if at != WALL}
+    reached = {cell for cell, at in cells.items() if at == START}
+    edge = list(reached)
+    while edge:
+        row, column = edge.pop()
+        beside = {(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)} & cells.keys() - reached
+        reached |= beside
+        edge += beside
+    return next((cell for cell, at in cells.items() if at == GOAL and cell not in reached), None)
 
 
 def _first_start(lines: tuple[str, ...]) -> tuple[int, int]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from runtime.safety.config import SafetyConfig
 
 
+_NO_ROBOTS = 1e6
+"""In SI units: more than any other quantity of a robot is."""
+
+
 class ValueSettings(Frozen):
     """Settings of the rules about single numbers."""
 
@@ -82,7 +86,7 @@ class PossibleValues(ReadingRule):
     name = "possible values"
     bounds = (
         "measured joint positions (near their limits), joint velocities (a few times theirs) and places (near the goal "
-        "box)"
+        "box), and no quantity beyond a million SI units"
     )
     fields = ("out_of_range_rad", "out_of_range_speed_share", "out_of_range_m")
     reasons = (Reason.READING_OUT_OF_RANGE,)
@@ -148,15 +152,13 @@ class Bounds:
         config = self._config
         if part.kind is Kind.JOINT_POSITION:
             (low, high), margin = self._joints[index].position_range, config.out_of_range_rad
-            return low - margin, high + margin
+            return max(low - margin, -_NO_ROBOTS), min(high + margin, _NO_ROBOTS)  # endless joints have no range
         if part.kind is Kind.JOINT_VELOCITY:
             fastest = config.out_of_range_speed_share * self._joints[index].velocity_max
             return -fastest, fastest
-        if part.kind is Kind.POSITION:
-            if (box := self._goal.box()) is None:
-                return -math.inf, math.inf
+        if index < part.axes and (box := self._goal.box()) is not None:
             return box[0][index] - config.out_of_range_m, box[1][index] + config.out_of_range_m
-        return -math.inf, math.inf
+        return -_NO_ROBOTS, _NO_ROBOTS
 
 
 def out_of_range(part: Part, index: int, value: float, low: float, high: float) -> str:
@@ -164,8 +166,9 @@ def out_of_range(part: Part, index: int, value: float, low: float, high: float) 
     doubt = {
         Kind.JOINT_POSITION: "is it in degrees, or another joint's?",
         Kind.JOINT_VELOCITY: "is it in degrees a second?",
-        Kind.POSITION: "is it in millimetres, or in another frame?",
     }.get(part.kind, "is it in another unit?")
+    if index < part.axes:
+        doubt = "is it in millimetres, or in another frame?"
     return f"{part.entry(index, value)}, and must be {low:.4g} to {high:.4g}; {doubt}"
 
 

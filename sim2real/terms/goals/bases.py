@@ -50,6 +50,12 @@ class _Ground(_OfBase):
         """The base's heading."""
         return self.base_orientation
 
+    def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
+        """The same, where there are no walls that it could be drawn in."""
+        if scene.map is not None:
+            raise ShoalError(f"goal: {self.kind} would be drawn in the walls of the task's map; use map_position.")
+        return self
+
     def box(self) -> tuple[Vector3, Vector3] | None:
         """The rectangle, flat on the ground."""
         return (*self.position_min_m, 0.0), (*self.position_max_m, 0.0)
@@ -89,6 +95,7 @@ class PlanarAnnulus(PlanarPosition):
 
     def completed(self, scene: Scene, readings: Sequence[Reading]) -> Self:
         """The square, which a drawn goal on the circle must not leave by a rounding."""
+        super().completed(scene, readings)
         half = self.farthest_m * (1 + 1e-6)
         return self.model_copy(update={"position_min_m": (-half, -half), "position_max_m": (half, half)})
 

@@ -102,6 +102,20 @@ def test_a_scenario_that_breaks_off_has_failed_and_is_a_row(shipped: Policy) -> 
     assert outcome_table([outcome]).row_count == 1
 
 
+def test_robots_that_no_scenario_is_about_are_refused_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["chaos", "--model", str(SHIPPED.parent / "ant.onnx"), "--quick"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: chaos: the faults are those of arms, and ant brings no tool")
+
+
+def test_an_impossible_json_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["chaos", "--model", str(SHIPPED), "--quick", "--json", str(tmp_path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: --json: cannot write {tmp_path}: Is a directory; choose another path.\n"
+
+
 def test_memory_and_handles_stay_flat() -> None:
     report = soak(SHIPPED, 0.01)
     assert report.passed, report.line

@@ -506,3 +506,6 @@ def test_the_hello_describes_the_layout_completely(path: Path, contract: Contrac
     assert rebuilt == dtype
     with pytest.raises(ShoalError, match="speaks version 2"):
         Hello.parse(json.dumps(hello.model_dump(mode="json") | {"version": 2}).encode())
+    with pytest.raises(ShoalError, match=r"speaks version 10{10,}") as refused:
+        Hello.parse(json.dumps(hello.model_dump(mode="json") | {"version": 10**4000}).encode())
+    assert len(str(refused.value)) < 300

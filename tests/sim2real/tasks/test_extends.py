@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def test_the_schema_asks_for_nothing_more_of_it() -> None:
 def test_what_cannot_be_extended_is_said(base: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ShoalError, match=said):
         load_task(_extending(tmp_path, base))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = _extending(tmp_path, "pipe.yaml")
+    os.mkfifo(path.parent / "pipe.yaml")
+    with pytest.raises(ShoalError, match="no ordinary file"):
+        load_task(path)
 
 
 def test_circles_through_other_files_are_found(tmp_path: Path) -> None:

@@ -34,9 +34,8 @@ def _map(layout: str, **fields: Any) -> Map:
 @st.composite
 def layouts(draw: st.DrawFn) -> Map:
     rows, columns = draw(st.integers(1, 7)), draw(st.integers(2, 7))
-    letters = draw(st.lists(st.sampled_from("#.SG"), min_size=rows * columns, max_size=rows * columns))
-    letters[draw(st.integers(0, rows * columns - 2))] = "S"
-    letters[-1] = "G"
+    letters = draw(st.lists(st.sampled_from("#.S"), min_size=rows * columns, max_size=rows * columns))
+    letters[-2:] = "SG"
     return _map("\n".join("".join(letters[i * columns : (i + 1) * columns]) for i in range(rows)))
 
 
@@ -117,6 +116,10 @@ def test_contracts_without_a_map_are_what_they_were() -> None:
         ("#S.#", {}, "no goal"),
         ("#.G#", {}, "no start"),
         ("#SG#", {"evaluation": "#S##"}, "no goal"),
+        ("#S #", {}, "' ' means nothing"),
+        ("SG#G", {}, "no way leads from an S to the G in line 1, character 4"),
+        ("#SG.#", {"cell_m": 1e300}, "cell_m"),
+        ("#SG.#", {"cell_m": 1e-3}, "cell_m"),
         ("#SG.#", {"evaluation": "#SG##"}, "its walls are not those"),
         ("#SG.#", {"evaluation": "#GS.#"}, "first S"),
         ("#SG#", {"cell_m": 0.0}, "cell_m"),
@@ -141,6 +144,15 @@ def test_goals_of_an_annulus_lie_in_it_and_clients_may_ask_for_all_within_its_ci
         assert validate_goal(task.contract, GoalPlanar(planar=place), time.time()).request == place
     with pytest.raises(GoalRefused, match="workspace"):
         validate_goal(task.contract, GoalPlanar(planar=(5.1, 0.0)), time.time())
+
+
+@pytest.mark.parametrize("kind", ["planar_position", "planar_annulus"])
+def test_goals_that_would_lie_in_walls_are_refused(kind: str, tmp_path: Path) -> None:
+    box = {"position_min_m": [-5, -5], "position_max_m": [5, 5]} if kind == "planar_position" else {"farthest_m": 5}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"extends": "ant_u4_maze", "name": "mine", "goal": {"kind": kind, **box}}))
+    with pytest.raises(ShoalError, match="drawn in the walls"):
+        load_task(path).contract  # noqa: B018 - the contract is built on first use
 
 
 @pytest.mark.parametrize("term", ["goal", "resets"])
