@@ -36,6 +36,13 @@ class _Dumper(yaml.SafeDumper):
     """Knows both versions' rules, so that a text is quoted that any reader could take for something else."""
 
 
+def _text(dumper: _Dumper, text: str) -> ScalarNode:
+    """Unicode's own line breaks are escaped, since quoted as they are they would be read as others, or as a blank."""
+    return dumper.represent_scalar(f"{_TAG}str", text, style='"' if set(text) & set(_LINE_BREAKS) else None)
+
+
+_LINE_BREAKS = "\x85\u2028\u2029"
+_Dumper.add_representer(str, _text)
 _Loader.yaml_implicit_resolvers = {}
 for _name, _pattern in _PLAIN.items():
     for _side in (_Loader, _Dumper):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.goals.messages import load_goals
@@ -93,6 +93,8 @@ plain = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st
 
 
 @given(plain)
+@example({"\x85": None})
+@example(["a\u2028b", {"\u2029": "\x85c"}])
 def test_what_is_written_is_read_back_by_this_reader_and_by_others(data: Any) -> None:
     text = strict_yaml.dump(data)
     assert strict_yaml.load(text) == data
