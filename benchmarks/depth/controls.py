@@ -122,9 +122,14 @@ def update_times_ms(cells: Sequence[Cell], arguments: Arguments) -> dict[str, fl
     return {name: 1e3 * float(np.median(values)) / _TIMED_UPDATES for name, values in times.items()}
 
 
+def _affordable(cell: Cell, deep: Cell, times_ms: dict[str, float], arguments: Arguments) -> float:
+    """The updates that a cell can make in the time that the deep network takes."""
+    return arguments.updates * times_ms[deep.name] / times_ms[cell.name]
+
+
 def budget_of(cell: Cell, deep: Cell, times_ms: dict[str, float], arguments: Arguments) -> int:
     """As many as the deep network makes, or as many as it has time for, in whole rounds."""
-    affordable = arguments.updates * times_ms[deep.name] / times_ms[cell.name]
+    affordable = _affordable(cell, deep, times_ms, arguments)
     rounds = math.ceil(min(max(affordable, arguments.updates), arguments.most_updates) / arguments.updates_per_rollout)
     return rounds * arguments.updates_per_rollout
 
@@ -170,8 +175,8 @@ def distil(deep: Cell, seed: int, arguments: Arguments) -> dict[str, float]:
     )
     name = f"{_run_folder(deep, seed, arguments).path.name}_student_{layers}x{width}_{arguments.student_rounds}"
     folder = RunFolder(arguments.folder / name)
-    if not (folder.holds_run and folder.read_metrics()[-1:] and "success_coarse" in folder.read_metrics()[-1]):
-        resume = folder.holds_run
+    known = folder.read_metrics() if (resume := folder.holds_run) else []
+    if not (known and "success_coarse" in known[-1]):
         if not resume:
             folder.start(config, teacher.contract)
         Distiller(teacher, config, folder, resume=resume).train()
@@ -260,8 +265,10 @@ def _row(
     deep: Cell,
     arguments: Arguments,
 ) -> dict[str, Any]:
-    affordable = arguments.updates * times_ms[deep.name] / times_ms[cell.name]
-    budgets = {"equal_updates": arguments.updates, "equal_time": affordable}
+    budgets = {
+        "equal_updates": arguments.updates,
+        "equal_time": _affordable(cell, deep, times_ms, arguments),
+    }
     scores = {
         budget: {key: [score(run, key, until) for run in runs] for key in _SCORES} for budget, until in budgets.items()
     }

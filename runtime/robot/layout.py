@@ -85,14 +85,14 @@ def _part(contract: Contract, name: str, entries: slice) -> Part:
     reading = contract.reading(name)
     labels, tracked = reading.entries(contract), reading.source == "tracker"
     axes = reading.axes if getattr(reading, "frame", WORLD) in (WORLD, contract.goal.frame) else 0
-    return Part(name, _kind(contract, reading), entries, labels, reading.units, tracked, axes, reading.about)
+    return Part(name, _kind(contract, reading, axes), entries, labels, reading.units, tracked, axes, reading.about)
 
 
-def _kind(contract: Contract, reading: Reading) -> Kind:
+def _kind(contract: Contract, reading: Reading, axes: int) -> Kind:
     if reading.name == contract.action.measured:
         return Kind.JOINT_POSITION
     if isinstance(reading, JointVelocity):
         return Kind.JOINT_VELOCITY
-    if isinstance(reading, Position | PlanarPosition) and reading.frame in (WORLD, contract.goal.frame):
+    if isinstance(reading, Position | PlanarPosition) and axes:
         return Kind.POSITION
     return Kind.ROTATION if isinstance(reading, Orientation) else Kind.OTHER

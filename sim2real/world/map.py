@@ -67,7 +67,6 @@ class Map(Frozen):
             for letter, what in ((START, "start"), (GOAL, "goal")):
                 if letter not in "".join(lines):
                     raise ValueError(f"{name}: no {what} ({letter}) anywhere")
-        for name, lines in (("layout", self.layout), ("evaluation", self.evaluation or self.layout)):
             if cut_off := _cut_off(lines):
                 row, column = cut_off
                 raise ValueError(f"{name}: no way leads from an S to the G in line {row + 1}, character {column + 1}")
