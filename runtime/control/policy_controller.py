@@ -78,10 +78,15 @@ class PolicyController(Remembers):
         self._goal_finite = True
         self._within_since_s = math.inf
         self._lay_out_goal()
-        speeds, largest = self.safety.tells_speed, np.minimum(self.contract.action.step_max, self.safety.max_step)
+        speeds, efforts = (
+            np.array([joint.mode == mode for joint in self.contract.robot.joints]) for mode in ("velocity", "effort")
+        )
+        largest = np.minimum(self.contract.action.step_max, self.safety.max_step)
         self._largest_step: Float64 = np.where(speeds, self.safety.max_step, largest)
         self._moved_from = np.where(speeds, 0.0, 1.0) if speeds.any() else None
         """Whether a command is a step from the present target or, as a velocity, from 0; None where all are steps."""
+        self._efforts = efforts if efforts.any() else None
+        """Whether a command is an effort, which no goal's speed makes smaller; None where none is."""
         self._step: Float64 = np.zeros_like(self._largest_step)
         self._slow: Float64 = np.zeros_like(self._largest_step)
         self._history = np.zeros_like(policy.history)
@@ -290,7 +295,10 @@ class PolicyController(Remembers):
         if self._remembers:
             self._history[:] = self.policy.next_history
         self.reachability = float(self.policy.reachability[0])
-        return self.safety.limit(self._slowed(self.policy.command))
+        if self._efforts is None or self.goal is None:
+            return self.safety.limit(self._slowed(self.policy.command))
+        command = self.policy.command
+        return self.safety.limit(np.where(self._efforts, command, self._slowed(command)), self.goal.speed)
 
     def _slowed(self, command: NDArray[np.floating]) -> NDArray[np.floating]:
         """The command `[J]` with its step, or its velocity, shortened in the same direction to the goal's share of the
@@ -301,7 +309,10 @@ class PolicyController(Remembers):
             return command
         begin = self.safety.target if self._moved_from is None else self.safety.target * self._moved_from
         step = np.subtract(command, begin, out=self._step)
-        share = float(np.abs(np.divide(step, self._largest_step, out=self._slow)).max())
+        np.divide(step, self._largest_step, out=self._slow)
+        if self._efforts is not None:
+            self._slow[self._efforts] = 0.0
+        share = float(np.abs(self._slow).max())
         # A command that is not finite passes, for the safety layer to refuse.
         if not speed < share < math.inf:
             return command

@@ -70,15 +70,16 @@ class Driver(Protocol):
     description: str
     """One line for the start-up report."""
 
-    # One whose drives can be told velocities says so in the class: `modes = ("position", "velocity")`. It stops a joint
-    # by itself where no command has come for two control periods, since nothing else would.
+    # One whose drives can be told velocities or efforts says so in the class: `modes = ("position", "velocity",
+    # "effort")`. It brings those to 0 by itself where no command has come for two control periods, since nothing else
+    # would.
 
     def read(self, out: Readings) -> None:
         """Fill in the latest readings, joint arrays in driver order, and `time_s` on the clock of `now_s`."""
 
     def write(self, command: Float64) -> None:
-        """New joint targets `[J]` rad, or velocities rad/s of those joints whose drive is told one, in driver order, to
-        be approached linearly over one control period.
+        """New joint targets `[J]` rad, or velocities rad/s or efforts N m of those joints whose drive is told one, in
+        driver order, to be approached linearly over one control period.
         """
 
     def now_s(self) -> float:

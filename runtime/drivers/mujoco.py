@@ -1,7 +1,7 @@
 """A simulated robot: C MuJoCo with the MJCF that the policy was trained on.
 
 Simulated time follows wall time times `speed`, in whole control periods: when the loop misses periods, the
-robot meanwhile holds its last target, as a real one does, and joints that are told velocities come to rest.
+robot meanwhile holds its last target, as a real one does, and joints that are told velocities or efforts get 0.
 Speed 0 advances one period per tick, as fast as it can. Within a period the commands move linearly, one
 increment per physics step, as in training.
 """
@@ -24,13 +24,13 @@ from sim2real.contract import Contract
 
 _GOAL_BODY = "goal"
 HEARD_FOR = 2
-"""Control periods for which a velocity is kept up without a new command, before the joint is brought to rest."""
+"""Control periods for which a velocity or an effort is kept up without a new command, before it becomes 0."""
 
 
 class MujocoDriver:
     """See `runtime.drivers.base.Driver`. Starts at the contract's home."""
 
-    modes = ("position", "velocity")
+    modes = ("position", "velocity", "effort")
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         self._contract = contract
@@ -47,7 +47,7 @@ class MujocoDriver:
         self.description = f"mujoco {mujoco.__version__}, {path.name}, {self._pace.description}"
         at_rest = contract.robot.at_rest(np, home)
         self._previous, self._target, self._between = at_rest.copy(), at_rest.copy(), at_rest.copy()
-        self._speeds = [i for i, joint in enumerate(contract.robot.joints) if joint.mode == "velocity"]
+        self._at_zero = [i for i, joint in enumerate(contract.robot.joints) if joint.mode != "position"]
         self._unheard = 0
         """Control periods since the last command."""
         self._goal_mocap = _mocap_of(self.model, _GOAL_BODY)
@@ -69,7 +69,7 @@ class MujocoDriver:
                 onlooker.add(self.data)
 
     def write(self, command: Float64) -> None:
-        """Targets `[J]` rad or rad/s for the coming control period."""
+        """Targets `[J]` rad, rad/s or N m for the coming control period."""
         self._previous[:] = self._target
         self._target[:] = command
         self._unheard = 0
@@ -94,8 +94,8 @@ class MujocoDriver:
 
     def _advance_period(self) -> None:
         self._unheard += 1
-        if self._speeds and self._unheard > HEARD_FOR:
-            self._target[self._speeds] = 0.0
+        if self._at_zero and self._unheard > HEARD_FOR:
+            self._target[self._at_zero] = 0.0
         actuator = self._robot.addresses.actuator
         for step in range(self._substeps):
             interpolate(self._previous, self._target, (step + 1) / self._substeps, self._between)

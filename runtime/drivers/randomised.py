@@ -35,7 +35,7 @@ class RandomisedDriver:
     A reading is stamped when it arrives, as it is on a robot that does not know how old its readings are.
     """
 
-    modes = ("position", "velocity")
+    modes = ("position", "velocity", "effort")
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         if not options.randomisation:
@@ -55,7 +55,7 @@ class RandomisedDriver:
         )
         self._environment.place(_ONE, task.scene.home[None], np.zeros((1, request_size(contract))))
         self._target = np.array(self._environment.readings()[contract.action.previous])
-        self._speeds = [i for i, joint in enumerate(contract.robot.joints) if joint.mode == "velocity"]
+        self._at_zero = [i for i, joint in enumerate(contract.robot.joints) if joint.mode != "position"]
         self._unheard = 0
         self._control_dt_s, self._periods = contract.timing.control_dt_s, 0
         self.joint_names, self._measured = contract.joint_names, contract.measured.sizes
@@ -71,7 +71,7 @@ class RandomisedDriver:
         for _ in range(due):
             self._unheard += 1
             if self._unheard > HEARD_FOR:
-                self._target[:, self._speeds] = 0.0
+                self._target[:, self._at_zero] = 0.0
             self._environment.advance(self._target)
         if due or not self._periods:
             # Once in a period: noise belongs to the reading, not to the looking.
@@ -82,7 +82,7 @@ class RandomisedDriver:
         out.time_s = self.now_s()
 
     def write(self, command: Float64) -> None:
-        """Targets `[J]` rad or rad/s for the coming control period."""
+        """Targets `[J]` rad, rad/s or N m for the coming control period."""
         self._target[0] = command
         self._unheard = 0
 

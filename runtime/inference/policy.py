@@ -142,13 +142,6 @@ class Policy:
 
     def _check_graph(self) -> None:
         contract = self.contract
-        motors = [joint.name for joint in contract.robot.joints if joint.mode == "effort"]
-        if motors:
-            raise ShoalError(
-                f"{self.path}: it commands the efforts of {shown(motors)}, and no safety rule of this runtime keeps a "
-                "joint within its limits by those; train it with position servos (`robot.servo` in the task) or with "
-                "velocity servos, or run the file with ONNX Runtime itself."
-            )
         commands = [
             r.name for r in contract.readings if r.source == "last_command" and r.name != contract.action.previous
         ]

@@ -281,7 +281,9 @@ def told(contract: Contract) -> str:
     if contract.robot.tells_positions:
         return "joint position targets"
     modes = (f"{joint.name}: {joint.mode}" for joint in contract.robot.joints)
-    return f"joint commands ({', '.join(modes)}; bring velocities to 0 where no answer comes for two periods)"
+    return (
+        f"joint commands ({', '.join(modes)}; bring velocities and efforts to 0 where no answer comes for two periods)"
+    )
 
 
 def _describe(dtype: np.dtype[np.void], contract: Contract) -> MessageLayout:

@@ -45,7 +45,7 @@ class Snapshot(BaseModel):
     joint_effort: Numbers = ()
     """Measured, Nm; empty from a driver that measures none."""
     joint_position_target: Numbers = ()
-    """Commanded, rad; empty while nothing is commanded, and of robots with drives that are told velocities."""
+    """Commanded, rad; empty while nothing is commanded, and of robots with other drives."""
     joint_command: Numbers = ()
     """Of those: rad/s or rad, as the contract says of each drive; empty of all others."""
     end_effector_position: Numbers = ()

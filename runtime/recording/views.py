@@ -75,7 +75,7 @@ class Views:
 
     def _told(self, command: Sequence[float]) -> dict[str, Sequence[float]]:
         """What each drive is told under the quantity that it is."""
-        rows, modes = [joint.mode for joint in self._contract.robot.joints], ("position", "velocity")
+        rows, modes = [joint.mode for joint in self._contract.robot.joints], ("position", "velocity", "effort")
         return {
             mode: [value if its == mode else math.nan for value, its in zip(command, rows, strict=True)]
             for mode in modes

@@ -1,4 +1,5 @@
-"""Bounds on what drives are told where some are told velocities: for those, where the joint may go and how fast.
+"""Bounds on what drives are told where some are told velocities or efforts; of the latter see
+`runtime.safety.effort_limits`, of positions `runtime.safety.limits`.
 
 With v the velocity that a joint is told, p the one before, q its measured position and a the largest change in a
 period (acceleration times the period), the next velocity satisfies, each rule giving way to the one after it,
@@ -11,7 +12,7 @@ since a drive is led linearly from p to v within the period. The last never asks
 did as it was told: braking from there covers what was left. A joint found outside its limits is led back.
 
 Braking ends at velocity 0, at which a velocity servo resists whatever moves it: that is also what it does in `damp` and
-in an emergency stop. A joint whose drive is told positions keeps the rules of `runtime.safety.limits`.
+in an emergency stop.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from runtime.memory import Remembers
 from runtime.robot.readings import Float64
 from runtime.safety.config import SafetyConfig
+from runtime.safety.effort_limits import EffortLimits
 from runtime.safety.limits import (
     CORRECTED,
     NOT_FINITE,
@@ -81,28 +83,31 @@ class DriveLimits(Remembers):
 
     remembered = ("target", "_last")
 
-    def __init__(self, joints: Sequence[JointLimits | SpeedLimits]) -> None:
+    def __init__(self, joints: Sequence[AnyLimits]) -> None:
         self.target = np.zeros(len(joints))
         self.measured: Float64 = np.zeros(len(joints))
         """Positions `[J]` of the latest readings that can be trusted."""
+        self.velocity: Float64 = np.zeros(len(joints))
+        """Velocities `[J]` of the same; drives that are told efforts are judged by them."""
         self._joints = tuple(joints)
-        self._speeds = np.array([isinstance(joint, SpeedLimits) for joint in joints])
+        self._at_zero = np.array([not isinstance(joint, JointLimits) for joint in joints])
+        """Whose target is 0 at rest, `[J]`."""
         self._last, self._proposed, self._steps = ([0.0] * len(joints) for _ in range(3))
-        """Of `target`: the last step of a position, the velocity itself."""
+        """Of `target`: the last step of a position, the velocity or effort itself."""
 
     def start(self, position: Float64) -> None:
         """Stand still at `position` `[J]`."""
-        self.take(np.where(self._speeds, 0.0, position))
+        self.take(np.where(self._at_zero, 0.0, position))
 
     def take(self, target: Float64) -> None:
         """Go on from what another one told the drives, `[J]`."""
         self.target[:] = target
-        self._last = np.where(self._speeds, target, 0.0).tolist()
+        self._last = np.where(self._at_zero, target, 0.0).tolist()
 
     @property
     def present(self) -> list[float]:
         """Where the joints are `[J]`, for whom the geometry asks: sent to, or measured where nothing says so."""
-        found: list[float] = np.where(self._speeds, self.measured, self.target).tolist()
+        found: list[float] = np.where(self._at_zero, self.measured, self.target).tolist()
         return found
 
     def propose(self, command: NDArray[np.floating], share: float) -> int:
@@ -110,20 +115,20 @@ class DriveLimits(Remembers):
         wanted = command.tolist()
         if not all(map(math.isfinite, wanted)):
             return NOT_FINITE
-        rows = zip(self._joints, wanted, self.target.tolist(), self.measured.tolist(), self._last, strict=True)
+        seen = zip(self.measured.tolist(), self.velocity.tolist(), strict=True)
+        rows = zip(self._joints, wanted, self.target.tolist(), seen, self._last, strict=True)
         moved = [_bounded(*row, share) for row in rows]
         self._proposed, self._steps = [x for x, _ in moved], [step for _, step in moved]
         differs = any(abs(x - y) > _ROUNDING for x, y in zip(self._proposed, wanted, strict=True))
         return CORRECTED if differs else 0
 
     def path(self) -> Path:
-        """See `Limits.path`; of joints that are told velocities, where those lead them."""
-        ways = [
-            _way(joint, q, last, told, step)
-            for joint, q, last, told, step in zip(
-                self._joints, self.measured.tolist(), self._last, self._proposed, self._steps, strict=True
-            )
-        ]
+        """See `Limits.path`; of joints that are told velocities, where those lead them, and of joints that are told
+        efforts, where they will be a period later.
+        """
+        seen = zip(self.measured.tolist(), self.velocity.tolist(), strict=True)
+        rows = zip(self._joints, seen, self._last, self._proposed, self._steps, strict=True)
+        ways = [_way(*row) for row in rows]
         longest = max(map(len, ways))
         return [[way[min(tick, len(way) - 1)] for way in ways] for tick in range(longest)]
 
@@ -140,27 +145,37 @@ class DriveLimits(Remembers):
         self.accept()
 
     def yield_to(self, measured: Float64, decay: float, share: float) -> None:
-        """See `Limits.yield_to`; a velocity servo yields by being told to stand still."""
+        """See `Limits.yield_to`; a velocity servo yields by being told to stand still, a motor by no effort."""
         wanted = self.target + decay * (measured - self.target)
         rows = zip(self._joints, self.target.tolist(), wanted.tolist(), self._last, strict=True)
         moved = [
-            _braked(joint, x, last) if isinstance(joint, SpeedLimits) else joint.bounded(to, x, last, share)
+            joint.bounded(to, x, last, share) if isinstance(joint, JointLimits) else _braked(joint, x, last)
             for joint, x, to, last in rows
         ]
         self._proposed, self._steps = [x for x, _ in moved], [step for _, step in moved]
         self.accept()
 
 
+AnyLimits = JointLimits | SpeedLimits | EffortLimits
+_Seen = tuple[float, float]
+"""A joint's measured position and velocity."""
+
+
 def _bounded(
-    joint: JointLimits | SpeedLimits, wanted: float, present: float, measured: float, last: float, share: float
+    joint: AnyLimits, wanted: float, present: float, seen: _Seen, last: float, share: float
 ) -> tuple[float, float]:
+    if isinstance(joint, JointLimits):
+        return joint.bounded(wanted, present, last, share)
     if isinstance(joint, SpeedLimits):
-        told = joint.bounded(wanted, measured, last, share)
-        return told, told
-    return joint.bounded(wanted, present, last, share)
+        told = joint.bounded(wanted, seen[0], last, share)
+    else:
+        told = joint.bounded(wanted, *seen, last, share)
+    return told, told
 
 
-def _braked(joint: JointLimits | SpeedLimits, present: float, last: float) -> tuple[float, float]:
+def _braked(joint: AnyLimits, present: float, last: float) -> tuple[float, float]:
+    if isinstance(joint, EffortLimits):
+        return 0.0, 0.0
     if isinstance(joint, SpeedLimits):
         told = joint.braked(last)
         return told, told
@@ -169,16 +184,20 @@ def _braked(joint: JointLimits | SpeedLimits, present: float, last: float) -> tu
     return (min(max(x, joint.low), joint.high) if inside else x), step
 
 
-def _way(joint: JointLimits | SpeedLimits, measured: float, last: float, told: float, step: float) -> list[float]:
-    """Positions of one joint after every period until it rests, braking after this one."""
-    if not isinstance(joint, SpeedLimits):
+def _way(joint: AnyLimits, seen: _Seen, last: float, told: float, step: float) -> list[float]:
+    """Positions of one joint after every period until it rests, braking after this one; after one period where nobody
+    knows how it brakes.
+    """
+    if isinstance(joint, EffortLimits):
+        return [joint.ahead(*seen)]
+    if isinstance(joint, JointLimits):
         way, x = [told], told
         while abs(step) > joint.change and len(way) < _LONGEST_PATH:
             step -= math.copysign(joint.change, step)
             x += step
             way.append(x)
         return way
-    way, q = [], measured
+    way, q = [], seen[0]
     while not way or (told != 0.0 and len(way) < _LONGEST_PATH):
         q += (last + told) / 2 * joint.period_s
         way.append(q)
@@ -189,14 +208,16 @@ def _way(joint: JointLimits | SpeedLimits, measured: float, last: float, told: f
 
 def limits_of(bounds: JointBounds) -> Limits | DriveLimits:
     """The rules for these bounds: the quick ones where all drives are told positions."""
-    if not bounds.speeds.any():
+    if all(mode == "position" for mode in bounds.modes):
         return Limits(bounds.low, bounds.high, bounds.step, bounds.change)
     columns = (bounds.low, bounds.high, bounds.step, bounds.change, bounds.least_position, bounds.most_position)
-    joints: list[JointLimits | SpeedLimits] = []
-    for is_speed, row in zip(bounds.speeds, zip(*(c.tolist() for c in columns), strict=True), strict=True):
+    joints: list[AnyLimits] = []
+    for mode, row in zip(bounds.modes, zip(*(c.tolist() for c in columns), strict=True), strict=True):
         low, high, step, change, least, most = row
-        if is_speed:
+        if mode == "velocity":
             joints.append(SpeedLimits(least, most, low, high, change, bounds.period_s))
+        elif mode == "effort":
+            joints.append(EffortLimits(least, most, low, high, step, change, bounds.period_s))
         else:
             joints.append(JointLimits(low, high, step, change, braking_distance(step, change)))
     return DriveLimits(joints)
@@ -205,28 +226,31 @@ def limits_of(bounds: JointBounds) -> Limits | DriveLimits:
 def joint_bounds(contract: Contract, config: SafetyConfig) -> JointBounds:
     """What the contract and the settings allow; `ShoalError` where the margin leaves a joint no room."""
     joints, period, margin = contract.robot.joints, contract.timing.control_dt_s, config.position_margin_rad
-    speeds = np.array([joint.mode == "velocity" for joint in joints])
-    ends = np.array([joint.command_range for joint in joints])
+    modes = tuple(joint.mode for joint in joints)
+    positions, efforts = (np.array([mode == name for mode in modes]) for name in ("position", "effort"))
     inwards = np.array([margin, -margin])
     places = np.array([joint.position_range for joint in joints]) + inwards
-    share = np.where(speeds[:, None], config.velocity_share, 1.0)
-    commands = np.where(speeds[:, None], ends * share, ends + inwards)
-    rooms = np.where(speeds[:, None], places, commands)
+    shares = {"position": 1.0, "velocity": config.velocity_share, "effort": min(1.0, config.effort_share or 1.0)}
+    share = np.array([shares[mode] for mode in modes])
+    commands = np.array([joint.command_range for joint in joints]) * share[:, None]
+    commands += np.where(positions[:, None], inwards, 0.0)
+    rooms = np.where(positions[:, None], commands, places)
     if (rooms[:, 0] >= rooms[:, 1]).any():
         index = int(np.argmin(rooms[:, 1] - rooms[:, 0]))
-        low, high = joints[index].position_range if speeds[index] else joints[index].command_range
+        low, high = joints[index].command_range if positions[index] else joints[index].position_range
         raise ShoalError(
             f"safety: position_margin_rad {margin:g} leaves joint {joints[index].name!r} no room between {low:g} and "
             f"{high:g} rad; make it smaller."
         )
     fastest = np.array([joint.velocity_max for joint in joints]) * config.velocity_share
     change = np.array(config.accelerations_rad_s2(contract)) * period
+    change = np.where(positions, change * period, change)
     return JointBounds(
         low=commands[:, 0],
         high=commands[:, 1],
-        step=np.where(speeds, fastest, fastest * period),
-        change=np.where(speeds, change, change * period),
-        speeds=speeds,
+        step=np.where(positions, fastest * period, fastest),
+        change=np.where(efforts, contract.action.step_max, change),
+        modes=modes,
         least_position=places[:, 0],
         most_position=places[:, 1],
         period_s=period,

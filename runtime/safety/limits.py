@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from runtime.memory import Remembers
 from runtime.robot.readings import Float64
+from sim2real.terms.actions.base import Mode
 
 NOT_FINITE, CORRECTED = 1, 2
 """What came of a command: no step, because it is not finite; a step that had to be corrected."""
@@ -77,13 +78,13 @@ class JointBounds(NamedTuple):
     """Least command."""
     high: Float64
     step: Float64
-    """Largest change of a position in a period; of drives that are told velocities, the largest of those."""
+    """Largest change of a position in a period; of drives that are told velocities or efforts, the largest speed."""
     change: Float64
-    """Largest change of that from one period to the next."""
-    speeds: NDArray[np.bool_]
-    """Which drives are told velocities."""
+    """Largest change of that from one period to the next; of drives that are told efforts, of those."""
+    modes: tuple[Mode, ...]
+    """What each drive is told."""
     least_position: Float64
-    """For those, and infinite where a joint turns without end."""
+    """For those that are not told positions, and infinite where a joint turns without end."""
     most_position: Float64
     period_s: float
 

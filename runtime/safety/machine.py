@@ -12,7 +12,7 @@ limits, never moves faster than a joint's velocity limit and never changes its s
 What the target does: `ramp-in` and `active` follow the policy; `idle`, `hold` and `stopped` brake at the acceleration
 limit and stay; `damp` and `estop` approach the measured joints with a time constant at a share of the speed limit, so
 that a position servo's force fades and the arm yields, and stay while no readings can be trusted. A drive that is told
-velocities comes to velocity 0 in all of these, and there resists whatever moves it.
+velocities comes to velocity 0 in all of these, and there resists whatever moves it; one that is told efforts gets none.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.memory import Remembers
+from runtime.robot.layout import Kind, Layout
 from runtime.robot.readings import Float64, Readings
 from runtime.safety.config import SafetyConfig
-from runtime.safety.drive_limits import joint_bounds, limits_of
+from runtime.safety.drive_limits import DriveLimits, joint_bounds, limits_of
 from runtime.safety.geometry_checker import GeometryChecker
 from runtime.safety.limits import CORRECTED, NOT_FINITE
 from runtime.safety.rules.base import Layer
 from runtime.safety.watch import ReadingWatch
 from runtime.status import FOLLOWING, Reason, State
 from sim2real.contract import Contract
+from sim2real.errors import ShoalError
 
 
 class Safety(Remembers):
     """Limits and state of one robot. `target` `[J]` is what the drives are told, once `started`: positions in rad, or
-    velocities in rad/s where the contract says so.
+    velocities in rad/s or efforts in N m where the contract says so.
     """
 
     remembered = ("state", "reason", "started", "ticks", "_limits", "_watch", "_following", "_faulty", "_damping")
@@ -60,14 +62,20 @@ class Safety(Remembers):
         period = contract.timing.control_dt_s
         bounds = joint_bounds(contract, self.config)
         self.low, self.high = bounds.low, bounds.high
-        """Limits of commands, `[J]` rad; rad/s of drives that are told velocities."""
+        """Limits of commands, `[J]` rad; rad/s of drives that are told velocities, N m of those that are told efforts.
+        """
         self.max_step = bounds.step
-        """Velocity limit times control period, `[J]` rad; the velocity limit itself of drives that are told one."""
+        """Velocity limit times control period, `[J]` rad; the velocity limit itself of drives that are told no
+        positions.
+        """
         self.max_step_change = bounds.change
-        """Acceleration limit times the control period squared, `[J]` rad; or times the period, rad/s."""
-        self.tells_speed = bounds.speeds
-        """Which drives are told velocities, `[J]`."""
+        """Acceleration limit times the control period squared, `[J]` rad; or times the period, rad/s; or the policy's
+        largest step of an effort, N m.
+        """
         self._limits = limits_of(bounds)
+        self._drives = self._limits if isinstance(self._limits, DriveLimits) and "effort" in bounds.modes else None
+        """Where any of them is told efforts."""
+        self._velocity = _velocity_of(contract) if self._drives is not None else ""
         self._watch = ReadingWatch(contract, self.config)
         self.target = self._limits.target
         self._trusted = False
@@ -149,17 +157,22 @@ class Safety(Remembers):
         self._trusted = watch.joints_believed
         if self._trusted:
             self._limits.measured = readings.joints
+            if self._drives is not None:
+                self._drives.velocity = readings[self._velocity]
         if reason is FOLLOWING and self.imposed is not None:
             return self.imposed
         return reason
 
-    def limit(self, command: NDArray[np.floating]) -> Reason:
-        """Move `target` towards a command `[J]` rad as far as the rules allow.
+    def limit(self, command: NDArray[np.floating], speed: float = 1.0) -> Reason:
+        """Move `target` towards a command `[J]` rad as far as the rules allow; drives that are told efforts push up to
+        a share `speed` of the velocity limit.
 
         A command that is not finite, or leads where the geometry checker allows nothing, leaves the target to `settle`
         and returns why.
         """
         share, limits = self._ramp_share(), self._limits
+        if self._drives is not None:
+            share *= speed
         found = limits.propose(command, share)
         if found == NOT_FINITE:
             return Reason.COMMAND_NOT_FINITE
@@ -270,6 +283,18 @@ _MOVING = (State.ACTIVE, State.RAMP_IN)
 _YIELDING = (State.DAMP, State.ESTOP)
 _LATCHED = (State.STOPPED, State.ESTOP)
 _ACTIVE, _DAMP = State.ACTIVE, State.DAMP
+
+
+def _velocity_of(contract: Contract) -> str:
+    """Name of the reading of the joints' velocities; `ShoalError` where there is none."""
+    found = Layout.of(contract).of_kind(Kind.JOINT_VELOCITY)
+    if not found:
+        raise ShoalError(
+            "policy: it commands efforts and has no reading joint_velocity, by which alone the safety layer can tell "
+            "when a motor must stop pushing; give the task one and train it anew, or run the file with ONNX Runtime "
+            "itself."
+        )
+    return found[0].name
 
 
 def _ticks(duration_s: float | None, period_s: float) -> float:

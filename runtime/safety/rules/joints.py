@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FORGET_S = 1.0
 """Time constant with which a disagreement of velocities and positions fades."""
 _EFFORT_ROUNDING = 1e-6
+_EFFORT_CHANGE = 0.1
+"""Share of its limit by which an effort must change for a joint to be expected to move."""
 
 
 class JointSettings(Frozen):
@@ -49,10 +51,16 @@ def _overload(out: Readings) -> None:
     out.joint_effort[-1] = 1e4
 
 
-def _told_speeds(contract: Contract, period_s: float) -> list[float]:
-    """The control period for each joint whose drive is told velocities and 0 for the others; empty where none is."""
-    periods = [period_s if joint.mode == "velocity" else 0.0 for joint in contract.robot.joints]
-    return periods if any(periods) else []
+def _ways(contract: Contract, travel: float) -> list[tuple[float, float]]:
+    """What counts as a way of each joint's target: the time in which a velocity covers one, and the factor of a change
+    of the target. An effort that changes by a tenth of its limit counts as `travel`. Empty where all are positions.
+    """
+    if contract.robot.tells_positions:
+        return []
+    kinds = {"position": (0.0, 1.0), "velocity": (contract.timing.control_dt_s, 0.0)}
+    return [
+        kinds.get(joint.mode, (0.0, travel / (_EFFORT_CHANGE * joint.effort_max))) for joint in contract.robot.joints
+    ]
 
 
 class FrozenReadings(ReadingRule):
@@ -71,7 +79,7 @@ class FrozenReadings(ReadingRule):
         (self._position,) = layout.of_kind(Kind.JOINT_POSITION)
         (self._velocity,) = layout.of_kind(Kind.JOINT_VELOCITY)
         self._after, self._travel = config.frozen_after_periods or math.inf, config.frozen_travel_rad
-        self._periods = _told_speeds(contract, contract.timing.control_dt_s)
+        self._ways = _ways(contract, self._travel)
         self.restart()
 
     @classmethod
@@ -108,9 +116,9 @@ class FrozenReadings(ReadingRule):
 
     def _travelled(self, moment: Moment) -> float:
         ways = [abs(x - y) for x, y in zip(moment.target, self._same_target, strict=True)]
-        if self._periods:
-            rows = zip(moment.target, self._periods, ways, strict=True)
-            ways = [self._same_ticks * period * abs(x) if period else way for x, period, way in rows]
+        if self._ways:
+            rows = zip(moment.target, self._ways, ways, strict=True)
+            ways = [self._same_ticks * period * abs(x) + factor * moved for x, (period, factor), moved in rows]
         return max(ways)
 
 
@@ -298,7 +306,7 @@ class Tracking(ReadingRule):
 
     @classmethod
     def applies(cls, contract: Contract) -> bool:
-        """Where any drive is told positions; what is told velocities is sent nowhere."""
+        """Where any drive is told positions; what is told velocities or efforts is sent nowhere."""
         return any(joint.mode == "position" for joint in contract.robot.joints)
 
     def judge(self, moment: Moment) -> Reason:

@@ -43,7 +43,8 @@ class Arm:
 
     def __init__(self, contract: Contract, config: SafetyConfig) -> None:
         self.safety, self.readings, self.now_s = Safety(contract, config), Readings.of(contract), 0.0
-        self.speeds, self.period_s = self.safety.tells_speed, contract.timing.control_dt_s
+        self.period_s = contract.timing.control_dt_s
+        self.speeds = np.array([joint.mode == "velocity" for joint in contract.robot.joints])
         self.position = np.array([joint.home_position for joint in contract.robot.joints])
         self.safety.start(self.position)
 
