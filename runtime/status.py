@@ -90,6 +90,8 @@ class Reason(IntEnum):
     VELOCITY_CONTRADICTS = 24, "a joint's velocity contradicts its positions"
     OBJECT_IMPOSSIBLE = 25, "the object is reported where it cannot be", State.HOLD, False
     OBJECT_JUMPED = 26, "the object is reported where it cannot have got to", State.HOLD, False
+    FALLING = 27, "the robot is falling, or lies on its side", State.DAMP
+    TOO_LOW = 28, "the robot's base is lower than its legs hold it", State.DAMP
 
 
 FOLLOWING = Reason.FOLLOWING

@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 
 from sim2real.contract import Contract, Reading
 from sim2real.terms.joints import JointVelocity
+from sim2real.terms.motion import Height, ProjectedGravity
 from sim2real.terms.poses import Orientation, PlanarPosition, Position
 from sim2real.terms.scene import WORLD
 
@@ -26,8 +27,16 @@ class Kind(Enum):
     """m, in the world or in the contract's goal frame."""
     ROTATION = auto()
     """Unit quaternion wxyz."""
+    DOWN = auto()
+    """Which way is down, seen from the base: a unit vector."""
+    HEIGHT = auto()
+    """m over the ground."""
     OTHER = auto()
     """Of which only the contract's terms know more."""
+
+
+_KINDS = {Orientation: Kind.ROTATION, ProjectedGravity: Kind.DOWN, Height: Kind.HEIGHT}
+"""Of readings that are of this kind whatever the contract."""
 
 
 class Part(NamedTuple):
@@ -95,4 +104,4 @@ def _kind(contract: Contract, reading: Reading, axes: int) -> Kind:
         return Kind.JOINT_VELOCITY
     if isinstance(reading, Position | PlanarPosition) and axes:
         return Kind.POSITION
-    return Kind.ROTATION if isinstance(reading, Orientation) else Kind.OTHER
+    return next((kind for cls, kind in _KINDS.items() if isinstance(reading, cls)), Kind.OTHER)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runtime.safety.rules.balance import BalanceSettings
 from runtime.safety.rules.clock import ClockSettings
 from runtime.safety.rules.joints import JointSettings
 from runtime.safety.rules.objects import ObjectSettings
@@ -20,7 +21,14 @@ from sim2real.files import read_model
 
 
 class SafetyConfig(
-    ResponseSettings, ObjectSettings, JointSettings, PoseSettings, ValueSettings, ClockSettings, TargetSettings
+    ResponseSettings,
+    ObjectSettings,
+    BalanceSettings,
+    JointSettings,
+    PoseSettings,
+    ValueSettings,
+    ClockSettings,
+    TargetSettings,
 ):
     """How the safety layer bounds the commands and answers faults: the settings of every rule. Frozen, finite, without
     unknown fields.
