@@ -21,7 +21,8 @@ from runtime.control.object_tracker import Tracker
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
 from runtime.control.warm_up import WarmUp
-from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver
+from runtime.drivers.base import Driver, JointOrder
+from runtime.drivers.calls import DriverCalls
 from runtime.realtime.histogram import Histogram
 from runtime.realtime.missed_deadlines import DeadlineMonitor, MissedDeadlines
 from runtime.robot.readings import Readings
@@ -83,6 +84,7 @@ class Loop:
     """Owns the driver's rhythm.
 
     Where the driver does not know where the contract's object is, `tracker` is asked.
+    What the driver's own code does wrong is `runtime.drivers.calls.DriverFailed`.
     `spin_s` is busy waiting before each deadline, useful only with SCHED_FIFO. After `overruns_in_a_row` of the core's
     safety settings the robot holds, until as many ticks in a row were on time.
     """
@@ -101,7 +103,8 @@ class Loop:
         joints = len(core.contract.robot.joints)
         self._watch = DeadlineMonitor()
         self.statistics = LoopStatistics(missed_by=self._watch.causes)
-        self._driver, self._core, self._exchange = driver, core, exchange
+        self._driver = driver = DriverCalls.of(driver)
+        self._core, self._exchange = core, exchange
         self._order = JointOrder(core.contract.joint_names, driver.joint_names)
         self._readings, self._command = Readings.of(core.contract), np.zeros(joints)
         # In driver order; most drivers' is the policy's.
@@ -119,9 +122,7 @@ class Loop:
         self._warm_lead_ns = lead_ns if 2 * lead_ns < self._period_ns else 0
         self._longest_lead_ns = min(2 * lead_ns, self._period_ns // 2)
         self._late_in_a_row = self._punctual_in_a_row = 0
-        self._servo = driver if isinstance(driver, ServoDriver) else None
-        self._recovering = driver if isinstance(driver, RecoveringDriver) else None
-        self._restarts = self._recovering.restarts if self._recovering else 0
+        self._servo_steps, self._restarts = driver.servo_steps, driver.restarts
 
     def run(self, should_end: Callable[[], bool], *, on_first_tick: Callable[[], None] | None = None) -> None:
         """Tick until `should_end()`; at least one tick."""
@@ -145,8 +146,9 @@ class Loop:
         self._exchange.before_tick(core, driver)
         self._read()
         now_s = driver.now_s()
-        if self._recovering is not None and self._recovering.restarts != self._restarts:
-            self._restarts = self._recovering.restarts
+        restarts = driver.restarts
+        if restarts != self._restarts:
+            self._restarts = restarts
             core.restart(now_s)
         before = time.perf_counter_ns()
         commanding = core.step(self._readings, now_s, self._command)
@@ -209,8 +211,8 @@ class Loop:
 
     def _wait(self, deadline_ns: int) -> None:
         self._watch.begin_wait()
-        if self._servo is not None:
-            self._drive_servo(self._servo, deadline_ns - self._period_ns)
+        if self._servo_steps > 1:
+            self._drive_servo(deadline_ns - self._period_ns)
         spin_from = deadline_ns - round(self.spin_s * 1e9)
         if self._warm_lead_ns:
             # No second sleep after it: caches would cool again, and without SCHED_FIFO a process that has just run
@@ -234,16 +236,17 @@ class Loop:
         late = time.perf_counter_ns() > until_ns
         self._warm_lead_ns = min(lead + lead // 4, self._longest_lead_ns) if late else lead - lead // 128
 
-    def _drive_servo(self, servo: ServoDriver, started_ns: int) -> None:
-        step_ns = self._period_ns // servo.servo_steps
-        for step in range(2, servo.servo_steps + 1):
+    def _drive_servo(self, started_ns: int) -> None:
+        steps = self._servo_steps
+        step_ns = self._period_ns // steps
+        for step in range(2, steps + 1):
             moment = started_ns + (step - 1) * step_ns
             if time.perf_counter_ns() > moment + step_ns:
                 # The next reference is due already: to send both at once would be a jerk.
                 self.statistics.servo_skipped += 1
                 continue
             self._watch.slept(sleep_until(moment))
-            servo.servo(step / servo.servo_steps)
+            self._driver.servo(step / steps)
 
 
 def wait_until(moment_ns: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,7 @@ from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 
+_LONGEST_CAUSE = 300
 DRIVERS = {
     "mujoco": "runtime.drivers.mujoco:MujocoDriver",
     "randomised": "runtime.drivers.randomised:RandomisedDriver",
@@ -111,6 +113,35 @@ class RecoveringDriver(Driver, Protocol):
     """How often it did; the loop then begins anew from the measured joints."""
 
 
+class DriverFailed(ShoalError):
+    """A driver did something else than what was asked of it; names driver, method and cause."""
+
+
+class DriverOverdue(BaseException):
+    """Raised within a driver's call that must end now; no `except Exception` of a driver's should stop it."""
+
+
+def what_happened(error: BaseException, module: str) -> str:
+    """What a call of a driver in `module` did instead of returning, and where, in one line."""
+    if isinstance(error, ShoalError):
+        return f"failed: {str(error).rstrip('.')}"
+    if isinstance(error, DriverOverdue):
+        did = str(error)
+    elif isinstance(error, SystemExit):
+        did = f"ended the program (sys.exit({'' if error.code is None else repr(error.code)}))"
+    else:
+        text = " ".join(str(error).split())[:_LONGEST_CAUSE]
+        did = f"raised {type(error).__name__}{': ' if text else ''}{text.rstrip('.')}"
+    return did + _place(error, getattr(sys.modules.get(module), "__file__", None))
+
+
+def _place(error: BaseException, own: str | None) -> str:
+    """The last line of the driver's own file on the way to an error, or else of any after the call itself."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    frames = [frame for frame in frames if frame.filename == own] or frames
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
 class JointOrder:
     """Moves joint arrays between driver order and policy order, by name, without allocating."""
 
@@ -176,10 +207,20 @@ def open_driver(name: str, contract: Contract, options: DriverOptions) -> Driver
         )
     _require_factory(name, factory, contract, options)
     _require_modes(name, factory, contract)
-    driver = factory(contract, options)
+    driver = _opened(name, factory, contract, options)
     if not hasattr(driver, "joint_names"):
         raise ShoalError(f"robot: {name} returned {type(driver).__name__}, which is no driver: it has no joint_names.")
     return cast(Driver, driver)
+
+
+def _opened(name: str, factory: Any, *arguments: Any) -> object:
+    try:
+        return factory(*arguments)
+    except (ShoalError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        did = what_happened(error, getattr(factory, "__module__", ""))
+        raise DriverFailed(f"driver {name}: its start {did}.") from error
 
 
 def _require_factory(name: str, factory: Any, *arguments: Any) -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.drivers.base import Driver, JointOrder, RecoveringDriver, ServoDriver, require_positions
+from runtime.drivers.base import Driver, DriverFailed, JointOrder, require_positions
+from runtime.drivers.calls import METHODS, DriverCalls, member_problems
 from runtime.goals.messages import ResolvedGoal
 from runtime.goals.resolve import middle_goal
 from runtime.robot.layout import Kind, Layout
@@ -79,7 +80,16 @@ def check(driver: Driver, contract: Contract, *, mjcf: Path | None = None, move_
     findings = _check_members(driver, contract)
     if not all(finding.kept for finding in findings):
         return findings
+    promise = "every method returns, with what it should"
+    try:
+        return [*findings, Finding(promise), *_check_calls(DriverCalls(driver), contract, mjcf, move_rad)]
+    except DriverFailed as failed:
+        return [*findings, Finding(promise, str(failed))]
+
+
+def _check_calls(driver: DriverCalls, contract: Contract, mjcf: Path | None, move_rad: float) -> list[Finding]:
     bench = _Bench(driver, contract)
+    findings: list[Finding] = []
     stages: list[Callable[[], list[Finding]]] = [
         partial(_check_readings, bench, contract),
         partial(_check_tool, bench, contract, mjcf),
@@ -104,7 +114,7 @@ def assert_conforms(driver: Driver, contract: Contract, *, mjcf: Path | None = N
 class _Bench:
     """Runs a driver as the loop does, one control period after the other. Joint arrays in policy order."""
 
-    def __init__(self, driver: Driver, contract: Contract) -> None:
+    def __init__(self, driver: DriverCalls, contract: Contract) -> None:
         self.driver, self.names = driver, contract.joint_names
         self.joints = len(self.names)
         self.order = JointOrder(contract.joint_names, driver.joint_names)
@@ -153,7 +163,7 @@ class _Bench:
         period, driver = self.driver.period_s, self.driver
         start = max(self._deadline_s, time.perf_counter() - period)
         self._deadline_s = start + period
-        if commanded and isinstance(driver, ServoDriver):
+        if commanded:
             for step in range(2, driver.servo_steps + 1):
                 _sleep_until(start + (step - 1) * period / driver.servo_steps)
                 driver.servo(step / driver.servo_steps)
@@ -173,26 +183,22 @@ class _Bench:
 
 
 def _check_members(driver: Driver, contract: Contract) -> list[Finding]:
-    try:
-        JointOrder(contract.joint_names, driver.joint_names)
-        names = ""
-    except ContractMismatch as error:
-        names = str(error)
-    period = driver.period_s
-    good = isinstance(period, (int, float)) and math.isfinite(period) and period > 0
-    kind = "" if isinstance(driver.owns_clock, bool) else f"owns_clock is {driver.owns_clock!r}, not True or False."
-    text = driver.description
-    line = isinstance(text, str) and text and "\n" not in text
-    servo = ""
-    if isinstance(driver, ServoDriver) and not driver.servo_steps >= 1:
-        servo = f"servo_steps is {driver.servo_steps!r}; it counts the reference updates per control period."
-    return [
-        Finding("joint_names are the contract's, in any order", names),
-        Finding("period_s is a positive time", "" if good else f"it is {period!r}."),
-        Finding("owns_clock is a flag", kind),
-        Finding("description is one line", "" if line else f"it is {text!r}."),
-        Finding("servo_steps is at least 1", servo),
-    ]
+    told = member_problems(driver)
+    names = told["joint_names"]
+    if not names:
+        try:
+            JointOrder(contract.joint_names, driver.joint_names)
+        except ContractMismatch as error:
+            names = str(error)
+    promises = {
+        "joint_names are the contract's, in any order": names,
+        "period_s is a positive time": told["period_s"],
+        "owns_clock is a flag": told["owns_clock"],
+        "description is one line": told["description"],
+        "servo_steps is at least 1": told.get("servo_steps", ""),
+        "it has every method": "; ".join(f"{name} {told[name]}" for name in METHODS if name in told),
+    }
+    return [Finding(promise, problem and f"{problem.rstrip('.')}.") for promise, problem in promises.items()]
 
 
 def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
@@ -208,15 +214,10 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
     limit = 3 * contract.timing.control_dt_s
     names = list(out.named)
     rotations = [part.name for part in Layout.of(contract).parts if part.kind is Kind.ROTATION]
-    replaced = [name for name in names if not np.shares_memory(getattr(out, name), out.vector)]
     unknown = [name for name in names if not np.isfinite(getattr(out, name)).all()]
     lengths = {name: float(np.linalg.norm(getattr(out, name))) for name in rotations}
     wrong = [name for name, length in lengths.items() if not abs(length - 1) < 1e-3]
     return [
-        Finding(
-            "read fills the arrays in place",
-            f"{', '.join(replaced)} was replaced by a new array; write out.{replaced[0]}[:] = …" if replaced else "",
-        ),
         Finding("every reading is finite", f"{', '.join(unknown)} was not filled in." if unknown else ""),
         Finding("joints are within their limits", _outside(bench.position, contract)),
         Finding(
@@ -289,7 +290,7 @@ def _check_rest(bench: _Bench) -> list[Finding]:
 
 def _check_joint(bench: _Bench, contract: Contract, index: int, move_rad: float) -> list[Finding]:
     joint, promise = contract.robot.joints[index], f"{bench.names[index]} moves alone, as told, and back"
-    restarts = bench.driver.restarts if isinstance(bench.driver, RecoveringDriver) else 0
+    restarts = bench.driver.restarts
     start = bench.start = bench.position.copy()
     towards = 1.0 if start[index] < (joint.position_min + joint.position_max) / 2 else -1.0
     target = start.copy()
@@ -311,7 +312,7 @@ def _check_joint(bench: _Bench, contract: Contract, index: int, move_rad: float)
     _go(bench, contract, target, start, index)
     if not problem and abs(bench.position[index] - start[index]) > _ARRIVED * move_rad:
         problem = f"it did not come back: {bench.position[index] - start[index]:+.3f} rad away."
-    if isinstance(bench.driver, RecoveringDriver) and bench.driver.restarts != restarts:
+    if bench.driver.restarts != restarts:
         problem = "the robot left control while it moved."
     return [Finding(promise, problem)]
 

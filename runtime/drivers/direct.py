@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 
-from runtime.drivers.base import Driver, JointOrder, ServoDriver, require_positions
+from runtime.drivers.base import Driver, JointOrder, require_positions
+from runtime.drivers.calls import DriverCalls
 from runtime.robot.readings import Readings
 from sim2real.contract import Contract
 from sim2real.logs.robot_check import Sample
@@ -21,8 +22,7 @@ class Direct:
     def __init__(self, driver: Driver, contract: Contract) -> None:
         require_positions(contract, "a program without a policy")
         joints = len(contract.joint_names)
-        self._driver = driver
-        self._servo = driver if isinstance(driver, ServoDriver) else None
+        self._driver = DriverCalls.of(driver)
         self._order = JointOrder(contract.joint_names, driver.joint_names)
         self._measured, self._command = Readings.of(contract), np.zeros(joints)
         self._deadline_s = time.perf_counter()
@@ -47,10 +47,10 @@ class Direct:
         period = self._driver.period_s
         begin = max(self._deadline_s, time.perf_counter() - period)
         self._deadline_s = begin + period
-        if self._servo is not None:
-            for step in range(2, self._servo.servo_steps + 1):
-                _sleep_until(begin + (step - 1) * period / self._servo.servo_steps)
-                self._servo.servo(step / self._servo.servo_steps)
+        steps = self._driver.servo_steps
+        for step in range(2, steps + 1):
+            _sleep_until(begin + (step - 1) * period / steps)
+            self._driver.servo(step / steps)
         _sleep_until(self._deadline_s)
 
 

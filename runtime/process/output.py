@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -80,8 +82,18 @@ def share_relayed_output() -> None:
     sys.stdout, sys.stderr = _Dropping.stream(_OUT), _Dropping.stream(_ERR)
 
 
+def take_time_for_last_words() -> None:
+    """Called when nothing moves any more: for a second, what does not fit waits for a reader before it is lost."""
+    for stream in (sys.stdout, sys.stderr):
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        if isinstance(raw, _Dropping):
+            raw.waits_until_s = time.monotonic() + _LAST_WORDS_S
+
+
 class _Dropping(io.FileIO):
     """A descriptor whose troubles are nobody's: what cannot be written at once is lost."""
+
+    waits_until_s = 0.0
 
     def __init__(self, descriptor: int, is_terminal: bool) -> None:
         super().__init__(descriptor, "wb", closefd=False)
@@ -94,8 +106,12 @@ class _Dropping(io.FileIO):
         return io.TextIOWrapper(writer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
     def write(self, data: Any, /) -> int:
+        left = memoryview(data).cast("B")
         with suppress(OSError):
-            super().write(data)
+            left = left[super().write(left) or 0 :]
+            while left and (wait_s := self.waits_until_s - time.monotonic()) > 0:
+                select.select([], [self], [], wait_s)
+                left = left[super().write(left) or 0 :]
         return memoryview(data).nbytes
 
     def isatty(self) -> bool:

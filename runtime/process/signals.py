@@ -13,6 +13,9 @@ nothing; SIGSTOP cannot be refused.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, Self
 
@@ -29,6 +32,8 @@ class EndingSignals:
     def __init__(self) -> None:
         self.received = ""
         """Name of the first signal that asked for the end; empty before."""
+        self.on_first: Callable[[], object] = _nothing
+        """Called with the first one."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
@@ -48,7 +53,58 @@ class EndingSignals:
             signal.signal(number, action)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = self.received or signal.Signals(number).name
+        if not self.received:
+            self.received = signal.Signals(number).name
+            self.on_first()
+
+
+class Patience:
+    """Within the block, whatever the main thread waits for can be given an end: `error`, with a sentence, is raised
+    there, once a second until it is heard. Only the main thread may enter.
+    """
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self._error, self._seconds = error, 0.0
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGALRM, self._interrupt)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.revoke()
+        signal.signal(signal.SIGALRM, self._before)
+
+    def allow(self, seconds: float) -> None:
+        """From now on; takes the place of what was allowed before."""
+        self._seconds = seconds
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+
+    @contextmanager
+    def after(self, ending: EndingSignals, seconds: float) -> Iterator[None]:
+        """Within the block, from the first signal that asks for the end, be it one of before."""
+        ending.on_first = partial(self.allow, seconds)
+        if ending():
+            self.allow(seconds)
+        try:
+            yield
+        finally:
+            ending.on_first = _nothing
+            self.revoke()
+
+    def revoke(self) -> None:
+        """It takes as long as it takes."""
+        if self._seconds:
+            self._seconds = 0.0
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._seconds:
+            raise self._error(f"did not return for {self._seconds:g} s")
+
+
+def _nothing() -> None:
+    pass
 
 
 def leave_ending_to_parent() -> None:

@@ -58,6 +58,7 @@ class Readings:
         self.object_position = np.zeros(0)
         for name, view in self.named.items():
             setattr(self, name, view)
+        self._filled_in_place = frozenset({"vector", "named", "joints", "joint_effort", *self.named})
 
     @classmethod
     def of(cls, contract: Contract) -> Readings:
@@ -66,6 +67,13 @@ class Readings:
 
     def __getitem__(self, name: str) -> Float64:
         return self.named[name]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Raises `ShoalError` for a reading that would be replaced: nobody would look at the new array."""
+        own = self.__dict__
+        if name != "time_s" and name in own.get("_filled_in_place", ()) and value is not own[name]:
+            raise ShoalError(f"{name} would be replaced by a new array; write out.{name}[:] = ... instead")
+        own[name] = value
 
     if TYPE_CHECKING:  # in earnest it would make every access slower
 

@@ -7,18 +7,16 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from runtime.control.goal_queue import GoalQueue
 from runtime.control.loop import Loop
 from runtime.control.object_tracker import Tracker
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
-from runtime.drivers.base import Driver, open_chosen
+from runtime.drivers.base import DriverFailed, DriverOverdue, open_chosen
+from runtime.drivers.calls import DriverCalls
 from runtime.goals.messages import load_goals
 from runtime.goals.resolve import validate_goal
 from runtime.goals.tool_pose import ToolPose
@@ -30,7 +28,8 @@ from runtime.ipc.telemetry_ring import Ring
 from runtime.native.build import load_ahead
 from runtime.options import ServeOptions, require_numbers
 from runtime.page.config import PageConfig
-from runtime.process.signals import EndingSignals
+from runtime.process.output import take_time_for_last_words
+from runtime.process.signals import EndingSignals, Patience
 from runtime.protocol.address import Address, default_address, require_port
 from runtime.protocol.listening import Listening
 from runtime.protocol.messages import PROTOCOL_VERSION
@@ -42,6 +41,7 @@ from runtime.safety.geometry import geometry_checker_for
 from runtime.server.control_link import ServerExchange
 from runtime.server.estop_sources import EstopSources, WatchedExchange
 from runtime.server.page_supervisor import PageSupervisor
+from runtime.server.run import NOTICED_WITHIN_S, Server, close_driver, run
 from runtime.server.summary import Summary, print_summary, summary_of
 from runtime.server.supervisor import GatewaySupervisor, Watching
 from sim2real.contract import Contract
@@ -56,50 +56,6 @@ _EPISODES_PER_GOAL = 3
 """After which a goal of --goals without a timeout of its own is given up."""
 
 
-class _Ending:
-    """Why and when the loop ends."""
-
-    def __init__(
-        self,
-        options: ServeOptions,
-        driver: Driver,
-        exchange: ServerExchange,
-        signals: EndingSignals,
-        supervisor: GatewaySupervisor,
-    ) -> None:
-        self._options, self._driver, self._exchange = options, driver, exchange
-        self._signals, self._supervisor = signals, supervisor
-        self._started_s = driver.now_s()
-        self.reason = ""
-
-    def __call__(self) -> bool:
-        duration = self._options.duration
-        if self._signals():
-            self.reason = self._signals.received
-        elif self._supervisor.failure:
-            self.reason = "the gateway's failure"
-        elif self._exchange.stop_requested:
-            self.reason = "stop request"
-        elif duration is not None and self._driver.now_s() - self._started_s >= duration:
-            self.reason = "duration"
-        elif self._options.exit_after_goals and self._exchange.finished:
-            self.reason = "goals done"
-        return bool(self.reason)
-
-
-class _Server(NamedTuple):
-    """What one run is made of."""
-
-    listening: list[Listening]
-    sources: EstopSources
-    driver: Driver
-    core: PolicyController
-    supervisor: GatewaySupervisor
-    exchange: ServerExchange
-    loop: Loop
-    signals: EndingSignals
-
-
 def serve(options: ServeOptions) -> Summary:
     """Serve until a signal, a stop request or the end of `--duration`; returns the summary that is also printed.
 
@@ -112,8 +68,9 @@ def serve(options: ServeOptions) -> Summary:
     # A first start compiles this on one core and the policy on another.
     load_ahead(clearance.load)
     policy = Policy(options.model, engine=options.engine)
-    with ExitStack() as stack:
-        server = _put_together(options, policy, stack)
+    at_close: list[str] = []
+    with _all_told(at_close), ExitStack() as stack:
+        server = _put_together(options, policy, stack, at_close)
         _report(options, policy, server.driver, server.listening)
         safety, sources = server.core.safety, server.sources
         print(f"{rules.report(safety.layer)}\nestop by   {', '.join(sources.names)}", flush=True)
@@ -122,31 +79,47 @@ def serve(options: ServeOptions) -> Summary:
         stack.callback(realtime.release)
         stack.callback(server.supervisor.close)
         server.supervisor.start()
-        ended_by = _run(options, server)
+        ended = run(options, server)
+    take_time_for_last_words()
+    failures = [*ended.failures, *at_close]
     summary = summary_of(options, policy, server.loop, server.core, server.exchange)
-    summary |= {"ended_by": ended_by, "gateway_restarts": server.supervisor.restarts}
+    summary |= {"ended_by": ended.reason, "braked": ended.braked, "failures": failures}
+    summary["gateway_restarts"] = server.supervisor.restarts
     summary["realtime"] = [str(measure) for measure in measures]
     print_summary(summary)
     if options.json:
         write_json(options.json, summary)
-    if server.supervisor.failure:
-        raise ShoalError(server.supervisor.failure)
+    failures += [server.supervisor.failure] if server.supervisor.failure else []
+    if failures:
+        raise ShoalError("\n".join(failures))
     return summary
 
 
-def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack) -> _Server:
+@contextmanager
+def _all_told(at_close: list[str]) -> Iterator[None]:
+    """Whoever hears why a start failed, hears what failed at its end, too."""
+    try:
+        yield
+    except ShoalError as error:
+        if at_close:
+            raise ShoalError("\n".join([str(error), *at_close])) from error
+        raise
+
+
+def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack, at_close: list[str]) -> Server:
     """Everything that a run needs; `stack` takes it apart again."""
     contract = policy.contract
     # First, and so last to go: whatever happens from here on, the driver is closed.
-    signals = stack.enter_context(EndingSignals())
+    signals, patience = stack.enter_context(EndingSignals()), stack.enter_context(Patience(DriverOverdue))
     listening = _listen(options, stack)
     sources = EstopSources(
         key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd, beside=listening[0].address
     )
     stack.callback(sources.close)
     stack.callback(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, sources.on_signal))
-    driver = _open_driver(options, contract)
-    stack.callback(driver.close)
+    with patience.after(signals, NOTICED_WITHIN_S):
+        driver = _open_driver(options, contract)
+    stack.callback(close_driver, driver, patience, at_close)
     core = _core(options, policy, driver)
     core.reachability_gate = _gate(options)
     slots = SharedSlots.create(contract)
@@ -161,21 +134,7 @@ def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack) -> _S
     telemetry = Telemetry(watching.ring, core)
     tracker = Tracker(contract, slots.object, core.safety.config.object_stale_s)
     loop = Loop(driver, core, WatchedExchange(exchange, sources), telemetry=telemetry, tracker=tracker)
-    return _Server(listening, sources, driver, core, supervisor, exchange, loop, signals)
-
-
-def _run(options: ServeOptions, server: _Server) -> str:
-    """Returns what ended the run, in words."""
-    ending = _Ending(options, server.driver, server.exchange, server.signals, server.supervisor)
-    ready = _Ready(server.core, server.supervisor)
-
-    def should_end() -> bool:
-        ready.tell()
-        return ending()
-
-    server.loop.run(should_end, on_first_tick=ready.ticked)
-    _brake(server.loop, server.core)
-    return ending.reason
+    return Server(listening, sources, driver, core, supervisor, exchange, loop, signals, patience)
 
 
 def _listen(options: ServeOptions, stack: ExitStack) -> list[Listening]:
@@ -188,16 +147,22 @@ def _listen(options: ServeOptions, stack: ExitStack) -> list[Listening]:
     return listening
 
 
-def _open_driver(options: ServeOptions, contract: Contract) -> Driver:
+def _open_driver(options: ServeOptions, contract: Contract) -> DriverCalls:
     if (options.video is not None or options.viewer) and options.robot != "mujoco":
         raise ShoalError(f"--video and --viewer show the driver mujoco only, not {options.robot}.")
-    return open_chosen(
+    driver = open_chosen(
         options,
         contract,
         recover_reflexes=options.recover_reflexes,
         video=options.video,
         viewer=options.viewer,
     )
+    try:
+        return DriverCalls(driver)
+    except DriverFailed:
+        with suppress(Exception):
+            driver.close()
+        raise
 
 
 def _supervisor(
@@ -222,22 +187,9 @@ def _supervisor(
     )
 
 
-def _brake(loop: Loop, core: PolicyController) -> None:
-    """Tick until the robot's target is at rest; the last target is what it holds from now on."""
-    core.stop()
-    target, end_s = core.safety.target.copy(), time.monotonic() + _LONGEST_BRAKING_S
-
-    def at_rest() -> bool:
-        moved = float(np.abs(core.safety.target - target).max())
-        np.copyto(target, core.safety.target)
-        return moved < _AT_REST or time.monotonic() > end_s
-
-    loop.run(at_rest)
-
-
-def _core(options: ServeOptions, policy: Policy, driver: Driver) -> PolicyController:
+def _core(options: ServeOptions, policy: Policy, driver: DriverCalls) -> PolicyController:
     config = load_safety(options.safety) if options.safety is not None else SafetyConfig()
-    model = getattr(driver, "model", None) or find_model(policy.contract, options.mjcf)
+    model = getattr(driver.inner, "model", None) or find_model(policy.contract, options.mjcf)
     geometry_checker = geometry_checker_for(model, policy.contract, config)
     return PolicyController(
         policy, safety=config, stale_after_periods=options.stale_after_periods, geometry_checker=geometry_checker
@@ -281,7 +233,7 @@ def _list_goals(options: ServeOptions, contract: Contract, slots: SharedSlots) -
     return len(messages)
 
 
-def _watching(options: ServeOptions, core: PolicyController, driver: Driver) -> Watching:
+def _watching(options: ServeOptions, core: PolicyController, driver: DriverCalls) -> Watching:
     """The telemetry ring and its readers; refuses what could not be written or served."""
     if options.record is not None:
         from runtime.recording.writer import require_recordable
@@ -330,7 +282,7 @@ def _apply_realtime(options: ServeOptions) -> list[realtime.Measure]:
     return measures
 
 
-def _report(options: ServeOptions, policy: Policy, driver: Driver, listening: list[Listening]) -> None:
+def _report(options: ServeOptions, policy: Policy, driver: DriverCalls, listening: list[Listening]) -> None:
     contract = policy.contract
     telemetry = "telemetry off" if onnx_session.telemetry_prevented() else "TELEMETRY ON: imported before runtime"
     print(
@@ -342,37 +294,3 @@ def _report(options: ServeOptions, policy: Policy, driver: Driver, listening: li
         f"listening  {', '.join(str(part.address) for part in listening)}, protocol {PROTOCOL_VERSION}",
         flush=True,
     )
-
-
-class _Ready:
-    """Says that the server is ready once it is: the first command is out, the gateway answers clients, and browsers can
-    open the page, if there is one; or says that they cannot.
-    """
-
-    def __init__(self, core: PolicyController, supervisor: GatewaySupervisor) -> None:
-        self._core, self._supervisor = core, supervisor
-        self._first_s = 0.0
-        self._told = False
-
-    def ticked(self) -> None:
-        """The first command is out."""
-        self._first_s = _age_s()
-
-    def tell(self) -> None:
-        """Report readiness, once; called after every tick."""
-        if not self._told and self._supervisor.settled:
-            self._told = True
-            if self._core.safety.config.effort_share is not None and not self._core.safety.measures_effort:
-                print("safety off effort: the driver gives no effort", flush=True)
-            if problem := self._supervisor.problem:
-                print(problem, flush=True)
-            print(f"ready      first command {self._first_s:.2f} s after the start", flush=True)
-
-
-def _age_s() -> float:
-    """Since the process was started, the interpreter's own start included where the system tells."""
-    try:
-        started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError):
-        return time.process_time()

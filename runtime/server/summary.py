@@ -60,7 +60,8 @@ def _result(contract: Contract, tracked: Tracked) -> Summary:
 
 def print_summary(summary: Summary) -> None:
     """Print the summary in a few lines."""
-    print(f"ended by {summary['ended_by']} after {summary['ticks']} ticks, robot holds its position")
+    rest = "robot holds its position" if summary["braked"] else "the robot was NOT braked"
+    print(f"ended by {summary['ended_by']} after {summary['ticks']} ticks, {rest}")
     for name in ("lateness", "step", "tick"):
         part = summary[name]
         if part["count"]:

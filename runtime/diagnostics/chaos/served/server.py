@@ -33,11 +33,13 @@ class Server:
         self.socket, settings = folder / "s", folder / "safety.yaml"
         # These scenarios are about something else, and must come out the same on a machine that is busy.
         settings.write_text("overruns_in_a_row: null\n")
-        arguments = ["--model", str(model), "--socket", str(self.socket), "--safety", str(settings)]
+        arguments = ["--model", str(model.absolute()), "--socket", str(self.socket), "--safety", str(settings)]
         arguments += ["--no-realtime", "--quiet", "--speed", "4", *options]
         with (folder / "output").open("ab") as file:
             out = file.fileno() if output is None else output
-            self.process = subprocess.Popen(python_module("runtime.cli", "serve", *arguments), stdout=out, stderr=out)
+            command = python_module("runtime.cli", "serve", *arguments)
+            # A driver of somebody's own is found in the folder in which the server is started.
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
 
     def __enter__(self) -> Server:
         return self

@@ -1,4 +1,4 @@
-"""Faults of what a server stands among: its terminal, its disk, its ports."""
+"""Faults of what a server stands among: its terminal, its disk, its ports, and the driver that somebody wrote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.status import State
 from sim2real.logs.recording import read_recording
 
 _STATES = {state.label: state for state in State}
-_PATIENCE_S = 60.0
+_PATIENCE_S, _AT_REST = 60.0, 1e-4
 
 
 def surrounding_scenarios() -> Iterator[Scenario]:
@@ -50,6 +50,13 @@ def surrounding_scenarios() -> Iterator[Scenario]:
         FOLLOWS,
         run_served=_vanished_recording,
     )
+    yield Scenario(
+        "failing driver",
+        "a driver of somebody's own raises in `read` on the way",
+        "braking to rest by what is known, one sentence with the driver's line, and a recording with its index",
+        frozenset({State.STOPPED}),
+        run_served=_failing_driver,
+    )
 
 
 def _stalled_terminal(model: Path, folder: Path) -> Served:
@@ -81,6 +88,41 @@ def _lost_terminal(model: Path, folder: Path) -> Served:
     recording = read_recording(path)
     if not recording.complete:
         problems.append("the recording has no index")
+    return _STATES[recording.ticks[-1]["state"]], problems
+
+
+_FAILING_DRIVER = """
+from runtime.drivers.mujoco import MujocoDriver
+
+class Driver(MujocoDriver):
+    reads = 0
+
+    def read(self, out):
+        self.reads += 1
+        if self.reads > 200:
+            raise OSError("the bus is gone")
+        super().read(out)
+"""
+
+
+def _failing_driver(model: Path, folder: Path) -> Served:
+    problems, path = [], folder / "run.mcap"
+    (folder / "failing.py").write_text(_FAILING_DRIVER)
+    with Server(model, folder, "--robot", "failing:Driver", "--record", str(path)) as server, server.client() as client:
+        client.send_goal(goal_within(model, 0.8))
+        if server.process.wait(_PATIENCE_S) != 2:
+            problems.append(f"it ended with status {server.process.returncode}")
+    said = (folder / "output").read_text()
+    if "error: driver failing:Driver: read raised OSError: the bus is gone (failing.py:10).\n" not in said:
+        problems.append("the driver's error was not told")
+    if "Traceback" in said or "ended by the driver's failure after" not in said:
+        problems.append(f"it said: {said}")
+    recording = read_recording(path)
+    if not recording.complete:
+        problems.append("the recording has no index")
+    last, before = recording.ticks[-1]["command"], recording.ticks[-2]["command"]
+    if max(abs(a - b) for a, b in zip(last, before, strict=True)) > _AT_REST:
+        problems.append("the robot was not brought to rest")
     return _STATES[recording.ticks[-1]["state"]], problems
 
 
