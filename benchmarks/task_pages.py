@@ -7,6 +7,7 @@ What a task is comes from its contract; whether a policy is shipped for it, and 
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import onnx
@@ -34,7 +35,8 @@ def card(name: str) -> str:
     """What a task asks for, as Markdown."""
     task = load_task(name)
     contract, timing = task.contract, task.contract.timing
-    comment = task_file(name).read_text().splitlines()[0].lstrip("# ")
+    lines = takewhile(lambda line: line.startswith("#"), task_file(name).read_text().splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines)
     seen = contract.observation.size
     more = task.teacher_contract.observation.size - seen
     told = f"{seen} numbers, teachers {seen + more}" if more else f"{seen} numbers"

@@ -64,7 +64,7 @@ class Reason(IntEnum):
         return f"{self.sentence}: {detail}" if detail else self.sentence
 
     FOLLOWING = 0, "following the goal", State.ACTIVE
-    NO_GOAL = 1, "no goal was given yet", State.IDLE
+    NO_GOAL = 1, "no goal is in force", State.IDLE
     CANCELLED = 2, "the goal was cancelled", State.IDLE
     GOAL_EXPIRED = 3, "the goal's timeout has passed", State.HOLD, False
     GOAL_NOT_FINITE = 4, "the goal holds a number that is not finite, or no rotation"

@@ -50,10 +50,19 @@ def columns_angle_deg(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def seen_from_columns(xp: ModuleType, columns: Array, vector: Array) -> Array:
-    """Vectors `[..., 3]` of the outer frame in a frame whose `rotation_columns` are `[..., 6]`."""
-    first, second = columns[..., :3], columns[..., 3:]
-    axes = xp.stack([first, second, cross(first, second)], axis=-2)
-    return (axes * vector[..., None, :]).sum(axis=-1)
+    """Vectors `[..., 3]` of the outer frame in a frame whose `rotation_columns` are `[..., 6]`; of vectors `[..., 2]`,
+    which lie flat in the outer frame, the first two components.
+
+    Written without stacks and arrays of indices, so that a robot's compiled kernel can do it.
+    """
+    size = vector.shape[-1]
+    axes = [columns[..., :size], columns[..., 3 : 3 + size]]
+    if size == 3:
+        forward, backward = ([xp.concatenate([a[..., n:], a[..., :n]], axis=-1) for a in axes] for n in (1, 2))
+        axes.append(forward[0] * backward[1] - backward[0] * forward[1])
+    rows = [xp.concatenate([axis[..., i : i + 1] for axis in axes], axis=-1) for i in range(size)]
+    terms = [row * vector[..., i : i + 1] for i, row in enumerate(rows)]
+    return sum(terms[1:], start=terms[0])
 
 
 def quaternion_product(xp: ModuleType, left: Array, right: Array) -> Array:

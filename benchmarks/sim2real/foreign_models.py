@@ -116,7 +116,7 @@ def download(packages: set[str], folder: Path) -> None:
 def measure(model: Model, package: Path, work: Path, *, updates: int) -> dict[str, Any]:
     """One row."""
     task, started = work / f"model_{model.kind}.yaml", time.monotonic()
-    command = ["new-task", str(package / model.file), "--kind", model.kind, "--out", str(task), "--force"]
+    command = ["new-task", str(package / model.file), "--kind", model.kind, "--output", str(task), "--force"]
     made = subprocess.run([*console_script("sim2real"), *command], capture_output=True, text=True, check=False)
     row: dict[str, Any] = {**model._asdict(), "new_task_s": time.monotonic() - started, "ready": made.returncode == 0}
     row["said"] = "" if row["ready"] else _reason(made)

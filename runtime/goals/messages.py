@@ -7,6 +7,7 @@ Positions are metres, quaternions wxyz, angles of `rpy` radians about the fixed 
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
@@ -21,6 +22,10 @@ from sim2real.files import read_yaml
 _SHORTEST, _LONGEST = 1e-3, 1e3
 """Lengths between which a quaternion or a direction is taken for one that was not normalised."""
 _MOST_RAD = 4 * math.pi
+_PLACES = {"position", "joints", "planar", "object_position", "values"}
+"""Fields of which a goal has one."""
+_ALTERNATIVE = re.compile(r"(tuple|list|dict|function-\w+)\[")
+"""What pydantic calls the alternatives of a field's type."""
 
 
 class GoalRefused(ShoalError):
@@ -181,6 +186,8 @@ def parse_goal(data: Any) -> GoalPose:
 def parse_any_goal(data: Any) -> AnyGoal:
     """A goal of any kind, told by its fields; raises `GoalRefused` naming the first wrong field."""
     fields = data if isinstance(data, dict) else {}
+    if isinstance(data, dict) and not _PLACES & fields.keys():
+        raise GoalRefused(f"goal: it says nothing of where to go; give one of {', '.join(sorted(_PLACES))}.")
     if "joints" in fields:
         return _parse(GoalJoints, data)
     if "planar" in fields:
@@ -209,7 +216,8 @@ def load_goals(path: Path) -> list[AnyGoal]:
 def first_problem(error: ValidationError) -> str:
     """`.field: what is wrong (got value)` of a pydantic error's first entry."""
     first = error.errors(include_url=False)[0]
-    where = "".join(f".{part}" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in first["loc"])
+    parts = [part for part in first["loc"] if isinstance(part, int) or not _ALTERNATIVE.match(part)]
+    where = "".join(f".{part}" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in parts)
     return f"{where}: {printable(first['msg'])} (got {shown(first['input'])})"
 
 

@@ -81,7 +81,10 @@ def _tensor(data: Any) -> tuple[str, NDArray[Any]]:
     name, kind = _text(_one(fields, 8)), fields.get(2, [0])[0]
     shape = [_signed(value) for value in _integers(fields.get(1, []))]
     if kind not in _DTYPES:
-        raise Unsupported(f"constant {shown(name)} is neither float nor int64")
+        raise Unsupported(
+            f"constant {shown(name)} is of ONNX type {kind}, and the kernel computes float vectors only, by indices of "
+            "int64; onnxruntime does this graph, and export-onnx writes such a policy without it today"
+        )
     if fields.get(14, [0])[0] or 13 in fields:
         raise Unsupported(f"constant {shown(name)} lies in another file")
     if 9 in fields:

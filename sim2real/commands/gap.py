@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from sim2real.commands.outputs import OutputPath
 from sim2real.commands.shared import log_of
 from sim2real.contract import require_same_interface
 from sim2real.errors import ShoalError
@@ -33,7 +34,7 @@ def gap(
     host: str = "",
     goals: int = 10,
     seed: int = 0,
-    out: Path = Path("gap"),
+    output: OutputPath = Path("gap"),
 ) -> None:
     """Measure what lies between a log and the model: open loop on its commands, closed loop with the policy.
 
@@ -46,7 +47,7 @@ def gap(
         host: address of the Franka, with --against franka.
         goals: random goals to give, with --against.
         seed: of the goals.
-        out: folder for gap.html and gap.json.
+        output: folder for gap.html and gap.json.
     """
     loaded = load_task(task)
     if (log is None) == (against is None):
@@ -60,13 +61,13 @@ def gap(
         if stretch is None:
             raise ShoalError("log: no stretch of a second or more without a gap; record longer.")
         report = Gap(compare(stretch, loaded.model), measured, _closed_loop(measured, stretch, loaded, policy))
-    write_json(out / "gap.json", report.as_dict())
-    write_text(out / "gap.html", report.page())
+    write_json(output / "gap.json", report.as_dict())
+    write_text(output / "gap.html", report.page())
     for sentence in report.sentences():
         print(sentence)
     if len(stretch) < len(measured):
         print(f"note: open loop over the longest stretch without a gap, {len(stretch)} of {len(measured)} ticks.")
-    print(f"written: {out / 'gap.html'}, {out / 'gap.json'}")
+    print(f"written: {output / 'gap.html'}, {output / 'gap.json'}")
 
 
 def _policy(path: Path, task: Task) -> OnnxPolicy:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from sim2real.commands.outputs import OutputPath
 from sim2real.commands.shared import console, log_of
 from sim2real.files import write_json, write_text
 from sim2real.identification.excitation import Suggestion, suggest, write_trajectory
@@ -31,7 +32,7 @@ def identify(
     signals: tuple[Signal, ...] = ("joint_position",),
     bounds: Bounds = DEFAULT_BOUNDS,
     base: str = "mild",
-    out: Path = Path("identified"),
+    output: OutputPath = Path("identified"),
 ) -> None:
     """Fit parameters of a robot's model to its logs and write the randomisation ranges that the fit justifies.
 
@@ -43,7 +44,7 @@ def identify(
         signals: readings to compare.
         bounds: where to look.
         base: randomisation of everything that was not fitted, a preset or a file.
-        out: folder for identification.json and randomisation.yaml.
+        output: folder for identification.json and randomisation.yaml.
     """
     require_sysid()
     loaded, base_setting = load_task(task), load_randomisation(base)
@@ -68,17 +69,17 @@ def identify(
         print(sentence)
     for sentence in reasons:
         print(f"randomisation: {sentence}")
-    write_text(out / "randomisation.yaml", dump_randomisation(setting))
+    write_text(output / "randomisation.yaml", dump_randomisation(setting))
     summary = _summary(result) | {"unknown": unknown, "reasons": reasons, "logs": [str(path) for path in log]}
-    write_json(out / "identification.json", summary)
-    print(f"written: {out / 'randomisation.yaml'}, {out / 'identification.json'}")
+    write_json(output / "identification.json", summary)
+    print(f"written: {output / 'randomisation.yaml'}, {output / 'identification.json'}")
 
 
 def excite(
     *,
     task: str,
     fit: tuple[Kind, ...] = _USUAL,
-    out: Path = Path("excite.csv"),
+    output: OutputPath = Path("excite.csv"),
     duration_s: float = 20.0,
     candidates: int = 60,
     noise_std_rad: float = 1e-3,
@@ -92,7 +93,7 @@ def excite(
     Args:
         task: a shipped task or a task's .yaml.
         fit: what the log is meant to tell, as for identify.
-        out: CSV of joint targets, one row for each control period.
+        output: CSV of joint targets, one row for each control period.
         duration_s: of the trajectory.
         candidates: trajectories to try.
         noise_std_rad: of a joint reading, for the expected intervals.
@@ -113,13 +114,13 @@ def excite(
             noise_std_rad=noise_std_rad,
             progress=lambda done, gain: progress.advance(f"information {gain:.3g}"),
         )
-    write_trajectory(best.trajectory, out)
+    write_trajectory(best.trajectory, output)
     console().print(_expectations(problem, best, title=f"{duration_s:g} s at {noise_std_rad:g} rad"))
     print(
         f"condition number {condition_number(best.information):.3g}, that of the first random trajectory "
         f"{condition_number(best.first_information):.3g}"
     )
-    print(f"written: {out}; play it with runtime play --trajectory {out} --model F --robot R --record run.mcap")
+    print(f"written: {output}; play it with runtime play --trajectory {output} --model F --robot R --record run.mcap")
 
 
 def _expectations(problem: Problem, best: Suggestion, *, title: str) -> Table:

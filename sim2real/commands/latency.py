@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 from rich.table import Table
 
+from sim2real.commands.outputs import OutputPath
 from sim2real.commands.shared import console, log_of
 from sim2real.errors import ShoalError
 from sim2real.files import write_json, write_text
@@ -18,14 +19,14 @@ from sim2real.timing.latency import measure
 Logs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="log", metavar="LOG ...")]
 
 
-def latency(logs: Logs, *, task: str, base: str = "mild", out: Path = Path("latency.yaml")) -> None:
+def latency(logs: Logs, *, task: str, base: str = "mild", output: OutputPath = Path("latency.yaml")) -> None:
     """Measure delays in recordings and write them as the distributions that training draws from.
 
     Args:
         logs: recordings of runtime serve or runtime play, of one robot.
         task: a shipped task or a task's .yaml, the one the recordings were made for.
         base: randomisation of everything else, a preset or a file.
-        out: the randomisation with the measured delays, YAML; numbers go beside it as .json.
+        output: the randomisation with the measured delays, YAML; numbers go beside it as .json.
     """
     loaded, setting = load_task(task), load_randomisation(base)
     if not logs:
@@ -38,7 +39,7 @@ def latency(logs: Logs, *, task: str, base: str = "mild", out: Path = Path("late
     console().print(table)
     for sentence in found.warnings():
         print(f"note: {sentence}")
-    write_text(out, dump_randomisation(found.apply(setting)))
+    write_text(output, dump_randomisation(found.apply(setting)))
     numbers = {
         "logs": [str(path) for path in logs],
         "ticks": found.ticks,
@@ -46,5 +47,5 @@ def latency(logs: Logs, *, task: str, base: str = "mild", out: Path = Path("late
         "rows": {name: dict(zip(("p1_s", "p50_s", "p99_s"), values, strict=True)) for name, values in found.rows()},
         "terms": found.terms(),
     }
-    write_json(out.with_suffix(".json"), numbers)
-    print(f"written: {out}, {out.with_suffix('.json')}")
+    write_json(output.with_suffix(".json"), numbers)
+    print(f"written: {output}, {output.with_suffix('.json')}")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from sim2real.commands.check import check
+from sim2real.commands.outputs import OutputPath
 from sim2real.errors import ShoalError
 from sim2real.new_task.proposal import default_name, propose, touching_at_home
 from sim2real.new_task.source import read_source
@@ -18,8 +19,8 @@ def new_task(
     robot: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROBOT")],
     *,
     kind: Literal["reach", "pose", "walk", "push"] = "reach",
-    tool: str | None = None,
-    out: Path | None = None,
+    tool: tuple[str, ...] = (),
+    output: OutputPath | None = None,
     force: bool = False,
 ) -> None:
     """Make a task file for a robot's MJCF or URDF, say what was guessed, and check it.
@@ -28,17 +29,19 @@ def new_task(
         robot: the MJCF (.xml) or URDF (.urdf).
         kind: reach (tool to a position), pose (tool to a pose), walk (floating base to a place on the ground) or push
             (loose body to a place, pushed by the tool).
-        tool: the site or body at the tool.
-        out: the task file; by default named after the robot, in the working directory.
+        tool: the site or body at the tool, or several, which then have a goal each.
+        output: the task file; by default named after the robot, in the working directory.
         force: replace files that exist.
     """
-    name = default_name(robot.resolve(), kind) if out is None else out.stem
-    path = Path(f"{name}.yaml") if out is None else out
+    name = default_name(robot.resolve(), kind) if output is None else output.stem
+    path = Path(f"{name}.yaml") if output is None else output
     source = read_source(robot)
-    proposal = propose(source, kind, name=name, tools=() if tool is None else (tool,))
+    proposal = propose(source, kind, name=name, tools=tool)
     taken = [file for file in (path, path.with_suffix(".xml")) if file.exists() and not force]
     if taken:
-        raise ShoalError(f"--out: {', '.join(map(str, taken))} exists; give another --out, or --force to replace it.")
+        raise ShoalError(
+            f"--output: {', '.join(map(str, taken))} exists; give another --output, or --force to replace it."
+        )
     files = write_task(source, proposal, path)
     print(
         f"{robot.name}: {source.model.njnt} joints, {source.model.nactuator} actuators, {source.model.nkey} keyframes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from sim2real.files import require_writable
@@ -16,6 +17,8 @@ def _json_file(given: list[str]) -> Path:
     return path
 
 
+OutputPath = Annotated[Path, tyro.conf.arg(aliases=("--out",))]
+"""Type of every `--output` that was once called `--out`."""
 JsonFile = Annotated[
     Path,
     PrimitiveConstructorSpec(

@@ -24,6 +24,11 @@ _TOOL_NAMES = re.compile(
     re.IGNORECASE,
 )
 
+_SIDES = re.compile(r"left|right|(?<![a-z])[lr](?![a-z])", re.IGNORECASE)
+_OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_ARM_JOINTS = 5
+"""Joints of its own that make a further arm; a finger has fewer."""
+
 
 @dataclass(frozen=True)
 class Mover:
@@ -160,11 +165,61 @@ class Inspection:
         named = plain or named
         return max(named, key=rank)[0] if named else None
 
+    def tools(self) -> list[str]:
+        """The most likely tool, and those of further arms: named like a tool or as the first one's other side, with
+        joints of their own.
+        """
+        first = self.tool()
+        if first is None:
+            return []
+        model, found, taken = self.model, [first], self._own(first)
+        needed = max(_ARM_JOINTS, len(taken) // 2)
+        names = [model.site(i).name for i in range(model.nsite)] + [model.body(i).name for i in range(1, model.nbody)]
+        other_sides = {_mirrored(first), *map(_mirrored, self._at_body_of(first))}
+        likely = sorted(
+            (name for name in names if name in other_sides or (name and _TOOL_NAMES.search(name))),
+            key=lambda name: (name != _mirrored(first), name not in other_sides, -len(self._own(name) - taken)),
+        )
+        for name in likely:
+            own = self._own(name) - taken
+            if len(own) >= needed and self._is_plain(name):
+                found.append(name)
+                taken |= own
+        return found
+
+    def _own(self, tool: str) -> set[int]:
+        """Joints that can be commanded and move a tool."""
+        movable = {mover.joints[0] for mover in self.movers if len(mover.joints) == 1}
+        return movable & set(self._arm(self.body_of(tool)))
+
+    def _is_plain(self, tool: str) -> bool:
+        """Whether all joints that move it can be commanded."""
+        return {joint for mover in self.movers for joint in mover.joints} >= set(self.chain(self.body_of(tool)))
+
+    def _at_body_of(self, tool: str) -> list[str]:
+        """Names of the body of a tool and of all sites there."""
+        model, body = self.model, self.body_of(tool)
+        return [
+            model.body(body).name,
+            *(model.site(i).name for i in range(model.nsite) if model.site_bodyid[i] == body),
+        ]
+
     def _arm(self, body: int) -> list[int]:
         """The chain without fingers: without joints that are alone on a branch of several like it."""
         chain = self.chain(body)
         slides = [j for j in chain if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_SLIDE]
         return [] if slides and chain[-1] in slides and len(chain) > 2 else chain
+
+
+def _mirrored(name: str) -> str:
+    """The name of the same on the other side; the name itself where it has no side."""
+
+    def other(match: re.Match[str]) -> str:
+        side = match[0]
+        found = _OTHER[side.lower()]
+        return found.upper() if side.isupper() else found.capitalize() if side[0].isupper() else found
+
+    return _SIDES.sub(other, name)
 
 
 def ground(model: mujoco.MjModel) -> int | None:

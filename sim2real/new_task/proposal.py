@@ -70,7 +70,7 @@ def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ())
         let_walk(source)
     inspection, guesses = Inspection(source.model), list[str]()
     base = find_base(inspection, guesses) if kind == "walk" else None
-    tools = [] if base is not None else _tools(inspection, list(tools), guesses)
+    tools = [] if base is not None else _tools(inspection, list(tools), guesses, several=kind != "push")
     movers = _movers(inspection, tools, guesses) if base is None else legs(inspection, base, guesses)
     if limit_slides(source, [joint for mover in movers for joint in mover.joints]):
         inspection = Inspection(source.model)
@@ -104,22 +104,23 @@ def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ())
     return Proposal(kind, name, movers, tools, home, qpos, servos, velocity_max, found, step, *more)
 
 
-def _tools(inspection: Inspection, tools: list[str], guesses: list[str]) -> list[str]:
+def _tools(inspection: Inspection, tools: list[str], guesses: list[str], *, several: bool) -> list[str]:
     for tool in tools:
         inspection.body_of(tool)
     if tools:
         return tools
-    found = inspection.tool()
-    if found is None:
+    found = inspection.tools()[: None if several else 1]
+    if not found:
         raise ShoalError("new-task: no site or body of this model hangs on a joint that could move it; is it a robot?")
     model = inspection.model
     others = [model.site(i).name for i in range(model.nsite)][:8] + [model.body(i).name for i in range(1, model.nbody)][
         :8
     ]
     guesses.append(
-        f"tool: {found!r} (--tool for another; among the sites and bodies are {', '.join(filter(None, others))})"
+        f"tool: {' and '.join(map(repr, found))} (--tool for another; among the sites and bodies are "
+        f"{', '.join(filter(None, others))})"
     )
-    return [found]
+    return found
 
 
 def _movers(inspection: Inspection, tools: Sequence[str], guesses: list[str]) -> list[Mover]:

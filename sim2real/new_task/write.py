@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def robot_data(proposal: Proposal, mjcf: str) -> dict[str, Any]:
         "velocity_max": proposal.velocity_max,
         "home": proposal.home,
     }
-    if proposal.tools:
+    if len(proposal.tools) == 1 or proposal.pushed is not None:
         data["end_effector_site"] = proposal.tools[0]
     if proposal.servos:
         data["servo"] = {
@@ -131,11 +132,21 @@ _STEPS = {"kind": "joint_position_increment", "velocity_fraction": 0.5, "window"
 
 
 def _reaching(proposal: Proposal) -> dict[str, Any]:
-    low, high = proposal.reach.boxes[0]
-    goal: dict[str, Any] = {"kind": "tool_position", "position_min_m": low, "position_max_m": high}
-    if proposal.kind == "pose":
-        goal |= {"kind": "tool_pose", "orientation_weight_m": 0.3}
-    return {"readings": [*_JOINTS, *_TOOL], "action": _STEPS, "goal": goal}
+    goals = [_goal(proposal, box) for box in proposal.reach.boxes]
+    if len(goals) == 1:
+        return {"readings": [*_JOINTS, *_TOOL], "action": _STEPS, "goal": goals[0]}
+    readings = list[Any](_JOINTS)
+    for goal, tool in zip(goals, proposal.tools, strict=True):
+        name = re.sub(r"\W+", "_", tool.lower()).strip("_")
+        for what in ("position", "orientation") if proposal.kind == "pose" else ("position",):
+            goal[what] = f"{name}_{what}"
+            readings.append({"kind": what, "name": goal[what], "of": tool})
+    return {"readings": readings, "action": _STEPS, "goal": {"kind": "together", "goals": goals}}
+
+
+def _goal(proposal: Proposal, box: tuple[list[float], list[float]]) -> dict[str, Any]:
+    goal: dict[str, Any] = {"kind": "tool_position", "position_min_m": box[0], "position_max_m": box[1]}
+    return goal | ({"kind": "tool_pose", "orientation_weight_m": 0.3} if proposal.kind == "pose" else {})
 
 
 def _pushing(proposal: Proposal) -> dict[str, Any]:

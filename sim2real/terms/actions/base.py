@@ -103,6 +103,12 @@ class Action(Term):
 
 def _other_mode(joint: Joint, action: Action) -> str:
     told = {"velocity": "velocities", "effort": "forces", "position": "positions"}
+    if joint.declared_servo:
+        return (
+            f"the task declares a position servo for {joint.name!r} (robot.servo), in the place of what its MJCF has, "
+            f"and the action {action.kind} gives {told[action.mode]}; leave the servo out (`servo: null` where it is "
+            "inherited by `extends`), or choose another action"
+        )
     cure = {
         "position": "declare `robot.servo` for it in the task (stiffness, damping, effort_max), make it a <position> "
         "actuator, or choose another action",

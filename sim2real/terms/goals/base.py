@@ -175,10 +175,7 @@ class Goal(Term):
     def _seen(self, xp: ModuleType, contract: Contract, columns: Array, way: Array) -> Array:
         first = self.readings(contract)[0]
         width = min(first.encoded_size, 3 if first.size == 3 and first.encoded_size == 3 else 2)
-        flat = way[..., :width]
-        if width == 2:
-            flat = xp.concatenate([flat, xp.zeros_like(flat[..., :1])], axis=-1)
-        seen = seen_from_columns(xp, columns, flat)[..., :width]
+        seen = seen_from_columns(xp, columns, way[..., :width])
         return seen if way.shape[-1] == width else xp.concatenate([seen, way[..., width:]], axis=-1)
 
     def errors(self, contract: Contract, achieved: np.ndarray, goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -258,3 +258,16 @@ def test_bad_goals_file(tmp_path: Path, text: str, message: str) -> None:
 def test_missing_goals_file(tmp_path: Path) -> None:
     with pytest.raises(ShoalError, match="cannot read"):
         load_goals(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"speed": 1.0}, r"goal: it says nothing of where to go; give one of joints, .*values\.$"),
+        ({"planar": (math.nan, 1.0)}, r"^goal\.planar\.0: Input should be a finite number \(got nan\)\.$"),
+        ({"planar": (1.0, 2.0, math.inf)}, r"^goal\.planar\.2: Input should be a finite number \(got inf\)\.$"),
+    ],
+)
+def test_a_refusal_names_the_field_as_it_was_given(data: dict[str, object], said: str) -> None:
+    with pytest.raises(GoalRefused, match=said):
+        parse_any_goal(data)

@@ -81,7 +81,7 @@ def test_another_robot_is_shown(
             str(MODEL),
             "--goals",
             "2",
-            "--out",
+            "--output",
             str(tmp_path),
         ],
         monkeypatch,
@@ -108,7 +108,7 @@ def test_recorded_log_with_goals(
 ) -> None:
     log = from_native(task, policy, random_goals(task, 1, seed=3), model=task.model)
     path = record(tmp_path / "run.mcap", log)
-    said = run(["gap", "--task", "franka_reach", "--log", str(path), "--out", str(tmp_path)], monkeypatch, capsys)
+    said = run(["gap", "--task", "franka_reach", "--log", str(path), "--output", str(tmp_path)], monkeypatch, capsys)
     assert "were reached" not in said  # this recording holds no goals
     assert json.loads((tmp_path / "gap.json").read_text())["closed_loop"] is None
 
@@ -188,7 +188,7 @@ def test_franka_sim_through_the_served_driver(
                     str(MODEL),
                     "--goals",
                     "3",
-                    "--out",
+                    "--output",
                     str(tmp_path),
                 ],
                 monkeypatch,

@@ -189,3 +189,44 @@ def test_a_loose_body_is_pushed(tmp_path: Path) -> None:
     assert task.contract.tracked_body == "puck"
     pool = sample_goal_pool(task, size=20, seed=0)
     assert np.ptp(pool.goal[:, 0]) > 0.1
+
+
+def _side(name: str, y: float, joints: int) -> str:
+    """An arm of `joints` links that ends in a hand."""
+    opened = "".join(
+        f'<body name="{name}_link{i}" pos="{0.0 if i == 0 else 0.12} 0 0">'
+        f'<joint name="{name}_joint{i}" axis="0 {i % 2} {1 - i % 2}" range="-2 2"/>'
+        '<geom type="capsule" size="0.02" fromto="0.03 0 0 0.1 0 0" mass="0.3"/>'
+        for i in range(joints)
+    )
+    end = f'<body name="{name}_hand" pos="0.12 0 0"><geom type="sphere" size="0.02" mass="0.1"/></body>'
+    return f'<body name="{name}_base" pos="0 {y} 0.5">{opened}{end}{"</body>" * joints}</body>'
+
+
+def two_arms(joints: int) -> str:
+    sides = _side("left", 0.4, 6) + _side("right", -0.4, joints)
+    return f'<mujoco><compiler angle="radian" autolimits="true"/><worldbody>{sides}</worldbody></mujoco>'
+
+
+@pytest.mark.parametrize("kind", ["reach", "pose"])
+def test_two_arms_get_a_goal_each(tmp_path: Path, kind: Kind) -> None:
+    task, guesses = made(tmp_path, "torso.xml", two_arms(6), kind=kind)
+    goal = task.contract.goal
+    assert goal.kind == "together"
+    assert [part.reading for part in goal.parts() if part.reading.endswith("_position")] == [
+        "left_hand_position",
+        "right_hand_position",
+    ]
+    assert len(task.contract.robot.joints) == 12
+    assert any("tool: 'left_hand' and 'right_hand'" in guess for guess in guesses)
+    pool = sample_goal_pool(task, size=20, seed=0)
+    assert np.ptp(pool.goal, axis=0)[:3].max() > 0.1
+
+
+def test_a_finger_is_no_second_arm_and_a_tool_may_be_named(tmp_path: Path) -> None:
+    task, _ = made(tmp_path, "torso.xml", two_arms(3))
+    assert task.contract.robot.end_effector_frame == "left_hand"
+    assert len(task.contract.robot.joints) == 6
+    proposal = propose(read_source(tmp_path / "torso.xml"), "reach", name="both", tools=("right_hand", "left_hand"))
+    assert proposal.tools == ["right_hand", "left_hand"]
+    assert len(proposal.reach.boxes) == 2

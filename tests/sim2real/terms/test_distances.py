@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sim2real.rotations import conjugate, rotate, rotation_columns, seen_from_columns, yaw
 from sim2real.terms import Reading
 from sim2real.terms.joints import JointPosition
 from sim2real.terms.poses import Orientation, PlanarPose, Position
@@ -78,3 +79,22 @@ def test_slides_are_lengths_and_hinges_are_angles(place: Any, move: float) -> No
     hinge, slide = ((place[0] + move, *place[1:]), (place[0], place[1] + move, place[2]))
     assert JOINTS.error(place, hinge) == pytest.approx((0, math.degrees(abs(move))), abs=1e-6)
     assert JOINTS.error(place, slide) == pytest.approx((abs(move), 0), abs=1e-6)
+
+
+def test_a_vector_seen_from_columns_is_that_turned_back() -> None:
+    rng = np.random.default_rng(0)
+    turns = rng.normal(size=(50, 4)).astype(np.float32)
+    turns /= np.linalg.norm(turns, axis=-1, keepdims=True)
+    vectors = rng.normal(size=(50, 3)).astype(np.float32)
+    seen = seen_from_columns(np, rotation_columns(turns), vectors)
+    np.testing.assert_allclose(seen, rotate(conjugate(turns), vectors), atol=1e-5)
+
+
+def test_what_lies_flat_needs_no_third_axis() -> None:
+    angle = np.linspace(-3, 3, 20).astype(np.float32)
+    zero = np.zeros_like(angle)
+    about_z = np.stack([np.cos(angle / 2), zero, zero, np.sin(angle / 2)], axis=-1)
+    np.testing.assert_allclose(yaw(np, about_z), angle, atol=1e-5)
+    seen = seen_from_columns(np, rotation_columns(about_z), np.float32([[2.0, 1.0]]))
+    c, s = np.cos(angle), np.sin(angle)
+    np.testing.assert_allclose(seen, np.stack([2 * c + s, c - 2 * s], axis=-1), atol=1e-5)

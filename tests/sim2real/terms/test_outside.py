@@ -117,7 +117,7 @@ def test_from_a_yaml_to_a_policy_file(path: Path, tmp_path: Path) -> None:
     env = NativeEnvironment(task, num_envs=4, seed=1, pool=sample_goal_pool(task, size=20, seed=1))
     assert fly(env, policy).action.shape == (20, 4, 2)
     record = _serve(tmp_path / "fold.onnx", path.parent / "arm.xml", tmp_path)
-    gap(task=str(path), log=record, model=tmp_path / "fold.onnx", out=tmp_path / "gap")
+    gap(task=str(path), log=record, model=tmp_path / "fold.onnx", output=tmp_path / "gap")
     told = json.loads((tmp_path / "gap" / "gap.json").read_text())
     (fold,) = [signal for signal in told["signals"] if signal["name"].startswith("fold")]
     assert (fold["unit"], fold["rms"] < 0.01) == ("rad", True)

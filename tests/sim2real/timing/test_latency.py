@@ -95,7 +95,7 @@ def test_written_file_is_read_by_training(task: Task, tmp_path: Path, monkeypatc
 
     log = excited(task, Truth(action_delay_s=0.02), duration_s=9.0)
     path, out = record(tmp_path / "run.mcap", log), tmp_path / "measured" / "latency.yaml"
-    arguments = ["latency", str(path), "--task", TASKS["planar"], "--base", "off", "--out", str(out)]
+    arguments = ["latency", str(path), "--task", TASKS["planar"], "--base", "off", "--output", str(out)]
     monkeypatch.setattr("sys.argv", ["sim2real", *arguments])
     main()
     setting = load_randomisation(out)
