@@ -204,11 +204,9 @@ class Learner:
         value = self.objective.value(critic, batch.observation, action, goal_embedding, batch)
         greedy = jnp.tanh(mean)
         effort = jnp.sum(greedy**2, axis=-1) / config.action_chunk
-        away = from_home(self.contract, batch.observation)
-        if config.action_chunk > 1:
-            away = jnp.tile(away, config.action_chunk) / config.action_chunk
-        leaving_home = jnp.sum(greedy * away, axis=-1)
-        cost = self.settings.action_penalty * effort + self.settings.posture_weight * leaving_home
+        cost = self.settings.action_penalty * effort
+        if self.settings.posture_weight > 0:
+            cost += self.settings.posture_weight * self._leaving_home(greedy, batch.observation)
         loss = jnp.mean(frozen(jnp.exp(log_alpha)) * log_density - value + cost)
         target_entropy = config.target_entropy_per_action * action.shape[-1]
         alpha_loss = jnp.mean(jnp.exp(log_alpha) * frozen(-log_density - target_entropy))
@@ -220,6 +218,14 @@ class Learner:
             "saturation": jnp.mean(jnp.abs(mean) > 2),
         }
         return loss + alpha_loss, metrics
+
+    def _leaving_home(self, action: jax.Array, observation: jax.Array) -> jax.Array:
+        """How far actions `[B, K A]` turn joints away from home, `[B]`, mean over a chunk. What an action has behind
+        its joints' own numbers, a gait's swings, turns them to and fro.
+        """
+        away = from_home(self.contract, observation)[:, None]
+        own = action.reshape(len(action), self.config.action_chunk, self.networks.joints)[..., : away.shape[-1]]
+        return jnp.mean(jnp.sum(own * away, axis=-1), axis=-1)
 
 
 def _optimizer(rate: float, config: LearnerConfig, total_updates: int) -> optax.GradientTransformation:

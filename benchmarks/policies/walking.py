@@ -1,8 +1,11 @@
-"""How well an exported policy walks: goals at one distance, in all directions, for 1000 control steps each.
+"""How well an exported policy walks: goals at one distance or a range of them, in all directions, for 1000 control
+steps each.
 
     python -m benchmarks.policies.walking models/ant.onnx [--distance 5] [--goals 200] [--quick] [--json PATH]
+    python -m benchmarks.policies.walking models/quadruped_walk.onnx --nearest 1 --distance 3
 
-The file runs in ONNX Runtime against native MuJoCo, as on a robot. Time at goal is as in the published suite
+The file runs in ONNX Runtime against native MuJoCo, as on a robot. Goals that say where to face, `planar_pose`, face
+anywhere, and are reached within their tolerance of place and angle. Time at goal is as in the published suite
 (arXiv 2503.14858): the steps of 1000 within the goal's tolerance, which no longer count after a fall.
 """
 
@@ -19,8 +22,11 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Targets, held_out_environment, policy_targets
+from sim2real.backends.native import NativeEnvironment
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
+from sim2real.contract import Contract
+from sim2real.contract.interface import achieved, goal_errors, goal_vector
 from sim2real.errors import ShoalError
 from sim2real.evaluation.intervals import wilson
 from sim2real.files import write_json
@@ -28,6 +34,7 @@ from sim2real.tasks.task import Task
 
 STEPS = 1000
 _CONFIDENCE = 0.95
+_KINDS = ("planar_position", "planar_pose")
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Walk:
     """What became of the goals."""
 
     goals: int
+    nearest_m: float
     distance_m: float
     arrived: float
     """Share of goals within whose tolerance the robot stands at the end, for the last `goal.hold_s`."""
@@ -46,6 +54,8 @@ class Walk:
     """Median, until the robot is first within the tolerance, of those that ever are; nan if none is."""
     final_distance_m: float
     """Median."""
+    final_angle_deg: float
+    """Median; 0 where goals say nothing of it."""
     fell: float
     """Share of goals."""
 
@@ -57,6 +67,8 @@ class Arguments:
     file: tyro.conf.Positional[Path]
     distance: float = 5.0
     """From the start, m."""
+    nearest: float | None = None
+    """With it goals lie anywhere between this distance, m, and the other."""
     goals: int = 200
     seed: int = 0
     quick: bool = False
@@ -65,45 +77,64 @@ class Arguments:
     """Write the result here too."""
 
 
-def walk(task: Task, targets: Targets, *, goals: int, distance_m: float, seed: int) -> Walk:
-    """Send every robot to a goal of its own, `distance_m` away in a direction of its own."""
+def walk(
+    task: Task, targets: Targets, *, goals: int, distance_m: float, seed: int, nearest_m: float | None = None
+) -> Walk:
+    """Send every robot to a goal of its own, in a direction of its own and facing anywhere, up to `distance_m` away,
+    from `nearest_m` on or just there.
+    """
     contract, env = task.contract, held_out_environment(task, goals, seed)
-    position = task.contract.goal.parts()[0].reading
-    angle = 2 * np.pi * (np.arange(goals) + np.random.default_rng(seed).random()) / goals
-    start = env.true_readings()[position].copy()
-    request = (start + distance_m * np.stack([np.cos(angle), np.sin(angle)], axis=-1)).astype(np.float32)
-    if not (allowed := contract.goal.allows(contract, request)).all():
-        raise ShoalError(
-            f"walking: {int((~allowed).sum())} of {goals} goals at {distance_m:g} m lie outside the goals of "
-            f"{contract.task}; give a smaller --distance."
-        )
-    away, alive = np.empty((STEPS, goals)), np.ones((STEPS, goals), bool)
+    nearest_m = distance_m if nearest_m is None else nearest_m
+    request = _around(contract, env, distances=(nearest_m, distance_m), seed=seed)
+    goal = goal_vector(np, contract, request)
+    away, turned, alive = np.empty((STEPS, goals)), np.empty((STEPS, goals)), np.ones((STEPS, goals), bool)
     standing = np.ones(goals, bool)
     for step in range(STEPS):
         readings = {name: value.copy() for name, value in env.readings().items()}
         env.advance(targets(readings, request))
         standing &= ~env.terminated
-        away[step] = np.linalg.norm(env.true_readings()[position] - request, axis=-1)
+        away[step], turned[step] = goal_errors(contract, achieved(np, contract, env.true_readings()), goal)
         alive[step] = standing
-    return _judged(task, away, alive, distance_m)
+    return _judged(task, away, turned, alive, (nearest_m, distance_m))
 
 
-def _judged(task: Task, away: np.ndarray, alive: np.ndarray, distance_m: float) -> Walk:
-    """From distances to goals, m, and who had not fallen yet, `[1000, N]` each."""
+def _around(contract: Contract, env: NativeEnvironment, *, distances: tuple[float, float], seed: int) -> np.ndarray:
+    """Requests `[N, K]` all around where each robot stands; the angle, where goals have one, is anywhere."""
+    start = env.true_readings()[contract.goal.parts()[0].reading]
+    count, rng = len(start), np.random.default_rng(seed)
+    angle = 2 * np.pi * (np.arange(count) + rng.random()) / count
+    length = rng.uniform(*distances, size=(count, 1))
+    place = start[:, :2] + length * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    facing = rng.uniform(-np.pi, np.pi, (count, start.shape[1] - 2))
+    request = np.concatenate([place, facing], axis=-1).astype(np.float32)
+    if not (allowed := contract.goal.allows(contract, request)).all():
+        raise ShoalError(
+            f"walking: {int((~allowed).sum())} of {count} goals at {distances[1]:g} m lie outside the goals of "
+            f"{contract.task}; give a smaller --distance."
+        )
+    return request
+
+
+def _judged(
+    task: Task, away: np.ndarray, turned: np.ndarray, alive: np.ndarray, distances: tuple[float, float]
+) -> Walk:
+    """From distances to goals, m, angles, deg, and who had not fallen yet, `[1000, N]` each."""
     goal, control_dt_s = task.contract.goal, task.contract.timing.control_dt_s
-    within = (away <= goal.coarse_position_m) & alive
+    within = (away <= goal.coarse_position_m) & (turned <= goal.coarse_angle_deg) & alive
     arrived = within[-max(1, round(goal.hold_s / control_dt_s)) :].all(axis=0)
     ever = within.any(axis=0)
     first_s = control_dt_s * (1 + within.argmax(axis=0)[ever])
     count = away.shape[1]
     return Walk(
         goals=count,
-        distance_m=distance_m,
+        nearest_m=distances[0],
+        distance_m=distances[1],
         arrived=float(arrived.mean()),
         arrived_interval=wilson(int(arrived.sum()), count, _CONFIDENCE),
         time_at_goal=float(within.sum(axis=0).mean()),
         seconds_to_goal=float(np.median(first_s)) if len(first_s) else float("nan"),
         final_distance_m=float(np.median(away[-1])),
+        final_angle_deg=float(np.median(turned[-1])),
         fell=float(1 - alive[-1].mean()),
     )
 
@@ -111,18 +142,28 @@ def _judged(task: Task, away: np.ndarray, alive: np.ndarray, distance_m: float) 
 def main() -> None:
     """Print the table and write JSON."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    wrong = [f"--{name} {getattr(arguments, name)}" for name in ("distance", "goals") if getattr(arguments, name) <= 0]
+    given = {"distance": arguments.distance, "goals": arguments.goals, "nearest": arguments.nearest}
+    wrong = [f"--{name} {value}" for name, value in given.items() if value is not None and value <= 0]
     if wrong:
         raise ShoalError(f"walking: {' and '.join(wrong)} must be above 0.")
+    if arguments.nearest is not None and arguments.nearest > arguments.distance:
+        raise ShoalError(f"walking: --nearest {arguments.nearest:g} is beyond --distance {arguments.distance:g}.")
     count = 20 if arguments.quick else arguments.goals
     task, targets = policy_targets(arguments.file, rows=count)
-    if task.contract.goal.kind != "planar_position":
+    if task.contract.goal.kind not in _KINDS:
         raise ShoalError(
             f"{arguments.file}: goals of {task.contract.task} are of kind {task.contract.goal.kind}; give a policy "
-            "of planar_position."
+            f"of {' or '.join(_KINDS)}."
         )
-    found = walk(task, targets, goals=count, distance_m=arguments.distance, seed=HELD_OUT_SEED + arguments.seed)
-    columns = ("goals", "arrived", "95 %", "steps at goal", "s to goal", "distance, m", "fell")
+    found = walk(
+        task,
+        targets,
+        goals=count,
+        distance_m=arguments.distance,
+        nearest_m=arguments.nearest,
+        seed=HELD_OUT_SEED + arguments.seed,
+    )
+    columns = ("goals", "arrived", "95 %", "steps at goal", "s to goal", "distance, m", "angle, deg", "fell")
     table = Table(*columns, title=arguments.file.name)
     low, high = found.arrived_interval
     table.add_row(
@@ -132,6 +173,7 @@ def main() -> None:
         f"{found.time_at_goal:.0f} of {STEPS}",
         f"{found.seconds_to_goal:.1f}",
         f"{found.final_distance_m:.2f}",
+        f"{found.final_angle_deg:.1f}",
         f"{found.fell:.1%}",
     )
     Console().print(table)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sim2real.backends.base import Rollout
-from sim2real.contract.interface import goal_size, observation_size
+from sim2real.contract.interface import from_home, goal_size, observation_size
+from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.learner import Learner, LearnerState
 from tests.teacher.tiny import LEARNER, NETWORK, contract
@@ -206,3 +207,17 @@ def test_bfloat16_keeps_float32_weights_and_nearly_the_same_losses(learner: Lear
     expected, _ = jax.jit(learner.critic_loss)(state.critic, batch)
     assert found.dtype == jnp.float32
     assert 0 < abs(float(found - expected)) < 0.05 * float(expected)
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_posture_weight_counts_joints_own_numbers_and_not_a_gaits_swings(chunk: int) -> None:
+    quadruped = load_task("quadruped_walk").contract
+    learner = Learner(quadruped, NETWORK, LEARNER.model_copy(update={"action_chunk": chunk, "posture_weight": 1.0}), 10)
+    observation = np.random.default_rng(0).normal(size=(5, observation_size(quadruped))).astype(np.float32)
+    away = from_home(quadruped, observation)
+    action = np.zeros((5, chunk, 20), np.float32)
+    action[..., 12:] = 1.0
+    assert not np.asarray(learner._leaving_home(jnp.asarray(action.reshape(5, -1)), jnp.asarray(observation))).any()
+    action[:, 0, :12] = 1.0
+    found = learner._leaving_home(jnp.asarray(action.reshape(5, -1)), jnp.asarray(observation))
+    np.testing.assert_allclose(found, away.sum(axis=-1) / chunk, rtol=1e-5)

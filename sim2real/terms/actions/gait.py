@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from sim2real.errors import ShoalError
 from sim2real.frozen import Frozen, Positive
 from sim2real.terms.actions.base import Action, Array
 
 if TYPE_CHECKING:
-    from sim2real.contract import Contract
+    from sim2real.contract import Contract, Robot
     from sim2real.terms.scene import Scene
 
 
@@ -37,17 +37,45 @@ class Harmonic(Frozen):
             raise ValueError(f"amplitude has {len(self.amplitude)} entries and phase {len(self.phase)}")
         return self
 
+    def at(self, sine: Array, cosine: Array) -> Array:
+        """Its value `[..., J]` at a phase, from sine and cosine of `2 pi k t / period`, `[..., 1]` each."""
+        angle, amplitude = 2 * math.pi * np.array(self.phase), np.array(self.amplitude)
+        return sine * np.float32(amplitude * np.cos(angle)) + cosine * np.float32(amplitude * np.sin(angle))
+
 
 class JointPositionAboutGait(Action):
-    """Each joint's target is home, plus a periodic motion, plus up to `reach`."""
+    """Each joint's target is home, plus a periodic motion, plus up to `reach`, plus a swing in time with the motion.
+
+    A policy that is to walk by `reach` alone has to find the rhythm; where a joint has a `swing` an action that stays
+    as it is walks. Actions are the joints' own, `[J]`, and behind them one for each joint that swings.
+    """
 
     kind: str = "joint_position_about_gait"
     harmonics: Annotated[tuple[Harmonic, ...], Field(min_length=1, max_length=2)]
     """The motion's first harmonic, and its second where there is one."""
     reach: Positive | tuple[Positive, ...] = 0.5
     """Largest distance of the policy's own, rad or m, of all joints or `[J]`."""
+    swing: Harmonic | None = None
+    """A first harmonic that the policy scales by [-1, 1], joint by joint; joints of amplitude 0 don't swing."""
     clock: str = "phase_clock"
     """Name of the reading that tells the phase."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a swing where there is none, so that digests of files from before there were any stay."""
+        plain: dict[str, Any] = serialise(self)
+        if self.swing is None:
+            plain.pop("swing", None)
+        return plain
+
+    @property
+    def _swinging(self) -> np.ndarray:
+        """Places of the joints that swing, `[S]`."""
+        return np.flatnonzero(() if self.swing is None else self.swing.amplitude)
+
+    def size(self, robot: Robot) -> int:
+        """J, and one for each joint that swings."""
+        return super().size(robot) + len(self._swinging)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -57,10 +85,13 @@ class JointPositionAboutGait(Action):
     def completed(self, scene: Scene) -> Self:
         """One amplitude and phase for each joint."""
         joints = len(scene.robot.joints)
-        counts = [len(harmonic.amplitude) for harmonic in self.harmonics]
+        declared = self.harmonics if self.swing is None else (*self.harmonics, self.swing)
+        counts = [len(harmonic.amplitude) for harmonic in declared]
         counts += [len(self.reach)] if isinstance(self.reach, tuple) else []
         if set(counts) != {joints}:
-            raise ShoalError(f"action: harmonics and reach have {counts} entries for {joints} joints; give one each.")
+            raise ShoalError(
+                f"action: harmonics, swing and reach have {counts} entries for {joints} joints; give one each."
+            )
         return super().completed(scene)
 
     def motion(self, contract: Contract, sine: Array, cosine: Array) -> Array:
@@ -69,15 +100,18 @@ class JointPositionAboutGait(Action):
         pairs = [(sine, cosine), (2 * sine * cosine, cosine * cosine - sine * sine)]
         targets = home
         for harmonic, (s, c) in zip(self.harmonics, pairs, strict=False):
-            angle = 2 * math.pi * np.array(harmonic.phase)
-            amplitude = np.array(harmonic.amplitude)
-            targets = targets + s * np.float32(amplitude * np.cos(angle)) + c * np.float32(amplitude * np.sin(angle))
+            targets = targets + harmonic.at(s, c)
         return targets
 
     def wanted(self, xp: ModuleType, contract: Contract, action: Array, readings: Mapping[str, Array]) -> Array:
-        """The prior and a share of the reach."""
-        phase = readings[self.clock]
-        return self.motion(contract, phase[..., :1], phase[..., 1:]) + np.array(self.reach, np.float32) * action
+        """The prior, a share of the reach, and a share of the swing."""
+        phase, joints = readings[self.clock], len(contract.robot.joints)
+        sine, cosine = phase[..., :1], phase[..., 1:]
+        wanted = self.motion(contract, sine, cosine) + np.array(self.reach, np.float32) * action[..., :joints]
+        if self.swing is None:
+            return wanted
+        spread = np.eye(joints, dtype=np.float32)[self._swinging]
+        return wanted + self.swing.at(sine, cosine) * (action[..., joints:] @ spread)
 
     def sample_previous(self, rng: np.random.Generator, contract: Contract, measured: np.ndarray) -> np.ndarray:
         """Up to 2 rad or m from the positions."""

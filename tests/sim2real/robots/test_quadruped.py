@@ -73,7 +73,7 @@ def test_it_stands_at_home_and_its_trot_on_the_spot_does_not_fall(task: Task) ->
 
     env = NativeEnvironment(task, num_envs=4, seed=0, pool=sample_goal_pool(task, size=20, seed=0), privileged=True)
     for _ in range(100):
-        rollout = env.rollout_with(lambda observation, goal: np.zeros((4, 12), np.float32), 1)
+        rollout = env.rollout_with(lambda observation, goal: np.zeros((4, 20), np.float32), 1)
         assert not rollout.terminated.any()
     readings = env.true_readings()
     assert (readings["projected_gravity"][:, 2] < -0.95).all()

@@ -40,6 +40,7 @@ GAIT = {
     "harmonics": [{"amplitude": [0.2, 0.1], "phase": [0.0, 0.5]}, {"amplitude": [0.0, 0.1], "phase": [0.25, 0.25]}],
     "reach": 0.3,
 }
+SWINGING = GAIT | {"swing": {"amplitude": [0.0, 0.2], "phase": [0.0, 0.25]}}
 GROUPS = {
     "kind": "groups",
     "groups": [
@@ -51,6 +52,7 @@ KINDS: dict[str, tuple[str, list[Any], Any]] = {
     "joint_position_increment": (MJCF, TASK["readings"], "joint_position_increment"),
     "joint_position_about_home": (MJCF, TASK["readings"], "joint_position_about_home"),
     "joint_position_about_gait": (MJCF, [*TASK["readings"], CLOCK], GAIT),
+    "joint_position_about_gait, swinging": (MJCF, [*TASK["readings"], CLOCK], SWINGING),
     "joint_velocity": (WHEELS, COMMANDED, {"kind": "joint_velocity", "velocity_share": 0.5}),
     "joint_effort": (MOTORS, COMMANDED, "joint_effort"),
     "gripper": (MJCF, TASK["readings"], "gripper"),
@@ -271,6 +273,32 @@ def test_legs_follow_the_declared_motion_where_the_policy_wants_nothing(tmp_path
     assert "phase_clock" not in task.contract.measured.sizes, "no robot has to deliver it"
 
 
+def test_an_action_of_its_own_scales_the_swing_of_a_joint_and_files_without_one_stay_as_they_were(
+    tmp_path: Path,
+) -> None:
+    plain = task_of("joint_position_about_gait", tmp_path).contract
+    contract = task_of("joint_position_about_gait, swinging", tmp_path).contract
+    assert (action_size(plain), action_size(contract)) == (2, 3)
+    assert "swing" not in plain.model_dump()["action"]
+    assert contract.model_dump(mode="json")["action"]["swing"]["amplitude"] == [0.0, 0.2]
+    readings = drawn(contract, 8)
+    phase = np.linspace(0, 2 * np.pi, 8)
+    readings["phase_clock"] = np.stack([np.sin(phase), np.cos(phase)], axis=-1).astype(np.float32)
+    share = np.linspace(-1, 1, 8)
+    action = np.stack([0 * share, 0.5 + 0 * share, share], axis=-1).astype(np.float32)
+    wanted = contract.action.wanted(np, contract, action, readings)
+    own = plain.action.wanted(np, plain, action[:, :2], readings)
+    np.testing.assert_allclose(wanted - own, np.stack([0 * share, 0.2 * share * np.cos(phase)], axis=-1), atol=1e-5)
+
+
+@pytest.mark.parametrize("field", ["harmonics", "swing"])
+def test_a_motion_for_another_number_of_joints_is_refused(field: str, tmp_path: Path) -> None:
+    other = {"amplitude": [0.1] * 3, "phase": [0.0] * 3}
+    action = SWINGING | {field: [other] if field == "harmonics" else other}
+    with pytest.raises(ShoalError, match=r"harmonics, swing and reach have .*3.* entries for 2 joints"):
+        _ = load_task(write_task(tmp_path, mjcf=MJCF, readings=[*TASK["readings"], CLOCK], action=action)).contract
+
+
 def test_hips_that_swing_in_time_with_the_ants_gait_walk_and_faster_the_wider_they_swing() -> None:
     """What a policy has to find is a matter of degree, so that what is learnt from little motion holds for more."""
     task, shares = load_task("ant"), np.array([[0.0], [0.5], [1.0]], np.float32)
@@ -288,3 +316,23 @@ def test_hips_that_swing_in_time_with_the_ants_gait_walk_and_faster_the_wider_th
     assert still < 0.3
     assert slow > 0.8
     assert fast > 1.5 * slow
+
+
+def test_a_quadrupeds_constant_actions_walk_forwards_backwards_and_turn_and_none_trots_on_the_spot() -> None:
+    """An untrained policy gets about by it: what it says differs little from one step to the next."""
+    task = load_task("quadruped_walk")
+    contract = task.contract
+    thighs = np.array([[0, 1, 0, 1, 0, 1, 0, 1], [0, 1, 0, -1, 0, 1, 0, -1]], np.float32)
+    swings = np.concatenate([np.zeros((1, 8)), 0.8 * thighs[:1], -0.8 * thighs[:1], -0.8 * thighs[1:]])
+    action = np.concatenate([np.zeros((4, 12)), swings], axis=-1).astype(np.float32)
+    env = NativeEnvironment(task, num_envs=4, seed=0)
+    env.place(np.arange(4), np.tile(task.scene.home, (4, 1)), env.goals().copy())
+    start = env.true_readings()["base_pose"].copy()
+    for _ in range(100):
+        env.advance(contract.action.command(np, contract, action, env.true_readings()))
+        assert not env.terminated.any()
+    x, y, turn = (env.true_readings()["base_pose"] - start).T
+    assert np.hypot(x[0], y[0]) < 0.3
+    assert x[1] > 0.7
+    assert x[2] < -0.7
+    assert turn[3] > 1.0
