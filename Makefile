@@ -20,7 +20,7 @@ demo: $(VENV)/.synced ## Train, distil, export and drive a simulated arm.
 PARALLEL := -n 2 --dist worksteal
 
 # What needs neither a compiler for XLA nor a served robot.
-FAST := tests/test_imports.py tests/test_layout.py tests/test_packaging.py tests/test_facade.py \
+FAST := tests/test_imports.py tests/test_layout.py tests/test_packaging.py tests/shoal/test_facade.py \
   $(addprefix tests/sim2real/,contract robots logs timing test_files.py test_strict_yaml.py) \
   $(addprefix tests/runtime/,control goals inference ipc protocol safety test_imports.py)
 

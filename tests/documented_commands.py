@@ -17,6 +17,7 @@ import io
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -28,7 +29,8 @@ import tyro
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "models").glob("*.md"))]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
-PROGRAMS = ("runtime", "sim2real", "train-teacher", "distill", "export-onnx")
+_SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+PROGRAMS = tuple(_SCRIPTS)
 FOREIGN = {".", "cat", "echo", "pip", "make", "srun", "rerun", "ros2", ".venv/bin/pre-commit"}
 """What else may be shown; never run."""
 SHELL_LANGUAGES = {"console", "sh", "bash", "shell"}
@@ -137,6 +139,8 @@ def refusal(command: list[str], *, whole: bool = True) -> str:
             return "" if re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE) else "no such target"
         case "pip", ["install", what] if extra := re.fullmatch(r"(?:\.|shoal)\[(\w+)\]", what):
             return "" if f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text() else "no such extra"
+        case "uvx", ["--from", what, *command]:
+            return refusal(["pip", "install", what]) or refusal(command, whole=whole)
         case "python", ["-m", module, *rest]:
             if importlib.util.find_spec(module) is None:
                 return f"there is no module {module}"
@@ -158,8 +162,8 @@ def _main(program: str) -> Callable[[], object]:
         from runtime.commands.all_commands import run
 
         return lambda: run(sys.argv[1:])
-    module = {"train-teacher": "teacher", "distill": "student", "export-onnx": "export"}.get(program, program)
-    main: Callable[[], object] = importlib.import_module(f"{module}.cli").main
+    module, _, function = _SCRIPTS[program].partition(":")
+    main: Callable[[], object] = getattr(importlib.import_module(module), function)
     return main
 
 
