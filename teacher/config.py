@@ -112,6 +112,9 @@ class LearnerConfig(Config):
     contrast: Contrast = "symmetric"
     """Of `infonce`: whether only goals are classified (`forward`) or state-action pairs too."""
     logsumexp_penalty: Annotated[float, Field(ge=0)] = 0.1
+    termination_cost: Annotated[float, Field(ge=0)] = 0.0
+    """Of `infonce`: by how much energies of a state and action are pushed down, for all goals, whose episode is soon
+    terminated; a fall right where the goal lies is no worse than arriving otherwise (docs/teacher.md)."""
     energy_epsilon: Annotated[float, Field(ge=0)] = 1e-6
     """Under the energy's square root; the published code has 0, whose gradient is not finite where embeddings meet."""
     update_order: UpdateOrder = "simultaneous"

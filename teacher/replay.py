@@ -56,6 +56,9 @@ class Batch(NamedTuple):
     """`[B, K J]`, of K steps one after the other."""
     goal: jax.Array
     """`[B, G]`, achieved later in the same episode."""
+    over: jax.Array | None = None
+    """`[B]`, share of the discounted future that is lost because the episode was terminated before its time: gamma^k
+    for one k steps ahead. 0 where it was cut off; None where nobody asks for it."""
 
 
 class Steps(NamedTuple):
@@ -127,7 +130,9 @@ def sample(
     steps = draw(buffer, key, batch_size=batch_size, gamma=gamma, strata=strata, moving_share=moving_share)
     goal = take(buffer.achieved, steps.time + steps.offset, steps.env)
     columns = take(buffer.observation, steps.time, steps.env), actions(buffer, steps, chunk), goal
-    return Batch(*(column.reshape(batch_size, -1) for column in columns))
+    over = jnp.where(steps.terminated, gamma ** (steps.end - steps.time).astype(jnp.float32), 0.0)
+    observation, action, goal = (column.reshape(batch_size, -1) for column in columns)
+    return Batch(observation, action, goal, over.reshape(batch_size))
 
 
 def draw(

@@ -47,6 +47,7 @@ _CASES: dict[str, dict[str, dict[str, Any]]] = {
     "gamma 0.8": {"learner": {"gamma": 0.8}},
     "gamma 0.95": {"learner": {"gamma": 0.95}},
     "gamma 0.99 (paper)": {"learner": {"gamma": 0.99}},
+    "termination cost 10": {"learner": {"termination_cost": 10.0}},
     "no posture weight": {"learner": {"posture_weight": 0.0}},
     "fresh starts only": {"run": {"continue_share": 0.0, "wide_start_share": 0.0}},
     "learning rates 1e-3": {

@@ -12,6 +12,7 @@ anywhere, and are reached within their tolerance of place and angle. Time at goa
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +78,19 @@ class Arguments:
     """Write the result here too."""
 
 
+Watcher = Callable[[Mapping[str, np.ndarray], np.ndarray], None]
+"""Gets the true readings after every step, and which robots have not fallen, `[N]` bool."""
+
+
 def walk(
-    task: Task, targets: Targets, *, goals: int, distance_m: float, seed: int, nearest_m: float | None = None
+    task: Task,
+    targets: Targets,
+    *,
+    goals: int,
+    distance_m: float,
+    seed: int,
+    nearest_m: float | None = None,
+    watch: Watcher = lambda truth, standing: None,
 ) -> Walk:
     """Send every robot to a goal of its own, in a direction of its own and facing anywhere, up to `distance_m` away,
     from `nearest_m` on or just there.
@@ -93,8 +105,10 @@ def walk(
         readings = {name: value.copy() for name, value in env.readings().items()}
         env.advance(targets(readings, request))
         standing &= ~env.terminated
-        away[step], turned[step] = goal_errors(contract, achieved(np, contract, env.true_readings()), goal)
+        truth = env.true_readings()
+        away[step], turned[step] = goal_errors(contract, achieved(np, contract, truth), goal)
         alive[step] = standing
+        watch(truth, standing)
     return _judged(task, away, turned, alive, (nearest_m, distance_m))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import console_script
-from runtime.goals.messages import GoalPose
+from runtime.goals.messages import GoalPlanar, GoalPose
 from runtime.protocol.client import Client
 from runtime.status import GoalStatus
 from sim2real.errors import ShoalError
@@ -31,7 +31,11 @@ _PERCENTILES = {"p50_us": "p50", "p99_us": "p99", "p999_us": "p999", "max_us": "
 
 
 def serve_goals(
-    policy: Path, goals: Sequence[GoalPose], *, timeout_s: float, robot: Sequence[str] = ("--robot", "mujoco")
+    policy: Path,
+    goals: Sequence[GoalPose | GoalPlanar],
+    *,
+    timeout_s: float,
+    robot: Sequence[str] = ("--robot", "mujoco"),
 ) -> dict[str, Any]:
     """Send goals one after the other, wait up to `timeout_s` for each, end the server, and sum up. `robot` are options
     of `runtime serve` that say which robot.
@@ -44,6 +48,7 @@ def serve_goals(
         with _server(policy, socket, summary_path, robot) as process:
             _wait_until_ready(process, socket)
             visits = [_visit(str(socket), goal, timeout_s) for goal in goals]
+            reason = _status(socket).reason
         if process.returncode != 0 or not summary_path.is_file():
             raise ShoalError(f"serve: `runtime serve` ended with exit status {process.returncode}.")
         summary = json.loads(summary_path.read_text())
@@ -59,6 +64,7 @@ def serve_goals(
         "loop_us": _times(summary["tick"]),
         "lateness_us": _times(summary["lateness"]),
         "realtime": summary["realtime"],
+        "reason": reason,
         "goals": visits,
     }
 
@@ -95,20 +101,24 @@ def _status(socket: Path) -> GoalStatus:
         return client.status()
 
 
-def _visit(address: str, goal: GoalPose, timeout_s: float) -> dict[str, Any]:
+def _visit(address: str, goal: GoalPose | GoalPlanar, timeout_s: float) -> dict[str, Any]:
     started = time.monotonic()
     with Client(address, timeout_s=_START_S) as client:
         client.send_goal(goal)
         status = client.wait_until_reached(timeout_s)
-    return {
-        "position": list(goal.position),
-        "orientation_wxyz": list(goal.quaternion() or ()),
+    return _asked(goal) | {
         "reached": status.reached,
         "time_s": round(time.monotonic() - started, 3),
         "distance_m": status.distance_m,
         "angle_deg": status.angle_deg,
         "reachability": status.reachability,
     }
+
+
+def _asked(goal: GoalPose | GoalPlanar) -> dict[str, Any]:
+    if isinstance(goal, GoalPlanar):
+        return {"planar": list(goal.planar)}
+    return {"position": list(goal.position), "orientation_wxyz": list(goal.quaternion() or ())}
 
 
 def _times(summary: dict[str, float]) -> dict[str, float]:

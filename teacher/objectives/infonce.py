@@ -38,7 +38,13 @@ class InfoNCE(Objective):
         goal_embedding = self.embed_goal(critic, batch.goal, batch.observation)
         embedding = self.embed(critic, batch.observation, batch.action)
         logits = energy_matrix(embedding, goal_embedding, epsilon=config.energy_epsilon)
-        loss = info_nce(logits, contrast=config.contrast, logsumexp_penalty=config.logsumexp_penalty)
+        loss = info_nce(
+            logits,
+            contrast=config.contrast,
+            logsumexp_penalty=config.logsumexp_penalty,
+            over=batch.over if config.termination_cost > 0 else None,
+            termination_cost=config.termination_cost,
+        )
         metrics = {
             "critic_loss": loss,
             "categorical_accuracy": categorical_accuracy(logits),
@@ -55,18 +61,31 @@ class InfoNCE(Objective):
         return energy(embedding, goal_embedding, epsilon=self.config.energy_epsilon)
 
 
-def info_nce(logits: jax.Array, *, contrast: Contrast, logsumexp_penalty: float) -> jax.Array:
+def info_nce(
+    logits: jax.Array,
+    *,
+    contrast: Contrast,
+    logsumexp_penalty: float,
+    over: jax.Array | None = None,
+    termination_cost: float = 0.0,
+) -> jax.Array:
     """InfoNCE over in-batch negatives (van den Oord et al. 2018), positives on the diagonal of `[B, B]` logits.
 
     `forward` classifies the goal of each state-action pair (rows), as arXiv 2503.14858 does; `symmetric` adds
     the other direction. The penalty is the mean squared log-sum-exp of the rows.
+
+    InfoNCE compares a row's goals with each other and says nothing of the row as a whole. So where `over` `[B]` of its
+    future is lost, the penalty has the log-sum-exp of the row lower by that share of the cost, and the other direction,
+    which compares rows, counts by as much less.
     """
     positive = jnp.diag(logits)
     rows = jax.nn.logsumexp(logits, axis=1)
+    lost = jnp.zeros_like(rows) if over is None else over
     loss = jnp.mean(rows - positive)
     if contrast == "symmetric":
-        loss = 0.5 * (loss + jnp.mean(jax.nn.logsumexp(logits, axis=0) - positive))
-    return loss + logsumexp_penalty * jnp.mean(rows**2)
+        columns = jax.nn.logsumexp(logits, axis=0) - positive
+        loss = 0.5 * (loss + jnp.mean((1 - lost) * columns))
+    return loss + logsumexp_penalty * jnp.mean((rows + termination_cost * lost) ** 2)
 
 
 def categorical_accuracy(logits: jax.Array) -> jax.Array:

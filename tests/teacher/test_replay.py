@@ -104,6 +104,21 @@ def probabilities(furthest: int, gamma: float) -> np.ndarray:
     return weights / weights.sum()
 
 
+def test_what_a_termination_takes_is_the_discounted_rest_and_what_is_cut_off_loses_nothing() -> None:
+    last = np.zeros((2 * STEPS, ENVS), bool)
+    last[9] = True
+    terminated = last & (np.arange(ENVS) == 1)
+    buffer = replay.create(capacity=CAPACITY, num_envs=ENVS, observation=2, goal=2, action=2)
+    for first in (0, STEPS):
+        rows = slice(first, first + STEPS)
+        buffer = insert(buffer, labelled(first, last[rows])._replace(terminated=terminated[rows]))
+    batch = sample(buffer, jax.random.key(0), batch_size=512, gamma=GAMMA)
+    env, time = np.asarray(batch.observation, int).T
+    expected = np.where((env == 1) & (time <= 9), GAMMA ** (9.0 - time), 0.0)
+    np.testing.assert_allclose(batch.over, expected, rtol=1e-5)
+    assert len(set(expected)) > 5
+
+
 @pytest.mark.parametrize(("furthest", "gamma"), [(1, 0.99), (2, 0.5), (10, 0.9), (99, 0.99), (40, 0.999)])
 def test_truncated_geometric_has_the_exact_probabilities(furthest: int, gamma: float) -> None:
     count = 200_000

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +79,33 @@ def test_perfect_logits_cost_nothing_and_equal_logits_the_logarithm_of_the_batch
     perfect = jnp.where(jnp.eye(8) > 0, 0.0, -50.0)
     assert float(info_nce(perfect, contrast=contrast, logsumexp_penalty=0.1)) == pytest.approx(0.0, abs=1e-6)
     assert float(info_nce(jnp.zeros((8, 8)), contrast=contrast, logsumexp_penalty=0.0)) == pytest.approx(np.log(8))
+
+
+@pytest.mark.parametrize("contrast", ["forward", "symmetric"])
+def test_a_row_whose_future_is_lost_is_pushed_down_for_all_goals_alike(contrast: Contrast) -> None:
+    """Energies in the place of two networks: gradient descent on them is what the critic would learn."""
+    over, cost = jnp.array([1.0, 0.0, 0.5, 0.0, 0.0, 0.0]), 8.0
+
+    @jax.jit
+    def settled(over: jax.Array) -> jax.Array:
+        loss = partial(info_nce, contrast=contrast, logsumexp_penalty=0.1, over=over, termination_cost=cost)
+        step = jax.grad(loss)
+        return jax.lax.fori_loop(0, 2000, lambda _, x: x - 0.5 * step(x), energy_matrix(*embeddings(4)))
+
+    found = np.asarray(settled(over))
+    lower = np.asarray(settled(jnp.zeros(6))) - found
+    assert (lower[0] > 0.7 * cost).all()
+    assert (lower[2] > 0.2 * cost).all()
+    assert np.abs(lower[[1, 3, 4, 5]]).max() < 0.3 * cost
+    assert found[0].argmax() == 0, "which goal it is stays known"
+
+
+def test_nothing_lost_and_no_cost_change_nothing() -> None:
+    logits, lost = energy_matrix(*embeddings(5)), jnp.zeros(6)
+    plain = info_nce(logits, contrast="symmetric", logsumexp_penalty=0.1)
+    assert (
+        float(info_nce(logits, contrast="symmetric", logsumexp_penalty=0.1, over=lost, termination_cost=5.0)) == plain
+    )
 
 
 def test_categorical_accuracy_counts_rows_won_by_the_diagonal() -> None:
