@@ -65,7 +65,6 @@ UNTRAINED = {
     "humanoid",
     "humanoid_big_maze",
     "humanoid_u_maze",
-    "mobile_base",
     "quadruped_walk",
     "swimmer",
     "two_arms",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import subcommand
@@ -50,6 +50,7 @@ _SERVERS = (Serve, ServePolicy, Simulate, Page, Ros2)
 def run(arguments: list[str]) -> int:
     """The exit status; a `ShoalError` becomes one sentence on standard error and ends with exit status 2."""
     prepare_process()
+    command: Any = None
     with command_line():
         command = tyro.cli(
             _Command,
@@ -57,7 +58,9 @@ def run(arguments: list[str]) -> int:
             prog="runtime",
             description="Run policy files on robots.",
         )
+    if command is None:  # whoever read the help has seen enough
+        return 0
     status = 0
     with relayed_output() if isinstance(command, _SERVERS) else nullcontext(), command_line():
-        status = command.run()
+        status = int(command.run())
     return status

@@ -82,8 +82,8 @@ def _tensor(data: Any) -> tuple[str, NDArray[Any]]:
     shape = [_signed(value) for value in _integers(fields.get(1, []))]
     if kind not in _DTYPES:
         raise Unsupported(
-            f"constant {shown(name)} is of ONNX type {kind}, and the kernel computes float vectors only, by indices of "
-            "int64; onnxruntime does this graph, and export-onnx writes such a policy without it today"
+            f"constant {shown(name)} is of ONNX type {kind}, and the kernel computes vectors of floats only, by "
+            "indices of int64; onnxruntime does this graph"
         )
     if fields.get(14, [0])[0] or 13 in fields:
         raise Unsupported(f"constant {shown(name)} lies in another file")

@@ -145,3 +145,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(policy_path: Path) -> None:
 def test_a_page_needs_a_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("page", "--port", port) == 2
     assert f"--port must be a port between 1 and 65535, got {port}." in capsys.readouterr().err
+
+
+def test_a_reader_of_the_help_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("runtime.commands.all_commands.tyro.cli", closed)
+    monkeypatch.setattr("sim2real.console.discard_output", lambda: None)
+    assert run("--help") == 0
