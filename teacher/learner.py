@@ -98,6 +98,7 @@ class Learner:
             optax.adam(config.alpha_learning_rate),
         )
 
+    @partial(jax.jit, static_argnums=0)  # one program instead of a hundred
     def init(self, key: jax.Array) -> LearnerState:
         """Fresh parameters and optimisers."""
         actor_key, phi_key, psi_key = jax.random.split(key, 3)

@@ -165,6 +165,7 @@ class Distiller:
             raise ShoalError(f"round {number + 1}: the loss became non-finite; lower the learning rate.")
         return row | {"beta": self.collector.beta(number)}
 
+    @partial(jax.jit, static_argnums=0)  # one program instead of dozens
     def _init(self, key: jax.Array) -> _State:
         policy_key, projection_key = jax.random.split(key)
         observation, goal = (jnp.zeros((1, size)) for size in self._sizes())

@@ -97,9 +97,14 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
     env.reset()
     rollout = env.rollout(greedy(contract, policy), params, jax.random.key(0), contract.timing.episode_steps)
     reached = episode_errors(contract, rollout).coarse
-    inputs = student_inputs(contract, policy.config, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
-    flat = inputs.reshape(-1, inputs.shape[-1])
-    features = apply(policy, params, flat, method=StudentPolicy.action)[1]
+
+    @jax.jit
+    def described(params: Any, observation: jax.Array, goal: jax.Array) -> tuple[jax.Array, jax.Array]:
+        inputs = student_inputs(contract, policy.config, observation, goal)
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        return flat, apply(policy, params, flat, method=StudentPolicy.action)[1]
+
+    flat, features = described(params, jnp.asarray(rollout.observation), jnp.asarray(rollout.goal))
     label = np.broadcast_to(reached, rollout.last.shape).reshape(-1).astype(np.float32)
     parts = truth(contract, policy.config.history_steps, rollout.observation), rollout.goal, rollout.action
     states = [jnp.asarray(x).reshape(-1, x.shape[-1]) for x in parts]
@@ -109,7 +114,8 @@ def _episodes(contract: Contract, policy: StudentPolicy, params: Any, env: Envir
 
 
 def _logits(head: ReachabilityHead, params: Any, group: _Group) -> np.ndarray:
-    return np.asarray(apply(head, params, jnp.asarray(group.inputs), jnp.asarray(group.features)))[:, 0]
+    logits = jax.jit(partial(apply, head))(params, jnp.asarray(group.inputs), jnp.asarray(group.features))
+    return np.asarray(logits)[:, 0]
 
 
 def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
@@ -117,7 +123,7 @@ def _train(head: ReachabilityHead, group: _Group, config: DistillConfig) -> Any:
     both = head.clone(outputs=2)
     inputs, features, label, value = (jnp.asarray(x) for x in group)
     value = (value - value.mean()) / (value.std() + 1e-6)
-    params = both.init(jax.random.key(config.seed + 7), inputs[:1], features[:1])
+    params = jax.jit(both.init)(jax.random.key(config.seed + 7), inputs[:1], features[:1])
     optimizer = optax.adamw(optax.cosine_decay_schedule(2e-3, config.reachability_updates), weight_decay=1e-3)
 
     def loss(params: Any, row: jax.Array) -> jax.Array:

@@ -112,7 +112,7 @@ def test_teacher_digest_follows_its_weights(teacher: Teacher) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),  # less than the other one
         {
             "randomisation": "hard",
             "true_labels": True,
@@ -128,9 +128,10 @@ def test_interrupted_distillation_goes_on_to_the_same_numbers(
         rounds=4, checkpoint_every_rounds=2, hard_goal_share=0.5, relational_weight=0.1, updates_per_round=20, **changes
     )
     whole = Distiller(teacher, config, RunFolder(tmp_path / "whole"))
-    whole.train()
+    whole.train(until=3)
     # Killed during round 4: the checkpoint of round 2 is the newest, the log has a row more.
-    Distiller(teacher, config, RunFolder(tmp_path / "cut")).train(until=3)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    whole.train()
     again = Distiller(teacher, config, RunFolder(tmp_path / "cut"), resume=True)
     assert again.round == 2
     again.train()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -64,18 +65,17 @@ def test_a_file_of_settings_contradicts_a_resumed_run_like_flags(
 
 
 def test_a_finished_run_goes_on_for_longer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = RunFolder(tmp_path / "run")
-    Trainer(tiny_config(updates=10), folder).train()
-    monkeypatch.setattr(sys, "argv", ["train-teacher", "--resume", str(folder.path), "--updates", "20"])
+    folder = RunFolder(shutil.copytree(teacher_run, tmp_path / "run"))
+    monkeypatch.setattr(sys, "argv", ["train-teacher", "--resume", str(folder.path), "--updates", "25"])
     cli.main()
     assert "success coarse" in capsys.readouterr().out
     rows, summary = folder.read_metrics(), folder.read_summary()
-    assert [row["updates"] for row in rows] == [5, 10, 15, 20]
-    assert summary["updates"] == 20
-    assert summary["wall_s"] >= rows[-1]["elapsed_s"] > rows[1]["elapsed_s"] > 0
-    assert load_teacher(folder.path).config.updates == 20
+    assert [row["updates"] for row in rows] == [5, 10, 15, 20, 25]
+    assert summary["updates"] == 25
+    assert summary["wall_s"] >= rows[-1]["elapsed_s"] > rows[3]["elapsed_s"] > 0
+    assert load_teacher(folder.path).config.updates == 25
 
 
 def test_a_run_goes_on_from_the_older_checkpoint_when_the_newest_is_damaged(
