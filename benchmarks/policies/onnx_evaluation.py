@@ -37,6 +37,8 @@ from sim2real.contract.policy_file import (
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import EpisodeErrors, Score, episode_errors, score
 from sim2real.files import write_json
+from sim2real.randomisation.config import Randomisation
+from sim2real.randomised_robots.robots import sample_robots
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, load_task
 
@@ -56,10 +58,17 @@ class Goals(NamedTuple):
         return self.request[:, :3]
 
 
-def held_out_environment(task: Task, episodes: int, seed: int) -> NativeEnvironment:
-    """Arms at the start of their first episode, no start or goal twice; equal seeds give equal ones."""
+def held_out_environment(
+    task: Task, episodes: int, seed: int, *, randomisation: Randomisation | None = None
+) -> NativeEnvironment:
+    """Arms at the start of their first episode, no start or goal twice; equal seeds give equal ones. With a
+    randomisation each is a robot of its own.
+    """
     pool = sample_goal_pool(task, size=2 * episodes, seed=seed)
-    env = NativeEnvironment(task, num_envs=episodes, seed=seed, pool=pool)
+    drawn = (
+        None if randomisation is None else sample_robots(randomisation, task, num_envs=episodes, seed=seed, keep=True)
+    )
+    env = NativeEnvironment(task, num_envs=episodes, seed=seed, pool=pool, draws=drawn, keep_robots=True)
     env.place(np.arange(episodes), pool.start[:episodes], pool.goal[episodes:])
     return env
 

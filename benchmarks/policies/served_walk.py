@@ -42,6 +42,8 @@ class Arguments:
     """Goals that must be reached."""
     timeout_s: float = 30.0
     """For each goal."""
+    safety: Path | None = None
+    """Settings of the server's safety layer."""
     seed: int = 0
     quick: bool = False
     """Two goals, of 15 s each."""
@@ -71,7 +73,9 @@ def main() -> None:
             "planar_pose."
         )
     count, timeout_s = (2, 15.0) if arguments.quick else (arguments.goals, arguments.timeout_s)
-    served = serve_goals(arguments.file, goals_in_a_row(contract, count, arguments.seed), timeout_s=timeout_s)
+    robot = ["--robot", "mujoco", *(["--safety", str(arguments.safety)] if arguments.safety else [])]
+    goals = goals_in_a_row(contract, count, arguments.seed)
+    served = serve_goals(arguments.file, goals, timeout_s=timeout_s, robot=robot)
     table = Table("goals", "reached", "s to goal", "step p50, us", "step p99, us", "missed periods", "state at the end")
     seconds, step = served["median_time_s"], served["tick_us"]
     table.add_row(

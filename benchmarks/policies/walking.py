@@ -31,6 +31,7 @@ from sim2real.contract.interface import achieved, goal_errors, goal_vector
 from sim2real.errors import ShoalError
 from sim2real.evaluation.intervals import wilson
 from sim2real.files import write_json
+from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.tasks.task import Task
 
 STEPS = 1000
@@ -71,6 +72,8 @@ class Arguments:
     nearest: float | None = None
     """With it goals lie anywhere between this distance, m, and the other."""
     goals: int = 200
+    randomisation: str | None = None
+    """Every robot is one of its own: a preset (off, mild, hard) or a YAML file, pushes included."""
     seed: int = 0
     quick: bool = False
     """20 goals."""
@@ -90,12 +93,13 @@ def walk(
     distance_m: float,
     seed: int,
     nearest_m: float | None = None,
+    randomisation: Randomisation | None = None,
     watch: Watcher = lambda truth, standing: None,
 ) -> Walk:
     """Send every robot to a goal of its own, in a direction of its own and facing anywhere, up to `distance_m` away,
     from `nearest_m` on or just there.
     """
-    contract, env = task.contract, held_out_environment(task, goals, seed)
+    contract, env = task.contract, held_out_environment(task, goals, seed, randomisation=randomisation)
     nearest_m = distance_m if nearest_m is None else nearest_m
     request = _around(contract, env, distances=(nearest_m, distance_m), seed=seed)
     goal = goal_vector(np, contract, request)
@@ -175,6 +179,7 @@ def main() -> None:
         goals=count,
         distance_m=arguments.distance,
         nearest_m=arguments.nearest,
+        randomisation=None if arguments.randomisation is None else load_randomisation(arguments.randomisation),
         seed=HELD_OUT_SEED + arguments.seed,
     )
     columns = ("goals", "arrived", "95 %", "steps at goal", "s to goal", "distance, m", "angle, deg", "fell")
@@ -192,7 +197,8 @@ def main() -> None:
     )
     Console().print(table)
     if arguments.json:
-        row = {"file": arguments.file.name} | dataclasses.asdict(found)
+        named = None if arguments.randomisation is None else Path(arguments.randomisation).stem
+        row = {"file": arguments.file.name, "randomisation": named} | dataclasses.asdict(found)
         write_json(arguments.json, {"machine": machine(), "seed": arguments.seed} | row)
 
 

@@ -6,9 +6,10 @@
     dynamics.robot(3)                    # the fourth robot alone, as a plain MjModel
 
 The task's own model and its digest stay as they are. Two terms need bodies that the model doesn't have. A payload is a
-body without gravity compensation at the tool's site. And where centres of mass move, each link's mass goes to a body
-welded to it, while the link keeps a millionth, so that `gravcomp` goes on lifting the *nominal* mass at its *nominal*
-centre: a robot compensates the weight that its maker believes in, not the one that it has.
+body without gravity compensation at the tool's site, or at the base of a robot without a tool. And where centres of
+mass move, each link's mass goes to a body welded to it, while the link keeps a millionth, so that `gravcomp` goes on
+lifting the *nominal* mass at its *nominal* centre: a robot compensates the weight that its maker believes in, not the
+one that it has.
 
 Gravity that the robot's compensation doesn't know of is an external force, mass times the change of gravity, because
 MuJoCo's `gravcomp` would follow a changed `opt.gravity`.
@@ -108,11 +109,11 @@ def _common_model(task: Task, draws: Draws) -> tuple[mujoco.MjModel, list[int], 
         spec.option.timestep = nominal.opt.timestep
         spec.compile()
         by_id = {body.id: body for body in spec.bodies}
-        site = next(site for site in spec.sites if site.name == task.contract.robot.end_effector_frame)
+        addresses = Addresses.of(nominal, task.contract.robot)
         moved = [_split(by_id[link], nominal, link) for link in links] if split else [by_id[link] for link in links]
-        added = _add_body(by_id[int(nominal.site_bodyid[site.id])], "shoal_payload") if loaded else None
-        if added is not None:
-            added.pos, added.quat = nominal.site_pos[site.id], nominal.site_quat[site.id]
+        added = _add_body(by_id[addresses.body], "shoal_payload") if loaded else None
+        if added is not None and addresses.site is not None:
+            added.pos, added.quat = nominal.site_pos[addresses.site], nominal.site_quat[addresses.site]
         model = spec.compile()
         carriers, payload = [body.id for body in moved], None if added is None else added.id
     else:

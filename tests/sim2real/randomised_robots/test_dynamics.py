@@ -190,3 +190,20 @@ def test_the_tasks_model_and_digest_stay(task: Task) -> None:
     before = compiled_digest(task.model)
     make_dynamics(task, sample(load_randomisation("hard"), task, count=2, seed=0)).robot(0)
     assert compiled_digest(task.model) == before == task.contract.robot.mjcf_sha256
+
+
+@pytest.mark.parametrize(("name", "base"), [("quadruped_walk", "base"), ("ant", "torso")])
+def test_a_robot_without_a_tool_carries_its_payload_on_its_base(name: str, base: str) -> None:
+    task = load_task(name)
+    dynamics = make_dynamics(task, changed(task, payload_mass_kg=2.0))
+    model = dynamics.robot(0)
+    assert model.body_mass.sum() == pytest.approx(task.model.body_mass.sum() + 2.0)
+    payload = model.body("shoal_payload")
+    assert model.body(int(payload.parentid[0])).name == base
+    assert float(payload.mass[0]) == pytest.approx(2.0)
+
+
+def test_what_is_mild_can_be_drawn_for_robots_without_a_tool() -> None:
+    task = load_task("quadruped_walk")
+    draws = sample(load_randomisation("mild"), task, count=3, seed=0)
+    assert np.ptp(make_dynamics(task, draws).fields["body_mass"].sum(axis=-1)) > 0.01
