@@ -67,7 +67,6 @@ UNTRAINED = {
     "humanoid_u_maze",
     "quadruped_walk",
     "swimmer",
-    "two_arms",
 }
 """Tasks whose policy is not shipped yet."""
 

@@ -22,7 +22,9 @@ from runtime.native import build
 from runtime.native.build import Unsupported, compile_library, find_compiler, load_ahead, load_library
 from sim2real.errors import ShoalError
 
-SHIPPED = [Path(__file__).parents[3] / "models" / f"franka_{name}.onnx" for name in ("pose", "reach")]
+SHIPPED = [
+    Path(__file__).parents[3] / "models" / f"{name}.onnx" for name in ("franka_pose", "franka_reach", "two_arms")
+]
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler on this machine")
 
 
