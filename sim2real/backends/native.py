@@ -19,6 +19,7 @@ from sim2real.backends.base import ApplyPolicy, Rollout
 from sim2real.backends.native_disturbances import NativeDisturbances
 from sim2real.backends.native_drive import NativeDrive, require_joints, require_own_servos, without_servos
 from sim2real.backends.stages import needed_stage
+from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size
 from sim2real.randomised_robots.robots import Robots
 from sim2real.randomised_robots.sampling import Draws
@@ -166,8 +167,12 @@ class NativeEnvironment:
 
     def true_readings(self) -> dict[str, np.ndarray]:
         """Readings without noise, bias and delay, and those that only a teacher gets."""
+        return self._truth(self.teacher_contract)
+
+    def _truth(self, contract: Contract) -> dict[str, np.ndarray]:
+        """A contract's readings without noise, bias and delay."""
         self._sim.target = self._target
-        return self._sim.values(np, self.teacher_contract.readings)
+        return self._sim.values(np, contract.readings)
 
     def _over(self) -> np.ndarray:
         """Which episodes a termination ends, `[N]` bool."""
@@ -213,7 +218,7 @@ class NativeEnvironment:
         """Run `rollout` with any callable on NumPy arrays as the policy."""
         columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [], [])
         for _ in range(steps):
-            truth = self.true_readings()
+            truth = self._truth(self._seen)
             readings = self._sensed(truth)
             observation = observe(np, self._seen, readings).astype(np.float32)
             done = achieved(np, self.contract, truth)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from sim2real.frozen import Positive
-from sim2real.rotations import conjugate, rotate
 from sim2real.terms.reading import Array, Reading, Source, Stage
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ class ProjectedGravity(Reading):
         """The direction of the model's gravity."""
         gravity = sim.scene.model.opt.gravity
         down = np.asarray(gravity / np.linalg.norm(gravity), np.float32)
-        turn = sim.orientation(xp, self.of)
-        return rotate(conjugate(turn), xp.broadcast_to(down, (*turn.shape[:-1], 3)))
+        return (down[:, None] * sim.axes(self.of)).sum(axis=-2)
 
 
 class _OfFreeBody(Reading):
@@ -94,7 +92,8 @@ class BaseLinearVelocity(_OfFreeBody):
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
         """A free joint's own, which MuJoCo has in the world, turned into the body's frame."""
         first = self._dof(sim)
-        return rotate(conjugate(sim.xquat[:, self._body(sim)]), sim.qvel[:, first : first + 3])
+        axes = sim.xmat[:, self._body(sim)].reshape(-1, 3, 3)
+        return (sim.qvel[:, first : first + 3, None] * axes).sum(axis=-2)
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Scale by `largest_m_s`."""

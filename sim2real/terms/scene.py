@@ -195,6 +195,12 @@ class Simulated:
         turn = self.orientation(xp, frame)
         return rotate(conjugate(turn), point - self.position(xp, frame))
 
+    def axes(self, name: str) -> Any:
+        """Axes of a site or body in the world, `[N, 3, 3]`, one in each column."""
+        place = self.scene.place(name, field="of")
+        turn = self.xmat[:, place.body] if place.site is None else self.site_xmat[:, place.site]
+        return turn.reshape(-1, 3, 3)
+
     def orientation(self, xp: ModuleType, name: str, frame: str = WORLD) -> Any:
         """How a site or body is turned in the frame of another, `[N, 4]` wxyz."""
         place = self.scene.place(name, field="of")
