@@ -37,6 +37,7 @@ def summary_of(
         "step": statistics.step.summary(),
         "tick": statistics.tick.summary(),
         "safety": core.safety.counters(),
+        "without_effort": [joint.name for joint in policy.contract.robot.joints if joint.mode == "effort"],
         "goals": [_result(policy.contract, tracked) for tracked in exchange.listed],
         "status": core.status().model_dump(),
     }
@@ -60,7 +61,8 @@ def _result(contract: Contract, tracked: Tracked) -> Summary:
 
 def print_summary(summary: Summary) -> None:
     """Print the summary in a few lines."""
-    rest = "robot holds its position" if summary["braked"] else "the robot was NOT braked"
+    held = "its motors get no effort" if summary["without_effort"] else "robot holds its position"
+    rest = held if summary["braked"] else "the robot was NOT braked"
     print(f"ended by {summary['ended_by']} after {summary['ticks']} ticks, {rest}")
     for name in ("lateness", "step", "tick"):
         part = summary[name]

@@ -126,6 +126,7 @@ def test_efforts_are_served_recorded_and_replayed_to_the_bit(motors: Path, tmp_p
         if server.process.poll() is None:
             server.process.kill()
             server.process.communicate()
+    assert "ticks, its motors get no effort" in output
     ticks = read_recording(record).ticks
     told = np.array([tick["command"] for tick in ticks if tick["commanding"]])
     assert 0.01 < np.abs(told).max() <= 20.0
