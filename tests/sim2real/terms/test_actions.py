@@ -125,6 +125,16 @@ def test_drives_that_are_told_something_else_are_refused(tmp_path: Path) -> None
             _ = load_task(write_task(tmp_path, mjcf=mjcf, readings=COMMANDED, action=action)).contract
 
 
+def test_a_servo_that_the_task_declares_is_said_to_stand_in_the_way(tmp_path: Path) -> None:
+    servo = {"stiffness": 50, "damping": 4, "effort_max": 9}
+    path = write_task(tmp_path, mjcf=WHEELS, readings=COMMANDED, action="joint_velocity", robot__servo=servo)
+    with pytest.raises(ShoalError, match=r"a position servo for 'shoulder' \(robot.servo\).*`servo: null` where it is"):
+        _ = load_task(path).contract
+    freed = tmp_path / "freed.yaml"
+    freed.write_text("name: freed\nextends: task.yaml\nrobot: {servo: null}\n")
+    assert {joint.mode for joint in load_task(freed).contract.robot.joints} == {"velocity"}
+
+
 def test_what_drives_are_told_gives_the_graphs_output_its_name(tmp_path: Path) -> None:
     names = {
         kind: command_output(task_of(kind, tmp_path).contract) for kind in ("joint_velocity", "joint_effort", "gripper")
