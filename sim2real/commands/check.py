@@ -15,6 +15,7 @@ from sim2real.actuators.servo_simulation import UNITS, simulate_drives
 from sim2real.child_process import python_module
 from sim2real.commands.checks.backends import backends
 from sim2real.commands.checks.pictures import pictures as draw
+from sim2real.commands.checks.scene import drawable
 from sim2real.commands.checks.starts import starts
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
@@ -42,7 +43,8 @@ def check(
             do is only said.
         samples: joint positions to draw.
         seed: of the draws.
-        pictures: a folder for workspace.png and goals.png: what the tool or base reaches, starts and goals.
+        pictures: a folder for workspace.png, goals.png and, to turn in a browser, task.html: what the tool or base
+            reaches, starts and goals.
         robot: a driver: its joints are wiggled slightly and compared with the model (the same as `runtime check`).
         model: the policy's .onnx whose contract the robot is held to, with --robot.
         options: further options of `runtime check`, for example `--options=--host=172.16.0.2`.
@@ -59,9 +61,9 @@ def check(
     pool, said = starts(task, out, samples=samples, seed=seed)
     problems += [*said, *backends(task, pool, out, mjx=mjx, seed=seed)]
     if pictures is not None:
-        print(
-            f"written: {', '.join(map(str, draw(task, pool, pictures, seed=seed))) or 'no picture, nothing is a place'}"
-        )
+        print(f"written: {', '.join(map(str, draw(task, pool, pictures, seed=seed))) or 'no picture'}")
+        if not drawable():
+            print("note: for a picture to turn in a browser, pip install 'shoal[page]'.")
     for note in _notes(contract, task.model):
         out.print(f"note: {note}")
     if problems:

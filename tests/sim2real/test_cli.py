@@ -126,6 +126,19 @@ def test_check_says_which_starts_are_refused_and_draws_them(sim2real: Runner, tm
     assert re.search(r"backend native: .* [\d,]+ physics steps/s with 16 environments", out)
     for name in ("workspace.png", "goals.png"):
         assert (tmp_path / "seen" / name).read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "seen" / "task.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert "__VISER_EMBED_DATA__=" in page
+
+
+def test_check_draws_what_it_can_without_a_browsers_scene(
+    sim2real: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim2real.commands.checks.pictures.drawable", lambda: False)
+    monkeypatch.setattr("sim2real.commands.check.drawable", lambda: False)
+    out = sim2real("check", str(write_task(tmp_path)), "--samples", "50", "--pictures", str(tmp_path / "seen"))
+    assert {path.name for path in (tmp_path / "seen").iterdir()} == {"workspace.png", "goals.png"}
+    assert "pip install 'shoal[page]'" in out
 
 
 def test_mjx_is_imported_without_what_it_prints() -> None:

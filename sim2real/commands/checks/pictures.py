@@ -7,6 +7,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from sim2real.commands.checks.scene import drawable, scene
 from sim2real.errors import ShoalError
 from sim2real.pages import pyplot, save_figure
 from sim2real.robots.kinematics import Addresses
@@ -18,22 +19,27 @@ _VIEWS = ((0, 1, "from above"), (0, 2, "from the side"), (1, 2, "from the front"
 
 
 def pictures(task: Task, pool: GoalPool | None, folder: Path, *, seed: int) -> list[Path]:
-    """Write `workspace.png` and `goals.png` into `folder`, as far as there is something to draw; the files.
+    """Write `workspace.png`, `goals.png` and `task.html` into `folder`, as far as there is something to draw.
 
     The first shows the tool (or the floating base) at random postures over the full limits and at the starts; the
-    second shows where goals are, of tasks whose goals are places.
+    second shows where goals are, of tasks whose goals are places; the third shows all of it with the robot, in a
+    browser, if viser is there to draw it. Returns the files.
     """
     if folder.exists() and not folder.is_dir():
         raise ShoalError(f"--pictures: {folder} is a file; give a folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    written, starts = [], np.zeros((0, 3)) if pool is None else _places(task, pool.start)
+    rows = np.zeros((0, task.model.nq)) if pool is None else pool.start
+    written, starts, postures = [], _places(task, rows), np.zeros((0, 3))
     if starts.size or task.contract.robot.end_effector_frame:
         postures = _places(task, _random_postures(task, seed))
         written.append(_draw(folder / "workspace.png", {"at random postures": postures, "at starts": starts}, None))
     goals = None if pool is None else _goals(task, pool)
     if goals is not None:
         written.append(_draw(folder / "goals.png", {"starts": starts, "goals": goals}, task.contract.goal.box()))
-    return written
+    if not drawable():
+        return written
+    points = {"postures": postures, "starts": starts, "goals": np.zeros((0, 3)) if goals is None else goals}
+    return [*written, scene(task, rows, points, task.contract.goal.box(), folder / "task.html")]
 
 
 def _random_postures(task: Task, seed: int) -> np.ndarray:
