@@ -42,15 +42,17 @@ class Inspect:
 
 @dataclass(frozen=True)
 class Verify:
-    """Re-check a policy file on this machine: digests, graph, golden vectors, and the robot that ships with Shoal."""
+    """Re-check a policy file on this machine: digests, graph, golden vectors, and the robot's MJCF."""
 
     file: tyro.conf.Positional[Path]
+    mjcf: Path | None = None
+    """The robot's MJCF, where it does not ship with Shoal."""
 
     def run(self) -> int:
         """Exit status 2 when anything does not hold."""
         from runtime.diagnostics.policy_report import verify
 
-        for line in verify(self.file):
+        for line in verify(self.file, self.mjcf):
             print(line)
         return 0
 

@@ -18,6 +18,8 @@ class Safety:
     """The policy file, written by export-onnx."""
     safety: Path | None = None
     """YAML with limits and fault responses, as for runtime serve."""
+    mjcf: Path | None = None
+    """The robot's MJCF, where it does not ship with Shoal."""
     schema: bool = False
     """Print the JSON schema of that YAML, for editors, instead."""
 
@@ -31,11 +33,11 @@ class Safety:
             return 0
         if self.model is None:
             raise ShoalError("--model: give the policy file whose rules to show, or --schema.")
-        _print_rules(self.model, self.safety)
+        _print_rules(self.model, self.safety, self.mjcf)
         return 0
 
 
-def _print_rules(model: Path, settings: Path | None) -> None:
+def _print_rules(model: Path, settings: Path | None, mjcf: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -48,7 +50,7 @@ def _print_rules(model: Path, settings: Path | None) -> None:
 
     contract = Policy(model).contract
     config = SafetyConfig() if settings is None else load_safety(settings)
-    layer = Layer(contract, config, geometry_checker_for(find_model(contract), contract, config))
+    layer = Layer(contract, config, geometry_checker_for(find_model(contract, mjcf), contract, config))
     table = Table("rule", "", "numbers, or why it is off", title=f"safety of {model.name}, task {contract.task}")
     for rule in rules_of(contract):
         off = rule.off(layer)
@@ -57,8 +59,8 @@ def _print_rules(model: Path, settings: Path | None) -> None:
 
 
 if TYPE_CHECKING:
+    from runtime.diagnostics.chaos.scenario import Subject
     from runtime.diagnostics.chaos.soak import SoakReport
-    from runtime.inference.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class Chaos:
     """Leave out the scenarios that need processes of their own."""
     only: str | None = None
     """Only the scenarios whose name has this in it."""
+    mjcf: Path | None = None
+    """The robot's MJCF, where it does not ship with Shoal."""
+    safety: Path | None = None
+    """YAML with limits and fault responses, as for runtime serve; a scenario's own settings come on top."""
     soak_hours: float | None = None
     """Instead: simulate this long with faults all along, and watch memory and handles."""
     json: JsonFile | None = None
@@ -79,45 +85,61 @@ class Chaos:
     def run(self) -> int:
         """Exit status 1 when a response or a command was not what it must be."""
         from runtime.diagnostics.chaos.table import outcome_record
-        from runtime.inference.policy import Policy
 
-        _require_injectable(Policy(self.model))
+        subject = self._subject()
         if self.soak_hours is not None:
-            report = _soak(self.model, self.soak_hours)
+            report = _soak(subject, self.soak_hours)
             self._write({"soak": report.line, "passed": report.passed})
             return 0 if report.passed else 1
-        outcomes = self._scenarios()
+        outcomes = self._scenarios(subject)
         self._write([outcome_record(outcome) for outcome in outcomes])
         return 0 if all(outcome.passed for outcome in outcomes) else 1
 
-    def _scenarios(self) -> list[Any]:
+    def _subject(self) -> Subject:
+        from runtime.diagnostics.chaos.scenario import Subject, positions
+        from runtime.drivers.base import DriverOptions
+        from runtime.drivers.mujoco import MujocoDriver
+        from runtime.inference.policy import Policy
+        from runtime.safety import SafetyConfig, load_safety
+        from sim2real.errors import ShoalError
+
+        safety = SafetyConfig() if self.safety is None else load_safety(self.safety)
+        subject = Subject(Policy(self.model), self.mjcf, safety)
+        # What nobody can judge or simulate is refused once, and not by every scenario.
+        if why := positions(subject):
+            raise ShoalError(f"chaos: {subject.contract.task}: {why}; faults are for robots that are told positions.")
+        MujocoDriver(subject.contract, DriverOptions(mjcf=self.mjcf)).close()
+        return subject
+
+    def _scenarios(self, subject: Subject) -> list[Any]:
         from rich.console import Console
         from rich.progress import track
 
         from runtime.diagnostics.chaos.scenario import run_scenario
         from runtime.diagnostics.chaos.table import all_scenarios, outcome_table
-        from runtime.inference.policy import Policy
         from sim2real.errors import ShoalError
 
-        policy = Policy(self.model)
         scenarios = all_scenarios(processes=not self.quick)
-        every = [s for s in scenarios if s.concerns(policy.contract) and s.installed]
+        why_not = {s.name: s.needs(subject) for s in scenarios}
+        every = [s for s in scenarios if not why_not[s.name] and s.installed]
         chosen = [s for s in every if self.only is None or self.only in s.name]
         if not chosen:
             names = ", ".join(s.name for s in every)
             raise ShoalError(f"--only: no scenario has {self.only!r} in its name; there are {names}.")
         # Two columns of sentences need room, also in a log.
         console = Console(width=max(Console().width, 150))
-        outcomes = [run_scenario(s, policy) for s in track(chosen, "faults", console=console, transient=True)]
+        outcomes = [run_scenario(s, subject) for s in track(chosen, "faults", console=console, transient=True)]
         console.print(outcome_table(outcomes))
         failed = sum(not outcome.passed for outcome in outcomes)
         console.print(f"{len(outcomes) - failed} of {len(outcomes)} responses as they must be")
-        for why, left_out in (
-            ("this policy moves no object", [s.name for s in scenarios if not s.concerns(policy.contract)]),
-            ("shoal\\[page] is not installed", [s.name for s in scenarios if not s.installed]),
-        ):
-            if left_out:
-                console.print(f"left out, since {why}: {', '.join(left_out)}")
+        left_out: dict[str, list[str]] = {}
+        for name, why in why_not.items():
+            if why:
+                left_out.setdefault(why, []).append(name)
+        left_out["shoal[page] is not installed"] = [s.name for s in scenarios if not s.installed]
+        for why, found in left_out.items():
+            if found:
+                console.print(f"left out, since {why}: {', '.join(found)}", markup=False)
         return outcomes
 
     def _write(self, content: object) -> None:
@@ -127,28 +149,13 @@ class Chaos:
             write_json(self.json, content)
 
 
-def _soak(model: Path, hours: float) -> SoakReport:
+def _soak(subject: Subject, hours: float) -> SoakReport:
     from rich.progress import Progress
 
     from runtime.diagnostics.chaos.soak import soak
 
     with Progress(transient=True) as progress:
         task = progress.add_task("soak", total=1.0)
-        report = soak(model, hours, on_round=lambda share: progress.update(task, completed=share))
+        report = soak(subject, hours, on_round=lambda share: progress.update(task, completed=share))
     print(report.line)
     return report
-
-
-def _require_injectable(policy: Policy) -> None:
-    """Refuse, once for all scenarios, what their robots cannot be: one without a tool, or of an MJCF of your own."""
-    from runtime.drivers.base import DriverOptions
-    from runtime.drivers.mujoco import MujocoDriver
-    from sim2real.errors import ShoalError
-
-    contract = policy.contract
-    if contract.robot.end_effector_frame is None or not hasattr(contract.goal, "position_min_m"):
-        raise ShoalError(
-            f"chaos: the faults are those of arms, and {contract.task} brings no tool and no object to places "
-            f"({contract.goal.kind}); there are none for such a robot yet."
-        )
-    MujocoDriver(contract, DriverOptions()).close()

@@ -6,7 +6,8 @@ import math
 
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 5.0
-_LONGEST_START_S = 60.0
+LONGEST_START_S = 60.0
+"""Of a process that has had no beat yet, before it counts as hung."""
 
 
 class Watchdog:
@@ -31,7 +32,7 @@ class Watchdog:
         if beats != self._beats:
             self._beats, self._since_s, self._asked, self.seen = beats, now_s, 0, True
         self._asked += 1
-        patience_s = self._patience_s if self.seen else _LONGEST_START_S
+        patience_s = self._patience_s if self.seen else LONGEST_START_S
         return self._asked > self._enough and now_s - self._since_s > patience_s
 
 

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 from runtime.control.loop import Loop
 from runtime.control.telemetry import Telemetry
-from runtime.diagnostics.chaos.rig import NoExchange, Rig
-from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.diagnostics.chaos.rig import FOLLOWS, NoExchange, Rig
+from runtime.diagnostics.chaos.scenario import Scenario
 from runtime.inference.policy import Policy
 from runtime.ipc.telemetry_ring import Ring
 from sim2real.errors import ShoalError
@@ -61,7 +61,7 @@ def _model_swapped(rig: Rig) -> None:
     with TemporaryDirectory(prefix="shoal-") as folder:
         path = Path(folder) / "student.onnx"
         path.write_bytes(original)
-        served = Rig(Policy(path))
+        served = Rig(Policy(path), mjcf=rig.mjcf)
         served.move()
         served.tick(10)
         for content in (b"", b"something else", original[: len(original) // 2], bytes(altered)):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
-from runtime.diagnostics.chaos.rig import Fault, Rig, copied, copy_readings
-from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.diagnostics.chaos.rig import FOLLOWS, Fault, Rig, copied, copy_readings
+from runtime.diagnostics.chaos.scenario import Need, Scenario, Subject, positions
 from runtime.robot.readings import Readings
 from runtime.safety import SafetyConfig, rules
 from runtime.safety.rules import base
@@ -136,7 +137,7 @@ def _passing(
     *,
     during: frozenset[State] = _HOLD,
     config: SafetyConfig | None = None,
-    about_object: bool = False,
+    needs: Need = positions,
 ) -> Scenario:
     """The fault for so many ticks, then enough good ones to move on."""
 
@@ -147,10 +148,10 @@ def _passing(
                 if left > _A_WAY:
                     rig.move()
         seen = list(rig.states)
-        rig.tick(40)
+        rig.recover()
         rig.states[:] = seen
 
-    return Scenario(name, fault, response, FOLLOWS, during, run, config, about_object=about_object)
+    return Scenario(name, fault, response, FOLLOWS, during, run, config, needs=needs)
 
 
 def reading_scenarios() -> Iterator[Scenario]:
@@ -221,8 +222,22 @@ def _of_rules() -> Iterator[Scenario]:
                 _by(fault),
                 fault.ticks,
                 during=frozenset({rule.reasons[0].state}),
-                about_object=rule.about_object,
+                needs=partial(_can_break, rule, fault),
             )
+
+
+def _can_break(rule: type[base.ReadingRule], fault: base.Fault, subject: Subject) -> str:
+    """Whether the rule applies, and the robot has the readings that the fault spoils."""
+    contract = subject.contract
+    if rule.about_object and contract.tracked is None:
+        return "it moves no object"
+    if not rule.applies(contract):
+        return "it has nothing that the rule is about"
+    try:
+        fault.make()(Readings.of(contract))
+    except AttributeError as missing:
+        return f"it has no reading {missing.name}"
+    return positions(subject)
 
 
 def _of_the_rest() -> Iterator[Scenario]:

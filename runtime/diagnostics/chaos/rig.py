@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +14,8 @@ from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import Driver, DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.goals.messages import GoalPose, ResolvedGoal
-from runtime.goals.resolve import validate_goal
+from runtime.goals.messages import ResolvedGoal
+from runtime.goals.resolve import middle_goal
 from runtime.inference.policy import Policy
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
@@ -25,6 +27,9 @@ from sim2real.contract import Contract
 _ROUNDING = 1e-9
 _NEAR, _FAR = 0.2, 0.8
 """Where the goals lie between the corners of the contract's goal box."""
+
+_LONGEST_RECOVERY = 200
+FOLLOWS = frozenset({State.ACTIVE, State.RAMP_IN})
 
 Fault = Callable[[Readings], object]
 
@@ -126,13 +131,31 @@ class NoExchange:
         """Do nothing."""
 
 
+def goal_at(contract: Contract, share: float, *, valid_for_s: float = math.inf) -> ResolvedGoal:
+    """A goal in the middle of what may be asked for, but at this share of the way along y; usual tolerances."""
+    middle, box = middle_goal(contract, "chaos"), contract.goal.box()
+    request = list(middle.request)
+    if box is not None:
+        request[1] = box[0][1] + share * (box[1][1] - box[0][1])
+    limits = contract.goal
+    return ResolvedGoal("chaos", tuple(request), limits.coarse_position_m, limits.coarse_angle_deg, valid_for_s)
+
+
 class Rig:
     """One robot for one scenario. `speed` is simulated seconds per second, 0 for a tick at once after the other."""
 
-    def __init__(self, policy: Policy, *, config: SafetyConfig | None = None, speed: float = 0.0) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        config: SafetyConfig | None = None,
+        speed: float = 0.0,
+        mjcf: Path | None = None,
+    ) -> None:
         settings = config or SafetyConfig()
         self.contract: Contract = policy.contract
-        self.robot = MujocoDriver(policy.contract, DriverOptions(speed=speed))
+        self.mjcf = mjcf
+        self.robot = MujocoDriver(policy.contract, DriverOptions(speed=speed, mjcf=mjcf))
         geometry_checker = geometry_checker_for(self.robot.model, policy.contract, settings)
         self.core = PolicyController(policy, safety=settings, geometry_checker=geometry_checker)
         self.witness = Witness(self.core.safety)
@@ -146,11 +169,8 @@ class Rig:
     def move(self, *, timeout_s: float | None = None) -> None:
         """A new goal, far from the last one."""
         share = _NEAR if self._goals % 2 else _FAR
-        goal = self.contract.goal
-        low, high = np.array(goal.position_min_m), np.array(goal.position_max_m)
-        x, y, z = (low + np.array([0.5, share, 0.5]) * (high - low)).tolist()
-        resolved = validate_goal(self.contract, GoalPose(position=(x, y, z), timeout_s=timeout_s), time.time())
         self._goals += 1
+        resolved = goal_at(self.contract, share, valid_for_s=math.inf if timeout_s is None else timeout_s)
         self.core.set_goal(resolved, number=self._goals, now_s=self.driver.now_s())
 
     def tick(self, ticks: int) -> None:
@@ -158,6 +178,13 @@ class Rig:
         for _ in range(ticks):
             self.loop.tick(time.perf_counter_ns())
             self.states.append(self.core.safety.state)
+
+    def recover(self) -> None:
+        """40 ticks, and more as long as the robot follows no goal yet: legs take longer than arms."""
+        self.tick(40)
+        for _ in range(_LONGEST_RECOVERY // 10):
+            if self.state not in FOLLOWS:
+                self.tick(10)
 
     def run(self, ticks: int) -> None:
         """Run that many ticks of the paced loop."""

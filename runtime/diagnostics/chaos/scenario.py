@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-from runtime.diagnostics.chaos.rig import Rig
+from runtime.diagnostics.chaos.rig import FOLLOWS, Rig
 from runtime.inference.policy import Policy
 from runtime.page.config import page_installed
+from runtime.robot.model import find_model
 from runtime.safety import SafetyConfig
+from runtime.safety.geometry import geometry_checker_for
 from runtime.status import State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 _BEFORE = 12
 """Ticks of motion before the fault."""
-FOLLOWS = frozenset({State.ACTIVE, State.RAMP_IN})
+
+
+class Subject(NamedTuple):
+    """The robot that faults are injected into."""
+
+    policy: Policy
+    mjcf: Path | None = None
+    """Where it does not ship with Shoal."""
+    safety: SafetyConfig = SafetyConfig()
+    """What a scenario does not set itself."""
+
+    @property
+    def model(self) -> Path:
+        """The policy file."""
+        return self.policy.path
+
+    @property
+    def contract(self) -> Contract:
+        """The policy's."""
+        return self.policy.contract
+
+
+Need = Callable[[Subject], str]
+"""Why a fault cannot be injected into a robot; empty where it can."""
+
+
+def positions(subject: Subject) -> str:
+    """A robot whose drives are told positions, which is what the witness of the commands judges."""
+    others = {joint.mode for joint in subject.contract.robot.joints} - {"position"}
+    return f"its drives are told the {' and the '.join(sorted(others))}" if others else ""
+
+
+def geometry(subject: Subject) -> str:
+    """An arm whose MJCF says what could touch what."""
+    if subject.contract.robot.end_effector_frame is None:
+        return "it has no tool"
+    model = find_model(subject.contract, subject.mjcf)
+    checker = geometry_checker_for(model, subject.contract, SafetyConfig(workspace_margin_m=None))
+    return "" if checker is not None and checker.pairs else "it has no parts that could touch"
 
 
 @dataclass(frozen=True)
@@ -38,17 +79,17 @@ class Scenario:
     config: SafetyConfig | Callable[[Contract], SafetyConfig] | None = None
     speed: float = 0.0
     """Of the simulation; 0 ticks without waiting."""
-    run_served: Callable[[Path, Path], tuple[State, list[str]]] | None = None
-    """Instead of `run`: real processes, with the policy file and a scratch folder; the state at the end, and what was
+    run_served: Callable[[Subject, Path], tuple[State, list[str]]] | None = None
+    """Instead of `run`: real processes, with the robot and a scratch folder; the state at the end, and what was
     wrong."""
-    about_object: bool = False
-    """Only for policies that move an object."""
+    needs: Need = positions
+    """What of a robot and its policy it takes."""
     needs_page: bool = False
     """Only where what `shoal[page]` adds is installed."""
 
-    def concerns(self, contract: Contract) -> bool:
-        """Whether policies of this contract can meet it."""
-        return contract.tracked is not None or not self.about_object
+    def concerns(self, subject: Subject) -> bool:
+        """Whether this robot can meet it."""
+        return not self.needs(subject)
 
     @property
     def installed(self) -> bool:
@@ -74,22 +115,24 @@ class Outcome:
         return not self.problems
 
 
-def run_scenario(scenario: Scenario, policy: Policy) -> Outcome:
+def run_scenario(scenario: Scenario, subject: Subject) -> Outcome:
     """One scenario with a fresh robot; what breaks off is one that failed, and the others have their turn."""
     try:
-        return _run(scenario, policy)
+        return _run(scenario, subject)
     except ShoalError as error:
         return Outcome(scenario, None, None, (f"broke off: {error}",))
 
 
-def _run(scenario: Scenario, policy: Policy) -> Outcome:
+def _run(scenario: Scenario, subject: Subject) -> Outcome:
     if scenario.run_served is not None:
         with TemporaryDirectory(prefix="shoal-") as folder:
-            state, problems = scenario.run_served(policy.path, Path(folder))
+            state, problems = scenario.run_served(subject, Path(folder))
         return _judged(scenario, state, None, problems, frozenset(State))
     assert scenario.run is not None
-    config = scenario.config(policy.contract) if callable(scenario.config) else scenario.config
-    rig = Rig(policy, config=config, speed=scenario.speed)
+    policy = subject.policy
+    own = scenario.config(policy.contract) if callable(scenario.config) else scenario.config
+    config = subject.safety if own is None else subject.safety.model_copy(update=own.model_dump(exclude_unset=True))
+    rig = Rig(policy, config=config, speed=scenario.speed, mjcf=subject.mjcf)
     rig.move()
     rig.tick(_BEFORE)
     rig.require(rig.state in FOLLOWS, f"the robot did not move before the fault: {rig.core.safety.reason.sentence}")
@@ -98,13 +141,6 @@ def _run(scenario: Scenario, policy: Policy) -> Outcome:
     return _judged(
         scenario, rig.state, rig.witness.speed_share, rig.problems + rig.witness.problems, frozenset(rig.states)
     )
-
-
-def run_scenarios(path: Path, scenarios: list[Scenario]) -> Iterator[Outcome]:
-    """One after the other."""
-    policy = Policy(path)
-    for scenario in scenarios:
-        yield run_scenario(scenario, policy)
 
 
 def _judged(

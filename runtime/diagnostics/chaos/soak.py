@@ -19,7 +19,7 @@ from runtime.control.loop import Loop
 from runtime.control.telemetry import Telemetry
 from runtime.diagnostics.chaos.readings import garbage, last_before, overwritten
 from runtime.diagnostics.chaos.rig import NoExchange, Rig
-from runtime.inference.policy import Policy
+from runtime.diagnostics.chaos.scenario import Subject
 from runtime.ipc.telemetry_ring import Ring
 from runtime.protocol.messages import parse_request
 from runtime.recording.writer import Recorder
@@ -66,14 +66,14 @@ class SoakReport:
         )
 
 
-def soak(path: Path, hours: float, *, on_round: Callable[[float], None] | None = None) -> SoakReport:
+def soak(subject: Subject, hours: float, *, on_round: Callable[[float], None] | None = None) -> SoakReport:
     """Simulate so many hours; `on_round` is told the share that is done."""
     if not hours > 0:
         raise ShoalError(f"--soak-hours must be positive, got {hours:g}.")
-    policy = Policy(path)
+    policy = subject.policy
     period_s = policy.contract.timing.control_dt_s
     rounds = max(5, round(3600 * hours / (period_s * (_ROUND_TICKS + 2 * _REST_TICKS))))
-    rig = Rig(policy)
+    rig = Rig(policy, config=subject.safety, mjcf=subject.mjcf)
     started, baseline = time.monotonic(), (0.0, 0, 0)
     for number in range(rounds):
         _round(rig, number)

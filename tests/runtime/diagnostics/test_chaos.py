@@ -8,27 +8,31 @@ import pytest
 
 from runtime.cli import main
 from runtime.diagnostics.chaos.rig import Rig, Witness
-from runtime.diagnostics.chaos.scenario import Scenario, run_scenario
+from runtime.diagnostics.chaos.scenario import Scenario, Subject, run_scenario
 from runtime.diagnostics.chaos.soak import soak
 from runtime.diagnostics.chaos.table import all_scenarios, outcome_table
 from runtime.inference.policy import Policy
-from runtime.safety import Safety
+from runtime.safety import Safety, SafetyConfig
 from runtime.status import State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.tasks.task import load_task
+from tests.runtime.any_policy import write_any_policy
+from tests.runtime.velocity_arm import velocity_task
+from tests.sim2real.planar_arm import write_task
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "models" / "franka_pose.onnx"
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Policy:
-    return Policy(SHIPPED)
+def shipped() -> Subject:
+    return Subject(Policy(SHIPPED))
 
 
 @pytest.fixture(scope="module")
-def pushing() -> Policy:
-    return Policy(ROOT / "models" / "franka_push.onnx")
+def pushing() -> Subject:
+    return Subject(Policy(ROOT / "models" / "franka_push.onnx"))
 
 
 PROCESSES = [scenario for scenario in all_scenarios() if scenario.run_served is not None]
@@ -36,14 +40,14 @@ PROCESSES = [scenario for scenario in all_scenarios() if scenario.run_served is 
 
 @pytest.mark.parametrize("scenario", all_scenarios(processes=False), ids=lambda scenario: scenario.name)
 def test_fault_gets_its_response_and_commands_keep_their_bounds(
-    scenario: Scenario, shipped: Policy, pushing: Policy
+    scenario: Scenario, shipped: Subject, pushing: Subject
 ) -> None:
-    policy = shipped if scenario.concerns(shipped.contract) else pushing
-    outcome = run_scenario(scenario, policy)
+    subject = shipped if scenario.concerns(shipped) else pushing
+    outcome = run_scenario(scenario, subject)
     assert outcome.passed, outcome.problems
 
 
-def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Policy) -> None:
+def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Subject) -> None:
     workspace = next(scenario for scenario in all_scenarios(processes=False) if scenario.name == "workspace")
     outcome = run_scenario(workspace, pushing)
     assert outcome.passed, outcome.problems
@@ -51,7 +55,7 @@ def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Poli
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", PROCESSES, ids=lambda scenario: scenario.name)
-def test_fault_of_processes_gets_its_response(scenario: Scenario, shipped: Policy) -> None:
+def test_fault_of_processes_gets_its_response(scenario: Scenario, shipped: Subject) -> None:
     outcome = run_scenario(scenario, shipped)
     assert outcome.passed, outcome.problems
 
@@ -77,7 +81,7 @@ def test_witness_sees_what_must_not_be(contract: Contract) -> None:
         assert problem in witness.problems[0]
 
 
-def test_wrong_response_is_noticed(shipped: Policy) -> None:
+def test_wrong_response_is_noticed(shipped: Subject) -> None:
     def nothing(rig: Rig) -> None:
         rig.tick(3)
 
@@ -91,8 +95,8 @@ def test_wrong_response_is_noticed(shipped: Policy) -> None:
     assert outcome_table([outcome]).row_count == 1
 
 
-def test_a_scenario_that_breaks_off_has_failed_and_is_a_row(shipped: Policy) -> None:
-    def breaks_off(policy: Path, folder: Path) -> tuple[State, list[str]]:
+def test_a_scenario_that_breaks_off_has_failed_and_is_a_row(shipped: Subject) -> None:
+    def breaks_off(subject: Subject, folder: Path) -> tuple[State, list[str]]:
         raise ShoalError("the server has no listener.")
 
     outcome = run_scenario(
@@ -102,11 +106,58 @@ def test_a_scenario_that_breaks_off_has_failed_and_is_a_row(shipped: Policy) -> 
     assert outcome_table([outcome]).row_count == 1
 
 
-def test_robots_that_no_scenario_is_about_are_refused_once(capsys: pytest.CaptureFixture[str]) -> None:
+ANT = ROOT / "models" / "ant.onnx"
+"""Walks on legs, has no tool, and is not refused once what it walks on is allowed for."""
+
+
+@pytest.fixture(scope="module")
+def walking() -> Subject:
+    return Subject(Policy(ANT), safety=SafetyConfig(tracking_max_rad=0.8))
+
+
+ON_LEGS = [s for s in all_scenarios(processes=False) if s.concerns(Subject(Policy(ANT)))]
+QUICK = ("stale for long", "reversed velocity", "emergency stop")
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [s if s.name in QUICK else pytest.param(s, marks=pytest.mark.slow) for s in ON_LEGS],
+    ids=lambda scenario: scenario.name,
+)
+def test_robots_with_legs_meet_what_concerns_them(scenario: Scenario, walking: Subject) -> None:
+    outcome = run_scenario(scenario, walking)
+    assert outcome.passed, outcome.problems
+
+
+def test_what_does_not_concern_a_robot_is_left_out_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["chaos", "--model", str(SHIPPED.parent / "ant.onnx"), "--quick"])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("error: chaos: the faults are those of arms, and ant brings no tool")
+        main(["chaos", "--model", str(ANT), "--quick", "--only", "goal runs out"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 1 responses as they must be" in said
+    assert "left out, since it has no tool: self-collision, workspace" in said
+    assert "left out, since it moves no object: object lost, object far away, object jumps" in said
+    assert "left out, since it has no reading end_effector_position: millimetres" in said
+
+
+def test_robots_whose_commands_no_witness_judges_are_refused_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    velocities = write_any_policy(tmp_path / "velocity.onnx", velocity_task(tmp_path).contract)
+    with pytest.raises(SystemExit):
+        main(["chaos", "--model", str(velocities), "--quick"])
+    assert "its drives are told the velocity; faults are for" in capsys.readouterr().err
+
+
+def test_a_robot_of_ones_own_is_named_by_its_mjcf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = load_task(write_task(tmp_path))
+    policy = write_any_policy(tmp_path / "planar.onnx", task.contract)
+    for command in (["chaos", "--model"], ["verify"]):
+        more = ["--quick", "--only", "wrong model"] if command[0] == "chaos" else []
+        with pytest.raises(SystemExit) as ended:
+            main([*command, str(policy), "--mjcf", str(task.mjcf_path), *more])
+        assert ended.value.code == 0, capsys.readouterr().err
+    assert "arm.xml compiles to the contract's digest" in capsys.readouterr().out
 
 
 def test_an_impossible_json_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +168,7 @@ def test_an_impossible_json_is_one_sentence(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_memory_and_handles_stay_flat() -> None:
-    report = soak(SHIPPED, 0.01)
+    report = soak(Subject(Policy(SHIPPED)), 0.01)
     assert report.passed, report.line
     assert report.ticks >= 500
     assert report.blocks[1] - report.blocks[0] < 5000, report.line

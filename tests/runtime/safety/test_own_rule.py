@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.safety_tables import rule_table
 from runtime.diagnostics.chaos.readings import reading_scenarios
-from runtime.diagnostics.chaos.scenario import run_scenario
+from runtime.diagnostics.chaos.scenario import Subject, run_scenario
 from runtime.inference.policy import Policy
 from runtime.robot.layout import Layout
 from runtime.robot.readings import Readings
@@ -67,4 +67,4 @@ def test_a_rule_is_one_class_and_its_line_in_the_list() -> None:
     assert "over the floor" in rules.report(safety.layer)
     assert "| over the floor | the measured tool, above the floor |" in rule_table()
     scenario = next(scenario for scenario in reading_scenarios() if scenario.name == "under the floor")
-    assert run_scenario(scenario, policy).passed
+    assert run_scenario(scenario, Subject(policy)).passed

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from runtime.diagnostics.chaos.scenario import Scenario
+from runtime.diagnostics.chaos.scenario import Scenario, Subject
 from runtime.diagnostics.chaos.served.server import STATES, Served, Server, goal_within
 from runtime.page.web.stop_page import PATH, PRESS_HEADER, PRESS_PATH
 from runtime.status import State
@@ -122,11 +122,11 @@ def served_page(server: str) -> Iterator[str]:
         page.stdout.close()
 
 
-def _page_without_gateway(model: Path, folder: Path) -> Served:
+def _page_without_gateway(robot: Subject, folder: Path) -> Served:
     problems, port = [], _free_port()
     url = f"http://127.0.0.1:{port}"
-    with Server(model, folder, "--page", str(port)) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder, "--page", str(port)) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8))
         # Waits for the page, which starts after the gateway.
         if answer(url, PATH, {}) != HTTPStatus.OK:
             problems.append("the server has no page")
@@ -140,10 +140,10 @@ def _page_without_gateway(model: Path, folder: Path) -> Served:
         return state, problems
 
 
-def _page_attacked(model: Path, folder: Path) -> Served:
+def _page_attacked(robot: Subject, folder: Path) -> Served:
     problems: list[str] = []
-    with Server(model, folder) as server, server.client() as client, ThreadPoolExecutor(_TIMES) as pool:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder) as server, server.client() as client, ThreadPoolExecutor(_TIMES) as pool:
+        client.send_goal(goal_within(robot, 0.8))
         with served_page(str(server.socket)) as url:
             asked = [
                 (stranger.what, pool.submit(answer, url, stranger.path, stranger.headers, source=_ELSEWHERE))

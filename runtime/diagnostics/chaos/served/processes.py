@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.diagnostics.chaos.rig import FOLLOWS
+from runtime.diagnostics.chaos.scenario import Scenario, Subject
 from runtime.diagnostics.chaos.served.server import STATES, Served, Server, goal_within, until
-from runtime.goals.messages import GoalPose, GoalRefused
+from runtime.goals.messages import GoalRefused, GoalValues
 from runtime.protocol.client import Client
 from runtime.protocol.messages import PROTOCOL_VERSION, EstopRequest, GoalRequest, encode
 from runtime.status import State
@@ -30,10 +31,10 @@ def process_scenarios() -> Iterator[Scenario]:
     yield from _SCENARIOS
 
 
-def _stopped_again(model: Path, folder: Path) -> Served:
+def _stopped_again(robot: Subject, folder: Path) -> Served:
     problems = []
-    with Server(model, folder) as server, server.client() as client, server.client() as other:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder) as server, server.client() as client, server.client() as other:
+        client.send_goal(goal_within(robot, 0.8))
         seen = client.estop().estops
         other.estop()
         try:
@@ -47,16 +48,16 @@ def _stopped_again(model: Path, folder: Path) -> Served:
 _DOOMED = """
 import sys, time
 from runtime.protocol.client import Client
-from runtime.goals.messages import GoalPose, GoalRefused
+from runtime.goals.messages import GoalRefused, GoalValues
 client = Client(sys.argv[1], timeout_s=30)
 if sys.argv[3] == "leased":
     client.acquire_lease("doomed", duration_s=2.0)
-client.send_goal(GoalPose.model_validate_json(sys.argv[2]))
+client.send_goal(GoalValues.model_validate_json(sys.argv[2]))
 time.sleep(60)
 """
 
 
-def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool, ends: State) -> list[str]:
+def _kill_client(server: Server, client: Client, goal: GoalValues, *, leased: bool, ends: State) -> list[str]:
     """Have another client send the goal, kill it, and wait until the robot ends where it should; what went wrong."""
     problems = []
     client.status()
@@ -71,10 +72,10 @@ def _kill_client(server: Server, client: Client, goal: GoalPose, *, leased: bool
     return problems
 
 
-def _goal_and_stop(model: Path, folder: Path) -> Served:
-    with Server(model, folder) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8, id="first"))
-        second = GoalRequest(goal=goal_within(model, 0.2, id="second", queue=True).model_dump(exclude_none=True))
+def _goal_and_stop(robot: Subject, folder: Path) -> Served:
+    with Server(robot, folder) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8, id="first"))
+        second = GoalRequest(goal=goal_within(robot, 0.2, id="second", queue=True).model_dump(exclude_none=True))
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PATIENCE_S)
             connection.connect(str(server.socket))
@@ -89,27 +90,27 @@ def _goal_and_stop(model: Path, folder: Path) -> Served:
         return STATES[client.status().state], problems
 
 
-def _client_killed(model: Path, folder: Path) -> Served:
-    with Server(model, folder) as server, server.client() as client:
-        problems = _kill_client(server, client, goal_within(model, 0.8, timeout_s=1.0), leased=False, ends=State.HOLD)
+def _client_killed(robot: Subject, folder: Path) -> Served:
+    with Server(robot, folder) as server, server.client() as client:
+        problems = _kill_client(server, client, goal_within(robot, 0.8, timeout_s=1.0), leased=False, ends=State.HOLD)
         return STATES[client.status().state], problems
 
 
-def _lease_lost(model: Path, folder: Path) -> Served:
-    with Server(model, folder) as server, server.client() as client:
-        problems = _kill_client(server, client, goal_within(model, 0.8, speed=0.02), leased=True, ends=State.IDLE)
+def _lease_lost(robot: Subject, folder: Path) -> Served:
+    with Server(robot, folder) as server, server.client() as client:
+        problems = _kill_client(server, client, goal_within(robot, 0.8, speed=0.02), leased=True, ends=State.IDLE)
         state = STATES[client.status().state]
         if holder := client.lease_holder():
             problems.append(f"{holder!r} still holds the lease")
-        if client.send_goal(goal_within(model, 0.2)).goal_id == "":
+        if client.send_goal(goal_within(robot, 0.2)).goal_id == "":
             problems.append("another client's goal was not taken")
         return state, problems
 
 
-def _gateway_killed(model: Path, folder: Path) -> Served:
+def _gateway_killed(robot: Subject, folder: Path) -> Served:
     problems = []
-    with Server(model, folder) as server, server.client() as client:
-        number = client.send_goal(goal_within(model, 0.8)).goal_number
+    with Server(robot, folder) as server, server.client() as client:
+        number = client.send_goal(goal_within(robot, 0.8)).goal_number
         before, gateway = client.status().ticks, server.gateway()
         os.kill(gateway, signal.SIGKILL)
         status = client.status()
@@ -120,12 +121,12 @@ def _gateway_killed(model: Path, folder: Path) -> Served:
         return STATES[status.state], problems
 
 
-def _recording_continued(model: Path, folder: Path) -> Served:
+def _recording_continued(robot: Subject, folder: Path) -> Served:
     from runtime.recording.replay import replay
 
     problems, first, second = [], folder / "run.mcap", folder / "run.2.mcap"
-    with Server(model, folder, "--record", str(first)) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder, "--record", str(first)) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8))
         sent = client.status().ticks
         # Late enough for the goal's event to be in the first file.
         if not until(lambda: client.status().ticks > sent + _RECORDED_TICKS):
@@ -137,7 +138,7 @@ def _recording_continued(model: Path, folder: Path) -> Served:
         if not until(lambda: client.status().ticks > began + _RECORDED_TICKS):
             problems.append("the loop stood still")
         state = STATES[client.status().state]
-    result = replay(second, model)
+    result = replay(second, robot.model, robot.mjcf)
     if result.different or result.compared < _RECORDED_TICKS:
         problems.append(f"{result.different} commands of {result.compared} differ: {result.first}")
     if result.note:
@@ -145,23 +146,23 @@ def _recording_continued(model: Path, folder: Path) -> Served:
     return state, problems
 
 
-def _control_killed(model: Path, folder: Path) -> Served:
+def _control_killed(robot: Subject, folder: Path) -> Served:
     problems = []
-    with Server(model, folder) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8))
         gateway = server.gateway()
         server.process.kill()
         server.process.wait()
         if not until(lambda: not _alive(gateway)):
             problems.append("the gateway outlived its control process")
-    with Server(model, folder) as successor, successor.client() as client:
+    with Server(robot, folder) as successor, successor.client() as client:
         return STATES[client.status().state], problems
 
 
-def _bad_messages(model: Path, folder: Path) -> Served:
+def _bad_messages(robot: Subject, folder: Path) -> Served:
     rng, problems = random.Random(0), []
-    with Server(model, folder) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8, id="kept"))
+    with Server(robot, folder) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8, id="kept"))
         good = b'{"v":%d,"type":"goal","goal":{"position":[0.5,0.1,0.4],"id":"other"}}' % PROTOCOL_VERSION
         lines = [b"", b"rubbish", b"\xff\xfe\x00", b"[" * 5000, good[:30], b"9" * 5000, b'{"v":99,"type":"status"}']
         for _ in range(50):
@@ -192,10 +193,10 @@ def _bad_messages(model: Path, folder: Path) -> Served:
         return STATES[status.state], problems
 
 
-def _estop_by_signal(model: Path, folder: Path) -> Served:
+def _estop_by_signal(robot: Subject, folder: Path) -> Served:
     problems = []
-    with Server(model, folder) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8))
         server.process.send_signal(signal.SIGUSR1)
         if not until(lambda: client.status().state == "estop"):
             problems.append("the signal did not stop the robot")

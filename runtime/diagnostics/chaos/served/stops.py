@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from runtime.diagnostics.chaos.scenario import Scenario
+from runtime.diagnostics.chaos.scenario import Scenario, Subject
 from runtime.diagnostics.chaos.served.attackers import attack
 from runtime.diagnostics.chaos.served.server import Served, Server, goal_within
 from runtime.protocol.client import Client
@@ -47,15 +47,15 @@ def stop_scenarios() -> Iterator[Scenario]:
         )
 
 
-def _stopped_during(disturbance: Disturbance, *, survives: bool) -> Callable[[Path, Path], Served]:
+def _stopped_during(disturbance: Disturbance, *, survives: bool) -> Callable[[Subject, Path], Served]:
     """`survives` says that listener and gateway must do so."""
 
-    def run(model: Path, folder: Path) -> Served:
+    def run(robot: Subject, folder: Path) -> Served:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             place = f"127.0.0.1:{probe.getsockname()[1]}"
         problems: list[str] = []
-        with Server(model, folder, "--listen", place) as server, server.client() as client:
-            client.send_goal(goal_within(model, 0.8))
+        with Server(robot, folder, "--listen", place) as server, server.client() as client:
+            client.send_goal(goal_within(robot, 0.8))
             before = server.listener(), server.gateway()
             ways = (str(server.socket), f"tcp://{place}")
             with disturbance(server, ways[1]):

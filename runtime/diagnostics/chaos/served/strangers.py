@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.diagnostics.chaos.rig import FOLLOWS
+from runtime.diagnostics.chaos.scenario import Scenario, Subject
 from runtime.diagnostics.chaos.served.server import Served, goal_within
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
-from runtime.inference.policy import Policy
 from runtime.policy_server.client import RemotePolicy
 from runtime.robot.readings import Readings
 from runtime.status import State
@@ -46,8 +46,11 @@ def stranger_scenarios() -> Iterator[Scenario]:
     )
 
 
-def _strangers(model: Path, folder: Path) -> Served:
-    path, arguments = folder / "policy.sock", ["--model", str(model), "--no-realtime", "--websocket", "127.0.0.1:0"]
+def _strangers(robot: Subject, folder: Path) -> Served:
+    path, arguments = (
+        folder / "policy.sock",
+        ["--model", str(robot.model), "--no-realtime", "--websocket", "127.0.0.1:0"],
+    )
     process = subprocess.Popen(
         python_module("runtime.cli", "policy-server", *arguments, "--socket", str(path)),
         stdout=subprocess.PIPE,
@@ -61,7 +64,7 @@ def _strangers(model: Path, folder: Path) -> Served:
             for connection, message in zip(connections, _HOSTILE, strict=False):
                 _send(connection, _frame(message))
             _send(connections[len(_HOSTILE)], _frame(b"") * 100_000)
-            return _drive(model, path)
+            return _drive(robot, path)
     finally:
         process.kill()
         process.communicate()
@@ -92,17 +95,19 @@ def _send(connection: socket.socket, frames: bytes) -> None:
         connection.sendall(_HANDSHAKE + frames)
 
 
-def _drive(model: Path, path: Path) -> Served:
-    """A simulated arm, asking once per control period of its own clock."""
-    contract, goal = Policy(model).contract, goal_within(model, 0.8)
-    driver, readings = MujocoDriver(contract, DriverOptions(speed=0.0)), Readings.of(contract)
+def _drive(robot: Subject, path: Path) -> Served:
+    """A simulated robot, asking once per control period of its own clock."""
+    contract, goal = robot.contract, goal_within(robot, 0.8)
+    driver, readings = MujocoDriver(contract, DriverOptions(speed=0.0, mjcf=robot.mjcf)), Readings.of(contract)
     problems: list[str] = []
     with RemotePolicy(path, contract=contract, timeout_s=_PATIENCE_S) as remote:
-        remote.inputs["goal_position"][:] = goal.position
+        for name, value in goal.values.items():
+            remote.inputs[name][:] = value
+        told = [name for name in remote.inputs if name in readings.named]
         for _ in range(_REQUESTS):
             driver.read(readings)
-            for name in ("joint_position", "joint_velocity", "end_effector_position", "end_effector_orientation"):
-                remote.inputs[name][:] = getattr(readings, name)
+            for name in told:
+                remote.inputs[name][:] = readings[name]
             if not remote.run(driver.now_s()):
                 problems.append("a request was answered without a command")
             driver.write(remote.command)

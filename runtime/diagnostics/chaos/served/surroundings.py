@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.diagnostics.chaos.scenario import FOLLOWS, Scenario
+from runtime.diagnostics.chaos.rig import FOLLOWS
+from runtime.diagnostics.chaos.scenario import Scenario, Subject
 from runtime.diagnostics.chaos.served.server import Served, Server, goal_within, listener_and_gateway, until
 from runtime.protocol.client import Client
 from runtime.status import State
@@ -59,13 +60,13 @@ def surrounding_scenarios() -> Iterator[Scenario]:
     )
 
 
-def _stalled_terminal(model: Path, folder: Path) -> Served:
+def _stalled_terminal(robot: Subject, folder: Path) -> Served:
     problems = []
-    with _full_pipe() as pipe, Server(model, folder, output=pipe) as server, server.client() as client:
+    with _full_pipe() as pipe, Server(robot, folder, output=pipe) as server, server.client() as client:
         client.status()
         before = listener_and_gateway(server.process.pid)
         for number in range(100):
-            client.send_goal(goal_within(model, 0.3 + 0.004 * number))
+            client.send_goal(goal_within(robot, 0.3 + 0.004 * number))
         with Client(str(server.socket), timeout_s=_PATIENCE_S) as other:
             state = _STATES[other.estop().state]
         if listener_and_gateway(server.process.pid) != before:
@@ -73,11 +74,11 @@ def _stalled_terminal(model: Path, folder: Path) -> Served:
         return state, problems
 
 
-def _lost_terminal(model: Path, folder: Path) -> Served:
+def _lost_terminal(robot: Subject, folder: Path) -> Served:
     problems, path = [], folder / "run.mcap"
-    with Server(model, folder, "--record", str(path)) as server:
+    with Server(robot, folder, "--record", str(path)) as server:
         with server.client() as client:
-            client.send_goal(goal_within(model, 0.8))
+            client.send_goal(goal_within(robot, 0.8))
             until(lambda: client.status().state == "active")
         for _ in range(2):
             for pid in (*listener_and_gateway(server.process.pid), server.process.pid):
@@ -108,11 +109,11 @@ class Driver(MujocoDriver):
 """
 
 
-def _failing_driver(model: Path, folder: Path) -> Served:
+def _failing_driver(robot: Subject, folder: Path) -> Served:
     problems, path = [], folder / "run.mcap"
     (folder / "failing.py").write_text(_FAILING_DRIVER)
-    with Server(model, folder, "--robot", "failing:Driver", "--record", str(path)) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder, "--robot", "failing:Driver", "--record", str(path)) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8))
         if server.process.wait(_PATIENCE_S) != 2:
             problems.append(f"it ended with status {server.process.returncode}")
     said = (folder / "output").read_text()
@@ -129,25 +130,25 @@ def _failing_driver(model: Path, folder: Path) -> Served:
     return _STATES[recording.ticks[-1]["state"]], problems
 
 
-def _taken_port(model: Path, folder: Path) -> Served:
+def _taken_port(robot: Subject, folder: Path) -> Served:
     problems = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with Server(model, folder, "--metrics", str(taken.getsockname()[1])) as refused:
+        with Server(robot, folder, "--metrics", str(taken.getsockname()[1])) as refused:
             if refused.process.wait(_PATIENCE_S) != 2:
                 problems.append(f"it ended with status {refused.process.returncode}")
         said = (folder / "output").read_text()
         if "--metrics: cannot listen" not in said or "ready  " in said:
             problems.append(f"it said: {said}")
-        with Server(model, folder) as server, server.client() as client:
+        with Server(robot, folder) as server, server.client() as client:
             return _STATES[client.status().state], problems
 
 
-def _vanished_recording(model: Path, folder: Path) -> Served:
+def _vanished_recording(robot: Subject, folder: Path) -> Served:
     problems, recordings = [], folder / "recordings"
     recordings.mkdir()
     output = folder / "output"
-    with Server(model, folder, "--record", str(recordings / "run.mcap")) as server, server.client() as client:
-        client.send_goal(goal_within(model, 0.8))
+    with Server(robot, folder, "--record", str(recordings / "run.mcap")) as server, server.client() as client:
+        client.send_goal(goal_within(robot, 0.8))
         gateway = server.gateway()
         shutil.rmtree(recordings)
         if not until(lambda: "recording  stopped: " in output.read_text()):
