@@ -21,6 +21,7 @@ from runtime.cli import main
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
+from runtime.diagnostics.chaos.scenario import Subject
 from runtime.diagnostics.chaos.served.processes import process_scenarios
 from runtime.drivers.base import DriverOptions
 from runtime.goals.messages import GoalPose
@@ -293,7 +294,7 @@ def test_served_recordings_survive_a_killed_gateway_and_each_stands_alone(policy
     """While a goal is followed, whose event is in the first file only."""
     (scenario,) = (scenario for scenario in process_scenarios() if scenario.name == "recording continued")
     assert scenario.run_served is not None
-    state, problems = scenario.run_served(policy_path, tmp_path)
+    state, problems = scenario.run_served(Subject(Policy(policy_path)), tmp_path)
     assert (state in scenario.ends_in, problems) == (True, [])
     second = read_recording(tmp_path / "run.2.mcap")
     kinds = [message["kind"] for topic, message in second.messages if topic == "/event"]
