@@ -29,7 +29,8 @@ from sim2real.pages import save_figure
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.networks import BlockDesign
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.study.runner import trained
+from teacher.train import load_teacher
 
 TASK = Path(__file__).parents[1] / "tasks" / "planar_reach.yaml"
 _SHOWN = ("success_coarse", "success_fine", "saturation", "trunk_rms", "input_spread", "phi_effective_rank")
@@ -82,9 +83,7 @@ def run_cell(design: BlockDesign, depth: int, seed: int, arguments: Arguments, u
     """Train one cell, or resume or read what an earlier call left; returns its row and its curve."""
     path = arguments.folder / f"{design}_{depth}_{arguments.width}_{arguments.learning_rate:g}_{updates}_{seed}"
     folder = RunFolder(path)
-    if not (path / "summary.json").is_file():
-        resume = (path / "config.yaml").is_file()
-        Trainer(settings(design, depth, seed, arguments, updates), folder, resume=resume).train()
+    trained(settings(design, depth, seed, arguments, updates), folder)
     summary, rows = json.loads((path / "summary.json").read_text()), folder.read_metrics()
     last = rows[-1]
     names = ("saturation", "actor_gradient_first_block", "actor_gradient_last_block", "phi_effective_rank")

@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -38,7 +39,8 @@ from teacher.learner import Learner
 from teacher.networks import count_parameters
 from teacher.policies import greedy
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, evaluate, load_teacher
+from teacher.study.runner import trained
+from teacher.train import evaluate, load_teacher
 
 _SCORES = ("success_coarse", "success_fine", "time_at_goal")
 _READ = 3
@@ -150,8 +152,7 @@ def train(cell: Cell, seed: int, updates: int, arguments: Arguments) -> list[dic
         learner=_learner(arguments),
     )
     folder = _run_folder(cell, seed, arguments)
-    if not folder.summary.is_file():
-        Trainer(config, folder, resume=folder.holds_run).train()
+    trained(config, folder)
     shown = ("updates", "environment_steps", *_SCORES)
     return [{key: row[key] for key in shown} for row in folder.read_metrics() if "success_coarse" in row]
 
@@ -191,6 +192,7 @@ def score(evaluations: Sequence[dict[str, float]], key: str, updates: float) -> 
     return float(np.mean(until[-_READ:])) if until else math.nan
 
 
+@cache
 def parameters(cell: Cell, task: str) -> int:
     """Of actor and encoders together."""
     learner = Learner(load_task(task).teacher_contract, cell.network, LearnerConfig(), 1)

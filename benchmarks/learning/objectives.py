@@ -28,7 +28,8 @@ from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.policies import best_of, greedy
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, evaluate, load_teacher
+from teacher.study.runner import trained
+from teacher.train import evaluate, load_teacher
 
 _CASES: dict[str, dict[str, Any]] = {
     "infonce": {},
@@ -94,8 +95,7 @@ def run_case(name: str, arguments: Arguments, *, seed: int) -> dict[str, float]:
     plain = name.replace(",", "").replace(" ", "_")
     label = f"{Path(arguments.task).stem}_{plain}_d{arguments.depth}w{arguments.width}_{arguments.updates}"
     folder = RunFolder(arguments.folder / f"{label}_r{arguments.random_goal_share:g}_{seed}")
-    if not folder.summary.is_file():
-        Trainer(config, folder, resume=folder.holds_run).train()
+    trained(config, folder)
     rows = folder.read_metrics()
     # The first round of updates includes compilation.
     update_s = float(np.median([row["update_s"] for row in rows[1:] or rows]))

@@ -49,15 +49,22 @@ def _require_growth(earlier: StudyConfig, now: StudyConfig, folder: Path) -> Non
         )
 
 
+def trained(config: TeacherConfig, run: RunFolder, progress: Progress | None = None) -> bool:
+    """Train from scratch, or go on with what an interrupted or shorter run left; False where nothing was left to do."""
+    from teacher.train import Trainer
+
+    if run.summary.is_file() and run.read_summary()["updates"] >= config.updates:
+        return False
+    Trainer(config, run, resume=run.holds_run, progress=progress).train()
+    return True
+
+
 def run_cell(config: TeacherConfig, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Train one cell, or finish it, or read what it left; its summary with the seconds of an update."""
     import jax
 
-    from teacher.train import Trainer
-
     run = RunFolder(folder)
-    if not run.summary.is_file() or run.read_summary()["updates"] < config.updates:
-        Trainer(config, run, resume=run.holds_run, progress=progress).train()
+    if trained(config, run, progress):
         # Every cell compiles its own programs; dozens of them in one process exceed the number of memory maps.
         jax.clear_caches()  # type: ignore[no-untyped-call]
     rows = run.read_metrics()
