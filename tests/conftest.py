@@ -37,6 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "test_pipeline.py" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def pose_task() -> Task:
     """The shipped task with pose goals."""
