@@ -50,10 +50,12 @@ class Sequences:
         """Share of the sequences that miss at most one goal."""
         return float((self.reached.sum(axis=1) >= self.reached.shape[1] - 1).mean())
 
-    def after(self, outcome: bool) -> float:
-        """Share of goals reached among those whose predecessor was reached (`True`) or missed (`False`)."""
+    def after(self, outcome: bool) -> float | None:
+        """Share of goals reached among those whose predecessor was reached (`True`) or missed (`False`); None where
+        there is no such.
+        """
         before, now = self.reached[:, :-1], self.reached[:, 1:]
-        return float(now[before == outcome].mean()) if (before == outcome).any() else float("nan")
+        return float(now[before == outcome].mean()) if (before == outcome).any() else None
 
     def longest_miss(self) -> int:
         """The longest run of misses in a row in any sequence."""
@@ -158,7 +160,8 @@ def _measure(arguments: Arguments) -> list[dict[str, Any]]:
             task, targets, arms=arms, goals=goals, timeout_s=arguments.timeout_s, seed=SEQUENCE_SEED + arguments.seed
         )
         row = {"file": str(path)} | seen.as_dict()
-        shares = (f"{row[key]:.1%}" for key in ("reached", "all_but_one", "reached_after_missed"))
+        found = (row[key] for key in ("reached", "all_but_one", "reached_after_missed"))
+        shares = ("none" if share is None else f"{share:.1%}" for share in found)
         table.add_row(row["file"], *shares, str(row["longest_miss"]), f"{row['worst_sequence']} of {goals}")
         rows.append(row)
     Console().print(table)

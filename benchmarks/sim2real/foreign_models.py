@@ -69,6 +69,11 @@ MODELS = (
     Model("airo_models", "arms/ur3e/ur3e.urdf", "reach", "URDF with an undeclared prefix"),
     Model("stretch_urdf", "SE3/stretch_description_SE3_eoa_wrist_dw3_tool_sg3.urdf", "reach", "URDF, mobile arm"),
     Model("crazyflow", "drones/cf2x_P250.xml", "walk", "drone: no joints"),
+    Model("mani_skill", "assets/robots/panda/panda_v3.urdf", "pose", "URDF, gripper, camera"),
+    Model("mani_skill", "assets/robots/panda/mobile_panda_dual_arm.urdf", "reach", "URDF, two arms on a mobile base"),
+    Model("mani_skill", "assets/robots/koch/follower_arm_v1.1.urdf", "reach", "URDF, arm of five joints"),
+    Model("safety_gymnasium", "assets/xmls/doggo.xml", "walk", "quadruped, motors, springs"),
+    Model("brax", "envs/assets/ant.xml", "walk", "motors, other contacts"),
 )
 _DISTRIBUTIONS = {"stretch_urdf": "hello-robot-stretch-urdf"}
 """Where a package's name on PyPI is not that of its import."""
@@ -130,14 +135,17 @@ def measure(model: Model, package: Path, work: Path, *, updates: int) -> dict[st
 
 
 def _reason(ended: subprocess.CompletedProcess[str]) -> str:
-    """What a command said last: its error, or the problems that `check` found."""
-    errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
+    """What a command said last: its error, with the first of several, or the problems that `check` found."""
+    before, is_error, error = ended.stderr.rpartition("error: ")
     _, _, problems = ended.stdout.partition("not ready to train")
-    return errors[-1].removeprefix("error: ") if errors else problems.strip(", :\n") or ended.stderr[-300:]
+    if is_error and (not before or before.endswith("\n")):
+        first, *others = error.strip().splitlines()
+        return f"{first} {others[0].strip()}" if others and first.endswith(":") else first
+    return problems.strip(", :\n") or ended.stderr[-300:]
 
 
 def rows(arguments: Arguments) -> list[dict[str, Any]]:
-    """A row for each model; of those whose package is not at hand, only that."""
+    """A row for each model, written as soon as it is known; of those whose package is not at hand, only that."""
     models = [
         m for m in MODELS if not arguments.only or any(part in f"{m.package}/{m.file}" for part in arguments.only)
     ]
@@ -157,6 +165,8 @@ def rows(arguments: Arguments) -> list[dict[str, Any]]:
                 (work / str(index)).mkdir()
                 row = measure(model, package, work / str(index), updates=updates)
             found.append(row)
+            if arguments.json:
+                write_json(arguments.json, {"machine": machine(), "updates": updates, "rows": found})
             print(f"{model.package} {model.file} {model.kind}: {_result(row)}", flush=True)
     return found
 
@@ -166,7 +176,7 @@ def _result(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print the table, write JSON."""
+    """Print the table."""
     arguments = tyro.cli(Arguments)
     if arguments.download and arguments.folder is None:
         raise ShoalError("--download needs --folder, where the wheels will be.")
@@ -178,8 +188,6 @@ def main() -> None:
     Console().print(table)
     trained = sum(bool(row.get("trains")) for row in found)
     print(f"{trained} of {len(found)} models train")
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "updates": arguments.updates, "rows": found})
 
 
 if __name__ == "__main__":

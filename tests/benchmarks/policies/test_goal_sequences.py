@@ -64,3 +64,4 @@ def test_sums_of_a_known_table() -> None:
     assert numbers["worst_sequence"] == 2
     assert numbers["reached_after_missed"] == pytest.approx(2 / 3)
     assert numbers["reached_after_reached"] == pytest.approx(4 / 6)
+    assert Sequences(reached[1:2], np.zeros((1, 4, 7)), np.zeros((1, 4, 3))).as_dict()["reached_after_missed"] is None

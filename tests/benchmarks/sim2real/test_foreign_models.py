@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -30,6 +31,21 @@ def test_a_wheel_is_unpacked_and_what_cannot_be_is_said(tmp_path: Path) -> None:
     )
     assert gone["said"] == "not at hand; pip download --no-deps gone into --folder"
     assert not any(path.is_dir() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        ("warning\nerror: no file.\n", "no file."),
+        (
+            "error: arm.urdf has 2 problems:\n  link 'a': no mesh.\n  link 'b'.\n",
+            "arm.urdf has 2 problems: link 'a': no mesh.",
+        ),
+        ("Traceback\nKeyError: 3\n", "Traceback\nKeyError: 3\n"),
+    ],
+)
+def test_what_a_command_said_is_its_error_and_the_first_of_several(stderr: str, said: str) -> None:
+    assert foreign_models._reason(CompletedProcess([], 2, "", stderr)) == said
 
 
 def test_every_kind_of_robot_is_among_the_models() -> None:
