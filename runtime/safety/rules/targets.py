@@ -127,6 +127,11 @@ class Acceleration(Rule):
     fields = ("acceleration_max_rad_s2",)
 
     @classmethod
+    def applies(cls, contract: Contract) -> bool:
+        """Where any drive is told positions or velocities; what an effort does to a joint's speed nobody knows."""
+        return any(joint.mode != "effort" for joint in contract.robot.joints)
+
+    @classmethod
     def off(cls, layer: Layer) -> str:
         """See `Rule`."""
         return ""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime.robot.readings import Readings
 from runtime.safety import Safety, SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
+from runtime.safety.rules.targets import Acceleration
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -180,3 +181,10 @@ def test_efforts_without_measured_velocities_are_refused(contract: Contract) -> 
     blind = tuple(reading for reading in contract.readings if reading.name != "joint_velocity")
     with pytest.raises(ShoalError, match="it commands efforts and has no reading joint_velocity"):
         Safety(contract.model_copy(update={"readings": blind}))
+
+
+def test_the_rule_of_acceleration_does_not_concern_motors(contract: Contract) -> None:
+    assert not Acceleration.applies(contract)
+    position = contract.robot.joints[0].model_copy(update={"mode": "position", "stiffness": 100.0})
+    robot = contract.robot.model_copy(update={"joints": (position, contract.robot.joints[1])})
+    assert Acceleration.applies(contract.model_copy(update={"robot": robot}))
