@@ -36,9 +36,10 @@ def serve_goals(
     *,
     timeout_s: float,
     robot: Sequence[str] = ("--robot", "mujoco"),
+    until_missed: bool = False,
 ) -> dict[str, Any]:
     """Send goals one after the other, wait up to `timeout_s` for each, end the server, and sum up. `robot` are options
-    of `runtime serve` that say which robot.
+    of `runtime serve` that say which robot. `until_missed` sends none after the first that is not reached.
 
     Raises `ShoalError` when the server cannot start, refuses a goal, or ends badly.
     """
@@ -47,7 +48,11 @@ def serve_goals(
         socket, summary_path = Path(scratch) / "socket", Path(scratch) / "served.json"
         with _server(policy, socket, summary_path, robot) as process:
             _wait_until_ready(process, socket)
-            visits = [_visit(str(socket), goal, timeout_s) for goal in goals]
+            visits = []
+            for goal in goals:
+                visits.append(_visit(str(socket), goal, timeout_s))
+                if until_missed and not visits[-1]["reached"]:
+                    break
             reason = _status(socket).reason
         if process.returncode != 0 or not summary_path.is_file():
             raise ShoalError(f"serve: `runtime serve` ended with exit status {process.returncode}.")
