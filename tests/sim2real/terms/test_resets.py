@@ -78,7 +78,7 @@ def test_a_floating_base_starts_on_its_rectangle_lifted_and_turned() -> None:
     pool = sample_goal_pool(load_task("quadruped_walk"), size=100, seed=0)
     home = load_task("quadruped_walk").home.qpos
     assert (np.abs(pool.start[:, :2]) <= 0.25).all()
-    np.testing.assert_allclose(pool.start[:, 2], home[2] + 0.02)
+    np.testing.assert_allclose(pool.start[:, 2], home[2] + 0.01)
     w, x, y, z = pool.start[:, 3:7].T
     np.testing.assert_allclose(np.hypot(x, y), 0, atol=1e-9)
     assert np.abs(2 * np.arctan2(z, w)).max() > 2.5
