@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ def run_scenario(scenario: Scenario, subject: Subject) -> Outcome:
     """One scenario with a fresh robot; what breaks off is one that failed, and the others have their turn."""
     try:
         return _run(scenario, subject)
-    except ShoalError as error:
+    except (ShoalError, OSError, SubprocessError) as error:
         return Outcome(scenario, None, None, (f"broke off: {error}",))
 
 

@@ -80,10 +80,11 @@ def _lost_terminal(robot: Subject, folder: Path) -> Served:
         with server.client() as client:
             client.send_goal(goal_within(robot, 0.8))
             until(lambda: client.status().state == "active")
-        for _ in range(2):
-            for pid in (*listener_and_gateway(server.process.pid), server.process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGHUP)
+        # Looked up once: at the second signal the first may have ended them all.
+        group = *listener_and_gateway(server.process.pid), server.process.pid
+        for pid in group * 2:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
         if server.process.wait(_PATIENCE_S) != 0:
             problems.append(f"it ended with status {server.process.returncode}")
     recording = read_recording(path)
