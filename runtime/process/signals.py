@@ -13,7 +13,7 @@ nothing; SIGSTOP cannot be refused.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -59,12 +59,12 @@ class EndingSignals:
 
 
 class Patience:
-    """Within the block, whatever the main thread waits for can be given an end: `error`, with a sentence, is raised
-    there, once a second until it is heard. Only the main thread may enter.
+    """Within the block, calls of the main thread from any of the files `within` can be given an end: `error`, with a
+    sentence, is raised there, once a second until it is heard; all other code goes on. Only the main thread may enter.
     """
 
-    def __init__(self, error: type[BaseException]) -> None:
-        self._error, self._seconds = error, 0.0
+    def __init__(self, error: type[BaseException], *, within: Collection[str]) -> None:
+        self._error, self._within, self._seconds = error, within, 0.0
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -99,8 +99,10 @@ class Patience:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._seconds:
-            raise self._error(f"did not return for {self._seconds:g} s")
+        while self._seconds and frame is not None:
+            if frame.f_code.co_filename in self._within:
+                raise self._error(f"did not return for {self._seconds:g} s")
+            frame = frame.f_back
 
 
 def _nothing() -> None:

@@ -15,6 +15,8 @@ from runtime.control.loop import Loop
 from runtime.control.object_tracker import Tracker
 from runtime.control.policy_controller import PolicyController
 from runtime.control.telemetry import Telemetry
+from runtime.drivers import base as drivers
+from runtime.drivers import calls
 from runtime.drivers.base import DriverFailed, DriverOverdue, open_chosen
 from runtime.drivers.calls import DriverCalls
 from runtime.goals.messages import load_goals
@@ -110,7 +112,8 @@ def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack, at_cl
     """Everything that a run needs; `stack` takes it apart again."""
     contract = policy.contract
     # First, and so last to go: whatever happens from here on, the driver is closed.
-    signals, patience = stack.enter_context(EndingSignals()), stack.enter_context(Patience(DriverOverdue))
+    signals = stack.enter_context(EndingSignals())
+    patience = stack.enter_context(Patience(DriverOverdue, within=(drivers.__file__, calls.__file__)))
     listening = _listen(options, stack)
     sources = EstopSources(
         key=options.estop_key, file=options.estop_file, descriptor=options.estop_fd, beside=listening[0].address

@@ -14,6 +14,7 @@ import pytest
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.diagnostics.chaos.rig import NoExchange
+from runtime.drivers import calls
 from runtime.drivers.base import DriverFailed, DriverOptions, DriverOverdue, open_driver
 from runtime.drivers.calls import DriverCalls
 from runtime.drivers.conformance import check
@@ -126,10 +127,19 @@ def test_ctrl_c_stays_ctrl_c_where_it_ends_programs(driver: OwnDriver, contract:
 @pytest.mark.parametrize("method", ["read", "write", "now_s", "close"])
 def test_a_call_that_never_returns_is_interrupted(driver: OwnDriver, contract: Contract, method: str) -> None:
     driver.instead[method] = lambda: time.sleep(60)
-    with Patience(DriverOverdue) as patience:
+    with Patience(DriverOverdue, within=(calls.__file__,)) as patience:
         patience.allow(0.1)
         with pytest.raises(DriverFailed, match=rf"{method} did not return for 0.1 s \(test_calls.py:\d+\)\.$"):
             call(DriverCalls(driver), method, contract)
+
+
+def test_only_calls_of_a_driver_are_interrupted() -> None:
+    """A server that a busy machine lets wait for seconds ends as it should."""
+    with Patience(DriverOverdue, within=(calls.__file__,)) as patience:
+        patience.allow(0.05)
+        end_s = time.monotonic() + 0.3
+        while time.monotonic() < end_s:
+            pass
 
 
 @pytest.mark.parametrize("told", [None, math.nan, math.inf, "noon", np.zeros(2)])
