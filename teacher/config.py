@@ -188,6 +188,9 @@ class TeacherConfig(Config):
     """A video of every evaluation, `videos/round_*.gif`, and not only of the last one, `evaluation.gif`."""
     devices: Annotated[int, Field(ge=0)] = 1
     """Devices that share environments and batch; 0 takes all of every process."""
+    side_by_side: bool = False
+    """Update critic and actor at the same time, on two threads: for CPUs with two idle cores or more. The numbers are
+    the same (docs/teacher_speed.md)."""
     checkpoint_every_rounds: Count = 10
     save_replay: bool = True
     """Checkpoints hold the replay, so that a resumed run ends bit for bit as one that was never interrupted. Without it
@@ -202,10 +205,12 @@ class TeacherConfig(Config):
         return renamed(data, {"wander_share": "random_posture_share"})
 
     @model_validator(mode="after")
-    def _rollout_fits_into_the_replay(self) -> TeacherConfig:
+    def _settings_fit(self) -> TeacherConfig:
         if self.replay_steps < self.rollout_steps:
             raise ShoalError(
                 f"replay_steps {self.replay_steps} is less than rollout_steps {self.rollout_steps}; "
                 "the replay must hold at least one rollout."
             )
+        if self.side_by_side and self.devices != 1:
+            raise ShoalError(f"side_by_side is for one device, and devices is {self.devices}; leave one of them out.")
         return self

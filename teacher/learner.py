@@ -136,22 +136,43 @@ class Learner:
         return constrain(tree, self._devices.replicated if everywhere else self._devices.split(0))
 
     def update(self, state: LearnerState, batch: Any, key: jax.Array) -> tuple[LearnerState, Metrics]:
-        """One update of critic, actor and temperature from one batch, in the configured order.
-
-        `simultaneous` computes psi(g) once for both losses; `critic_first` has to compute it again.
-        """
+        """One update of critic, actor and temperature from one batch, in the configured order."""
         batch = self._keep(batch, everywhere=False)
-        actor_opt, critic_opt, alpha_opt = self._optimizers
+        critic, critic_state, goal_embedding, metrics = self.update_critic(state.critic, state.optimizer[1], batch)
+        judge = critic if self.judged_by_updated else state.critic
+        state, more = self.update_actor(state, judge, goal_embedding, batch, key)
+        actor_state, _, alpha_state = state.optimizer
+        state = state._replace(critic=critic, optimizer=(actor_state, critic_state, alpha_state))
+        return LearnerState(*self._keep(state, everywhere=True)), metrics | more
+
+    @property
+    def judged_by_updated(self) -> bool:
+        """Whether the actor learns from the critic as it is after its update of the same batch."""
+        return self.config.update_order == "critic_first"
+
+    def update_critic(self, critic: Params, optimizer: Any, batch: Any) -> tuple[Params, Any, jax.Array, Metrics]:
+        """The critic and its optimiser's state after one update, psi(g) before it, `[B, E]`, and metrics. No actor has
+        a part in it.
+        """
+        gradient, (goal_embedding, metrics) = jax.grad(self.critic_loss, has_aux=True)(critic, batch)
+        changes, optimizer = self._optimizers[1].update(gradient, optimizer, critic)
+        metrics = metrics | {"critic_gradient_norm": optax.tree.norm(gradient)}
+        return optax.apply_updates(critic, changes), optimizer, goal_embedding, metrics
+
+    def update_actor(
+        self, state: LearnerState, judge: Params, goal_embedding: jax.Array, batch: Any, key: jax.Array
+    ) -> tuple[LearnerState, Metrics]:
+        """The state after one update of actor and temperature against the critic `judge`, and metrics; critic and
+        critic's optimiser stay what they are, and are not read.
+
+        `simultaneous` takes psi(g) as the critic's loss had it; `critic_first` has to compute it again.
+        """
+        actor_opt, _, alpha_opt = self._optimizers
         actor_state, critic_state, alpha_state = state.optimizer
-        critic_gradient, (goal_embedding, metrics) = jax.grad(self.critic_loss, has_aux=True)(state.critic, batch)
-        changes, critic_state = critic_opt.update(critic_gradient, critic_state, state.critic)
-        critic = optax.apply_updates(state.critic, changes)
-        judge = state.critic
-        if self.config.update_order == "critic_first":
-            judge, goal_embedding = critic, self.networks.embed_goal(critic, batch.goal, batch.observation)
-        parts = (state.actor, state.log_alpha)
-        (actor_gradient, alpha_gradient), actor_metrics = jax.grad(self.actor_loss, has_aux=True)(
-            parts, judge, goal_embedding, batch, key
+        if self.judged_by_updated:
+            goal_embedding = self.networks.embed_goal(judge, batch.goal, batch.observation)
+        (actor_gradient, alpha_gradient), metrics = jax.grad(self.actor_loss, has_aux=True)(
+            (state.actor, state.log_alpha), judge, goal_embedding, batch, key
         )
         changes, actor_state = actor_opt.update(actor_gradient, actor_state, state.actor)
         actor = optax.apply_updates(state.actor, changes)
@@ -159,13 +180,14 @@ class Learner:
         log_alpha = jnp.asarray(optax.apply_updates(state.log_alpha, changes))
         keep = self.config.polyak
         evaluated = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, state.evaluated_actor, actor)
-        metrics |= actor_metrics | {
-            "actor_gradient_norm": optax.tree.norm(actor_gradient),
-            "critic_gradient_norm": optax.tree.norm(critic_gradient),
-        }
-        optimizer = (actor_state, critic_state, alpha_state)
-        state = LearnerState(actor, critic, log_alpha, optimizer, evaluated, state.updates + 1)
-        return LearnerState(*self._keep(state, everywhere=True)), metrics
+        state = state._replace(
+            actor=actor,
+            log_alpha=log_alpha,
+            optimizer=(actor_state, critic_state, alpha_state),
+            evaluated_actor=evaluated if keep else actor,
+            updates=state.updates + 1,
+        )
+        return state, metrics | {"actor_gradient_norm": optax.tree.norm(actor_gradient)}
 
     def _asked_for(
         self, key: jax.Array, critic: Params, batch: Batch, goal_embedding: jax.Array

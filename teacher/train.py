@@ -31,16 +31,17 @@ from teacher import replay
 from teacher.config import TeacherConfig
 from teacher.defaults import settings_for
 from teacher.devices import make_devices, require_divisible, require_memory
-from teacher.diagnostics import all_finite, diagnose
 from teacher.exploration import Collector
 from teacher.learner import Learner, LearnerState, Networks
 from teacher.networks import count_parameters
 from teacher.policies import best_of, greedy
 from teacher.run.checkpoint import Checkpoints, to_host
+from teacher.run.diagnostics import all_finite, diagnose
 from teacher.run.folder import MetricsLog, RunFolder, status_of
 from teacher.run.plots import plot_curves
 from teacher.run.resume import continued
 from teacher.run.video import write_video
+from teacher.side_by_side import SideBySide
 
 _PROCESS_SEED_STRIDE = 7919
 """Between the seeds of the processes of one run, so that their environments differ."""
@@ -111,6 +112,7 @@ class Trainer:
         self.progress.doing(f"preparing {config.num_envs} environments")
         self.env, self.eval_env = self._environments()
         self.learner = Learner(self.task.teacher_contract, config.network, config.learner, config.updates, self.devices)
+        self._update_many = (SideBySide(self.learner) if config.side_by_side else self.learner).update_many
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
         self.replay = self.devices.place(replay.create(**sizes), axis=1)
         self.round = 0
@@ -255,7 +257,7 @@ class Trainer:
         self._collect_round(config.prefill_rollouts + self.round)
         collected = time.monotonic()
         key = jax.random.fold_in(jax.random.key(config.seed + 2), self.round)
-        self.state, metrics = self.learner.update_many(self.state, self.replay, key, config.updates_per_rollout)
+        self.state, metrics = self._update_many(self.state, self.replay, key, config.updates_per_rollout)
         metrics |= self._diagnose(self.state, self.replay, key)
         row = {name: float(value) for name, value in metrics.items()}
         finished = time.monotonic()

@@ -22,8 +22,8 @@ from benchmarks.machine import machine
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.files import write_json
-from teacher.diagnostics import effective_rank, gradient_norm_by_block
 from teacher.networks import Actor, BlockDesign, Trunk, apply
+from teacher.run.diagnostics import effective_rank, gradient_norm_by_block
 
 _INPUTS, _ACTIONS, _BATCH = 48, 7, 256
 

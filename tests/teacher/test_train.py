@@ -115,7 +115,7 @@ def test_weights_that_are_not_finite_never_reach_a_checkpoint(tmp_path: Path) ->
     """Metrics are means from before the last update, so they can still look well."""
     folder = RunFolder(tmp_path / "run")
     trainer = Trainer(tiny_config(), folder)
-    update_many = trainer.learner.update_many
+    update_many = trainer._update_many
 
     def poisoned(*arguments: Any) -> Any:
         state, metrics = update_many(*arguments)
@@ -124,7 +124,7 @@ def test_weights_that_are_not_finite_never_reach_a_checkpoint(tmp_path: Path) ->
             state = state._replace(optimizer=optimizer)
         return state, metrics
 
-    trainer.learner.update_many = poisoned  # type: ignore[assignment]
+    trainer._update_many = poisoned
     with pytest.raises(ShoalError, match=r"round 3: the weights became non-finite; the checkpoint of round 2 is kept"):
         trainer.train()
     assert trainer.checkpoints.latest == 2

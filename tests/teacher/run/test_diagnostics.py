@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacher.diagnostics import all_finite, effective_rank, gradient_norm_by_block
 from teacher.networks import Encoder, Trunk
+from teacher.run.diagnostics import all_finite, effective_rank, gradient_norm_by_block
 
 
 def test_effective_rank_counts_directions() -> None:
