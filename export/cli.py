@@ -29,6 +29,9 @@ def main() -> None:
     prepare_process()
     with command_line():
         arguments = tyro.cli(Arguments)
+        from sim2real.backends.compile_cache import keep_compiled_programs
+
+        keep_compiled_programs()
         export_run(arguments.student, arguments.output, license=arguments.license)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from sim2real.backends.compile_cache import keep_compiled_programs
 from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError
 from sim2real.progress import Progress
@@ -41,6 +42,7 @@ def main() -> None:
         if sys.argv[1:2] == ["sweep"]:
             from student import sweep
 
+            keep_compiled_programs()
             sweep.main(sys.argv[2:])
         else:
             distill(sys.argv[1:])
@@ -49,6 +51,7 @@ def main() -> None:
 def distill(given: list[str]) -> None:
     """Distil or go on, report, export."""
     arguments = tyro.cli(Arguments, args=given)
+    keep_compiled_programs()
     folder = RunFolder(arguments.run)
     if arguments.resume:
         there, _ = folder.load(DistillConfig)

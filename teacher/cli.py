@@ -9,6 +9,7 @@ from typing import Any
 
 import tyro
 
+from sim2real.backends.compile_cache import keep_compiled_programs
 from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError
 from sim2real.files import read_model
@@ -39,6 +40,7 @@ def main() -> None:
         if given[:1] == ["study"]:
             from teacher.study import cli as study
 
+            keep_compiled_programs()
             study.main(given[1:], _over(TeacherConfig(), file))
             return
         arguments = _parsed(given, _over(TeacherConfig(), file))
@@ -65,6 +67,7 @@ def _train(arguments: Arguments, folder: RunFolder) -> None:
     from teacher.devices import start_distributed
     from teacher.train import Trainer
 
+    keep_compiled_programs()
     if arguments.distributed:
         start_distributed()
     config, resume = arguments.config, arguments.resume is not None

@@ -2,19 +2,28 @@
 
     python -m benchmarks.learning.compile_time [--quick] [--json PATH]
 
-The ratio to the shallowest depth is what to quote: blocks are scanned, so it should stay near 1.
+The ratio to the shallowest depth is what to quote: blocks are scanned, so it should stay near 1. Then two starts of a
+training of ten updates, the first with an empty folder of compiled programs, the second with what the first left there.
+Processor time is that of all threads, whatever else the machine does.
 """
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import jax
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.commands import console_script
 from benchmarks.machine import machine
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
@@ -54,6 +63,35 @@ def compile_seconds(depth: int, width: int, batch_size: int) -> float:
     return time.perf_counter() - start
 
 
+def starts(depth: int, width: int) -> list[dict[str, Any]]:
+    """Seconds by the clock and of the processors of two trainings of ten updates, and the programs that each
+    compiled.
+    """
+    sizes = {"updates": 10, "updates-per-rollout": 10, "num-envs": 16, "rollout-steps": 50, "eval-envs": 16}
+    sizes |= {"actor-depth": depth, "critic-depth": depth, "width": width}
+    flags = [part for name, value in sizes.items() for part in (f"--{name}", str(value))]
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+        environment = kept | {"XDG_CACHE_HOME": scratch}
+        known: set[Path] = set()
+        for start in ("first", "second"):
+            began, spent = time.perf_counter(), _processor_seconds()
+            command = [*console_script("train-teacher"), "--run", f"{scratch}/{start}", *flags]
+            subprocess.run(command, check=True, capture_output=True, env=environment)
+            row = {"start": start, "wall_s": time.perf_counter() - began, "processor_s": _processor_seconds() - spent}
+            there = {*Path(scratch).glob("shoal/xla/*/*-cache")}
+            rows.append(row | {"compiled": len(there - known)})
+            known = there
+    return rows
+
+
+def _processor_seconds() -> float:
+    """Of all children so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     """Print the table, write JSON."""
     arguments = tyro.cli(Arguments)
@@ -70,9 +108,13 @@ def main() -> None:
     table = Table("depth", "compile, s", "ratio", title=f"first compilation of one update, width {arguments.width}")
     for row in rows:
         table.add_row(f"{row['depth']:.0f}", f"{row['compile_s']:.1f}", f"{row['ratio']:.2f}")
-    Console().print(table)
+    begun, both = starts(depths[0], arguments.width), Table("start", "s", "processor s", "programs compiled")
+    for start in begun:
+        both.add_row(start["start"], f"{start['wall_s']:.1f}", f"{start['processor_s']:.1f}", str(start["compiled"]))
+    for each in (table, both):
+        Console().print(each)
     if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows})
+        write_json(arguments.json, {"machine": machine(), "rows": rows, "starts": begun})
 
 
 if __name__ == "__main__":
