@@ -37,6 +37,8 @@ from teacher.run.folder import RunFolder
 from teacher.train import Trainer
 
 TASKS = ("franka_reach", "franka_pose")
+SCRIPTS = ("compile_time", "teacher_update", "memory", "teacher_throughput")
+"""Of this folder."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def pieces(arguments: Arguments) -> list[Piece]:
     quick = ["--quick"] if arguments.quick else []
     made = [
         Piece(name, lambda deadline, name=name: _script(name, quick, arguments.folder))  # type: ignore[misc]
-        for name in ("compile_time", "teacher_update", "memory", "teacher_throughput")
+        for name in SCRIPTS
     ]
     for task in TASKS[:1] if arguments.quick else TASKS:
         made += [
@@ -87,7 +89,7 @@ def pieces(arguments: Arguments) -> list[Piece]:
 def _script(name: str, flags: list[str], folder: Path) -> dict[str, Any]:
     """A benchmark of its own, in a process of its own, whose JSON is the result."""
     output = folder / f"{name}.report.json"
-    subprocess.run(python_module(f"benchmarks.{name}", *flags, "--json", str(output)), check=True)
+    subprocess.run(python_module(f"benchmarks.learning.{name}", *flags, "--json", str(output)), check=True)
     result: dict[str, Any] = json.loads(output.read_text())
     return result
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 import time
@@ -54,6 +56,23 @@ def test_work_stops_at_its_time_and_the_report_says_what_is_missing(
     assert found["first"]["platform"] == "cpu"
     assert "not done yet" in capsys.readouterr().out
     assert json.loads((arguments.folder / "report.json").read_text()) == found
+
+
+def test_the_scripts_are_there(arguments: gpu.Arguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], *, check: bool) -> None:
+        commands.append(command)
+        Path(command[-1]).write_text("{}")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    for piece in gpu.pieces(arguments)[: len(gpu.SCRIPTS)]:
+        assert piece.run(0.0) == {}
+    for command in commands:
+        module = re.search(r"run_module\('([\w.]+)'", " ".join(command))
+        assert module is not None
+        assert importlib.util.find_spec(module[1]) is not None, module[1]
+    assert len(commands) == len(gpu.SCRIPTS)
 
 
 @pytest.mark.slow
