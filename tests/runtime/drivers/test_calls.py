@@ -120,8 +120,13 @@ def test_what_is_raised_is_told_in_one_sentence(
 
 def test_ctrl_c_stays_ctrl_c_where_it_ends_programs(driver: OwnDriver, contract: Contract) -> None:
     driver.instead["read"] = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        call(DriverCalls(driver), "read", contract)
+    # A shell starts what it does not wait for with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call(DriverCalls(driver), "read", contract)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("method", ["read", "write", "now_s", "close"])
