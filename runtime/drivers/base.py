@@ -123,16 +123,25 @@ class DriverOverdue(BaseException):
 
 def what_happened(error: BaseException, module: str) -> str:
     """What a call of a driver in `module` did instead of returning, and where, in one line."""
+    text = _said_by(error)
     if isinstance(error, ShoalError):
-        return f"failed: {str(error).rstrip('.')}"
+        return f"failed: {text.rstrip('.')}"
     if isinstance(error, DriverOverdue):
-        did = str(error)
+        did = text
     elif isinstance(error, SystemExit):
         did = f"ended the program (sys.exit({'' if error.code is None else repr(error.code)}))"
     else:
-        text = " ".join(str(error).split())[:_LONGEST_CAUSE]
+        text = " ".join(text.split())[:_LONGEST_CAUSE]
         did = f"raised {type(error).__name__}{': ' if text else ''}{text.rstrip('.')}"
     return did + _place(error, getattr(sys.modules.get(module), "__file__", None))
+
+
+def _said_by(error: BaseException) -> str:
+    """The message of somebody else's error, whose `__str__` may be wrong as well."""
+    try:
+        return str(error)
+    except BaseException:
+        return ""
 
 
 def _place(error: BaseException, own: str | None) -> str:

@@ -45,7 +45,7 @@ class DriverCalls:
         return driver if isinstance(driver, cls) else cls(driver)
 
     def read(self, out: Readings) -> None:
-        """Fill in the latest readings; after a failure, leave them as they are."""
+        """Fill in the latest readings; a failure leaves none that can be believed, and later calls change nothing."""
         if self.failed:
             return
         try:
@@ -53,6 +53,7 @@ class DriverCalls:
             out.time_s = float(out.time_s)
         except BaseException as error:
             out.vector.fill(math.nan)  # half of them may be new
+            out.time_s = self._now_s
             self._fail("read", error)
 
     def write(self, command: Float64) -> None:

@@ -177,7 +177,7 @@ class Inspection:
         names = [model.site(i).name for i in range(model.nsite)] + [model.body(i).name for i in range(1, model.nbody)]
         other_sides = {_mirrored(first), *map(_mirrored, self._at_body_of(first))}
         likely = sorted(
-            (name for name in names if name in other_sides or (name and _TOOL_NAMES.search(name))),
+            (name for name in names if name and (name in other_sides or _TOOL_NAMES.search(name))),
             key=lambda name: (name != _mirrored(first), name not in other_sides, -len(self._own(name) - taken)),
         )
         for name in likely:

@@ -27,7 +27,10 @@ def pictures(task: Task, pool: GoalPool | None, folder: Path, *, seed: int) -> l
     """
     if folder.exists() and not folder.is_dir():
         raise ShoalError(f"--pictures: {folder} is a file; give a folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShoalError(f"--pictures: cannot make {folder}: {error.strerror}; give a folder to write to.") from error
     rows = np.zeros((0, task.model.nq)) if pool is None else pool.start
     written, starts, postures = [], _places(task, rows), np.zeros((0, 3))
     if starts.size or task.contract.robot.end_effector_frame:

@@ -118,6 +118,39 @@ def test_what_is_raised_is_told_in_one_sentence(
         signal.signal(signal.SIGINT, before)
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("nothing to say")
+
+
+def test_an_error_that_cannot_be_told_is_named_all_the_same(driver: OwnDriver, contract: Contract) -> None:
+    def fail() -> None:
+        raise Speechless
+
+    driver.instead["read"] = fail
+    with pytest.raises(DriverFailed, match=r"read raised Speechless \(test_calls.py:\d+\)\.$"):
+        call(DriverCalls(driver), "read", contract)
+
+
+@pytest.mark.parametrize("told", [None, "late", np.zeros(2)])
+def test_readings_without_a_time_leave_what_can_be_braked_by(
+    driver: OwnDriver, contract: Contract, told: object
+) -> None:
+    calls, out = DriverCalls(driver), Readings.of(contract)
+    calls.read(out)
+    read = MujocoDriver.read
+
+    class Untimed(OwnDriver):
+        def read(self, out: Readings) -> None:
+            read(self, out)
+            out.time_s = told  # type: ignore[assignment]
+
+    driver.__class__ = Untimed
+    with pytest.raises(DriverFailed, match=r"read raised (TypeError|ValueError)"):
+        calls.read(out)
+    assert isinstance(out.time_s, float)
+
+
 def test_ctrl_c_stays_ctrl_c_where_it_ends_programs(driver: OwnDriver, contract: Contract) -> None:
     driver.instead["read"] = interrupt
     # A shell starts what it does not wait for with Ctrl-C ignored.

@@ -230,3 +230,11 @@ def test_a_finger_is_no_second_arm_and_a_tool_may_be_named(tmp_path: Path) -> No
     proposal = propose(read_source(tmp_path / "torso.xml"), "reach", name="both", tools=("right_hand", "left_hand"))
     assert proposal.tools == ["right_hand", "left_hand"]
     assert len(proposal.reach.boxes) == 2
+
+
+def test_bodies_without_a_name_are_no_tools(tmp_path: Path) -> None:
+    link = '<joint name="{}" axis="0 0 1"/><geom type="capsule" size="0.03" fromto="0 0 0 0.3 0 0"/>'
+    inner = f'<body pos="0.3 0 0">{link.format("j2")}<site name="tip" pos="0.3 0 0"/></body>'
+    mjcf = f'<mujoco><worldbody><body name="a">{link.format("j1")}{inner}</body></worldbody></mujoco>'
+    task, _ = made(tmp_path, "arm.xml", mjcf)
+    assert task.contract.robot.end_effector_frame == "tip"
