@@ -115,11 +115,11 @@ class Camera(OneGoal):
 
 def test_shipped_student_pushes_a_puck_that_a_camera_sees(server: Server) -> None:
     # The arm moves in real time: on a machine that is busy at the wrong moment a push may go astray, but not all.
-    cores = (_pushed(server) for _ in range(3))
-    assert any(core.reached for core in cores)
+    assert any(_pushed(server) for _ in range(3))
 
 
-def _pushed(server: Server) -> PolicyController:
+def _pushed(server: Server) -> bool:
+    """Whether the puck was moved, and to where it was to go."""
     policy, task = Policy(PUSH), load_task("franka_push")
     driver = open_driver("franka", policy.contract, DriverOptions(host=server.host))
     slots = SharedSlots.create(policy.contract)
@@ -132,8 +132,7 @@ def _pushed(server: Server) -> PolicyController:
     finally:
         driver.close()
     assert camera.states[0] is State.HOLD
-    assert np.linalg.norm(np.subtract(camera.seen[-1], camera.seen[0])) > 0.05
-    return core
+    return core.reached and bool(np.linalg.norm(np.subtract(camera.seen[-1], camera.seen[0])) > 0.05)
 
 
 def test_lost_connection_holds_and_comes_back(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
