@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from html import escape
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ def page(title: str, sections: list[str]) -> str:
     """One HTML file of sections that are HTML already."""
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{escape(title)}</title>"
     return f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(sections)}</body>"
+
+
+def viser_installed() -> bool:
+    """Whether the packages that draw scenes in a browser are there; loads none of them."""
+    return find_spec("viser") is not None and find_spec("mjviser") is not None
 
 
 def pyplot() -> Any:

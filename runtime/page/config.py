@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from runtime.page.web.gate import Doorstep
 from runtime.protocol.address import is_loopback
 from sim2real.errors import ShoalError
+from sim2real.pages import viser_installed
 
 DEFAULT_PORT = 8080
 _MISSING = "--page needs viser and mjviser: pip install 'shoal[page]'"
@@ -44,11 +44,6 @@ class PageConfig(BaseModel):
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
-def page_installed() -> bool:
-    """Whether the packages that the page needs are there; loads none of them."""
-    return find_spec("viser") is not None and find_spec("mjviser") is not None
-
-
 def require_viser() -> tuple[Any, Any]:
     """The modules viser and mjviser; raises `ShoalError` without them. Takes seconds."""
     try:
@@ -63,7 +58,7 @@ def listening_socket(config: PageConfig) -> Doorstep:
     """Bound to the page's address, or the one that is given. Raises `ShoalError` when the address is taken, or what a
     page needs is not installed; nothing of that is loaded.
     """
-    if not page_installed():
+    if not viser_installed():
         raise ShoalError(f"{_MISSING}.")
     if config.listening is not None:
         return Doorstep.of(config.listening)

@@ -18,6 +18,7 @@ from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Readings
 from sim2real.contract import Contract, Quaternion, Vector3
+from sim2real.world.boxes import box_edges
 
 Pose = tuple[Vector3, Quaternion]
 """Position in m and orientation wxyz, in the goal's frame."""
@@ -198,13 +199,6 @@ def about_vertical(quaternion: Quaternion) -> Quaternion:
     w, _, _, z = quaternion
     length = math.hypot(w, z)
     return (w / length, 0.0, 0.0, z / length) if length > 1e-6 else _NOT_TURNED
-
-
-def box_edges(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The twelve edges of a box, `[12, 2, 3]`."""
-    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
-    pairs = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(corners[a] - corners[b]).sum() == 1]
-    return np.asarray(low + corners[np.array(pairs)] * (high - low), np.float32)
 
 
 def _hide_goal(model: mujoco.MjModel) -> None:

@@ -15,11 +15,11 @@ from sim2real.actuators.servo_simulation import UNITS, simulate_drives
 from sim2real.child_process import python_module
 from sim2real.commands.checks.backends import backends
 from sim2real.commands.checks.pictures import pictures as draw
-from sim2real.commands.checks.scene import drawable
 from sim2real.commands.checks.starts import starts
 from sim2real.commands.shared import TaskName, console, joint_table
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.pages import viser_installed
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import Task, load_task
 
@@ -62,7 +62,7 @@ def check(
     problems += [*said, *backends(task, pool, out, mjx=mjx, seed=seed)]
     if pictures is not None:
         print(f"written: {', '.join(map(str, draw(task, pool, pictures, seed=seed))) or 'no picture'}")
-        if not drawable():
+        if not viser_installed():
             print("note: for a picture to turn in a browser, pip install 'shoal[page]'.")
     for note in _notes(contract, task.model):
         out.print(f"note: {note}")

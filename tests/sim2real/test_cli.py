@@ -134,8 +134,8 @@ def test_check_says_which_starts_are_refused_and_draws_them(sim2real: Runner, tm
 def test_check_draws_what_it_can_without_a_browsers_scene(
     sim2real: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sim2real.commands.checks.pictures.drawable", lambda: False)
-    monkeypatch.setattr("sim2real.commands.check.drawable", lambda: False)
+    monkeypatch.setattr("sim2real.commands.checks.pictures.viser_installed", lambda: False)
+    monkeypatch.setattr("sim2real.commands.check.viser_installed", lambda: False)
     out = sim2real("check", str(write_task(tmp_path)), "--samples", "50", "--pictures", str(tmp_path / "seen"))
     assert {path.name for path in (tmp_path / "seen").iterdir()} == {"workspace.png", "goals.png"}
     assert "pip install 'shoal[page]'" in out

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from runtime.diagnostics.chaos.rig import FOLLOWS, Rig
 from runtime.inference.policy import Policy
-from runtime.page.config import page_installed
 from runtime.robot.model import find_model
 from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from sim2real.pages import viser_installed
 
 _BEFORE = 12
 """Ticks of motion before the fault."""
@@ -95,7 +95,7 @@ class Scenario:
     @property
     def installed(self) -> bool:
         """Whether this installation has what it needs."""
-        return not self.needs_page or page_installed()
+        return not self.needs_page or viser_installed()
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from sim2real.commands.checks.scene import drawable, scene
+from sim2real.commands.checks.scene import scene
 from sim2real.errors import ShoalError
-from sim2real.pages import pyplot, save_figure
+from sim2real.pages import pyplot, save_figure, viser_installed
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import GoalPool
 from sim2real.tasks.task import Task
@@ -39,7 +39,7 @@ def pictures(task: Task, pool: GoalPool | None, folder: Path, *, seed: int) -> l
     goals = None if pool is None else _goals(task, pool)
     if goals is not None:
         written.append(_draw(folder / "goals.png", {"starts": starts, "goals": goals}, task.contract.goal.box()))
-    if not drawable():
+    if not viser_installed():
         return written
     points = {"postures": postures, "starts": starts, "goals": np.zeros((0, 3)) if goals is None else goals}
     return [*written, scene(task, rows, points, task.contract.goal.box(), folder / "task.html")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from contextlib import redirect_stdout
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from socket import create_server
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from sim2real.files import write_text
 from sim2real.tasks.task import Task
+from sim2real.world.boxes import box_edges
 
 _STARTS = 12
 """At which the robot is shown, one after the other."""
@@ -27,11 +27,6 @@ _FAINT = 0.4
 _COLOURS = {"postures": (148, 163, 184), "starts": (37, 99, 235), "goals": (242, 115, 25)}
 
 
-def drawable() -> bool:
-    """Whether the packages that draw it are there; loads none of them."""
-    return find_spec("viser") is not None and find_spec("mjviser") is not None
-
-
 def scene(
     task: Task,
     rows: np.ndarray,
@@ -42,7 +37,7 @@ def scene(
     """Write the file, which needs no server and no network, and return its path.
 
     `rows` `[P, nq]` are starts, at some of which the robot is shown in turn; `points` are places `[N, 3]` m by the name
-    under which the browser lists them; `box` bounds the goals, if anything does. Needs what `drawable` asks for.
+    under which the browser lists them; `box` bounds the goals, if anything does. Needs `viser_installed`.
     """
     viser, mjviser = import_module("viser"), import_module("mjviser")
     with create_server(("127.0.0.1", 0)) as probe:
@@ -99,8 +94,6 @@ def _aim(camera: Any, points: dict[str, np.ndarray], box: tuple[tuple[float, ...
 def _edges(box: tuple[tuple[float, ...], tuple[float, ...]]) -> np.ndarray:
     """The edges of a box in space, or of a rectangle on the ground, `[E, 2, 3]`."""
     low, high = (np.pad(np.array(corner, np.float32), (0, 3 - len(corner))) for corner in box)
-    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
-    pairs = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(corners[a] - corners[b]).sum() == 1]
-    edges: np.ndarray = low + corners[np.array(pairs)] * (high - low)
-    edges = edges[np.abs(edges[:, 0] - edges[:, 1]).max(axis=1) > 0].astype(np.float32)
+    edges: np.ndarray = box_edges(low, high)
+    edges = edges[np.abs(edges[:, 0] - edges[:, 1]).max(axis=1) > 0]
     return edges

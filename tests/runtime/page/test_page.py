@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from runtime.page.config import PageConfig, listening_socket
 from runtime.page.panel import rpy_deg
 from runtime.page.readouts import problem_html, round_up
-from runtime.page.scene import box_edges
 from runtime.page.web.gate import Doorstep, PeerRate
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.errors import ShoalError
+from sim2real.world.boxes import box_edges
 
 
 def test_pages_that_others_can_reach_ask_for_a_code() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.page.config import page_installed
 from sim2real.child_process import python_module
 from sim2real.logs.recording import read_recording
+from sim2real.pages import viser_installed
 
 PATIENCE_S = 120
 
@@ -65,7 +65,7 @@ def test_signals_that_end_servers_end_them_in_order(
     assert not [path for path in tmp_path.iterdir() if path.is_socket()]
 
 
-@pytest.mark.skipif(not page_installed(), reason="needs shoal[page]")
+@pytest.mark.skipif(not viser_installed(), reason="needs shoal[page]")
 def test_a_page_of_its_own_waits_for_no_terminal_and_ends_at_sighup(policy_path: Path, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     server = subprocess.Popen(
