@@ -33,12 +33,8 @@ FAR = GoalPose(position=(0.6, -0.2, 0.6), id="far")
 
 @contextmanager
 def running(policy: Path, folder: Path, *arguments: str) -> Iterator[Server]:
-    server = Server(policy, folder, "--speed", "4", *arguments)
-    try:
+    with Server(policy, folder, "--speed", "4", *arguments) as server:
         yield server
-    finally:
-        server.process.kill()
-        server.process.communicate()
 
 
 def until(holds: Callable[[], bool]) -> bool:

@@ -39,8 +39,7 @@ def motors(tmp_path: Path) -> Path:
 
 def test_velocities_are_served_recorded_and_replayed_to_the_bit(policy: Path, tmp_path: Path) -> None:
     record, mjcf = tmp_path / "run.mcap", tmp_path / "arm.xml"
-    server = Server(policy, tmp_path, "--mjcf", str(mjcf), "--record", str(record), "--speed", "2", "--quiet")
-    try:
+    with Server(policy, tmp_path, "--mjcf", str(mjcf), "--record", str(record), "--speed", "2", "--quiet") as server:
         with server.client() as client:
             client.send_goal(GoalPose(position=(0.3, 0.2, 0.1)))
             wait_until(lambda: client.status().ticks > 60, "a stretch long enough")
@@ -54,10 +53,6 @@ def test_velocities_are_served_recorded_and_replayed_to_the_bit(policy: Path, tm
             client.stop()
         output = server.output()
         assert server.process.returncode == 0, output
-    finally:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.communicate()
     ticks = read_recording(record).ticks
     told = np.array([tick["command"] for tick in ticks if tick["commanding"]])
     assert 0.01 < np.abs(told).max() <= 4.0
@@ -110,8 +105,7 @@ def test_who_tells_positions_refuses_it(policy: Path, tmp_path: Path) -> None:
 
 def test_efforts_are_served_recorded_and_replayed_to_the_bit(motors: Path, tmp_path: Path) -> None:
     record, mjcf = tmp_path / "run.mcap", tmp_path / "arm.xml"
-    server = Server(motors, tmp_path, "--mjcf", str(mjcf), "--record", str(record), "--speed", "2", "--quiet")
-    try:
+    with Server(motors, tmp_path, "--mjcf", str(mjcf), "--record", str(record), "--speed", "2", "--quiet") as server:
         with server.client() as client:
             client.send_goal(GoalPose(position=(0.3, 0.2, 0.1)))
             wait_until(lambda: client.status().ticks > 60, "a stretch long enough")
@@ -122,10 +116,6 @@ def test_efforts_are_served_recorded_and_replayed_to_the_bit(motors: Path, tmp_p
             client.stop()
         output = server.output()
         assert server.process.returncode == 0, output
-    finally:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.communicate()
     assert "ticks, its motors get no effort" in output
     ticks = read_recording(record).ticks
     told = np.array([tick["command"] for tick in ticks if tick["commanding"]])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -52,6 +53,15 @@ class Server:
             text=True,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves no process behind, whatever a test has made of it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
     def client(self) -> Client:
         return Client(str(self.socket), timeout_s=PATIENCE_S)
 
@@ -85,11 +95,8 @@ def free_port() -> int:
 
 @pytest.fixture
 def server(policy_path: Path, tmp_path: Path) -> Iterator[Server]:
-    server = Server(policy_path, tmp_path, "--speed", "4")
-    yield server
-    if server.process.poll() is None:
-        server.process.kill()
-    server.process.communicate()
+    with Server(policy_path, tmp_path, "--speed", "4") as server:
+        yield server
 
 
 def test_goals_over_the_socket_and_a_clean_end_on_sigterm(server: Server) -> None:

@@ -128,8 +128,7 @@ def _serve(policy: Path, mjcf: Path, folder: Path) -> Path:
     """As on a robot, by the programs themselves: serve, a goal, the recording, the replay."""
     record = folder / "run.mcap"
     more = ("--mjcf", str(mjcf), "--record", str(record), "--speed", "4", "--quiet")
-    server = Server(policy, folder, *more)
-    try:
+    with Server(policy, folder, *more) as server:
         with server.client() as client:
             wide = GoalValues(values={"goal_fold": (0.5,)}, angle_tolerance_deg=360.0, id="fold")
             client.send_goal(wide)
@@ -142,10 +141,6 @@ def _serve(policy: Path, mjcf: Path, folder: Path) -> Path:
             client.stop()
         output = server.output()
         assert server.process.returncode == 0, output
-    finally:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.communicate()
     recording = read_recording(record)
     assert {len(tick["fold"]) for tick in recording.ticks} == {1}
     result = replay(record, policy, mjcf)
