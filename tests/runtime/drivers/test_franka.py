@@ -114,25 +114,20 @@ class Camera(OneGoal):
 
 
 def test_shipped_student_pushes_a_puck_that_a_camera_sees(server: Server) -> None:
-    # The arm moves in real time: on a machine that is busy at the wrong moment a push may go astray, but not all.
-    assert any(_pushed(server) for _ in range(3))
-
-
-def _pushed(server: Server) -> bool:
-    """Whether the puck was moved, and to where it was to go."""
     policy, task = Policy(PUSH), load_task("franka_push")
     driver = open_driver("franka", policy.contract, DriverOptions(host=server.host))
     slots = SharedSlots.create(policy.contract)
     camera = Camera((0.5, 0.12, 0.04), task, SharedSlots(slots.descriptor, policy.contract))
     core = PolicyController(policy)
     loop = Loop(driver, core, camera, tracker=Tracker(policy.contract, slots.object, 0.5))
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     try:
         loop.run(lambda: core.reached or time.monotonic() > deadline)
     finally:
         driver.close()
     assert camera.states[0] is State.HOLD
-    return core.reached and bool(np.linalg.norm(np.subtract(camera.seen[-1], camera.seen[0])) > 0.05)
+    assert np.linalg.norm(np.subtract(camera.seen[-1], camera.seen[0])) > 0.05
+    assert core.reached, (core.distance_m, camera.seen[-1])
 
 
 def test_lost_connection_holds_and_comes_back(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
