@@ -26,7 +26,8 @@ PACKAGES = {
     "runtime": "what runs on the robot, without JAX",
 }
 """In the order in which data flows, with what each is for."""
-_WIDTH, _MARGIN, _HEIGHT, _GAP = 980, 12, 62, 8
+_ROWS = (("sim2real",), ("teacher",), ("student", "export"), ("runtime",))
+_WIDTH, _MARGIN, _HEIGHT, _GAP = 980, 6, 41, 4
 _COLOURS = {
     "sim2real": "#0f766e",
     "teacher": "#1d4ed8",
@@ -60,43 +61,45 @@ def imports_between(root: Path = ROOT) -> dict[str, set[str]]:
 
 def svg() -> str:
     """The picture as text."""
-    height = len(PACKAGES) * (_HEIGHT + _GAP) + _GAP
+    height = len(_ROWS) * (_HEIGHT + _GAP) + _GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
         'font-family="system-ui, sans-serif" aria-label="The packages of Shoal and their rooms">',
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff" rx="10"/>',
     ]
     arrows = imports_between()
-    tops = {name: _GAP + place * (_HEIGHT + _GAP) for place, name in enumerate(PACKAGES)}
-    for name, purpose in PACKAGES.items():
-        needs = ", ".join(other for other in PACKAGES if other in arrows[name]) or "nothing of ours"
-        parts += _package(name, f"{purpose}; imports {needs}", tops[name])
+    for place, row in enumerate(_ROWS):
+        width = (_WIDTH - 2 * _MARGIN - (len(row) - 1) * _GAP) / len(row)
+        for column, name in enumerate(row):
+            needs = ", ".join(other for other in PACKAGES if other in arrows[name]) or "nothing of ours"
+            caption = f"{PACKAGES[name]}; imports {needs}"
+            left, top = _MARGIN + column * (width + _GAP), _GAP + place * (_HEIGHT + _GAP)
+            parts += _package(name, caption, left=left, top=top, width=width)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _package(name: str, caption: str, top: int) -> list[str]:
-    colour, inner = _COLOURS[name], _WIDTH - 2 * _MARGIN
+def _package(name: str, caption: str, *, left: float, top: float, width: float) -> list[str]:
+    colour = _COLOURS[name]
     parts = [
-        f'<rect x="{_MARGIN}" y="{top}" width="{inner}" height="{_HEIGHT}" rx="8" fill="{colour}" opacity="0.10"/>',
-        f'<text x="{_MARGIN + 14}" y="{top + 21}" font-size="17" font-weight="700" fill="{colour}">{name}/</text>',
-        f'<text x="{_MARGIN + 110}" y="{top + 21}" font-size="13" fill="#334155">{escape(caption)}</text>',
+        f'<rect x="{left:g}" y="{top}" width="{width:g}" height="{_HEIGHT}" rx="8" fill="{colour}" opacity="0.10"/>',
+        f'<text x="{left + 14:g}" y="{top + 14}" font-size="15" font-weight="700" fill="{colour}">{name}/</text>',
+        f'<text x="{left + 96:g}" y="{top + 14}" font-size="13" fill="#334155">{escape(caption)}</text>',
     ]
     lines = {box: count for box, count in measure(name).lines.items() if not box.startswith("_")}
-    rooms = sorted(lines, key=lambda box: -lines[box])
-    left, space = _MARGIN + 14.0, inner - 28
-    shown = [room for room in rooms if _needs(room) / space < 1]
-    while sum(_needs(room) + 6 for room in shown) > space:
+    shown = sorted(lines, key=lambda box: -lines[box])
+    at, space = left + 14, width - 28
+    while sum(_needs(room) + _GAP for room in shown) > space:
         shown.pop()
-    spare = space - sum(_needs(room) + 6 for room in shown)
+    spare = space - sum(_needs(room) + _GAP for room in shown)
     total = sum(lines[room] for room in shown)
     for room in shown:
-        width = _needs(room) + spare * lines[room] / total
+        wide = _needs(room) + spare * lines[room] / total
         parts.append(
-            f'<rect x="{left:.0f}" y="{top + 30}" width="{width:.0f}" height="24" rx="5" fill="{colour}"/>'
-            f'<text x="{left + width / 2:.0f}" y="{top + 46}" font-size="11.5" text-anchor="middle" fill="#ffffff">'
+            f'<rect x="{at:.0f}" y="{top + 19}" width="{wide:.0f}" height="18" rx="4" fill="{colour}"/>'
+            f'<text x="{at + wide / 2:.0f}" y="{top + 32}" font-size="11.5" text-anchor="middle" fill="#ffffff">'
             f"{escape(room.replace('_', ' '))}</text>"
         )
-        left += width + 6
+        at += wide + _GAP
     return parts
 
 
