@@ -35,7 +35,7 @@ def test_readme_gives_the_two_commands_and_links_only_to_files_that_exist() -> N
 def test_readme_stays_a_screen_and_a_half() -> None:
     """Rows of text, and pictures beside: what is longer belongs into the documentation."""
     assert len(_README.splitlines()) <= 63
-    assert all(len(line) < 90 for block in _blocks("console") for line in block.splitlines()), "a block that scrolls"
+    assert all(len(line) < 97 for block in _blocks("console") for line in block.splitlines()), "a block that scrolls"
     assert [line for line in _README.splitlines() if line.startswith("## ")] == [
         "## From nothing to a robot",
         "## How it hangs together",
