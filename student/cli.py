@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+import sim2real.commands  # noqa: F401 - first, so that MuJoCo is imported without OpenGL
 from sim2real.backends.compile_cache import keep_compiled_programs
 from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError

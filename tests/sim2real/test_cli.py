@@ -147,6 +147,27 @@ def test_mjx_is_imported_without_what_it_prints() -> None:
     assert ended.stdout == ""
 
 
+def test_check_says_what_mjx_cannot_do_and_how_long_preparing_took(sim2real: Runner, tmp_path: Path) -> None:
+    out = sim2real("check", str(write_task(tmp_path)), "--samples", "50")
+    assert re.search(r"backend mjx: simulates this model, prepared in \d+\.\d s", out)
+    mjcf = MJCF.replace("<worldbody>", '<option noslip_iterations="3"/><worldbody>')
+    path = str(write_task(tmp_path, mjcf=mjcf))
+    out = sim2real("check", path, "--samples", "50")
+    assert "backend mjx: MJX leaves out noslip_iterations 3 (<option>)" in out
+    assert "task.yaml: ready to train." in out
+    assert "not ready to train, 1 problem" in sim2real("check", path, "--samples", "50", "--mjx", status=1)
+
+
+def test_check_refuses_servos_that_cannot_hold(sim2real: Runner, tmp_path: Path) -> None:
+    mjcf = MJCF.replace('axis="0 0 1"', 'axis="0 1 0"').replace('kp="50" kv="4"', 'kp="0.7" kv="0.3"')
+    estimators = dict.fromkeys(("end_effector_position", "end_effector_orientation"), "motion capture")
+    path = write_task(tmp_path, mjcf=mjcf, estimators=estimators, goal__position_min_m=[-0.6, -0.6, -0.5])
+    out = sim2real("check", str(path), "--samples", "50", status=1)
+    assert re.search(r"shoulder\W+63 % after \d+ ms", out)
+    assert "under gravity the tool is" in out
+    assert "elbow: the servo cannot hold home: it sags" in out
+
+
 def test_check_tries_no_servo_where_there_is_none(sim2real: Runner) -> None:
     out = sim2real("check", "humanoid", "--samples", "50")
     assert "told a small step" not in out

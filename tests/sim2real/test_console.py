@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from sim2real.child_process import python_module
 from sim2real.cli import main
 from sim2real.console import command_line
+
+MODEL = Path(__file__).parents[2] / "models" / "franka_pose.onnx"
 
 
 def test_a_path_that_the_system_refuses_is_one_sentence(
@@ -58,3 +61,30 @@ def test_closed_streams_are_no_error(closed: str, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sim2real.cli", "diff", "franka_pose", "franka_pose"),
+        ("runtime.cli", "verify", str(MODEL)),
+        ("teacher.cli", "--task", "nothing"),
+        ("student.cli", "--teacher", "nothing"),
+        ("export.cli", "--student", "nothing"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_misspelt_backend_breaks_no_command_that_draws_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        python_module(*command),
+        cwd=tmp_path,
+        env={**os.environ, "MUJOCO_GL": "misspelt"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert "misspelt" not in said
+    assert "Traceback" not in said
+    assert done.returncode == (2 if "nothing" in command else 0), said

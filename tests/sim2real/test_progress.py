@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sim2real.progress import Progress
+from sim2real.progress import LINE_EVERY_S, Progress
 
 
 def wait_for(happened: threading.Event) -> None:
@@ -47,6 +48,7 @@ def test_lines_come_while_the_work_stands_still() -> None:
         wait_for(reader.full)
     lines = reader.getvalue().splitlines()
     assert all(re.fullmatch(r"teacher: 0:\d\d:\d\d, time left not known yet: compiling", line) for line in lines)
+    assert inspect.signature(Progress).parameters["line_every_s"].default == LINE_EVERY_S <= 20
 
 
 def test_steps_time_left_and_status_are_in_a_line() -> None:

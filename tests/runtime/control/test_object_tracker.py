@@ -155,12 +155,13 @@ def test_an_old_sighting_is_no_sighting(policy: Policy) -> None:
         ({"source": "other"}, "'camera' reports already; 'other' may once that one is silent"),
         ({"source": "camera", "frame": "camera_link"}, "object.frame is 'camera_link', but .* in 'world'"),
         ({"source": "camera", "stamp": time.time() + 3600}, "object.stamp is .* s in the future"),
+        ({"source": "camera", "position": (400.0, 200.0, 40.0)}, "object: object_position x is 400 m, .* millimetres"),
     ],
 )
 def test_reports_that_are_refused(policy: Policy, fields: dict[str, object], message: str) -> None:
     tracked = Tracked(policy)
     assert isinstance(tracked.report(source="camera"), Accepted)
-    reply = tracked.report(position=(0.4, 0.2, 0.04), **fields)
+    reply = tracked.report(**{"position": (0.4, 0.2, 0.04), **fields})
     assert isinstance(reply, Refused)
     assert re.search(message, reply.reason), reply.reason
     tracked.tick()

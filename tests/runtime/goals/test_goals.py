@@ -246,6 +246,10 @@ def test_goals_file(tmp_path: Path) -> None:
         ("position: [0.5, 0.1, 0.4]\n", "must hold a list"),
         ("- [", "not valid YAML"),
         ("", "must hold a list"),
+        (
+            "- {position: [0.5, 0, 0.4], orientation_wxyz: [1e308, 1e308, 0, 0]}\n",
+            "orientation_wxyz has the length 1.4",
+        ),
     ],
 )
 def test_bad_goals_file(tmp_path: Path, text: str, message: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from runtime.inference.kernel import make_kernel, require_agreement
+from runtime.inference.kernel_source import generate
 from runtime.inference.onnx_graph import read_graph
 from runtime.inference.onnx_session import Float32, bound_run, make_session
 from runtime.inference.policy import Policy
@@ -273,6 +274,17 @@ def test_files_are_read_as_the_onnx_package_reads_them(path: Path) -> None:
         assert found.attributes == {item.name: helper.get_attribute_value(item) for item in wanted.attribute}
     for tensor in model.graph.initializer:
         np.testing.assert_array_equal(graph.constants[tensor.name], numpy_helper.to_array(tensor))
+
+
+@pytest.mark.filterwarnings("error")
+def test_constants_that_overflow_are_no_error_of_numpys() -> None:
+    huge, size = np.full(3, 3e38, np.float32), {"x": 3}
+    nodes = [helper.make_node("Mul", ["a", "a"], ["b"]), helper.make_node("Mul", ["x", "b"], ["y"])]
+    assert generate(read_graph(make_model(nodes, {"a": huge}, size, 3)), size, {"y": 3})
+    shape = np.array([2**62, 2**62], np.int64)
+    nodes = [helper.make_node("Reshape", ["a", "s"], ["b"]), helper.make_node("Mul", ["x", "b"], ["y"])]
+    with pytest.raises(Unsupported):
+        generate(read_graph(make_model(nodes, {"a": huge, "s": shape}, size, 3)), size, {"y": 3})
 
 
 @given(st.data())

@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -28,10 +30,11 @@ from runtime.inference.policy import Policy
 from runtime.policy_server import server as policy_server
 from runtime.policy_server.client import RemotePolicy
 from runtime.policy_server.packets import HEADER, MAGIC, VERSION, WARM_UP, Hello, Kind, reply_dtype, request_dtype
-from runtime.policy_server.server import MAX_CLIENTS, PacketListener, PolicyServer
+from runtime.policy_server.server import MAX_CLIENTS, Listener, PacketListener, PolicyServer
 from runtime.policy_server.session import Session
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Readings
+from runtime.status import Reason
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.tasks.task import load_task
@@ -325,6 +328,32 @@ def test_who_asks_for_nothing_gives_its_place_to_who_does(
         client.close()
 
 
+class Asking:
+    """A client that always has another request."""
+
+    def __init__(self) -> None:
+        self.connection, self.admitted, self.answered_s, self.waiting = socket.socket(), True, 0.0, True
+        self.answers = 0
+
+    def serve(self) -> bool:
+        self.answers += 1
+        return True
+
+    def warm_up(self) -> None:
+        pass
+
+
+def test_robots_of_this_machine_are_answered_in_every_turn_and_others_one_by_one() -> None:
+    server, local, others = PolicyServer([]), [Asking(), Asking()], [Asking(), Asking(), Asking()]
+    for peers, listener in ((others, SimpleNamespace(local=False)), (local, SimpleNamespace(local=True))):
+        server._peers.update(dict.fromkeys(peers, cast(Listener, listener)))
+    for _ in range(6):
+        server._serve({*local, *others})
+    assert [peer.answers for peer in local] == [6, 6]
+    assert [peer.answers for peer in others] == [2, 2, 2]
+    server.close()
+
+
 def test_a_failure_of_the_server_itself_ends_one_connection(policy: Policy, contract: Contract, tmp_path: Path) -> None:
     """Whatever a request finds that nobody thought of, the other robots go on."""
     sessions = [Session(policy), Session(policy)]
@@ -417,6 +446,11 @@ def test_as_a_process_with_a_second_one_refused(policy_path: Path, tmp_path: Pat
         remote.inputs["joint_position"][:] = home(contract)
         remote.inputs["end_effector_position"][:], remote.inputs["end_effector_orientation"][:] = place, turn
         assert remote.run()
+        # The process itself has the robot's kinematics to judge readings by.
+        remote.inputs["end_effector_position"][1] += 0.3
+        time.sleep(contract.timing.control_dt_s)
+        assert remote.run()
+        assert remote.answer()["reason"].startswith(Reason.READING_CONTRADICTS.sentence)
     process.send_signal(signal.SIGTERM)
     assert "ended by SIGTERM" in process.communicate(timeout=20)[0]
     assert process.returncode == 0

@@ -176,14 +176,19 @@ def test_loop_that_does_not_obey_is_told(rig: Rig, monkeypatch: pytest.MonkeyPat
 def test_silent_connections_keep_no_stop_out(rig: Rig) -> None:
     # Ends of both sides are in this process, which an ordinary user lets have 1,024 descriptors.
     many = MAX_SILENT + 32
-    silent = [rig.connect() for _ in range(many)] + [rig.connect(rig.tcp) for _ in range(many)]
+    silent = [rig.connect() for _ in range(many)]
+    earlier = rig.connect()
+    silent += [rig.connect(rig.tcp) for _ in range(many)]
     for address in (None, rig.tcp):
         with rig.connect(address) as connection:
             connection.sendall((HELLO if address else b"") + ESTOP)
             assert [reply["type"] for reply in lines(connection, 2 if address else 1)][-1] == "accepted"
     assert closed(silent[0])
     assert closed(silent[many])
-    for connection in silent:
+    # Strangers on TCP take no place of this machine's own clients.
+    earlier.sendall(ESTOP)
+    assert lines(earlier, 1)[0]["type"] == "accepted"
+    for connection in (*silent, earlier):
         connection.close()
 
 
@@ -294,5 +299,9 @@ def test_without_descriptors_the_oldest_silent_one_gives_way(rig: Rig, monkeypat
         connection.sendall(ESTOP)
         assert lines(connection, 1)[0]["type"] == "accepted"
     assert all(closed(one) for one in silent[:3])
+    for one in silent[3:]:
+        one.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            one.recv(1)
     for one in silent:
         one.close()
