@@ -6,8 +6,12 @@ import getpass
 import os
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from runtime.commands.connection import Connection
+
+if TYPE_CHECKING:
+    from runtime.goals.messages import AnyGoal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,21 @@ class Goal(Connection):
 
     def run(self) -> int:
         """Prints the status after the goal was taken, or the goal's end after the wait."""
+        goal = self.message()
+        with self.client() as client:
+            if not self.wait:
+                print(client.send_goal(goal).line)
+                return 0
+            with client.lease(f"goal:{_user()}"[:32]):
+                client.send_goal(goal)
+                ended = client.wait_for_goal(goal.id, self.wait_s)
+                status = client.status()
+        print(status.line)
+        print(ended.line)
+        return 0 if ended.state == "reached" else 1
+
+    def message(self) -> AnyGoal:
+        """The goal that is asked for; raises `GoalRefused`."""
         from runtime.goals.messages import parse_any_goal
 
         given = {
@@ -73,18 +92,7 @@ class Goal(Connection):
             "id": self.id,
         }
         options = {"speed": self.speed, "priority": self.priority, "queue": self.queue}
-        goal = parse_any_goal({name: value for name, value in given.items() if value is not None} | options)
-        with self.client() as client:
-            if not self.wait:
-                print(client.send_goal(goal).line)
-                return 0
-            with client.lease(f"goal:{_user()}"[:32]):
-                client.send_goal(goal)
-                ended = client.wait_for_goal(goal.id, self.wait_s)
-                status = client.status()
-        print(status.line)
-        print(ended.line)
-        return 0 if ended.state == "reached" else 1
+        return parse_any_goal({name: value for name, value in given.items() if value is not None} | options)
 
 
 def _values(given: tuple[str, ...]) -> dict[str, list[float]]:

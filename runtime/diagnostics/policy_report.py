@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from runtime.goals.resolve import example_arguments
 from runtime.inference.policy import GOLDEN_TOLERANCE, Policy
 from runtime.robot.model import load_model, shipped_mjcf
 from sim2real.contract.policy_file import input_sizes
@@ -70,10 +71,11 @@ def _summary_table(policy: Policy) -> Table:
         {
             "task": contract.task,
             "robot": f"{contract.robot.name}, MJCF {contract.robot.mjcf_sha256[:12]}",
-            "tool": f"site {contract.robot.end_effector_frame}",
+            **({} if (site := contract.robot.end_effector_frame) is None else {"tool": f"site {site}"}),
             "brings": ", ".join(part.reading for part in goal.parts()) + " to its goals",
             **({} if contract.tracked is None else {"object": f"body {contract.tracked_body}, told by a tracker"}),
             "goals": f"{goal.kind} in {goal.frame}" + ("" if box is None else f", {box[0]} to {box[1]} m"),
+            "asked by": f"runtime goal {example_arguments(contract)}",
             "tolerance": f"coarse {goal.coarse_position_m} m, {goal.coarse_angle_deg} deg; "
             f"fine {goal.fine_position_m} m, {goal.fine_angle_deg} deg; held {goal.hold_s} s",
             "rates": f"control {timing.control_dt_s} s, physics {timing.physics_dt_s} s, episode {timing.episode_s} s",

@@ -22,8 +22,6 @@ from sim2real.files import read_yaml
 _SHORTEST, _LONGEST = 1e-3, 1e3
 """Lengths between which a quaternion or a direction is taken for one that was not normalised."""
 _MOST_RAD = 4 * math.pi
-_PLACES = {"position", "joints", "planar", "object_position", "values"}
-"""Fields of which a goal has one."""
 _ALTERNATIVE = re.compile(r"(tuple|list|dict|function-\w+)\[")
 """What pydantic calls the alternatives of a field's type."""
 
@@ -183,18 +181,29 @@ def parse_goal(data: Any) -> GoalPose:
     return _parse(GoalPose, data)
 
 
+_KINDS: dict[str, type[AnyGoal]] = {
+    "position": GoalPose,
+    "joints": GoalJoints,
+    "planar": GoalPlanar,
+    "object_position": GoalObject,
+    "values": GoalValues,
+}
+"""By the field that says where to go, of which a goal has one."""
+
+
 def parse_any_goal(data: Any) -> AnyGoal:
     """A goal of any kind, told by its fields; raises `GoalRefused` naming the first wrong field."""
     fields = data if isinstance(data, dict) else {}
-    if isinstance(data, dict) and not _PLACES & fields.keys():
-        raise GoalRefused(f"goal: it says nothing of where to go; give one of {', '.join(sorted(_PLACES))}.")
-    if "joints" in fields:
-        return _parse(GoalJoints, data)
-    if "planar" in fields:
-        return _parse(GoalPlanar, data)
-    if "values" in fields:
-        return _parse(GoalValues, data)
-    return _parse(GoalObject, data) if "object_position" in fields else _parse(GoalPose, data)
+    places = sorted(_KINDS.keys() & fields.keys())
+    if isinstance(data, dict) and not places:
+        raise GoalRefused(f"goal: it says nothing of where to go; give one of {', '.join(sorted(_KINDS))}.")
+    if len(places) > 1:
+        raise GoalRefused(f"goal: {' and '.join(places)} were given, and each says where to go; give one of them.")
+    place = places[0] if places else "position"
+    others = {name for kind in _KINDS.values() for name in kind.model_fields} - _KINDS[place].model_fields.keys()
+    if strangers := sorted(others & fields.keys()):
+        raise GoalRefused(f"goal.{strangers[0]} does not go with {place}; leave it out.")
+    return _parse(_KINDS[place], data)
 
 
 def load_goals(path: Path) -> list[AnyGoal]:

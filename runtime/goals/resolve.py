@@ -86,6 +86,25 @@ def middle_goal(contract: Contract, goal_id: str) -> ResolvedGoal:
     return ResolvedGoal(goal_id, tuple(request), 0.01, 1.0, math.inf)
 
 
+def example_arguments(contract: Contract) -> str:
+    """What `runtime goal` is given to ask for the goal in the middle."""
+    readings, request = contract.goal.readings(contract), middle_goal(contract, "middle").request
+    sizes = contract.goal.layout(contract).sizes
+    numbers = [f"{number:.3g}" for number in request]
+    if not is_one_pose(contract):
+        parts = {}
+        for name, size in sizes.items():
+            parts[name], numbers = numbers[:size], numbers[size:]
+        return "--set " + " ".join(f"{name}={','.join(values)}" for name, values in parts.items())
+    axes = max(reading.axes for reading in readings)
+    told = any(
+        reading.turned and part.default is None for part, reading in zip(contract.goal.parts(), readings, strict=True)
+    )
+    if axes == 2:
+        return f"--planar {' '.join(numbers[:2])}" + (" 0" if told else "")
+    return f"--position {' '.join(numbers[:3])}" + (" --rpy 0 0 0" if told else "")
+
+
 def is_one_pose(contract: Contract) -> bool:
     """Whether a goal says where one thing is to be, and maybe how it is to be turned there."""
     readings = contract.goal.readings(contract)
@@ -135,9 +154,7 @@ def _named(contract: Contract, goal: GoalValues) -> Values:
 def _of_pose(contract: Contract, field: str, position: Vector3, orientation: Quaternion | None) -> Values:
     """A pose of whatever the policy moves, which must be one thing."""
     parts, readings = contract.goal.parts(), contract.goal.readings(contract)
-    if not is_one_pose(contract):
-        named = ", ".join(part.input for part in parts)
-        raise GoalRefused(f"goal.{field} was given, but this policy's goals are not one pose; give values of {named}.")
+    _require_one_pose(contract, field)
     turned = any(reading.turned for reading in readings)
     if orientation is not None and not turned:
         what = "planar has a yaw" if field == "planar" else "orientation was given"
@@ -148,11 +165,27 @@ def _of_pose(contract: Contract, field: str, position: Vector3, orientation: Qua
     for part, reading in zip(parts, readings, strict=True):
         if reading.turned and orientation is None:
             if part.default is None:
-                raise GoalRefused("goal.orientation is missing; this policy is told how to be turned.")
+                raise GoalRefused(_NOT_TURNED.get(field, _NOT_TURNED["position"]))
             continue
         turn = np.array(orientation if orientation is not None else (1.0, 0.0, 0.0, 0.0))
         found[part.input] = tuple(np.asarray(reading.of_pose(np, np.array(position), turn), np.float64).tolist())
     return found
+
+
+_NOT_TURNED = {
+    "planar": "goal.planar is x and y, but this policy is told how to be turned, too: --planar takes x y yaw.",
+    "position": "goal.orientation is missing, but this policy is told how to be turned; give orientation or rpy, too.",
+}
+"""By the field that says where."""
+
+
+def _require_one_pose(contract: Contract, field: str) -> None:
+    if not is_one_pose(contract):
+        named = ", ".join(part.input for part in contract.goal.parts())
+        raise GoalRefused(
+            f"goal.{field} was given, but this policy's goals are not one pose; give values of {named}: runtime goal "
+            f"{example_arguments(contract)}."
+        )
 
 
 def _require_flat(field: str, position: Vector3, orientation: Quaternion | None) -> None:
@@ -187,6 +220,7 @@ def _of_plane(contract: Contract, goal: GoalPlanar) -> Values:
     """Values of a planar goal: on the ground as it is, else a pose over a table: yaw, then the contract's default
     orientation.
     """
+    _require_one_pose(contract, "planar")
     x, y, *angles = goal.planar
     readings = contract.goal.readings(contract)
     if all(reading.axes == 2 for reading in readings):
@@ -210,6 +244,8 @@ def _about_vertical(yaw: float) -> Quaternion:
 def _of_joints(contract: Contract, goal: GoalJoints, kinematics: ForwardKinematics | None) -> Values:
     parts, readings = contract.goal.parts(), contract.goal.readings(contract)
     own = len(readings) == 1 and readings[0].per_joint
+    if not own:
+        _require_one_pose(contract, "joints")
     if not takes_joints(contract) or not (own or kinematics is not None):
         what = "positions only; give a position" if not contract.turns else f"{contract.goal.kind} only; give that"
         raise GoalRefused(f"goal.joints was given, but this policy reaches {what}.")

@@ -308,13 +308,19 @@ def _walk(path: str, left: Any, right: Any) -> list[tuple[str, Any, Any]]:
     return [] if left == right and type(left) is type(right) else [(path, left, right)]
 
 
+_MOST_SHOWN = 4
+"""Fields that differ, named with both values; of the others only their number is said."""
+
+
 def require_same_interface(left: Contract, right: Contract, *, left_name: str, right_name: str) -> None:
     """Raise `ContractMismatch`, naming each field with both values, unless both share one interface."""
     found = differences(left, right, ignore=PER_POLICY)
     if found:
-        shown = "; ".join(f"{path}: {a!r} in {left_name}, {b!r} in {right_name}" for path, a, b in found[:6])
-        more = f" (and {len(found) - 6} more fields)" if len(found) > 6 else ""
+        named = "; ".join(
+            f"{path}: {shown(a)} in {left_name}, {shown(b)} in {right_name}" for path, a, b in found[:_MOST_SHOWN]
+        )
+        more = f" (and {len(found) - _MOST_SHOWN} more fields)" if len(found) > _MOST_SHOWN else ""
         raise ContractMismatch(
-            f"{left_name} and {right_name} were made for different robots or tasks: {shown}{more}. "
+            f"{left_name} and {right_name} were made for different robots or tasks: {named}{more}. "
             "Use files made from one task, or train again."
         )

@@ -32,6 +32,8 @@ class Reach:
     """Share of the random postures in which nothing touches that doesn't touch at home."""
     boxes: list[tuple[list[float], list[float]]]
     """Of each tool, the lower and upper corner of what the middle of the postures reaches, m."""
+    moved_m: list[float]
+    """How far each tool gets along the axis along which it gets farthest."""
 
 
 def inside_limits(model: mujoco.MjModel, qpos: np.ndarray, movers: Sequence[Mover]) -> np.ndarray:
@@ -135,7 +137,8 @@ def reach(
             break
         spans = 0.7 * spans
     boxes = [_box(np.array(found)) for found in places] if kept else []
-    return Reach([float(f"{span:.2g}") for span in spans], kept / _TRIED, boxes)
+    moved = [float(np.ptp(found, axis=0).max()) for found in places] if kept else []
+    return Reach([float(f"{span:.2g}") for span in spans], kept / _TRIED, boxes, moved)
 
 
 def _half_range(model: mujoco.MjModel, mover: Mover) -> float:

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import mujoco
 import numpy as np
 
-from sim2real.errors import ShoalError, raise_all
 from sim2real.new_task.drives import GuessedServo, guess, loads
 from sim2real.new_task.inspection import Inspection, Mover, ground
 from sim2real.new_task.postures import Reach, choose_home, inside_limits, reach
 from sim2real.new_task.pushing import Pushed, find_pushed
 from sim2real.new_task.source import Source, exclude_overlaps, limit_slides
+from sim2real.new_task.tools import choose_tools, joints_between, require_moved
 from sim2real.new_task.walking import Base, find_base, legs, let_walk, stand
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
 from sim2real.world.contacts import HomeContacts
@@ -70,8 +70,8 @@ def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ())
         let_walk(source)
     inspection, guesses = Inspection(source.model), list[str]()
     base = find_base(inspection, guesses) if kind == "walk" else None
-    tools = [] if base is not None else _tools(inspection, list(tools), guesses, several=kind != "push")
-    movers = _movers(inspection, tools, guesses) if base is None else legs(inspection, base, guesses)
+    tools = [] if base is not None else choose_tools(inspection, list(tools), guesses, several=kind != "push")
+    movers = joints_between(inspection, tools, guesses) if base is None else legs(inspection, base, guesses)
     if limit_slides(source, [joint for mover in movers for joint in mover.joints]):
         inspection = Inspection(source.model)
     home, qpos = _home(source, inspection, movers, tools, guesses)
@@ -83,6 +83,8 @@ def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ())
     servos = _servos(source, inspection, movers, qpos, guesses)
     velocity_max = _velocities(source, movers, guesses)
     found = reach(inspection, movers, tools, qpos, base=base)
+    if kind != "pose":
+        require_moved(found, tools)
     pushed = find_pushed(inspection, qpos, found, guesses) if kind == "push" else None
     _above_ground(source.model, found)
     if tools:
@@ -102,47 +104,6 @@ def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ())
     )
     more = (base, pushed, guesses)
     return Proposal(kind, name, movers, tools, home, qpos, servos, velocity_max, found, step, *more)
-
-
-def _tools(inspection: Inspection, tools: list[str], guesses: list[str], *, several: bool) -> list[str]:
-    for tool in tools:
-        inspection.body_of(tool)
-    if tools:
-        return tools
-    found = inspection.tools()[: None if several else 1]
-    if not found:
-        raise ShoalError("new-task: no site or body of this model hangs on a joint that could move it; is it a robot?")
-    model = inspection.model
-    others = [model.site(i).name for i in range(model.nsite)][:8] + [model.body(i).name for i in range(1, model.nbody)][
-        :8
-    ]
-    guesses.append(
-        f"tool: {' and '.join(map(repr, found))} (--tool for another; among the sites and bodies are "
-        f"{', '.join(filter(None, others))})"
-    )
-    return found
-
-
-def _movers(inspection: Inspection, tools: Sequence[str], guesses: list[str]) -> list[Mover]:
-    model = inspection.model
-    needed, problems = set[int](), list[str]()
-    by_joint = {joint: mover for mover in inspection.movers for joint in mover.joints}
-    for tool in tools:
-        chain = inspection.chain(inspection.body_of(tool))
-        for joint in chain:
-            if joint not in by_joint:
-                shape = mujoco.mjtJoint(int(model.jnt_type[joint])).name.split("_")[1].lower()
-                problems.append(
-                    f"joint {model.joint(joint).name!r} ({shape}) lies between the world and the tool {tool!r}, and "
-                    "no policy can command it; weld it"
-                )
-        needed.update(chain)
-        if not set(chain) & by_joint.keys():
-            problems.append(f"no joint moves the tool {tool!r}; name another one with --tool")
-    raise_all(problems, what="new-task")
-    chosen = [mover for mover in inspection.movers if needed & set(mover.joints)]
-    guesses.append(f"joints: the {len(chosen)} between the base and {' and '.join(tools)}")
-    return chosen
 
 
 def _home(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from sim2real.files import write_text
 from sim2real.new_task.drives import GuessedServo
 from sim2real.new_task.proposal import Proposal, guessed_servos
 from sim2real.new_task.source import Source, integrate_implicitly, written_copy
+from sim2real.new_task.tools import reading_name
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.description import describe_robot
 from sim2real.robots.model import compiled
@@ -137,7 +137,7 @@ def _reaching(proposal: Proposal) -> dict[str, Any]:
         return {"readings": [*_JOINTS, *_TOOL], "action": _STEPS, "goal": goals[0]}
     readings = list[Any](_JOINTS)
     for goal, tool in zip(goals, proposal.tools, strict=True):
-        name = re.sub(r"\W+", "_", tool.lower()).strip("_")
+        name = reading_name(tool)
         for what in ("position", "orientation") if proposal.kind == "pose" else ("position",):
             goal[what] = f"{name}_{what}"
             readings.append({"kind": what, "name": goal[what], "of": tool})

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.commands.goals import Goal as GoalCommand
 from runtime.control.goal_queue import GoalQueue
 from runtime.control.loop import Loop
 from runtime.control.object_tracker import Tracker
@@ -21,7 +23,7 @@ from runtime.drivers.mujoco import MujocoDriver
 from runtime.gateway.gateway import Gateway
 from runtime.goals.markers import markers
 from runtime.goals.messages import GoalJoints, GoalPlanar, GoalPose, GoalRefused, parse_any_goal
-from runtime.goals.resolve import middle_goal, validate_goal
+from runtime.goals.resolve import example_arguments, middle_goal, validate_goal
 from runtime.inference.policy import Policy
 from runtime.ipc.goal_slots import read_goal
 from runtime.ipc.shared_memory import SharedSlots
@@ -103,7 +105,7 @@ def test_planar_and_pose_messages_are_places_on_the_ground(name: str) -> None:
 
 
 def test_a_base_that_is_to_face_somewhere_is_told_where() -> None:
-    with pytest.raises(GoalRefused, match="orientation is missing"):
+    with pytest.raises(GoalRefused, match="planar takes x y yaw"):
         validate_goal(contract_with("planar_pose"), GoalPlanar(planar=(1.0, 0.5)), NOW)
     with pytest.raises(GoalRefused, match=r"planar has a yaw, but this policy reaches positions only"):
         validate_goal(contract_with("planar_position"), GoalPlanar(planar=(1.0, 0.5, 0.1)), NOW)
@@ -219,3 +221,25 @@ def _require_errors(served: Served, request: tuple[float, ...]) -> None:
     vectors = (contract.goal.vector(np, contract, np.asarray(value, np.float64)) for value in (now, request))
     length, angle = contract.goal.errors(contract, *vectors)
     assert (core.distance_m, core.angle_deg) == pytest.approx((float(length), float(angle)), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_of_a_goal_is_taken_as_it_is_shown(name: str) -> None:
+    contract = contract_with(name)
+    shown = tyro.cli(GoalCommand, args=example_arguments(contract).split())
+    validate_goal(contract, shown.message(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("mobile_base", {"planar": [1, 0]}, "--planar takes x y yaw"),
+        ("mobile_base", {"position": [1, 0, 0]}, "give orientation or rpy"),
+        ("two_arms", {"position": [1, 0, 0]}, "runtime goal --set goal_left_position=0.475,0.35,0.4 goal_right_pos"),
+        ("two_arms", {"planar": [1, 0]}, "runtime goal --set goal_left_position="),
+        ("two_arms", {"joints": {"a": 1}}, "runtime goal --set goal_left_position="),
+    ],
+)
+def test_a_goal_of_another_kind_is_answered_with_what_to_give(name: str, data: dict[str, object], said: str) -> None:
+    with pytest.raises(GoalRefused, match=said):
+        validate_goal(contract_with(name), parse_any_goal(data), 0.0)

@@ -275,3 +275,16 @@ def test_missing_goals_file(tmp_path: Path) -> None:
 def test_a_refusal_names_the_field_as_it_was_given(data: dict[str, object], said: str) -> None:
     with pytest.raises(GoalRefused, match=said):
         parse_any_goal(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"planar": [1, 0], "position": [1, 0, 0]}, "goal: planar and position were given, and each says where to go"),
+        ({"planar": [1, 0], "rpy": [0, 0, 0]}, "goal.rpy does not go with planar; leave it out."),
+        ({"position": [1, 0, 0], "height_m": 1}, "goal.height_m does not go with position; leave it out."),
+    ],
+)
+def test_fields_of_two_kinds_of_goal_are_refused_by_name(data: dict[str, object], said: str) -> None:
+    with pytest.raises(GoalRefused, match=said):
+        parse_any_goal(data)

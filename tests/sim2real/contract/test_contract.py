@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from sim2real.contract import Contract, Joint, differences, require_same_interface
 from sim2real.errors import ContractMismatch
+from sim2real.tasks.task import load_task
 from tests.sim2real.strategies import contracts
 
 ONLY_VALUE = {"schema_version", "kind", "interpolation"}
@@ -180,3 +182,14 @@ def test_parts_are_immutable(pose_contract: Contract) -> None:
     joint: Joint = pose_contract.robot.joints[0]
     with pytest.raises(ValidationError, match="frozen"):
         joint.home_position = 1.0  # type: ignore[misc]
+
+
+def test_a_mismatch_of_two_robots_is_a_sentence_and_not_their_joints() -> None:
+    with pytest.raises(ContractMismatch) as caught:
+        require_same_interface(
+            load_task("franka_pose").contract, load_task("ant").contract, left_name="recording", right_name="policy"
+        )
+    message = str(caught.value)
+    assert "robot.name: 'franka_fr3' in recording, 'ant' in policy" in message
+    assert re.search(r"\(and \d+ more fields\)", message)
+    assert len(message) < 800

@@ -238,3 +238,46 @@ def test_bodies_without_a_name_are_no_tools(tmp_path: Path) -> None:
     mjcf = f'<mujoco><worldbody><body name="a">{link.format("j1")}{inner}</body></worldbody></mujoco>'
     task, _ = made(tmp_path, "arm.xml", mjcf)
     assert task.contract.robot.end_effector_frame == "tip"
+
+
+_ON_ITS_AXIS = """
+<mujoco>
+  <worldbody>
+    <body name="link" pos="0 0 1">
+      <joint name="a" axis="0 0 1" range="-1 1"/><geom type="capsule" size=".05" fromto="0 0 0 .3 0 0" mass="1"/>
+      <site name="tool" pos="0 0 .1"/>
+      <body name="end" pos=".3 0 0"><joint name="b" range="-1 1"/><geom size=".02" mass=".1"/></body>
+    </body>
+  </worldbody>
+  <actuator><position joint="a" kp="50" kv="5"/></actuator>
+</mujoco>
+"""
+
+
+@pytest.mark.parametrize(
+    ("floats", "tools", "said"),
+    [
+        (
+            False,
+            ("tool",),
+            "new-task: the joints turn the tool 'tool' but do not move it; name another one with --tool",
+        ),
+        (False, ("tool", "tool"), "--tool: 'tool', 'tool' would share the reading 'tool'.*name each tool once"),
+        (True, ("tool",), "the base 'base' floats.*give --kind walk"),
+    ],
+)
+def test_a_tool_that_no_task_can_bring_anywhere_is_refused(
+    tmp_path: Path, floats: bool, tools: tuple[str, ...], said: str
+) -> None:
+    text = _ON_ITS_AXIS
+    if floats:
+        text = text.replace("<worldbody>", '<worldbody><body name="base"><freejoint/><geom size=".1"/>')
+        text = text.replace("</worldbody>", "</body></worldbody>")
+    (tmp_path / "robot.xml").write_text(text)
+    with pytest.raises(ShoalError, match=said):
+        propose(read_source(tmp_path / "robot.xml"), "reach", name="robot_reach", tools=tools)
+
+
+def test_a_pose_may_be_a_turn_alone(tmp_path: Path) -> None:
+    (tmp_path / "robot.xml").write_text(_ON_ITS_AXIS)
+    assert propose(read_source(tmp_path / "robot.xml"), "pose", name="robot_pose", tools=("tool",)).tools == ["tool"]
