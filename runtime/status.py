@@ -92,6 +92,7 @@ class Reason(IntEnum):
     OBJECT_JUMPED = 26, "the object is reported where it cannot have got to", State.HOLD, False
     FALLING = 27, "the robot is falling, or lies on its side", State.DAMP
     TOO_LOW = 28, "the robot's base is lower than its legs hold it", State.DAMP
+    CLOCK_STANDS_STILL = 29, "the readings are too old: the driver's clock, now_s, stands still", State.HOLD, False
 
 
 FOLLOWING = Reason.FOLLOWING

@@ -23,6 +23,7 @@ from runtime.control.telemetry import Telemetry
 from runtime.control.warm_up import WarmUp
 from runtime.drivers.base import Driver, JointOrder
 from runtime.drivers.calls import DriverCalls
+from runtime.realtime.cadence import Cadence
 from runtime.realtime.histogram import Histogram
 from runtime.realtime.missed_deadlines import DeadlineMonitor, MissedDeadlines
 from runtime.robot.readings import Readings
@@ -32,6 +33,8 @@ _WAKE_NS = 60_000
 _COLD_FACTOR = 3
 _LONGEST_LEAD_NS = 400_000
 _TIMED_RUNS = 30
+_MOST_EARLY = 25
+"""Ticks that a driver which owns the clock may be early: what has queued up while the process was suspended, say."""
 
 
 def warm_lead_ns(warm_up: Callable[[], object]) -> int:
@@ -74,6 +77,8 @@ class LoopStatistics:
     """Control periods skipped because of overruns."""
     missed_by: MissedDeadlines = field(default_factory=MissedDeadlines)
     """The same by cause."""
+    early: int = 0
+    """Ticks left out because the driver's clock had not gone on by a control period."""
     servo_skipped: int = 0
     """References between two ticks that came too late to be worth sending."""
     holds: int = 0
@@ -84,7 +89,8 @@ class Loop:
     """Owns the driver's rhythm.
 
     Where the driver does not know where the contract's object is, `tracker` is asked.
-    What the driver's own code does wrong is `runtime.drivers.calls.DriverFailed`.
+    What the driver's own code does wrong is `runtime.drivers.calls.DriverFailed`. A tick that comes too early by the
+    driver's clock is left out (`runtime.realtime.cadence`).
     `spin_s` is busy waiting before each deadline, useful only with SCHED_FIFO. After `overruns_in_a_row` of the core's
     safety settings the robot holds, until as many ticks in a row were on time.
     """
@@ -122,11 +128,14 @@ class Loop:
         self._warm_lead_ns = lead_ns if 2 * lead_ns < self._period_ns else 0
         self._longest_lead_ns = min(2 * lead_ns, self._period_ns // 2)
         self._late_in_a_row = self._punctual_in_a_row = 0
+        self._cadence = Cadence(core.contract.timing.control_dt_s)
+        self._stale_ticks = core.safety.config.stale_ticks
         self._servo_steps, self._restarts = driver.servo_steps, driver.restarts
 
     def run(self, should_end: Callable[[], bool], *, on_first_tick: Callable[[], None] | None = None) -> None:
         """Tick until `should_end()`; at least one tick."""
         deadline = time.perf_counter_ns()
+        self._cadence.restart()
         with self._watch:
             while True:
                 self.tick(deadline)
@@ -150,6 +159,9 @@ class Loop:
         if restarts != self._restarts:
             self._restarts = restarts
             core.restart(now_s)
+        if self._is_early(now_s):
+            self._exchange.after_tick(core, statistics.missed_periods)
+            return
         before = time.perf_counter_ns()
         commanding = core.step(self._readings, now_s, self._command)
         step = time.perf_counter_ns() - before
@@ -169,6 +181,27 @@ class Loop:
         if self._telemetry is not None:
             self._telemetry.tick(self._readings, now_s, self._command, commanding, missed, lateness, step, tick)
         self._exchange.after_tick(core, missed)
+
+    def _is_early(self, now_s: float) -> bool:
+        """Whether this tick must be left out. Where the clock stands still, ticks go on and hold the robot, as with any
+        readings that grow old; a driver that owns the clock, but does not wait for it, has failed.
+        """
+        cadence, core, period_s = self._cadence, self._core, self._core.contract.timing.control_dt_s
+        early = cadence.is_early(now_s)
+        if early and self._driver.owns_clock and cadence.early >= _MOST_EARLY:
+            self._driver.fail(
+                f"read returned {cadence.early} times while now_s went on by {cadence.went_on_s:.4g} s; "
+                f"with owns_clock, read must wait for the robot's next control period, {period_s:g} s of now_s"
+            )
+        stands_still = not self._driver.owns_clock and cadence.still >= self._stale_ticks
+        if stands_still and core.safety.imposed is None:
+            core.impose(Reason.CLOCK_STANDS_STILL)
+        elif not stands_still and core.safety.imposed is Reason.CLOCK_STANDS_STILL:
+            core.impose(None)
+        if early and not stands_still:
+            self.statistics.early += 1
+            return True
+        return False
 
     def _read(self) -> None:
         measured, readings = self._measured, self._readings

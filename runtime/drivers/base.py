@@ -22,9 +22,9 @@ from runtime.goals.messages import ResolvedGoal
 from runtime.options import RobotOptions
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
-from sim2real.errors import ContractMismatch, ShoalError
+from sim2real.errors import ContractMismatch, ShoalError, shown
 
-_LONGEST_CAUSE = 300
+_LONGEST_CAUSE, _LONGEST_SENTENCE = 300, 2000
 DRIVERS = {
     "mujoco": "runtime.drivers.mujoco:MujocoDriver",
     "randomised": "runtime.drivers.randomised:RandomisedDriver",
@@ -125,11 +125,11 @@ def what_happened(error: BaseException, module: str) -> str:
     """What a call of a driver in `module` did instead of returning, and where, in one line."""
     text = _said_by(error)
     if isinstance(error, ShoalError):
-        return f"failed: {text.rstrip('.')}"
+        return f"failed: {text[:_LONGEST_SENTENCE].rstrip('.')}"
     if isinstance(error, DriverOverdue):
         did = text
     elif isinstance(error, SystemExit):
-        did = f"ended the program (sys.exit({'' if error.code is None else repr(error.code)}))"
+        did = f"ended the program (sys.exit({'' if error.code is None else shown(error.code)}))"
     else:
         text = " ".join(text.split())[:_LONGEST_CAUSE]
         did = f"raised {type(error).__name__}{': ' if text else ''}{text.rstrip('.')}"

@@ -12,13 +12,19 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from inspect import getattr_static
 from typing import NoReturn, Self, cast
 
-from runtime.drivers.base import Driver, DriverFailed, RecoveringDriver, ServoDriver, what_happened
+from runtime.drivers.base import Driver, DriverFailed, DriverOverdue, RecoveringDriver, ServoDriver, what_happened
 from runtime.goals.messages import ResolvedGoal
 from runtime.robot.readings import Float64, Readings
+from sim2real.errors import shown
+
+CALLS = ("", "read", "write", "now_s", "show_goal", "servo", "close")
+"""What `DriverCalls.call` counts."""
+_READ, _WRITE, _NOW_S, _SHOW_GOAL, _SERVO, _CLOSE = range(1, len(CALLS))
+_LONGEST_NAME, LONGEST_DESCRIPTION = 120, 200
 
 
 class DriverCalls:
@@ -27,9 +33,15 @@ class DriverCalls:
     def __init__(self, driver: Driver) -> None:
         self.inner = driver
         """The driver itself."""
-        self.name = f"{type(driver).__module__}:{type(driver).__qualname__}"
+        self.name = f"{type(driver).__module__}:{type(driver).__qualname__}"[:_LONGEST_NAME]
         self.failed = False
         """Whether a call has failed, so that only commands are passed on."""
+        self.overdue = ""
+        """The method that had to be interrupted because it did not return; empty for none."""
+        self.begun = 0
+        """Reads and writes so far, those that have not returned among them."""
+        self.call: MutableSequence[int] | memoryview = [0]
+        """Its only number says which of `CALLS` is under way; shared memory may take its place, for others to see."""
         _require_members(self.name, driver)
         self.joint_names, self.owns_clock = driver.joint_names, driver.owns_clock
         self.period_s, self.description = float(driver.period_s), driver.description
@@ -48,6 +60,7 @@ class DriverCalls:
         """Fill in the latest readings; a failure leaves none that can be believed, and later calls change nothing."""
         if self.failed:
             return
+        self.call[0], self.begun = _READ, self.begun + 1
         try:
             self.inner.read(out)
             out.time_s = float(out.time_s)
@@ -55,22 +68,27 @@ class DriverCalls:
             out.vector.fill(math.nan)  # half of them may be new
             out.time_s = self._now_s
             self._fail("read", error)
+        self.call[0] = 0
 
     def write(self, command: Float64) -> None:
         """Pass a command on, whatever has failed before."""
+        self.call[0], self.begun = _WRITE, self.begun + 1
         try:
             self.inner.write(command)
         except BaseException as error:
             self._fail("write", error)
+        self.call[0] = 0
 
     def now_s(self) -> float:
         """The driver's clock; after a failure, its last time and what has passed since."""
         if self.failed:
             return self._now_s + time.monotonic() - self._asked_s
+        self.call[0] = _NOW_S
         try:
             now = float(self.inner.now_s())
         except BaseException as error:
             self._fail("now_s", error)
+        self.call[0] = 0
         if not math.isfinite(now):
             self.fail(f"now_s returned {now}, which is no time")
         self._now_s, self._asked_s = now, time.monotonic()
@@ -80,19 +98,23 @@ class DriverCalls:
         """Called once per new goal."""
         if self.failed:
             return
+        self.call[0] = _SHOW_GOAL
         try:
             self.inner.show_goal(goal)
         except BaseException as error:
             self._fail("show_goal", error)
+        self.call[0] = 0
 
     def servo(self, fraction: float) -> None:
         """Move the reference to this fraction of the way, where the driver wants that."""
         if self._servo is None or self.failed:
             return
+        self.call[0] = _SERVO
         try:
             self._servo.servo(fraction)
         except BaseException as error:
             self._fail("servo", error)
+        self.call[0] = 0
 
     @property
     def restarts(self) -> int:
@@ -106,19 +128,23 @@ class DriverCalls:
 
     def close(self) -> None:
         """Release the robot."""
+        self.call[0] = _CLOSE
         try:
             self.inner.close()
         except BaseException as error:
             self._fail("close", error)
+        self.call[0] = 0
 
     def fail(self, what: str) -> NoReturn:
         """Raise `DriverFailed`; from now on the loop keeps time itself, and asks nothing of the driver."""
-        self.failed, self.owns_clock = True, False
+        self.failed, self.owns_clock, self.call[0] = True, False, 0
         raise DriverFailed(f"driver {self.name}: {what}.")
 
     def _fail(self, method: str, error: BaseException) -> NoReturn:
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             raise error  # somebody pressed Ctrl-C
+        if isinstance(error, DriverOverdue):
+            self.overdue = method
         try:
             self.fail(f"{method} {what_happened(error, type(self.inner).__module__)}")
         except DriverFailed as failed:
@@ -139,16 +165,17 @@ def member_problems(driver: Driver) -> dict[str, str]:
     number = isinstance(period, (int, float)) and math.isfinite(period) and period > 0
     flag, text = _member(driver, "owns_clock"), _member(driver, "description")
     line = isinstance(text, str) and text and "\n" not in text
+    long = isinstance(text, str) and len(text) > LONGEST_DESCRIPTION
     problems = {
-        "joint_names": "" if strings else f"is {names!r}, not a tuple of names",
-        "period_s": "" if number else f"is {period!r}, not a positive time in s",
-        "owns_clock": "" if isinstance(flag, bool) else f"is {flag!r}, not True or False",
-        "description": "" if line else f"is {text!r}, not one line",
+        "joint_names": "" if strings else f"is {shown(names)}, not a tuple of names",
+        "period_s": "" if number else f"is {shown(period)}, not a positive time in s",
+        "owns_clock": "" if isinstance(flag, bool) else f"is {shown(flag)}, not True or False",
+        "description": "" if line and not long else f"is {shown(text)}, not one line of at most {LONGEST_DESCRIPTION}",
     }
     if _has(driver, "servo"):
         steps = _member(driver, "servo_steps")
         counts = isinstance(steps, int) and steps >= 1
-        problems["servo_steps"] = "" if counts else f"is {steps!r}, not a number of reference updates per period"
+        problems["servo_steps"] = "" if counts else f"is {shown(steps)}, not a number of reference updates per period"
     missing = [name for name in METHODS if not callable(_member(driver, name))]
     return problems | dict.fromkeys(missing, "is missing")
 

@@ -25,6 +25,7 @@ from runtime.drivers.base import Driver, DriverFailed, JointOrder, require_posit
 from runtime.drivers.calls import METHODS, DriverCalls, member_problems
 from runtime.goals.messages import ResolvedGoal
 from runtime.goals.resolve import middle_goal
+from runtime.realtime.cadence import LEAST_ADVANCE
 from runtime.robot.layout import Kind, Layout
 from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
@@ -226,6 +227,7 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
         ),
         Finding("a server would take the readings", refused),
         Finding("now_s never runs backwards", "" if np.all(np.diff(clock) >= 0) else "it did between two reads."),
+        Finding("now_s goes on by a control period from read to read", _too_fast(driver, clock, contract)),
         Finding("time_s moves on", "" if stamps[-1] > stamps[0] else f"it stayed at {stamps[0]:g} s."),
         Finding(
             "time_s is on the clock of now_s, and fresh",
@@ -234,6 +236,16 @@ def _check_readings(bench: _Bench, contract: Contract) -> list[Finding]:
             else f"now_s() - time_s is {min(ages):.3g} to {max(ages):.3g} s; at most {limit:g} s are accepted.",
         ),
     ]
+
+
+def _too_fast(driver: DriverCalls, clock: list[float], contract: Contract) -> str:
+    """What is wrong with the pace of a driver's clock; a server leaves out ticks that come too early by it."""
+    period_s = contract.timing.control_dt_s
+    mean_s = (clock[-1] - clock[0]) / (len(clock) - 1)
+    if mean_s >= LEAST_ADVANCE * period_s:
+        return ""
+    todo = "let read wait for the robot's next period" if driver.owns_clock else "period_s must be the contract's"
+    return f"it goes on by {mean_s:.4g} s, and the control period is {period_s:g} s; {todo}."
 
 
 def _outside(position: Float64, contract: Contract) -> str:

@@ -24,6 +24,10 @@ _END_S = 8.0
 _BUFFER_BYTES = 1 << 20
 """Connections on their way; they wait there while one gateway takes the place of another."""
 _PR_SET_PDEATHSIG = 1
+_WITHOUT_A_WORD = (
+    "error: the control process ended without a summary: it was killed, it crashed, or its driver's code ended it "
+    "(os._exit); the robot was NOT braked and holds its last target."
+)
 
 
 class GatewayFork:
@@ -71,7 +75,9 @@ class GatewayFork:
             socket.send_fds(self._ours, [bytes([address]) + begun], [connection.fileno()])
 
     def close(self) -> None:
-        """End the gateway."""
+        """End the gateway; a control process that has ended without a word is told by nobody else."""
+        if not self._slots.control_ends:
+            print(_WITHOUT_A_WORD, file=sys.stderr, flush=True)
         self._ours.close()
         self._theirs.close()
         deadline_s = time.monotonic() + _END_S

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from runtime.drivers.calls import CALLS
 from runtime.gateway.lease import Authority
 from runtime.gateway.object_reports import Reports
 from runtime.goals.markers import markers
@@ -106,7 +107,7 @@ class Gateway:
         """What the control loop wrote last."""
         slot = self._slots.status
         slot.read()
-        return status_of(slot.value[0], self._contract)
+        return status_of(slot.value[0], self._contract, int(self._slots.driver_call[0]))
 
     def look(self) -> int:
         """See whether goals have changed; returns `changes`."""
@@ -164,7 +165,7 @@ class Gateway:
         if int(self._requests["estop"]) > int(self._requests["release"]) or status.state == "estop":
             raise GoalRefused(_ESTOP)
         if status.age_s > _SILENT_S:
-            raise GoalRefused(f"the control loop has not ticked for {status.age_s:.1f} s.")
+            raise GoalRefused(f"{status.reason}.")
         return validate_goal(self._contract, message, time.time(), self._kinematics)
 
     def _cancel(self, goal_id: str | None) -> Message:
@@ -254,13 +255,22 @@ def _settings(facts: dict[str, str]) -> SafetyConfig:
     return SafetyConfig.model_validate_json(facts["safety"]) if "safety" in facts else SafetyConfig()
 
 
-def status_of(record: np.void, contract: Contract) -> GoalStatus:
-    """What a record of `STATUS_DTYPE` says."""
+def _silence(age_s: float, call: int) -> str:
+    """Why the control loop writes no status any more; empty as long as it does."""
+    if age_s < _SILENT_S:
+        return ""
+    what = f"the driver's {CALLS[call]} has not returned" if call else "the control loop has not ticked"
+    return f"{what} for {age_s:.1f} s, and the robot has been told nothing since"
+
+
+def status_of(record: np.void, contract: Contract, call: int = 0) -> GoalStatus:
+    """What a record of `STATUS_DTYPE` says; `call` is the driver's that is under way, see `SharedSlots.driver_call`."""
+    age_s = max(0.0, (time.monotonic_ns() - int(record["written_ns"])) / 1e9) if record["written_ns"] else 0.0
     reachability = known(record["reachability"])
     reason = Reason(int(record["reason"])) if record["written_ns"] else Reason.NO_GOAL
     return GoalStatus(
         state=State(int(record["state"])).label,
-        reason=reason.told(bytes(record["detail"]).decode(errors="ignore")),
+        reason=_silence(age_s, call) or reason.told(bytes(record["detail"]).decode(errors="ignore")),
         goal_id=bytes(record["goal_id"]).decode(),
         goal_number=int(record["goal_number"]),
         distance_m=known(record["distance_m"]),
@@ -274,7 +284,7 @@ def status_of(record: np.void, contract: Contract) -> GoalStatus:
         clamped=int(record["clamped"]),
         estops=int(record["estops"]),
         missed_periods=int(record["missed_periods"]),
-        age_s=max(0.0, (time.monotonic_ns() - int(record["written_ns"])) / 1e9) if record["written_ns"] else 0.0,
+        age_s=age_s,
     )
 
 

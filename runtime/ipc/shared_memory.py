@@ -257,6 +257,20 @@ class SharedSlots:
         self._words[_Word.STOPS] += 1
         return self.stops
 
+    @property
+    def driver_call(self) -> memoryview:
+        """One number: which of `runtime.drivers.calls.CALLS` the control process's driver is in."""
+        return self._words[_Word.DRIVER_CALL : _Word.DRIVER_CALL + 1].data
+
+    @property
+    def control_ends(self) -> bool:
+        """Whether the control process has come to its end by itself, and says so."""
+        return bool(self._words[_Word.CONTROL_ENDS])
+
+    def say_control_ends(self) -> None:
+        """Called by the control process once the robot has been brought to rest."""
+        self._words[_Word.CONTROL_ENDS] = 1
+
     def close(self) -> None:
         """Close the descriptor; the mapping goes with the last view on it."""
         os.close(self.descriptor)
@@ -269,6 +283,8 @@ class _Word(IntEnum):
     GATEWAY_BEATS = 1
     GATEWAY_STARTS = 2
     STOPS = 3
+    DRIVER_CALL = 4
+    CONTROL_ENDS = 5
 
 
 def _dtypes(contract: Contract) -> list[np.dtype[np.void]]:

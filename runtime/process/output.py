@@ -67,8 +67,9 @@ def relayed_output() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         for number, target in zip((_OUT, _ERR), kept, strict=True):
-            os.dup2(target, number)
-            os.close(target)
+            with suppress(OSError):  # somebody in this process has closed it
+                os.dup2(target, number)
+                os.close(target)
         sys.stdout, sys.stderr = before
         for relay in relays:
             with suppress(subprocess.TimeoutExpired):

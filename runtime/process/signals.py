@@ -19,7 +19,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, Self
 
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _SUSPENDING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -41,10 +41,10 @@ class EndingSignals:
         return bool(self.received)
 
     def __enter__(self) -> Self:
-        for number in (*_ENDING, *_SUSPENDING):
+        for number in (*ENDING, *_SUSPENDING):
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
-            action = self._note if number in _ENDING else signal.SIG_IGN
+            action = self._note if number in ENDING else signal.SIG_IGN
             self._before[number] = signal.signal(number, action)
         return self
 
@@ -114,5 +114,5 @@ def leave_ending_to_parent() -> None:
     but only the server knows in which order they end. It ends this one by the end of its standard input.
     """
     # SIGUSR1 is the server's emergency stop, and would end anybody else.
-    for number in (*_ENDING, *_SUSPENDING, signal.SIGUSR1):
+    for number in (*ENDING, *_SUSPENDING, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

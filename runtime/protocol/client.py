@@ -227,8 +227,23 @@ class Client:
         return status
 
     def stop(self) -> None:
-        """Hold position and end the server."""
-        self._command(StopRequest())
+        """Hold position and end the server; returns when the control loop has taken it, or has ended already."""
+        number, deadline = self._command(StopRequest()).number, time.monotonic() + self._timeout_s
+        while True:
+            try:
+                (reply,) = self._send_and_receive([encode(StatusRequest())], deadline)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return
+            except OSError:  # it is about to end
+                self.close()
+            else:
+                if isinstance(reply, StatusReply) and reply.status.goal_number >= number:
+                    return
+                if time.monotonic() > deadline and isinstance(reply, StatusReply):
+                    raise _not_taken(reply.status, self._timeout_s)
+            if time.monotonic() > deadline + self._timeout_s:
+                raise ShoalError(f"client: {self._address} has taken the stop, and does not say that it is in force.")
+            time.sleep(_SHORT_POLL_S)
 
     def status(self) -> GoalStatus:
         """Where robot and goal stand now."""
@@ -291,10 +306,7 @@ class Client:
         deadline = time.monotonic() + self._timeout_s
         while (status := self.status()).goal_number < number:
             if time.monotonic() > deadline:
-                raise ShoalError(
-                    f"client: the gateway accepted the request, but the control loop has not taken it for "
-                    f"{self._timeout_s:g} s (its status is {status.age_s:.1f} s old)."
-                )
+                raise _not_taken(status, self._timeout_s)
             time.sleep(_SHORT_POLL_S)
         return status
 
@@ -349,3 +361,10 @@ class Client:
                 raise ShoalError("client: the server's reply is too long.")
         reply, _, self._received = self._received.partition(b"\n")
         return reply
+
+
+def _not_taken(status: GoalStatus, timeout_s: float) -> ShoalError:
+    return ShoalError(
+        f"client: the gateway accepted the request, but the control loop has not taken it for {timeout_s:g} s: "
+        f"{status.reason} (its status is {status.age_s:.1f} s old)."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -42,8 +43,18 @@ from runtime.safety import SafetyConfig, clearance, load_safety, rules
 from runtime.safety.geometry import geometry_checker_for
 from runtime.server.control_link import ServerExchange
 from runtime.server.estop_sources import EstopSources, WatchedExchange
+from runtime.server.last_resort import LastResort
 from runtime.server.page_supervisor import PageSupervisor
-from runtime.server.run import NOTICED_WITHIN_S, Server, close_driver, run
+from runtime.server.run import (
+    CLOSED_WITHIN_S,
+    LAST_RESORT_S,
+    NOTICED_WITHIN_S,
+    Ended,
+    Server,
+    close_driver,
+    descriptors_closed,
+    run,
+)
 from runtime.server.summary import Summary, print_summary, summary_of
 from runtime.server.supervisor import GatewaySupervisor, Watching
 from sim2real.contract import Contract
@@ -52,8 +63,6 @@ from sim2real.files import require_writable, write_json
 
 _LISTENER_PRIORITY = 1
 """SCHED_FIFO, so that whoever comes to stop the robot does not wait for ordinary processes."""
-_AT_REST, _LONGEST_BRAKING_S = 1e-5, 2.0
-"""A target that moves less in a tick (rad or m) rests; an emergency stop's only comes ever closer to the joints."""
 _EPISODES_PER_GOAL = 3
 """After which a goal of --goals without a timeout of its own is given up."""
 
@@ -71,7 +80,8 @@ def serve(options: ServeOptions) -> Summary:
     load_ahead(clearance.load)
     policy = Policy(options.model, engine=options.engine)
     at_close: list[str] = []
-    with _all_told(at_close), ExitStack() as stack:
+    ended: Ended | None = None
+    with _all_told(at_close), _with_closed_descriptors(), ExitStack() as stack:
         server = _put_together(options, policy, stack, at_close)
         _report(options, policy, server.driver, server.listening)
         safety, sources = server.core.safety, server.sources
@@ -82,6 +92,8 @@ def serve(options: ServeOptions) -> Summary:
         stack.callback(server.supervisor.close)
         server.supervisor.start()
         ended = run(options, server)
+    if ended is None:
+        raise ShoalError(f"--robot {options.robot}: its start closed file descriptors that are the server's own.")
     take_time_for_last_words()
     failures = [*ended.failures, *at_close]
     summary = summary_of(options, policy, server.loop, server.core, server.exchange)
@@ -91,10 +103,20 @@ def serve(options: ServeOptions) -> Summary:
     print_summary(summary)
     if options.json:
         write_json(options.json, summary)
-    failures += [server.supervisor.failure] if server.supervisor.failure else []
+    failures += [failure for failure in [server.supervisor.failure] if failure and failure not in failures]
     if failures:
         raise ShoalError("\n".join(failures))
     return summary
+
+
+@contextmanager
+def _with_closed_descriptors() -> Iterator[None]:
+    """Whatever a driver has closed, what comes after the end of the run has its turn; see `descriptors_closed`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
 
 
 @contextmanager
@@ -122,6 +144,8 @@ def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack, at_cl
     stack.callback(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, sources.on_signal))
     with patience.after(signals, NOTICED_WITHIN_S):
         driver = _open_driver(options, contract)
+    seconds, close_s = LAST_RESORT_S + driver.period_s, CLOSED_WITHIN_S + LAST_RESORT_S
+    last_resort = stack.enter_context(LastResort(driver, seconds=seconds, close_s=close_s))
     stack.callback(close_driver, driver, patience, at_close)
     core = _core(options, policy, driver)
     core.reachability_gate = _gate(options)
@@ -131,7 +155,8 @@ def _put_together(options: ServeOptions, policy: Policy, stack: ExitStack, at_cl
     page = _page(options, listening[0].address, stack)
     watching = _watching(options, core, driver)
     stack.callback(watching.ring.close)
-    supervisor = _supervisor(options, contract, slots, listening, watching, page)
+    driver.call, last_resort.on_end = slots.driver_call, slots.say_control_ends
+    supervisor = _supervisor(options, contract, slots, listening, watching, page, driver.name)
     queue = GoalQueue(core, stall_after_s=_stall_after_s(options, contract))
     exchange = ServerExchange(slots, queue, supervisor, on_lease_lost=options.on_lease_lost, listed=listed)
     telemetry = Telemetry(watching.ring, core)
@@ -175,6 +200,7 @@ def _supervisor(
     listening: list[Listening],
     watching: Watching,
     page: PageSupervisor | None,
+    driver: str,
 ) -> GatewaySupervisor:
     animated = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return GatewaySupervisor(
@@ -187,6 +213,7 @@ def _supervisor(
         mjcf=options.mjcf,
         fifo_priority=_LISTENER_PRIORITY if options.realtime and options.priority > _LISTENER_PRIORITY else None,
         page=page,
+        descriptors_closed=descriptors_closed(driver),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -23,8 +24,12 @@ from runtime.server.supervisor import GatewaySupervisor
 
 _AT_REST, _LONGEST_BRAKING_S = 1e-5, 2.0
 """A target that moves less in a tick (rad or m) rests; an emergency stop's only comes ever closer to the joints."""
-NOTICED_WITHIN_S, _CLOSED_WITHIN_S = 2.0, 10.0
+NOTICED_WITHIN_S, CLOSED_WITHIN_S = 1.0, 10.0
 """After a signal that asks for the end, a driver that lets nothing go on is interrupted; one that never closes, too."""
+_TICKS_WITHIN_S = 0.5
+"""For each tick that brakes; and for the end of a driver that had to be interrupted before."""
+LAST_RESORT_S = 2.0
+"""When a driver that hears no interruption is left to itself."""
 
 
 class Server(NamedTuple):
@@ -99,12 +104,21 @@ def run(options: ServeOptions, server: Server) -> Ended:
     except DriverFailed as failed:
         ending.reason = "the driver's failure"
         failures.append(str(failed))
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            with suppress(DriverFailed):
+                _brake(server)
+            raise
+        ending.reason = "the driver's failure"
+        failures.append(descriptors_closed(server.driver.name))
     except KeyboardInterrupt:  # a library of the driver's has taken Ctrl-C for itself
         ending.reason = "SIGINT"
     except BaseException:
         with suppress(DriverFailed):
             _brake(server)
         raise
+    if server.driver.overdue == "write":
+        return Ended(ending.reason, False, failures)  # another one would not return either
     try:
         _brake(server)
     except DriverFailed as failed:
@@ -113,9 +127,14 @@ def run(options: ServeOptions, server: Server) -> Ended:
     return Ended(ending.reason, True, failures)
 
 
+def descriptors_closed(driver: str) -> str:
+    """For nothing else in this process closes what is not its own."""
+    return f"driver {driver}: it closed file descriptors that are the server's own."
+
+
 def close_driver(driver: DriverCalls, patience: Patience, failures: list[str]) -> None:
     """Whatever it does, what comes after it has its turn; what it did wrong is added to `failures`."""
-    patience.allow(_CLOSED_WITHIN_S)
+    patience.allow(_TICKS_WITHIN_S if driver.overdue else CLOSED_WITHIN_S)
     try:
         driver.close()
     except DriverFailed as failed:
@@ -128,11 +147,18 @@ def _brake(server: Server) -> None:
     loop, core = server.loop, server.core
     if not loop.statistics.ticks:
         return  # it was never told anything
-    server.patience.allow(NOTICED_WITHIN_S + _LONGEST_BRAKING_S + server.driver.period_s)
+    patience_s = _TICKS_WITHIN_S + server.driver.period_s
+    server.patience.allow(patience_s)
     core.stop()
     target, end_s = core.safety.target.copy(), time.monotonic() + _LONGEST_BRAKING_S
+    judged = loop.statistics.ticks
 
     def at_rest() -> bool:
+        nonlocal judged
+        server.patience.allow(patience_s)
+        if loop.statistics.ticks == judged:
+            return time.monotonic() > end_s  # that tick was left out
+        judged = loop.statistics.ticks
         moved = float(np.abs(core.safety.target - target).max())
         np.copyto(target, core.safety.target)
         return moved < _AT_REST or time.monotonic() > end_s
@@ -142,28 +168,36 @@ def _brake(server: Server) -> None:
 
 
 class _Ready:
-    """Says that the server is ready once it is: the first command is out, the gateway answers clients, and browsers can
-    open the page, if there is one; or says that they cannot.
+    """Says that the server is ready once it is: the first command is out, which takes a good reading, the gateway
+    answers clients, and browsers can open the page, if there is one; or says that they cannot.
     """
 
     def __init__(self, core: PolicyController, supervisor: GatewaySupervisor) -> None:
         self._core, self._supervisor = core, supervisor
         self._first_s = 0.0
-        self._told = False
+        self._told = self._waits = False
 
     def ticked(self) -> None:
-        """The first command is out."""
-        self._first_s = _age_s()
+        """The first tick is over."""
+        if self._core.safety.started:
+            self._first_s = _age_s()
 
     def tell(self) -> None:
         """Report readiness, once; called after every tick."""
-        if not self._told and self._supervisor.settled:
-            self._told = True
-            if self._core.safety.config.effort_share is not None and not self._core.safety.measures_effort:
-                print("safety off effort: the driver gives no effort", flush=True)
-            if problem := self._supervisor.problem:
-                print(problem, flush=True)
-            print(f"ready      first command {self._first_s:.2f} s after the start", flush=True)
+        if self._told or not self._supervisor.settled:
+            return
+        if not self._core.safety.started:
+            if not self._waits:
+                self._waits = True
+                print(f"waiting    no reading can be followed yet: {self._core.safety.sentence}", flush=True)
+            return
+        self._told = True
+        self._first_s = self._first_s or _age_s()
+        if self._core.safety.config.effort_share is not None and not self._core.safety.measures_effort:
+            print("safety off effort: the driver gives no effort", flush=True)
+        if problem := self._supervisor.problem:
+            print(problem, flush=True)
+        print(f"ready      first command {self._first_s:.2f} s after the start", flush=True)
 
 
 def _age_s() -> float:

@@ -32,6 +32,7 @@ def summary_of(
         "ticks": statistics.ticks,
         "overruns": statistics.overruns,
         "missed_periods": statistics.missed_periods,
+        "early": statistics.early,
         "missed_by": asdict(statistics.missed_by),
         "lateness": statistics.lateness.summary(),
         "step": statistics.step.summary(),

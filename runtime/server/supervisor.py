@@ -7,6 +7,7 @@ second listener process has started already, and does nothing until it is told t
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class GatewaySupervisor:
         mjcf: Path | None = None,
         fifo_priority: int | None = None,
         page: PageSupervisor | None = None,
+        descriptors_closed: str = "the file descriptors of this process were closed.",
     ) -> None:
         self._config = GatewayConfig(
             contract=contract,
@@ -73,9 +75,9 @@ class GatewaySupervisor:
             fifo_priority=fifo_priority,
         )
         self._slots, self._cores = slots, usable_cores()
-        self._page = page
+        self._page, self._descriptors_closed = page, descriptors_closed
         self.failure = ""
-        """Why no gateway ever came up; empty as long as one may."""
+        """Why no client is heard any more: no gateway ever came up, or its sockets are closed; empty for nothing."""
         self._process: ChildProcess | None = None
         self._reserve: ChildProcess | None = None
         self._used_s = self._next_check_s = 0.0
@@ -114,6 +116,11 @@ class GatewaySupervisor:
         if now < self._next_check_s or self._process is None:
             return
         self._next_check_s = now + _CHECK_EVERY_S
+        try:
+            os.fstat(self._slots.descriptor)
+        except OSError:
+            self.failure = self._descriptors_closed
+            return
         # Out of processes or memory just now: the loop goes on, and a later check tries again.
         with suppress(OSError):
             if self._process.status is not None:
@@ -134,9 +141,12 @@ class GatewaySupervisor:
 
     def close(self) -> None:
         """End all processes."""
+        self._slots.say_control_ends()
         if self._page is not None:
             self._page.end()
         processes = [process for process in (self._reserve, self._process) if process is not None]
+        if self._reserve is not None:
+            self._reserve.kill()  # it has done nothing yet, and may be busy with its start
         for process in processes:
             process.end()
         for process in processes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.diagnostics.chaos.rig import FOLLOWS, Rig
 from runtime.diagnostics.chaos.scenario import Scenario, geometry
-from runtime.robot.readings import Float64
+from runtime.robot.readings import Float64, Readings
 from runtime.safety import SafetyConfig
 from runtime.safety.rules.targets import box_around_goals
 from runtime.status import Reason, State
@@ -51,6 +51,18 @@ def _of_time() -> Iterator[Scenario]:
         SafetyConfig(overruns_in_a_row=5),
         _FAST,
     )
+    yield from _of_clocks()
+    yield Scenario(
+        "goal runs out",
+        "the client that sent a goal with `timeout_s` is gone, and no new goal comes",
+        "hold",
+        _HOLD,
+        _HOLD,
+        _goal_runs_out,
+    )
+
+
+def _of_clocks() -> Iterator[Scenario]:
     yield Scenario(
         "clock jumps forward",
         "the robot's clock jumps by an hour",
@@ -68,12 +80,13 @@ def _of_time() -> Iterator[Scenario]:
         _clock_jump(-3600.0),
     )
     yield Scenario(
-        "goal runs out",
-        "the client that sent a goal with `timeout_s` is gone, and no new goal comes",
-        "hold",
+        "clock stands still",
+        "the robot's clock stops, and with it the stamps of readings that go on to arrive",
+        "hold after `stale_after_periods`, until the clock goes on",
+        FOLLOWS,
         _HOLD,
-        _HOLD,
-        _goal_runs_out,
+        _clock_stands_still,
+        speed=_FAST,
     )
 
 
@@ -198,6 +211,22 @@ def _clock_jump(jump_s: float) -> Callable[[Rig], None]:
         rig.states[:] = seen
 
     return run
+
+
+def _clock_stands_still(rig: Rig) -> None:
+    stopped_s = rig.driver.now_s()
+
+    def stamp(out: Readings) -> None:
+        out.time_s = stopped_s
+
+    with rig.fault(stamp):
+        rig.driver.stopped_s = stopped_s
+        rig.run(20)
+        rig.require(rig.core.safety.reason is Reason.CLOCK_STANDS_STILL, "nobody noticed")
+        rig.driver.stopped_s = None
+    seen = list(rig.states)
+    rig.run(40)
+    rig.states[:] = seen
 
 
 def _goal_runs_out(rig: Rig) -> None:

@@ -89,6 +89,8 @@ class FaultyDriver:
         self.period_s, self.description = inner.period_s, inner.description
         self.fault: Fault | None = None
         self.clock_offset_s = 0.0
+        self.stopped_s: float | None = None
+        """Where the robot's clock stands still."""
 
     def read(self, out: Readings) -> None:
         """The robot's readings, or what a fault makes of them."""
@@ -111,6 +113,8 @@ class FaultyDriver:
 
     def now_s(self) -> float:
         """The robot's clock, with its jumps."""
+        if self.stopped_s is not None:
+            return self.stopped_s
         return self._inner.now_s() + self.clock_offset_s
 
     def show_goal(self, goal: ResolvedGoal) -> None:

@@ -1,4 +1,4 @@
-"""Rules about late ticks and about faults that last.
+"""Rules about late and early ticks and about faults that last.
 
 Worked out in `runtime.control.loop` and `runtime.safety.machine`.
 """
@@ -41,6 +41,15 @@ class Overruns(Rule):
     reasons = (Reason.OVERRUNS,)
 
 
+class EarlyTicks(Rule):
+    """Ticks come no sooner than the driver's clock goes on; see `runtime.realtime.cadence`."""
+
+    name = "early ticks"
+    bounds = "how soon a tick may follow the one before, by the driver's clock: 0.9 control periods on average"
+    reasons = (Reason.CLOCK_STANDS_STILL,)
+    response = "the tick is left out, and the robot keeps its target"
+
+
 class HoldToDamp(Rule):
     """A fault that lasts makes the arm yield."""
 
@@ -64,4 +73,4 @@ class DampToEstop(Rule):
     response = "estop"
 
 
-RULES: tuple[type[Rule], ...] = (Overruns, HoldToDamp, DampToEstop)
+RULES: tuple[type[Rule], ...] = (Overruns, EarlyTicks, HoldToDamp, DampToEstop)

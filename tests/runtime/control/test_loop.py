@@ -11,7 +11,7 @@ import pytest
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
 from runtime.diagnostics.tick_bench import WholeTick
-from runtime.drivers.base import Driver, DriverOptions, JointOrder, open_driver
+from runtime.drivers.base import Driver, DriverFailed, DriverOptions, JointOrder, open_driver
 from runtime.goals.messages import GoalPose, ResolvedGoal
 from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
@@ -119,6 +119,48 @@ def test_many_overruns_in_a_row_hold_the_robot_until_it_keeps_time_again(policy:
     assert reasons == [following, following, following, held, held, held, held, following]
     assert loop.statistics.holds == 1
     assert loop.statistics.overruns == 4
+
+
+class HastyArm(BackwardsArm):
+    """Owns the clock, the one on the wall, but does not wait for it from its tick `until` on."""
+
+    until = 0
+
+    def read(self, out: Readings) -> None:
+        if len(self.commands) < self.until:
+            time.sleep(0.04)
+        super().read(out)
+        out.time_s = self.time_s = time.monotonic()
+
+
+@pytest.mark.parametrize("until", [0, 10])
+def test_a_driver_that_owns_the_clock_and_does_not_wait_moves_no_robot_faster(policy: Policy, until: int) -> None:
+    driver = HastyArm(policy.contract, DriverOptions(speed=0))
+    driver.until = until
+    core = PolicyController(policy)
+    core.set_goal(validate_goal(policy.contract, GOAL, 0.0), number=1, now_s=driver.now_s())
+    loop = Loop(driver, core, NoExchange(), warm=False)
+    with pytest.raises(DriverFailed, match=r"HastyArm: read returned \d+ times while now_s went on by .* must wait"):
+        loop.run(lambda: loop.statistics.ticks > 2000)
+    assert until <= len(driver.commands) <= until + 20
+
+
+class StoppedClock(BackwardsArm):
+    """Its clock stops with its tenth reading."""
+
+    def now_s(self) -> float:
+        return min(self.time_s, 0.4)
+
+    def read(self, out: Readings) -> None:
+        super().read(out)
+        out.time_s = self.now_s()
+
+
+def test_a_clock_that_stands_still_holds_the_robot(policy: Policy) -> None:
+    core = PolicyController(policy)
+    loop = Loop(StoppedClock(policy.contract, DriverOptions()), core, NoExchange(), warm=False)
+    loop.run(lambda: loop.statistics.ticks == 40)
+    assert (core.safety.state, core.safety.reason) == (State.HOLD, Reason.CLOCK_STANDS_STILL)
 
 
 class ServoArm(BackwardsArm):

@@ -16,7 +16,7 @@ from runtime.control.policy_controller import PolicyController
 from runtime.diagnostics.chaos.rig import NoExchange
 from runtime.drivers import calls
 from runtime.drivers.base import DriverFailed, DriverOptions, DriverOverdue, open_driver
-from runtime.drivers.calls import DriverCalls
+from runtime.drivers.calls import CALLS, DriverCalls
 from runtime.drivers.conformance import check
 from runtime.drivers.mujoco import MujocoDriver
 from runtime.goals.resolve import middle_goal
@@ -162,6 +162,19 @@ def test_ctrl_c_stays_ctrl_c_where_it_ends_programs(driver: OwnDriver, contract:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.parametrize("method", ["read", "write", "now_s", "show_goal", "close", "servo"])
+def test_others_can_see_which_call_is_under_way(driver: OwnDriver, contract: Contract, method: str) -> None:
+    told, seen = DriverCalls(driver), []
+
+    def look() -> float:
+        seen.append(CALLS[told.call[0]])
+        return 0.0
+
+    driver.instead[method] = look
+    call(told, method, contract)
+    assert (seen, told.call[0]) == ([method], 0)
+
+
 @pytest.mark.parametrize("method", ["read", "write", "now_s", "close"])
 def test_a_call_that_never_returns_is_interrupted(driver: OwnDriver, contract: Contract, method: str) -> None:
     driver.instead[method] = lambda: time.sleep(60)
@@ -216,6 +229,14 @@ def test_members_that_are_not_a_drivers_are_named_at_once(driver: OwnDriver) -> 
         DriverCalls(driver)
     for member in ("joint_names is None", "period_s is nan", "owns_clock is 1"):
         assert member in str(told.value)
+
+
+def test_members_of_megabytes_are_told_in_a_line(driver: OwnDriver) -> None:
+    driver.description = "x" * 3_000_000
+    driver.__class__ = type("N" * 3_000_000, (OwnDriver,), {})
+    with pytest.raises(DriverFailed, match=r"description is 'xxx.* not one line of at most 200") as told:
+        DriverCalls(driver)
+    assert len(str(told.value)) < 400
 
 
 def test_a_start_that_raises_is_named(contract: Contract) -> None:
