@@ -9,6 +9,7 @@
     sim2real identify --log run.mcap --task franka_reach
     sim2real latency run.mcap --task franka_reach
     sim2real gap --log run.mcap --task franka_reach --model student.onnx
+    sim2real dataset run.mcap --output dataset   # LeRobot's format: Parquet
     sim2real stress --model student.onnx        # exits with status 1 for a no-go
 
 `diff` exits with status 1 where the interfaces differ; every user error exits with status 2.
@@ -21,6 +22,7 @@ from collections.abc import Callable
 import tyro
 
 from sim2real.commands.check import check
+from sim2real.commands.dataset import dataset
 from sim2real.commands.diff import diff
 from sim2real.commands.gap import gap
 from sim2real.commands.identify import excite, identify
@@ -41,6 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     identify,
     latency,
     gap,
+    dataset,
     stress,
 )
 

@@ -6,12 +6,16 @@ Written step by step with `mj_step`, apart from the rollouts that reports and id
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import mujoco
 import numpy as np
 
+from runtime.diagnostics.trajectory_player import tick_record
+from runtime.recording.writer import Recorder
 from sim2real.logs.log import Log
 from sim2real.logs.openloop import own_readings
+from sim2real.logs.robot_check import Sample
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.task import Task
 
@@ -126,3 +130,19 @@ class _Servo:
     def _at(self, time_s: float) -> np.ndarray:
         share = min(max((time_s - self._since) / self._period, 0.0), 1.0)
         return np.asarray(self._begin + share * (self._end - self._begin))
+
+
+def record(path: Path, log: Log) -> Path:
+    """Write a log as `runtime play` would have."""
+    recorder = Recorder(path, log.contract, {})
+    for tick in range(len(log)):
+        sample = Sample(
+            log.time_s[tick],
+            log.measured_s[tick],
+            log.joint_position[tick],
+            log.joint_velocity[tick],
+            np.concatenate([log.measured(name)[tick] for name in log.contract.measured.sizes]),
+        )
+        recorder.write(tick_record(log.contract, tick + 1, sample, log.command[tick], 50_000))
+    recorder.close()
+    return path

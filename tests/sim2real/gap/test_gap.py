@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.sim2real.hidden_robot import record
 from sim2real.cli import main
 from sim2real.contract.interface import request_size
 from sim2real.errors import ShoalError
@@ -21,7 +22,6 @@ from sim2real.gap.report import Gap
 from sim2real.gap.sources import from_mjx, from_native, random_goals
 from sim2real.logs.log import Log, LoggedGoal, read_log
 from sim2real.tasks.task import Task, load_task
-from tests.sim2real.recordings import record
 
 ROOT = Path(__file__).parents[3]
 MODEL = ROOT / "models" / "franka_reach.onnx"

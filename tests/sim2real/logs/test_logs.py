@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.sim2real.hidden_robot import Truth
+from benchmarks.sim2real.hidden_robot import Truth, record
 from benchmarks.sim2real.identification import robot_task
 from sim2real.errors import ShoalError
 from sim2real.logs.log import Log, read_log
 from sim2real.logs.openloop import servo_targets, simulate
 from sim2real.logs.recording import Recording, read_recording
-from tests.sim2real.recordings import excited, record
+from tests.sim2real.recordings import excited
 
 
 @pytest.fixture(scope="module")

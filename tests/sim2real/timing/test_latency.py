@@ -90,8 +90,8 @@ def test_nothing_moves_no_lag() -> None:
 
 
 def test_written_file_is_read_by_training(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.sim2real.hidden_robot import record
     from sim2real.cli import main
-    from tests.sim2real.recordings import record
 
     log = excited(task, Truth(action_delay_s=0.02), duration_s=9.0)
     path, out = record(tmp_path / "run.mcap", log), tmp_path / "measured" / "latency.yaml"
