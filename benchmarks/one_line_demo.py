@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection, create_server
+from socket import create_connection
 from typing import Any
 
 import tyro
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from sim2real.child_process import free_port
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
@@ -66,8 +67,7 @@ def measure(starts: int) -> dict[str, Any]:
 
 def _page_after_s(demo: Path, folder: Path) -> float:
     """Seconds from the call of the demo to the first answer of its page."""
-    with create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = [str(demo), "--no-browser", "--page", str(port), "--socket", str(folder / "s")]
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

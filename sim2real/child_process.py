@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from socket import create_server
 
 _ROOT = str(Path(__file__).resolve().parents[1])
 
@@ -30,6 +31,12 @@ def python_program(program: str, *arguments: str) -> list[str]:
 def bare_python(program: str) -> list[str]:
     """Runs a program that needs the standard library only, which takes a quarter of the time to start."""
     return [sys.executable, "-I", "-S", "-c", program]
+
+
+def free_port() -> int:
+    """A TCP port of this machine for a child to listen at; free now, and given to nobody else soon."""
+    with create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def is_suspended(pid: int) -> bool:

@@ -28,7 +28,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from socket import create_server
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ from runtime.diagnostics.chaos.served.server import in_reserve, listener_and_gat
 from runtime.page.web.stop_page import PRESS_HEADER, PRESS_PATH
 from runtime.protocol.address import Address
 from runtime.protocol.client import Client
+from sim2real.child_process import free_port
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
@@ -112,7 +112,7 @@ class Server:
     """`runtime serve` on a Unix socket and on TCP, with a page."""
 
     def __init__(self, policy: Path, folder: Path) -> None:
-        port, page = _free_port(), _free_port()
+        port, page = free_port(), free_port()
         token = folder / "token"
         token.write_text(_TOKEN)
         token.chmod(0o600)
@@ -320,11 +320,6 @@ def _wait_for_reserve(server: Server) -> None:
             return
         time.sleep(_REST_S)
     raise ShoalError("estop_under_attack: no listener process came into reserve.")
-
-
-def _free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _cpu_ticks(pid: int) -> int:

@@ -7,7 +7,6 @@ connection.ask(now_s)
 from __future__ import annotations
 
 import pickle
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from runtime.robot.model import find_model
 from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason
-from sim2real.child_process import python_module
+from sim2real.child_process import free_port, python_module
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -119,7 +118,7 @@ def _ask_unix(policy: Path, path: Path, *arguments: str, warmed_up: bool = False
 @contextmanager
 def own_websocket(policy: Path, folder: Path) -> Iterator[Connection]:
     """Ours, with the client that openpi has."""
-    port = _free_port()
+    port = free_port()
     address = f"127.0.0.1:{port}"
     with _own_server(policy, "--socket", str(folder / "w"), "--websocket", address, *_LIKE_PEERS):
         yield from _ask_websocket(port, _readings(policy), with_time=True)
@@ -128,7 +127,7 @@ def own_websocket(policy: Path, folder: Path) -> Iterator[Connection]:
 @contextmanager
 def openpi(policy: Path, folder: Path) -> Iterator[Connection]:
     """Theirs, with the same client."""
-    port = _free_port()
+    port = free_port()
     with _peer("openpi", policy, f"127.0.0.1:{port}"):
         yield from _ask_websocket(port, example_observation(Policy(policy).contract), with_time=False)
 
@@ -154,7 +153,7 @@ def lerobot(policy: Path, folder: Path) -> Iterator[Connection]:
     """The observation goes out in one call and the actions come back in another."""
     import grpc  # type: ignore[import-untyped]
 
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     observation = example_observation(Policy(policy).contract)
     with _peer("lerobot", policy, address), closing(grpc.insecure_channel(address)) as channel:
         send = channel.stream_unary(f"/{SERVICE}/SendObservations")
@@ -173,7 +172,7 @@ def grpc_once(policy: Path, folder: Path) -> Iterator[Connection]:
     """Serve one call."""
     import grpc
 
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     observation = example_observation(Policy(policy).contract)
     with _peer("grpc", policy, address), closing(grpc.insecure_channel(address)) as channel:
         infer = channel.unary_unary(f"/{SERVICE}/Infer")
@@ -193,7 +192,7 @@ def zmq_ipc(policy: Path, folder: Path) -> Iterator[Connection]:
 @contextmanager
 def zmq_tcp(policy: Path, folder: Path) -> Iterator[Connection]:
     """ZeroMQ over TCP."""
-    yield from _ask_zmq(policy, f"tcp://127.0.0.1:{_free_port()}")
+    yield from _ask_zmq(policy, f"tcp://127.0.0.1:{free_port()}")
 
 
 def _ask_zmq(policy: Path, address: str) -> Iterator[Connection]:
@@ -214,7 +213,7 @@ def zenoh_query(policy: Path, folder: Path) -> Iterator[Connection]:
     """A query to a queryable."""
     import zenoh
 
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     config = zenoh.Config.from_json5(
         f'{{mode: "client", connect: {{endpoints: ["tcp/{address}"]}}, scouting: {{multicast: {{enabled: false}}}}}}'
     )
@@ -276,11 +275,6 @@ def _process(arguments: list[str], ready: str) -> Iterator[None]:
     finally:
         process.kill()
         process.communicate()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 CLIENTS = {

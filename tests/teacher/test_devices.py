@@ -6,7 +6,6 @@ Each case is a process of its own, because the number of devices is fixed when J
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from sim2real.child_process import free_port
 from sim2real.errors import ShoalError
 from teacher.devices import make_devices, require_divisible, require_memory
 from teacher.run.folder import RunFolder
@@ -41,12 +41,6 @@ def updates(output: Path, *options: str, devices: int) -> dict[str, np.ndarray]:
     command = [sys.executable, str(PROGRAM), str(output), *options]
     subprocess.run(command, env=environment(devices), check=True, timeout=500)
     return dict(np.load(output))
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import io
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
-from socket import create_server
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from sim2real.child_process import free_port
 from sim2real.files import write_text
 from sim2real.tasks.task import Task
 from sim2real.world.boxes import box_edges
@@ -40,8 +40,7 @@ def scene(
     under which the browser lists them; `box` bounds the goals, if anything does. Needs `viser_installed`.
     """
     viser, mjviser = import_module("viser"), import_module("mjviser")
-    with create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with redirect_stdout(io.StringIO()):  # it prints a box
         server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
     try:

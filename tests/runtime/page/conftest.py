@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from runtime.page.app import Page
 from runtime.page.config import PageConfig
 from runtime.page.web.gate import PeerRate
+from sim2real.child_process import free_port
 from sim2real.contract import Contract
 from tests.runtime.page.browsers import PATIENCE_S, wait_until
 from tests.runtime.page.fake_server import FakeServer
@@ -21,8 +21,7 @@ class ServedPage:
     """With the robot's server behind it."""
 
     def __init__(self, contract: Contract, folder: Path, *, ask_code: bool) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port: int = free_port()
         self.robot = FakeServer(contract, folder)
         self.page = Page(PageConfig(address=self.robot.address, port=self.port, ask_code=ask_code))
         self.code = self.page.gate.code

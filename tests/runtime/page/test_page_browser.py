@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import viser
 
 from runtime.diagnostics.chaos.served.server import listener_and_gateway
 from runtime.protocol.client import Client
+from sim2real.child_process import free_port
 from sim2real.contract import Contract
 
 ROOT = Path(__file__).parents[3]
@@ -49,9 +49,7 @@ class Served:
     """A server with its page."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.address, self.url = f"unix://{folder}/s", f"http://127.0.0.1:{self.port}"
         command = f"-m runtime.cli serve --model {MODEL} --socket {folder}/s --quiet --no-realtime --page {self.port}"
         self.process = subprocess.Popen([sys.executable, *command.split()], cwd=ROOT)
@@ -292,9 +290,7 @@ def test_the_page_of_one_button_stops(served: Served, browser: Any, client: Clie
 
 
 def test_a_code_is_asked_for_once(served: Served, browser: Any, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = f"-m runtime.cli page --address {served.address} --port {port} --code"
     process = subprocess.Popen([sys.executable, *command.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from runtime.protocol.snapshot import Latency, Snapshot
 from runtime.robot.readings import Readings
 from runtime.robot.rotations import quaternion_of_rpy
 from runtime.status import GoalStatus
+from sim2real.child_process import free_port
 from sim2real.contract import Contract
 from tests.runtime.every_goal import contract_with
 from tests.runtime.page.browsers import Browser, wait_until
@@ -33,8 +33,7 @@ NOTHING = Latency(count=0, p50_us=0.0, p99_us=0.0, p999_us=0.0, max_us=0.0)
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
     viser = pytest.importorskip("viser")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
     yield server
     server.stop()

@@ -14,16 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from sim2real.child_process import python_module
+from sim2real.child_process import free_port, python_module
 from sim2real.logs.recording import read_recording
 from sim2real.pages import viser_installed
 
 PATIENCE_S = 120
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def policy_server(policy: Path, folder: Path) -> list[str]:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from runtime.robot.readings import Readings
-from runtime.safety import Safety, SafetyConfig
+from runtime.safety import SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.status import Reason, State
 from sim2real.contract import Contract
+from tests.runtime.safety.arms import Arm
 from tests.runtime.velocity_arm import mixed, velocity_task
 
 GARBAGE = arrays(np.float64, 2, elements=st.floats(allow_nan=True, allow_infinity=True, width=64))
@@ -36,35 +36,6 @@ CONFIGS = st.builds(
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
     return velocity_task(tmp_path_factory.mktemp("arm")).contract
-
-
-class Arm:
-    """Joints that do exactly as they are told."""
-
-    def __init__(self, contract: Contract, config: SafetyConfig) -> None:
-        self.safety, self.readings, self.now_s = Safety(contract, config), Readings.of(contract), 0.0
-        self.period_s = contract.timing.control_dt_s
-        self.speeds = np.array([joint.mode == "velocity" for joint in contract.robot.joints])
-        self.position = np.array([joint.home_position for joint in contract.robot.joints])
-        self.safety.start(self.position)
-
-    def tick(self, command: np.ndarray) -> Reason:
-        safety, before = self.safety, self.safety.target.copy()
-        self.now_s += self.period_s
-        self.readings.joint_position[:], self.readings.time_s = self.position, self.now_s
-        self.readings.joint_velocity[:] = np.where(self.speeds, before, 0.0)
-        self.readings.end_effector_orientation[0] = 1
-        if (checker := safety.geometry_checker) is not None:
-            pose = checker.tool_pose(self.position)
-            self.readings["end_effector_position"][:] = pose[:3]
-            self.readings["end_effector_orientation"][:] = pose[3:]
-        reason = safety.check(self.readings, self.now_s)
-        if reason is Reason.FOLLOWING and safety.may_follow:
-            reason = safety.limit(command)
-        safety.settle(reason)
-        moved = self.position + (before + safety.target) / 2 * self.period_s
-        self.position = np.where(self.speeds, moved, safety.target)
-        return reason
 
 
 @settings(max_examples=100, deadline=None)

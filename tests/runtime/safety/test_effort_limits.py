@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.robot.readings import Readings
 from runtime.safety import Safety, SafetyConfig
 from runtime.safety.geometry import geometry_checker_for
 from runtime.safety.rules.targets import Acceleration
@@ -17,9 +16,9 @@ from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from tests.runtime.effort_arm import effort_task
+from tests.runtime.safety.arms import INERTIA, HeavyArm
 from tests.runtime.safety.test_drive_limits import EVENTS, GARBAGE
 
-INERTIA = np.array([0.1, 0.04])
 COMMANDS = GARBAGE | st.tuples(*[st.sampled_from([-100.0, -8.0, 0.0, 8.0, 100.0])] * 2).map(np.array)
 CONFIGS = st.builds(
     SafetyConfig,
@@ -37,44 +36,12 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
     return effort_task(tmp_path_factory.mktemp("arm")).contract
 
 
-class Arm:
-    """Joints with an inertia and stops, which efforts accelerate."""
-
-    def __init__(self, contract: Contract, config: SafetyConfig) -> None:
-        self.safety, self.readings, self.now_s = Safety(contract, config), Readings.of(contract), 0.0
-        self.period_s = contract.timing.control_dt_s
-        self.low, self.high = (np.array([j.position_range[end] for j in contract.robot.joints]) for end in (0, 1))
-        self.position = np.array([joint.home_position for joint in contract.robot.joints])
-        self.velocity = np.zeros(2)
-        self.safety.start(self.position)
-
-    def tick(self, command: np.ndarray, speed: float = 1.0) -> Reason:
-        safety = self.safety
-        self.now_s += self.period_s
-        self.readings.joint_position[:], self.readings.time_s = self.position, self.now_s
-        self.readings.joint_velocity[:] = self.velocity
-        self.readings.end_effector_orientation[0] = 1
-        if (checker := safety.geometry_checker) is not None:
-            pose = checker.tool_pose(self.position)
-            self.readings["end_effector_position"][:] = pose[:3]
-            self.readings["end_effector_orientation"][:] = pose[3:]
-        reason = safety.check(self.readings, self.now_s)
-        if reason is Reason.FOLLOWING and safety.may_follow:
-            reason = safety.limit(command, speed)
-        safety.settle(reason)
-        self.velocity = self.velocity + safety.target / INERTIA * self.period_s
-        moved = self.position + self.velocity * self.period_s
-        self.position = np.clip(moved, self.low, self.high)
-        self.velocity = np.where(moved == self.position, self.velocity, 0.0)
-        return reason
-
-
 @settings(max_examples=100, deadline=None)
 @given(config=CONFIGS, commands=st.lists(st.tuples(COMMANDS, EVENTS, st.integers(1, 40)), min_size=1, max_size=20))
 def test_whatever_is_commanded_nothing_pushes_a_joint_on(
     contract: Contract, config: SafetyConfig, commands: list[tuple]
 ) -> None:
-    arm, joints = Arm(contract, config), contract.robot.joints
+    arm, joints = HeavyArm(contract, config), contract.robot.joints
     safety, margin = arm.safety, config.position_margin_rad
     most = np.array([joint.effort_max for joint in joints]) * min(1.0, config.effort_share or 1.0)
     fastest = np.array([joint.velocity_max for joint in joints]) * config.velocity_share
@@ -100,7 +67,7 @@ def test_whatever_is_commanded_nothing_pushes_a_joint_on(
 
 @pytest.mark.parametrize("event", ["stop", "estop", "impose", "not finite"])
 def test_every_end_state_is_effort_zero_at_once(contract: Contract, event: str) -> None:
-    arm = Arm(contract, SafetyConfig(ramp_in_s=0))
+    arm = HeavyArm(contract, SafetyConfig(ramp_in_s=0))
     for _ in range(3):
         assert arm.tick(np.array([1.5, -1.5])) is Reason.FOLLOWING
         assert arm.safety.target == pytest.approx([1.5, -1.5])
@@ -116,27 +83,27 @@ def test_every_end_state_is_effort_zero_at_once(contract: Contract, event: str) 
 
 
 def test_an_effort_may_always_slow_a_joint_down_and_lead_it_back(contract: Contract) -> None:
-    arm = Arm(contract, SafetyConfig(ramp_in_s=0))
+    arm = HeavyArm(contract, SafetyConfig(ramp_in_s=0))
     arm.velocity = np.array([3.5, -4.5])
     arm.tick(np.array([5.0, -5.0]))
     assert (arm.safety.target == 0).all()
     arm.velocity = np.array([3.5, -4.5])
     arm.tick(np.array([-5.0, 5.0]))
     assert arm.safety.target == pytest.approx([-5.0, 5.0])
-    arm = Arm(contract, SafetyConfig(ramp_in_s=0))
+    arm = HeavyArm(contract, SafetyConfig(ramp_in_s=0))
     arm.position = np.array([2.0, -2.5])
     arm.tick(np.array([-5.0, -5.0]))
     assert arm.safety.target == pytest.approx([-5.0, 0.0])
 
 
 def test_a_goal_s_speed_and_the_ramp_in_bound_the_speed_and_not_the_effort(contract: Contract) -> None:
-    arm = Arm(contract, SafetyConfig(ramp_in_s=0))
+    arm = HeavyArm(contract, SafetyConfig(ramp_in_s=0))
     fastest = np.zeros(2)
     for _ in range(20):
         arm.tick(np.array([1.0, 0.0]), speed=0.2)
         fastest = np.maximum(fastest, np.abs(arm.velocity))
     assert 0.6 <= fastest[0] <= 0.2 * 3.0 + 1.0 / 0.1 * arm.period_s
-    ramped = Arm(contract, SafetyConfig(ramp_in_s=1.0, ramp_in_share=0.1))
+    ramped = HeavyArm(contract, SafetyConfig(ramp_in_s=1.0, ramp_in_share=0.1))
     ramped.tick(np.array([5.0, 5.0]))
     assert ramped.safety.state is State.RAMP_IN
     assert ramped.safety.target == pytest.approx([5.0, 5.0])
@@ -147,7 +114,7 @@ def test_a_goal_s_speed_and_the_ramp_in_bound_the_speed_and_not_the_effort(contr
 
 def test_the_policy_s_largest_step_bounds_how_an_effort_grows(contract: Contract) -> None:
     slow = contract.action.model_copy(update={"step_max": (0.5, 0.25)})
-    arm = Arm(contract.model_copy(update={"action": slow}), SafetyConfig(ramp_in_s=0))
+    arm = HeavyArm(contract.model_copy(update={"action": slow}), SafetyConfig(ramp_in_s=0))
     told = []
     for _ in range(3):
         arm.tick(np.array([5.0, -5.0]))
@@ -156,12 +123,12 @@ def test_the_policy_s_largest_step_bounds_how_an_effort_grows(contract: Contract
 
 
 def test_frozen_readings_are_noticed_by_how_an_effort_changed(contract: Contract) -> None:
-    arm, reasons = Arm(contract, SafetyConfig(ramp_in_s=0)), []
+    arm, reasons = HeavyArm(contract, SafetyConfig(ramp_in_s=0)), []
     for tick in range(12):
         arm.position, arm.velocity = np.array([0.2, 0.5]), np.zeros(2)
         reasons.append(arm.tick(np.array([3.0, 0.0]) if tick > 1 else np.zeros(2)))
     assert Reason.READING_FROZEN in reasons
-    quiet = Arm(contract, SafetyConfig(ramp_in_s=0))
+    quiet = HeavyArm(contract, SafetyConfig(ramp_in_s=0))
     for _ in range(12):
         quiet.position, quiet.velocity = np.array([0.2, 0.5]), np.zeros(2)
         assert quiet.tick(np.array([0.5, 0.0])) is Reason.FOLLOWING
@@ -170,7 +137,7 @@ def test_frozen_readings_are_noticed_by_how_an_effort_changed(contract: Contract
 def test_the_geometry_is_asked_where_the_joints_will_be(tmp_path: Path) -> None:
     task = effort_task(tmp_path)
     config = SafetyConfig(ramp_in_s=0, workspace_min_m=(-1, -1, -1), workspace_max_m=(1, 0.42, 1))
-    arm = Arm(task.contract, config)
+    arm = HeavyArm(task.contract, config)
     arm.safety.geometry_checker = geometry_checker_for(task.model, task.contract, config)
     reasons = [arm.tick(np.array([2.0, 0.0])) for _ in range(60)]
     assert Reason.TOOL_OUTSIDE in reasons

@@ -22,10 +22,10 @@ from runtime.goals.messages import GoalPose
 from runtime.options import ServeOptions
 from runtime.protocol.client import Client
 from runtime.server.control_process import serve
-from sim2real.child_process import python_module
+from sim2real.child_process import free_port, python_module
 from sim2real.errors import ShoalError
 from sim2real.logs.recording import read_recording
-from tests.runtime.server.test_server import Server, free_port
+from tests.runtime.server.test_server import Server
 
 PATIENCE_S = 120
 FAR = GoalPose(position=(0.6, -0.2, 0.6), id="far")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from runtime.page.web.stop_page import PRESS_PATH
+from sim2real.child_process import free_port
 from tests.runtime.page.browsers import Browser, get, wait_until
-from tests.runtime.server.test_server import Server, free_port, running
+from tests.runtime.server.test_server import Server, running
 
 _IN_FORCE_S = 2.5
 """Half a second is wanted, of a machine that has nothing else to do."""

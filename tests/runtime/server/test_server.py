@@ -24,6 +24,7 @@ from runtime.protocol.address import Address
 from runtime.protocol.client import Client
 from runtime.protocol.listening import Listening
 from runtime.protocol.messages import MAX_LINE_BYTES
+from sim2real.child_process import free_port
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
@@ -86,11 +87,6 @@ def running(pid: int) -> bool:
     """Also a process that nobody has waited for has ended."""
     listed = subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, text=True, check=False)
     return listed.stdout.strip()[:1] not in ("", "Z")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

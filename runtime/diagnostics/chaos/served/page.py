@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from runtime.diagnostics.chaos.scenario import Scenario, Subject
 from runtime.diagnostics.chaos.served.server import STATES, Served, Server, goal_within
 from runtime.page.web.stop_page import PATH, PRESS_HEADER, PRESS_PATH
 from runtime.status import State
-from sim2real.child_process import python_module
+from sim2real.child_process import free_port, python_module
 from sim2real.errors import ShoalError
 
 _PATIENCE_S = 60.0
@@ -95,15 +94,10 @@ def answer(url: str, path: str, headers: dict[str, str], *, source: str = "127.0
         connection.close()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def served_page(server: str) -> Iterator[str]:
     """A page that asks for a code, before the server at this address; yields where it is, without the code."""
-    port = _free_port()
+    port = free_port()
     command = python_module("runtime.cli", "page", "--address", server, "--port", str(port), "--code")
     page = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert page.stdout is not None
@@ -123,7 +117,7 @@ def served_page(server: str) -> Iterator[str]:
 
 
 def _page_without_gateway(robot: Subject, folder: Path) -> Served:
-    problems, port = [], _free_port()
+    problems, port = [], free_port()
     url = f"http://127.0.0.1:{port}"
     with Server(robot, folder, "--page", str(port)) as server, server.client() as client:
         client.send_goal(goal_within(robot, 0.8))
