@@ -80,6 +80,7 @@ UNTRAINED = {
     "humanoid",
     "humanoid_big_maze",
     "humanoid_u_maze",
+    "mobile_base_maze",
     "swimmer",
 }
 """Tasks whose policy is not shipped yet."""

@@ -2,11 +2,13 @@
 
     python -m benchmarks.depth.controls [--task swimmer] [--seeds 2] [--updates 6000] [--json PATH] [--quick]
 
-Every cell is one network; all are trained alike, without decay of the learning rate, so that a run may be read at any
-of its evaluations. The time of an update is measured for all of them in turn before anything is trained, and how many
-a cell may make in the deep network's seconds follows from it: other work on the machine moves all alike. A score is
-the mean of the last three evaluations up to a point. Finished runs are kept in `--folder` and not repeated,
-interrupted ones go on; the JSON holds every evaluation of every run.
+Every cell is one network, and each is trained under every recipe of `--random-goal-shares`; all are trained alike,
+without decay of the learning rate, so that a run may be read at any of its evaluations. The time of an update is
+measured for all of them in turn before anything is trained, and how many a cell may make in the deep network's seconds
+follows from it: other work on the machine moves all alike. A score is the mean of the last three evaluations up to a
+point. Finished runs are kept in `--folder` and not repeated, interrupted ones go on; the JSON holds every evaluation of
+every run. Students are distilled from the best of a seed's runs at equal updates, whichever network and recipe that
+is, so that they can be held against networks of their size that were trained directly. `--plot PATH` draws the curves.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -24,12 +26,13 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.depth.controls_report import draw, table_of
 from benchmarks.learning.teacher_update import our_step, rollout, timed
 from benchmarks.machine import machine
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
+from sim2real.errors import ShoalError
 from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from student.config import DistillConfig, StudentNetworkConfig
@@ -55,6 +58,14 @@ class Cell(NamedTuple):
     """Dense layers of actor and encoders."""
     width: int
 
+    @classmethod
+    def of(cls, text: str) -> Cell:
+        """The cell that `16x64` says; `ShoalError` where a text says none."""
+        depth, _, width = text.partition("x")
+        if not (depth.isdecimal() and width.isdecimal() and int(depth) and int(width)):
+            raise ShoalError(f"--cells: {text!r} is no network; write depth and width, 16x64 say.")
+        return cls(int(depth), int(width))
+
     @property
     def name(self) -> str:
         """As tables call it."""
@@ -67,8 +78,9 @@ class Cell(NamedTuple):
         return NetworkConfig(actor_depth=depth, critic_depth=depth, width=self.width, block_size=min(depth, 4))
 
 
-CELLS = (Cell(16, 64), Cell(4, 64), Cell(4, 128), Cell(1, 64))
-"""The deep one first. The third has its parameters."""
+CELLS = (Cell(16, 64), Cell(4, 64), Cell(1, 64), Cell(4, 128), Cell(2, 64))
+"""The deep one first. The wide one has its parameters."""
+_STUDENT_WIDTH = 64
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,8 @@ class Arguments:
     """Train a deep network and its controls."""
 
     task: str = "swimmer"
+    cells: tuple[str, ...] = tuple(f"{cell.depth}x{cell.width}" for cell in CELLS)
+    """Depth and width of each network; the first is the deep one."""
     seeds: int = 2
     updates: int = 6000
     """Of the deep network; the others make as many, and more as long as they take no longer."""
@@ -87,25 +101,29 @@ class Arguments:
     gamma: float = 0.99
     critic_sees: Literal["goal", "way"] = "way"
     """What the critic knows goals by, see `train-teacher --critic-sees`."""
-    random_goal_share: float = 0.0
-    """Share of the actor's goals that come from other rows of the batch."""
+    random_goal_shares: tuple[float, ...] = (0.0,)
+    """Recipes: shares of the actor's goals that come from other rows of the batch instead of its own future."""
+    continue_share: float = 0.4
+    """Share of the episodes that begin where the last one ended; with 0 all begin at the task's start."""
     eval_every_rounds: int = 2
-    student_layers: int = 2
-    """Hidden layers of the student, 64 wide, that is distilled from each deep network: as many as the shallowest cell's
-    actor has with its stem."""
+    eval_envs: int = 128
+    student_layers: tuple[int, ...] = (2,)
+    """Hidden layers of the students, 64 wide. The shallowest cell's actor has two with its stem."""
     student_rounds: int = 16
     folder: Path = Path("runs/depth_controls")
     quick: bool = False
     """Two tiny networks and 60 updates: shows that it works, not what is better."""
     json: JsonFile | None = None
     """Write every evaluation here, after each run."""
+    plot: Path | None = None
+    """Draw success against updates and against seconds here, as a PNG."""
 
 
-def _learner(arguments: Arguments) -> LearnerConfig:
+def _learner(arguments: Arguments, share: float) -> LearnerConfig:
     return LearnerConfig(
         gamma=arguments.gamma,
         critic_sees=arguments.critic_sees,
-        random_goal_share=arguments.random_goal_share,
+        random_goal_share=share,
         final_learning_rate_fraction=1.0,
     )
 
@@ -114,7 +132,7 @@ def update_times_ms(cells: Sequence[Cell], arguments: Arguments) -> dict[str, fl
     """Median time of an update of each cell, by name, all measured in turn in this process."""
     contract = load_task(arguments.task).teacher_contract
     data = rollout(contract, 200, arguments.num_envs)
-    learners = {cell.name: Learner(contract, cell.network, _learner(arguments), 10_000) for cell in cells}
+    learners = {cell.name: Learner(contract, cell.network, _learner(arguments, 1.0), 10_000) for cell in cells}
     calls = {name: our_step(learner, data, _TIMED_UPDATES) for name, learner in learners.items()}
     for call in calls.values():
         call()
@@ -136,7 +154,7 @@ def budget_of(cell: Cell, deep: Cell, times_ms: dict[str, float], arguments: Arg
     return rounds * arguments.updates_per_rollout
 
 
-def train(cell: Cell, seed: int, updates: int, arguments: Arguments) -> list[dict[str, float]]:
+def train(cell: Cell, share: float, seed: int, updates: int, arguments: Arguments) -> list[dict[str, float]]:
     """Train one cell from scratch, or go on with what an earlier call left; its evaluations."""
     config = TeacherConfig(
         task=arguments.task,
@@ -146,36 +164,46 @@ def train(cell: Cell, seed: int, updates: int, arguments: Arguments) -> list[dic
         updates_per_rollout=arguments.updates_per_rollout,
         updates=updates,
         eval_every_rounds=arguments.eval_every_rounds,
-        eval_envs=128,
+        eval_envs=arguments.eval_envs,
+        continue_share=arguments.continue_share,
         save_replay=False,
         network=cell.network,
-        learner=_learner(arguments),
+        learner=_learner(arguments, share),
     )
-    folder = _run_folder(cell, seed, arguments)
+    folder = _run_folder(cell, share, seed, arguments)
     trained(config, folder)
-    shown = ("updates", "environment_steps", *_SCORES)
-    return [{key: row[key] for key in shown} for row in folder.read_metrics() if "success_coarse" in row]
+    return evaluations_of(folder)
 
 
-def _run_folder(cell: Cell, seed: int, arguments: Arguments) -> RunFolder:
-    recipe = f"{arguments.critic_sees}_r{arguments.random_goal_share:g}"
+def evaluations_of(folder: RunFolder) -> list[dict[str, float]]:
+    """Scores of a run at each of its evaluations, and the seconds of collecting and updating until then."""
+    shown, seconds, found = ("updates", "environment_steps", *_SCORES), 0.0, []
+    for row in folder.read_metrics():
+        seconds += row["collect_s"] + row["update_s"]
+        if "success_coarse" in row:
+            found.append({key: row[key] for key in shown} | {"seconds": seconds})
+    return found
+
+
+def _run_folder(cell: Cell, share: float, seed: int, arguments: Arguments) -> RunFolder:
+    recipe = f"{arguments.critic_sees}_r{share:g}"
     return RunFolder(arguments.folder / f"{Path(arguments.task).stem}_{cell.depth}x{cell.width}_{recipe}_{seed}")
 
 
-def distil(deep: Cell, seed: int, arguments: Arguments) -> dict[str, float]:
-    """The student of a deep network, and that network, on the same held-out goals."""
-    teacher = load_teacher(_run_folder(deep, seed, arguments).path)
-    layers, width = arguments.student_layers, CELLS[-1].width
+def distil(teacher_run: RunFolder, layers: int, seed: int, arguments: Arguments) -> dict[str, Any]:
+    """A student, and its teacher, on the same held-out goals."""
+    teacher = load_teacher(teacher_run.path)
+    width, rounds = _STUDENT_WIDTH, arguments.student_rounds
     config = DistillConfig(
         seed=seed,
-        rounds=arguments.student_rounds,
-        eval_every_rounds=arguments.student_rounds,
+        rounds=rounds,
+        eval_every_rounds=rounds,
         eval_envs=256,
         num_envs=min(128, 2 * arguments.num_envs),
+        continue_share=arguments.continue_share,
         student=StudentNetworkConfig(hidden_layers=layers, hidden_width=width),
     )
-    name = f"{_run_folder(deep, seed, arguments).path.name}_student_{layers}x{width}_{arguments.student_rounds}"
-    folder = RunFolder(arguments.folder / name)
+    folder = RunFolder(arguments.folder / f"{teacher_run.path.name}_student_{layers}x{width}_{rounds}")
     known = folder.read_metrics() if (resume := folder.holds_run) else []
     if not (known and "success_coarse" in known[-1]):
         if not resume:
@@ -183,7 +211,8 @@ def distil(deep: Cell, seed: int, arguments: Arguments) -> dict[str, float]:
         Distiller(teacher, config, folder, resume=resume).train()
     student = folder.read_metrics()[-1]
     judged = evaluate(evaluation_environment(teacher, config), greedy(teacher.networks), teacher.actor).as_dict()
-    return {key: student[key] for key in _SCORES} | {f"teacher_{key}": judged[key] for key in _SCORES}
+    scores = {key: student[key] for key in _SCORES} | {f"teacher_{key}": judged[key] for key in _SCORES}
+    return {"seed": seed, "layers": layers, "teacher": teacher_run.path.name, "seconds": student["elapsed_s"]} | scores
 
 
 def score(evaluations: Sequence[dict[str, float]], key: str, updates: float) -> float:
@@ -200,82 +229,89 @@ def parameters(cell: Cell, task: str) -> int:
     return count_parameters((state.actor, state.critic))
 
 
-def table_of(rows: Sequence[dict[str, Any]], arguments: Arguments) -> Table:
-    """Scores at equal updates and at equal seconds, with the spread between seeds."""
-    title = f"{Path(arguments.task).stem}, {arguments.updates} updates of the deep one, {arguments.seeds} seeds"
-    table = Table(
-        "network", "parameters", "ms an update", "equal updates", "at goal", "equal time", "at goal", title=title
+def quick(arguments: Arguments) -> Arguments:
+    """The same with 60 updates."""
+    return replace(
+        arguments,
+        cells=("4x16", "1x16"),
+        seeds=1,
+        updates=60,
+        most_updates=90,
+        updates_per_rollout=30,
+        num_envs=16,
+        eval_every_rounds=1,
+        eval_envs=16,
+        student_rounds=2,
+        folder=arguments.folder / "quick",
     )
-    for row in rows:
-        columns = [row["name"], f"{row['parameters']:,}", f"{row['update_ms']:.1f}"]
-        for budget in ("equal_updates", "equal_time"):
-            for key in ("success_coarse", "time_at_goal"):
-                values = row[budget][key]
-                columns.append(f"{np.mean(values):.0%} ({', '.join(f'{value:.0%}' for value in values)})")
-        table.add_row(*columns)
-    return table
+
+
+class Study:
+    """Cells by recipe, and what is known of their runs so far."""
+
+    def __init__(self, cells: Sequence[Cell], arguments: Arguments) -> None:
+        self.cells, self.arguments = cells, arguments
+        self.times_ms = _remembered_times(cells, arguments)
+        self.runs: dict[tuple[float, Cell], list[list[dict[str, float]]]] = {}
+        self.students: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """All that is missing, seed by seed."""
+        arguments = self.arguments
+        for seed in range(arguments.seeds):
+            for cell, share in product(self.cells, arguments.random_goal_shares):
+                updates = budget_of(cell, self.cells[0], self.times_ms, arguments)
+                self.runs.setdefault((share, cell), []).append(train(cell, share, seed, updates, arguments))
+                self.write()
+            share, cell = max(self.runs, key=lambda which: score(self.runs[which][seed], _SCORES[0], arguments.updates))
+            for layers in arguments.student_layers:
+                self.students.append(distil(_run_folder(cell, share, seed, arguments), layers, seed, arguments))
+                self.write()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One for each recipe and network that has a run."""
+        return [self._row(share, cell, runs) for (share, cell), runs in self.runs.items()]
+
+    def _row(self, share: float, cell: Cell, runs: list[list[dict[str, float]]]) -> dict[str, Any]:
+        arguments = self.arguments
+        budgets = {
+            "equal_updates": arguments.updates,
+            "equal_time": _affordable(cell, self.cells[0], self.times_ms, arguments),
+        }
+        scores = {
+            budget: {key: [score(run, key, until) for run in runs] for key in _SCORES}
+            for budget, until in budgets.items()
+        }
+        network = {"random_goal_share": share, "name": cell.name, "depth": cell.depth, "width": cell.width}
+        numbers = {"parameters": parameters(cell, arguments.task), "update_ms": self.times_ms[cell.name]}
+        return {**network, **numbers, **scores, "runs": runs}
+
+    def write(self) -> None:
+        """JSON and picture, where they are asked for."""
+        arguments = self.arguments
+        names = ("updates", "gamma", "critic_sees", "continue_share", "num_envs", "student_layers", "student_rounds")
+        settings = {"task": Path(arguments.task).stem} | {name: getattr(arguments, name) for name in names}
+        found = {"machine": machine(), **settings, "rows": self.rows, "students": self.students}
+        if arguments.json:
+            write_json(arguments.json, found)
+        if arguments.plot:
+            draw(found, arguments.plot)
 
 
 def main() -> None:
     """Run all cells, seed by seed, print the table, write JSON."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    cells: tuple[Cell, ...] = CELLS
     if arguments.quick:
-        cells = (Cell(4, 16), Cell(1, 16))
-        arguments = Arguments(
-            task=arguments.task,
-            seeds=1,
-            updates=60,
-            most_updates=90,
-            updates_per_rollout=30,
-            num_envs=16,
-            eval_every_rounds=1,
-            student_rounds=2,
-            folder=arguments.folder / "quick",
-            json=arguments.json,
-        )
-    times_ms = _remembered_times(cells, arguments)
-    runs: dict[str, list[list[dict[str, float]]]] = {cell.name: [] for cell in cells}
-    students: list[dict[str, float]] = []
-    rows: list[dict[str, Any]] = []
-    for seed in range(arguments.seeds):
-        for cell in cells:
-            runs[cell.name].append(train(cell, seed, budget_of(cell, cells[0], times_ms, arguments), arguments))
-            rows = [_row(cell, runs[cell.name], times_ms, cells[0], arguments) for cell in cells if runs[cell.name]]
-            _write(arguments, rows, students)
-        students.append(distil(cells[0], seed, arguments))
-        _write(arguments, rows, students)
-    Console().print(table_of(rows, arguments))
-    for key in _SCORES:
-        kept = [f"{one[key]:.1%} of {one[f'teacher_{key}']:.1%}" for one in students]
-        print(f"student of {arguments.student_layers} layers, {key}: {', '.join(kept)}")
-
-
-def _write(arguments: Arguments, rows: list[dict[str, Any]], students: list[dict[str, float]]) -> None:
-    if arguments.json:
-        settings = {"task": Path(arguments.task).stem, "updates": arguments.updates, "gamma": arguments.gamma}
-        settings |= {"critic_sees": arguments.critic_sees, "random_goal_share": arguments.random_goal_share}
-        settings |= {"num_envs": arguments.num_envs}
-        settings |= {"student_layers": arguments.student_layers, "student_rounds": arguments.student_rounds}
-        write_json(arguments.json, {"machine": machine(), **settings, "rows": rows, "students": students})
-
-
-def _row(
-    cell: Cell,
-    runs: list[list[dict[str, float]]],
-    times_ms: dict[str, float],
-    deep: Cell,
-    arguments: Arguments,
-) -> dict[str, Any]:
-    budgets = {
-        "equal_updates": arguments.updates,
-        "equal_time": _affordable(cell, deep, times_ms, arguments),
-    }
-    scores = {
-        budget: {key: [score(run, key, until) for run in runs] for key in _SCORES} for budget, until in budgets.items()
-    }
-    numbers = {"parameters": parameters(cell, arguments.task), "update_ms": times_ms[cell.name]}
-    return {"name": cell.name, "depth": cell.depth, "width": cell.width, **numbers, **scores, "runs": runs}
+        arguments = quick(arguments)
+    cells = [Cell.of(text) for text in arguments.cells]
+    study = Study(cells, arguments)
+    study.run()
+    title = f"{Path(arguments.task).stem}, {arguments.updates} updates of the deep one, {arguments.seeds} seeds"
+    Console().print(table_of(study.rows, title))
+    for one, key in product(study.students, _SCORES):
+        kept = f"{one[key]:.1%} of {one[f'teacher_{key}']:.1%}"
+        print(f"student of {one['layers']} layers, seed {one['seed']}, {key}: {kept}")
 
 
 def _remembered_times(cells: Sequence[Cell], arguments: Arguments) -> dict[str, float]:

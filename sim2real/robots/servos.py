@@ -63,14 +63,18 @@ def robot_spec(path: Path, servos: Mapping[str, Servo], *, tool: str | None, map
 
 
 def _add_walls(spec: mujoco.MjSpec, map: Map) -> None:
-    """Boxes that touch whatever a floor would, and nothing from the file's defaults."""
+    """Boxes that touch whatever a floor would, and nothing from the file's defaults.
+
+    Of a robot and its floor either may be the one that says what it collides with (contype) and the other what with
+    (conaffinity); a wall is both.
+    """
     for index, wall in enumerate(map.walls()):
         spec.worldbody.add_geom(
             name=f"wall_{index}",
             type=mujoco.mjtGeom.mjGEOM_BOX,
             pos=wall.middle,
             size=wall.half_size,
-            contype=0,
+            contype=1,
             conaffinity=1,
             condim=3,
             friction=[1.0, 0.01, 0.01],

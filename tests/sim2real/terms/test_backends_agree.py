@@ -24,6 +24,7 @@ STARTS: dict[str, tuple[tuple[int, float], tuple[int, float] | None]] = {
     "humanoid": ((2, 2.0), (2, 0.5)),
     "quadruped_walk": ((2, 1.5), (2, 0.1)),
     "mobile_base": ((2, 1.0), (0, 5.0)),
+    "mobile_base_maze": ((2, 1.0), None),
     "swimmer": ((0, 0.3), None),
     "gripper_pick": ((10, 1.0), None),  # z of the cube
     "two_arms": ((0, 0.1), None),

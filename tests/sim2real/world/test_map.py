@@ -18,7 +18,7 @@ from runtime.goals.resolve import validate_goal
 from sim2real.backends.native import NativeEnvironment
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.robots.servos import load_robot
+from sim2real.robots.servos import load_robot, robot_spec
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.shipped import task_names
 from sim2real.tasks.task import load_task
@@ -91,6 +91,19 @@ def test_a_wall_stops_a_robot() -> None:
         mujoco.mj_step(model, data)
         assert data.qpos[1] < 2.0
     assert data.qpos[1] > 0.5
+
+
+@pytest.mark.parametrize("name", ["ant", "humanoid", "mobile_base", "mobile_base_maze", "quadruped_walk"])
+def test_walls_touch_every_robot_whichever_half_of_a_contact_its_shapes_are(name: str) -> None:
+    """An ant's shapes say what they collide with; those of a quadruped, what collides with them."""
+    task = load_task(name)
+    model = robot_spec(task.mjcf_path, task.config.robot.servos(), tool=None, map=_map("###\n#S#\n#G#\n###")).compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_resetDataKeyframe(model, data, 0)
+    data.qpos[1] = 1.0  # where the wall begins
+    mujoco.mj_forward(model, data)
+    touching = {model.geom(geom).name for contact in data.contact for geom in contact.geom}
+    assert any(geom.startswith("wall_") for geom in touching)
 
 
 def test_the_served_robot_stands_in_the_same_maze_and_goals_in_walls_are_refused() -> None:
