@@ -277,14 +277,23 @@ def test_files_are_read_as_the_onnx_package_reads_them(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_constants_that_overflow_are_no_error_of_numpys() -> None:
-    huge, size = np.full(3, 3e38, np.float32), {"x": 3}
-    nodes = [helper.make_node("Mul", ["a", "a"], ["b"]), helper.make_node("Mul", ["x", "b"], ["y"])]
-    assert generate(read_graph(make_model(nodes, {"a": huge}, size, 3)), size, {"y": 3})
-    shape = np.array([2**62, 2**62], np.int64)
-    nodes = [helper.make_node("Reshape", ["a", "s"], ["b"]), helper.make_node("Mul", ["x", "b"], ["y"])]
-    with pytest.raises(Unsupported):
-        generate(read_graph(make_model(nodes, {"a": huge, "s": shape}, size, 3)), size, {"y": 3})
+def test_numbers_that_overflow_are_no_error_of_numpys() -> None:
+    sizes = {"x": 3}
+    huge = [helper.make_node("Gemm", ["x", "w"], ["y"], alpha=3e38)]
+    assert generate(read_graph(make_model(huge, {"w": np.full((3, 3), 3e38, np.float32)}, sizes, 3)), sizes, {"y": 3})
+    far = [helper.make_node("Gather", ["a", "i"], ["b"], axis=2**62), helper.make_node("Mul", ["x", "b"], ["y"])]
+    graph = helper.make_graph(
+        far,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
+        [
+            helper.make_tensor("a", TensorProto.FLOAT, [3], [1.0] * 3),
+            helper.make_tensor("i", TensorProto.INT64, [1], [0]),
+        ],
+    )
+    with pytest.raises(Unsupported, match="do not fit together"):
+        generate(read_graph(helper.make_model(graph).SerializeToString()), sizes, {"y": 3})
 
 
 @given(st.data())

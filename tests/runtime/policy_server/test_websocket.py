@@ -53,6 +53,7 @@ def _serve(policy: Policy, token: str) -> Iterator[int]:
     ended.set()
     thread.join()
     server.close()
+    assert server.failures == []
 
 
 def encode(value: Any) -> Any:

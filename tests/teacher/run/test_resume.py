@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -70,7 +71,10 @@ def test_a_finished_run_goes_on_for_longer(
     folder = RunFolder(shutil.copytree(teacher_run, tmp_path / "run"))
     monkeypatch.setattr(sys, "argv", ["train-teacher", "--resume", str(folder.path), "--updates", "25"])
     cli.main()
-    assert "success coarse" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "success coarse" in said
+    # Also where no terminal is, and before the first round is over.
+    assert re.search(r"^teacher franka_pose.*: compiling, then updating$", said, re.M)
     rows, summary = folder.read_metrics(), folder.read_summary()
     assert [row["updates"] for row in rows] == [5, 10, 15, 20, 25]
     assert summary["updates"] == 25
