@@ -16,6 +16,7 @@ from runtime.drivers.direct import Direct
 from runtime.drivers.mujoco import MujocoDriver
 from runtime.goals.messages import GoalPose
 from runtime.inference.policy import Policy
+from runtime.protocol.messages import TelemetryReply
 from runtime.recording.replay import replay
 from runtime.robot.readings import Readings
 from sim2real.errors import ShoalError
@@ -37,28 +38,35 @@ def motors(tmp_path: Path) -> Path:
     return write_any_policy(tmp_path / "motors.onnx", effort_task(tmp_path).contract)
 
 
-def test_velocities_are_served_recorded_and_replayed_to_the_bit(policy: Path, tmp_path: Path) -> None:
-    record, mjcf = tmp_path / "run.mcap", tmp_path / "arm.xml"
-    with Server(policy, tmp_path, "--mjcf", str(mjcf), "--record", str(record), "--speed", "2", "--quiet") as server:
+def served_and_replayed(policy: Path, folder: Path, *, at_rest: float) -> tuple[TelemetryReply, np.ndarray, str]:
+    """Serve an arm towards a goal, bring it to rest by an emergency stop and replay the recording to the bit; what was
+    seen on the way, the commands `[T, 2]`, and what the server printed.
+    """
+    record, mjcf = folder / "run.mcap", folder / "arm.xml"
+    with Server(policy, folder, "--mjcf", str(mjcf), "--record", str(record), "--speed", "2", "--quiet") as server:
         with server.client() as client:
             client.send_goal(GoalPose(position=(0.3, 0.2, 0.1)))
             wait_until(lambda: client.status().ticks > 60, "a stretch long enough")
             wait_until(lambda: max(map(abs, client.telemetry().joint_command), default=0) > 0.01, "a command")
             seen = client.telemetry()
-            assert len(seen.joint_command) == 2
-            assert seen.joint_position_target == ()
             client.estop()
-            wait_until(lambda: client.telemetry().joint_command == (0.0, 0.0), "velocity 0")
-            wait_until(lambda: max(map(abs, client.telemetry().joint_velocity)) < 1e-3, "rest")
+            wait_until(lambda: client.telemetry().joint_command == (0.0, 0.0), "a command of nothing")
+            wait_until(lambda: max(map(abs, client.telemetry().joint_velocity)) < at_rest, "rest")
             client.stop()
         output = server.output()
         assert server.process.returncode == 0, output
     ticks = read_recording(record).ticks
-    told = np.array([tick["command"] for tick in ticks if tick["commanding"]])
-    assert 0.01 < np.abs(told).max() <= 4.0
-    assert (told[-1] == 0).all()
     result = replay(record, policy, mjcf)
     assert (result.compared, result.different) == (len(ticks), 0)
+    return seen, np.array([tick["command"] for tick in ticks if tick["commanding"]]), output
+
+
+def test_velocities_are_served_recorded_and_replayed_to_the_bit(policy: Path, tmp_path: Path) -> None:
+    seen, told, _ = served_and_replayed(policy, tmp_path, at_rest=1e-3)
+    assert len(seen.joint_command) == 2
+    assert seen.joint_position_target == ()
+    assert 0.01 < np.abs(told).max() <= 4.0
+    assert (told[-1] == 0).all()
 
 
 def test_a_goal_s_speed_bounds_the_velocities(policy: Path, tmp_path: Path) -> None:
@@ -104,25 +112,10 @@ def test_who_tells_positions_refuses_it(policy: Path, tmp_path: Path) -> None:
 
 
 def test_efforts_are_served_recorded_and_replayed_to_the_bit(motors: Path, tmp_path: Path) -> None:
-    record, mjcf = tmp_path / "run.mcap", tmp_path / "arm.xml"
-    with Server(motors, tmp_path, "--mjcf", str(mjcf), "--record", str(record), "--speed", "2", "--quiet") as server:
-        with server.client() as client:
-            client.send_goal(GoalPose(position=(0.3, 0.2, 0.1)))
-            wait_until(lambda: client.status().ticks > 60, "a stretch long enough")
-            wait_until(lambda: max(map(abs, client.telemetry().joint_command), default=0) > 0.01, "a command")
-            client.estop()
-            wait_until(lambda: client.telemetry().joint_command == (0.0, 0.0), "effort 0")
-            wait_until(lambda: max(map(abs, client.telemetry().joint_velocity)) < 1e-2, "rest by its own damping")
-            client.stop()
-        output = server.output()
-        assert server.process.returncode == 0, output
+    _, told, output = served_and_replayed(motors, tmp_path, at_rest=1e-2)  # by its own damping
     assert "ticks, its motors get no effort" in output
-    ticks = read_recording(record).ticks
-    told = np.array([tick["command"] for tick in ticks if tick["commanding"]])
     assert 0.01 < np.abs(told).max() <= 20.0
     assert (told[-1] == 0).all()
-    result = replay(record, motors, mjcf)
-    assert (result.compared, result.different) == (len(ticks), 0)
 
 
 def test_a_motor_gets_nothing_where_no_command_comes_any_more(motors: Path, tmp_path: Path) -> None:
