@@ -10,11 +10,14 @@ After a failure nothing is asked of the driver any more: readings stay what they
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from inspect import getattr_static
-from typing import NoReturn, Self, cast
+from typing import NoReturn, Self, TypeVar, cast
+
+import numpy as np
 
 from runtime.drivers.base import Driver, DriverFailed, DriverOverdue, RecoveringDriver, ServoDriver, what_happened
 from runtime.goals.messages import ResolvedGoal
@@ -24,6 +27,9 @@ from sim2real.errors import shown
 CALLS = ("", "read", "write", "now_s", "show_goal", "servo", "close")
 """What `DriverCalls.call` counts."""
 _READ, _WRITE, _NOW_S, _SHOW_GOAL, _SERVO, _CLOSE = range(1, len(CALLS))
+Returned = TypeVar("Returned")
+_COPY = os.EX_SOFTWARE
+"""Exit status of a fork of the server that a driver made."""
 _LONGEST_NAME, LONGEST_DESCRIPTION = 120, 200
 
 
@@ -34,6 +40,7 @@ class DriverCalls:
         self.inner = driver
         """The driver itself."""
         self.name = f"{type(driver).__module__}:{type(driver).__qualname__}"[:_LONGEST_NAME]
+        self._process = os.getpid()
         self.failed = False
         """Whether a call has failed, so that only commands are passed on."""
         self.overdue = ""
@@ -49,6 +56,7 @@ class DriverCalls:
         self._recovering = cast(RecoveringDriver, driver) if _has(driver, "restarts") else None
         self.servo_steps = self._servo.servo_steps if self._servo is not None else 1
         """Reference updates per control period; 1 for a driver whose servo wants none in between."""
+        self._told: Float64 = np.zeros(0)
         self._now_s, self._asked_s, self._restarts = 0.0, time.monotonic(), 0
 
     @classmethod
@@ -60,61 +68,45 @@ class DriverCalls:
         """Fill in the latest readings; a failure leaves none that can be believed, and later calls change nothing."""
         if self.failed:
             return
-        self.call[0], self.begun = _READ, self.begun + 1
+        self.begun += 1
         try:
-            self.inner.read(out)
-            out.time_s = float(out.time_s)
-        except BaseException as error:
+            self._call(_READ, self._read, out)
+        except BaseException:
             out.vector.fill(math.nan)  # half of them may be new
             out.time_s = self._now_s
-            self._fail("read", error)
-        self.call[0] = 0
+            raise
 
     def write(self, command: Float64) -> None:
-        """Pass a command on, whatever has failed before."""
-        self.call[0], self.begun = _WRITE, self.begun + 1
-        try:
-            self.inner.write(command)
-        except BaseException as error:
-            self._fail("write", error)
-        self.call[0] = 0
+        """Pass a command on, whatever has failed before; the driver cannot change it, as it is recorded and checked."""
+        self.begun += 1
+        if self._told.base is not command:  # a loop has the same array at every tick
+            self._told = command.view()
+            self._told.flags.writeable = False
+        self._call(_WRITE, self.inner.write, self._told)
 
     def now_s(self) -> float:
         """The driver's clock; after a failure, its last time and what has passed since."""
         if self.failed:
             return self._now_s + time.monotonic() - self._asked_s
-        self.call[0] = _NOW_S
+        told = self._call(_NOW_S, self.inner.now_s)
         try:
-            now = float(self.inner.now_s())
-        except BaseException as error:
-            self._fail("now_s", error)
-        self.call[0] = 0
+            now = float(told)
+        except (TypeError, ValueError):
+            now = math.nan
         if not math.isfinite(now):
-            self.fail(f"now_s returned {now}, which is no time")
+            self.fail(f"now_s returned {shown(told)}, which is no time")
         self._now_s, self._asked_s = now, time.monotonic()
         return now
 
     def show_goal(self, goal: ResolvedGoal) -> None:
         """Called once per new goal."""
-        if self.failed:
-            return
-        self.call[0] = _SHOW_GOAL
-        try:
-            self.inner.show_goal(goal)
-        except BaseException as error:
-            self._fail("show_goal", error)
-        self.call[0] = 0
+        if not self.failed:
+            self._call(_SHOW_GOAL, self.inner.show_goal, goal)
 
     def servo(self, fraction: float) -> None:
         """Move the reference to this fraction of the way, where the driver wants that."""
-        if self._servo is None or self.failed:
-            return
-        self.call[0] = _SERVO
-        try:
-            self._servo.servo(fraction)
-        except BaseException as error:
-            self._fail("servo", error)
-        self.call[0] = 0
+        if self._servo is not None and not self.failed:
+            self._call(_SERVO, self._servo.servo, fraction)
 
     @property
     def restarts(self) -> int:
@@ -128,12 +120,27 @@ class DriverCalls:
 
     def close(self) -> None:
         """Release the robot."""
-        self.call[0] = _CLOSE
+        self._call(_CLOSE, self.inner.close)
+
+    def _call(self, which: int, method: Callable[..., Returned], *arguments: object) -> Returned:
+        self.call[0] = which
         try:
-            self.inner.close()
+            return method(*arguments)
         except BaseException as error:
-            self._fail("close", error)
-        self.call[0] = 0
+            self._end_copies()
+            self._fail(CALLS[which], error)
+        finally:
+            self._end_copies()
+            self.call[0] = 0
+
+    def _end_copies(self) -> None:
+        """A driver that forks and returns twice would drive the robot twice, and end the server's files and sockets."""
+        if os.getpid() != self._process:
+            os._exit(_COPY)
+
+    def _read(self, out: Readings) -> None:
+        self.inner.read(out)
+        out.time_s = float(out.time_s)
 
     def fail(self, what: str) -> NoReturn:
         """Raise `DriverFailed`; from now on the loop keeps time itself, and asks nothing of the driver."""

@@ -26,6 +26,10 @@ def dataset(recordings: Recordings, *, output: OutputPath) -> None:
     """
     if not recordings:
         raise ShoalError("dataset: give at least one recording.")
+    if twice := sorted(
+        {str(path) for path in recordings if [*map(Path.resolve, recordings)].count(path.resolve()) > 1}
+    ):
+        raise ShoalError(f"dataset: {', '.join(twice)}: the same recording was given more than once.")
     read = [read_recording(path) for path in recordings]
     for recording in read:
         if recording.note:

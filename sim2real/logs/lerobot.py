@@ -3,8 +3,8 @@ as well.
 
     recordings ── read_episodes ──► episodes ── write_dataset ──► data/*.parquet, meta/*.parquet, meta/*.json
 
-An episode is one goal, followed without a gap: frames lie one control period apart, as the format wants them. Goals
-that are streamed, one every few ticks, make one episode.
+An episode is one goal, followed without a gap: frames lie one control period apart, as the format wants them. It ends
+where the robot holds, is stopped or has no goal. Goals that are streamed, one every few ticks, make one episode.
 
 Shapes: `F` frames.
 """
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 FORMAT = "v3.0"
 _DATA, _EPISODES = (f"{folder}/chunk-{{:03d}}/file-{{:03d}}.parquet" for folder in ("data", "meta/episodes"))
 _STREAMED_S = 1.0
-"""Goals that follow sooner upon each other are streamed."""
+"""Goals that follow sooner upon each other, and before they are reached, are streamed."""
+_FOLLOWING = ("active", "ramp-in")
+"""States in which what is commanded serves the goal."""
 _QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 _OWN = {
     "timestamp": "float32",
@@ -73,12 +75,12 @@ def read_episodes(recordings: Sequence[Recording]) -> Episodes:
     for recording in recordings:
         for frames, unknown in _stretches(recording, features):
             left_out += unknown
-            if frames:
+            if len(frames) > 1:
                 columns = (np.array(column, np.float32) for column in zip(*frames, strict=True))
                 arrays.append({feature.name: column for feature, column in zip(features, columns, strict=True)})
     if not arrays:
         names = ", ".join(str(recording.path) for recording in recordings)
-        raise ShoalError(f"{names}: no tick commanded the robot with all numbers known; send it goals.")
+        raise ShoalError(f"{names}: no two ticks in a row follow a goal with all numbers known; send the robot goals.")
     return Episodes(contract, features, tuple(arrays), left_out)
 
 
@@ -131,29 +133,33 @@ def _stretches(recording: Recording, features: Sequence[Feature]) -> Iterator[tu
     period = recording.contract.timing.control_dt_s
     requests = _requests(recording)
     frames: list[Frame] = []
-    unknown, last_s, last_goal = 0, -np.inf, -1
+    unknown, last_s, last = 0, -np.inf, None
     for tick in recording.ticks:
-        if not tick["commanding"]:
+        if not tick["commanding"] or tick["state"] not in _FOLLOWING:
             continue
-        now, goal = number(tick["now_s"]), int(tick.get("goal_number", 0))
-        frame = _frame(tick, features, requests.get(goal, (0.0, []))[1])
-        known = frame is not None
-        if not known or abs(now - last_s - period) > period / 2 or _begins_anew(requests, last_goal, goal):
+        now = number(tick["now_s"])
+        frame = _frame(tick, features, requests.get(tick.get("goal_number", 0), (0.0, []))[1])
+        follows = abs(now - last_s - period) <= period / 2 and last is not None and _goes_on(requests, last, tick)
+        if frame is None or not follows:
             yield frames, unknown
             frames, unknown = [], 0
         if frame is None:
             unknown += 1
         else:
             frames.append(frame)
-        last_s, last_goal = now, goal
+        last_s, last = now, tick
     yield frames, unknown
 
 
-def _begins_anew(requests: Mapping[int, tuple[float, list[float]]], last: int, goal: int) -> bool:
-    if goal == last:
-        return False
-    given = [requests[which][0] if which in requests else -np.inf for which in (last, goal)]
-    return not given[1] - given[0] < _STREAMED_S
+def _goes_on(
+    requests: Mapping[int, tuple[float, list[float]]], last: Mapping[str, Any], tick: Mapping[str, Any]
+) -> bool:
+    """Whether the goal is the one of the tick before, or streamed after it."""
+    goals = [int(of.get("goal_number", 0)) for of in (last, tick)]
+    if goals[0] == goals[1]:
+        return True
+    given = [requests[goal][0] if goal in requests else np.nan for goal in goals]
+    return not last.get("reached", False) and given[1] - given[0] < _STREAMED_S
 
 
 def _frame(tick: Mapping[str, Any], features: Sequence[Feature], request: list[float]) -> Frame | None:

@@ -160,6 +160,8 @@ def read_recording(path: Path) -> Recording:
     walk = McapWalk(path)
     items = iter(walk)
     facts = next((item.values for item in items if isinstance(item, McapMetadata) and item.name == METADATA), {})
+    if "contract" not in facts and walk.damage:
+        raise ShoalError(f"{path}: damaged before its contract: {walk.damage}.")
     if "contract" not in facts:
         raise ShoalError(f"{path}: not a recording of runtime serve (no metadata record {METADATA!r}).")
     try:

@@ -90,6 +90,25 @@ def test_each_goal_is_an_episode_and_a_stream_of_them_is_one(recording: Recordin
     assert len(np.unique(read_episodes([recording]).arrays[1]["observation.goal"], axis=0)) == 8
 
 
+def test_a_goal_that_comes_soon_after_one_that_was_reached_is_an_episode(recording: Recording) -> None:
+    soon = round(0.5 / recording.contract.timing.control_dt_s)
+    give_goal(recording, at=0, goal_number=1)
+    give_goal(recording, at=soon, goal_number=2)
+    assert lengths(recording) == [TICKS]
+    recording.ticks[soon - 1]["reached"] = True
+    assert lengths(recording) == [soon, TICKS - soon]
+
+
+def test_what_a_robot_does_without_a_goal_teaches_nothing(recording: Recording) -> None:
+    for tick in recording.ticks[40:]:
+        tick["state"] = "idle"
+    assert lengths(recording) == [40]
+    for tick in recording.ticks[1:40]:
+        tick["state"] = "hold"
+    with pytest.raises(ShoalError, match="no two ticks in a row follow a goal"):
+        read_episodes([recording])
+
+
 def test_frames_of_an_episode_lie_one_period_apart(recording: Recording) -> None:
     period = recording.contract.timing.control_dt_s
     for tick in recording.ticks[30:]:
@@ -103,7 +122,7 @@ def test_frames_of_an_episode_lie_one_period_apart(recording: Recording) -> None
 def test_recordings_without_a_usable_tick_are_refused(recording: Recording) -> None:
     for tick in recording.ticks:
         tick["commanding"] = False
-    with pytest.raises(ShoalError, match="no tick commanded the robot with all numbers known; send it goals"):
+    with pytest.raises(ShoalError, match="no two ticks in a row follow a goal with all numbers known"):
         read_episodes([recording])
 
 
@@ -125,5 +144,7 @@ def test_the_command_says_what_it_wrote_and_what_is_missing(
     with pytest.raises(ShoalError, match=r"pip install 'shoal\[data\]'"):
         dataset((recording.path,), output=tmp_path / "again")
     assert not (tmp_path / "again").exists()
+    with pytest.raises(ShoalError, match=r"run.mcap: the same recording was given more than once"):
+        dataset((recording.path, recording.path), output=tmp_path / "twice")
     with pytest.raises(ShoalError, match="give at least one recording"):
         dataset((), output=tmp_path / "none")

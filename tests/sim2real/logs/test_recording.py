@@ -166,6 +166,15 @@ def test_flipped_bits_are_noticed_wherever_they_are(tmp_path: Path) -> None:
         assert recording.ticks == [tick(message["tick"]) for message in recording.ticks], place
 
 
+def test_damage_before_the_contract_is_called_damage(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.mcap", ticks(1, 2))
+    damaged = bytearray(path.read_bytes())
+    damaged[MAGIC_SIZE + 8] ^= 0x10  # the length of the first record
+    path.write_bytes(damaged)
+    with pytest.raises(ShoalError, match=r"a.mcap: damaged before its contract: "):
+        read_recording(path)
+
+
 def test_sizes_that_a_file_claims_are_not_believed(tmp_path: Path) -> None:
     """Gigabytes in a record's length, a chunk's size, or what a small chunk unpacks to."""
     attachments = struct.pack("<BQ", Opcode.ATTACHMENT, 0) * 100_000
