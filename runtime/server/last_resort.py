@@ -65,9 +65,10 @@ class LastResort:
                 since, began_s = now, now_s
             call = CALLS[now[0]]
             if now_s - began_s > (self._close_s if call == "close" else self._seconds):
+                robot = "holds what it was told last" if call == "close" else "could not be told to stop"
                 sys.stderr.write(
                     f"error: driver {self._driver.name}: {call} does not return, not even when it is interrupted; the "
-                    "robot could not be told to stop, and holds its last target.\n"
+                    f"robot {robot}.\n"
                 )
                 sys.stderr.flush()
                 self.on_end()
