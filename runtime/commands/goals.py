@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.commands.connection import Connection
 
 if TYPE_CHECKING:
     from runtime.goals.messages import AnyGoal
+
+_LONGEST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class Goal(Connection):
     """Quaternion w x y z."""
     rpy: tuple[float, float, float] | None = None
     """Roll, pitch and yaw in rad, instead of --orientation."""
-    joints: dict[str, float] = field(default_factory=dict)
+    joints: tuple[str, ...] = ()
     """Joint positions in rad, as NAME VALUE NAME VALUE ..., instead of --position."""
     planar: tuple[float, float, float] | tuple[float, float] | None = None
     """x and y in m, and yaw in rad: on the ground, or over a table from the default orientation."""
@@ -53,23 +56,35 @@ class Goal(Connection):
     """Name of the goal; a random one if not given."""
     wait: bool = False
     """Hold the lease, return when the goal is reached; exit status 1 when it is not."""
-    wait_s: float = 30.0
-    """Longest wait."""
+    wait_s: float | None = None
+    """Longest wait; 30 if not given."""
 
     def run(self) -> int:
         """Prints the status after the goal was taken, or the goal's end after the wait."""
-        goal = self.message()
+        goal, wait_s = self.message(), self._longest_wait_s()
         with self.client() as client:
             if not self.wait:
                 print(client.send_goal(goal).line)
                 return 0
             with client.lease(f"goal:{_user()}"[:32]):
                 client.send_goal(goal)
-                ended = client.wait_for_goal(goal.id, self.wait_s)
+                ended = client.wait_for_goal(goal.id, wait_s)
                 status = client.status()
         print(status.line)
         print(ended.line)
         return 0 if ended.state == "reached" else 1
+
+    def _longest_wait_s(self) -> float:
+        """Raises `GoalRefused`."""
+        from runtime.goals.messages import GoalRefused
+
+        if self.wait_s is None:
+            return _LONGEST_WAIT_S
+        if not self.wait:
+            raise GoalRefused(f"--wait-s {self.wait_s:g} goes with --wait; add it, or leave --wait-s out.")
+        if not 0 < self.wait_s < math.inf:
+            raise GoalRefused(f"--wait-s {self.wait_s:g}: must be a positive time in s.")
+        return self.wait_s
 
     def message(self) -> AnyGoal:
         """The goal that is asked for; raises `GoalRefused`."""
@@ -79,7 +94,7 @@ class Goal(Connection):
             "position": self.position,
             "orientation_wxyz": self.orientation,
             "rpy": self.rpy,
-            "joints": self.joints or None,
+            "joints": _joints(self.joints) or None,
             "planar": self.planar,
             "height_m": self.height_m,
             "object_position": self.object_position,
@@ -93,6 +108,23 @@ class Goal(Connection):
         }
         options = {"speed": self.speed, "priority": self.priority, "queue": self.queue}
         return parse_any_goal({name: value for name, value in given.items() if value is not None} | options)
+
+
+def _joints(given: tuple[str, ...]) -> dict[str, float]:
+    """Positions by name; raises `GoalRefused`."""
+    from runtime.goals.messages import GoalRefused
+
+    if len(given) % 2:
+        raise GoalRefused(f"--joints: write NAME VALUE NAME VALUE ...; {given[-1]} has no value.")
+    found = {}
+    for name, position in zip(given[::2], given[1::2], strict=True):
+        if name in found:
+            raise GoalRefused(f"--joints: {name} was given twice.")
+        try:
+            found[name] = float(position)
+        except ValueError:
+            raise GoalRefused(f"--joints {name} {position}: must be a number of rad.") from None
+    return found
 
 
 def _values(given: tuple[str, ...]) -> dict[str, list[float]]:

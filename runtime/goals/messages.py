@@ -223,11 +223,16 @@ def load_goals(path: Path) -> list[AnyGoal]:
 
 
 def first_problem(error: ValidationError) -> str:
-    """`.field: what is wrong (got value)` of a pydantic error's first entry."""
+    """`.field: what is wrong (got value)` of a pydantic error's first entry; without the value where several fields are
+    wrong together.
+    """
     first = error.errors(include_url=False)[0]
     parts = [part for part in first["loc"] if isinstance(part, int) or not _ALTERNATIVE.match(part)]
     where = "".join(f".{part}" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in parts)
-    return f"{where}: {printable(first['msg'])} (got {shown(first['input'])})"
+    own = first["type"] == "value_error"
+    said = f"{where}: {printable(str(first['ctx']['error']) if own else first['msg'])}"
+    # What a rule of ours says about several fields has their values.
+    return said if own and not where else f"{said} (got {shown(first['input'])})"
 
 
 def parsed_again(goal: _Goal) -> _Goal:

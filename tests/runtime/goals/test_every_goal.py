@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -243,3 +245,24 @@ def test_the_example_of_a_goal_is_taken_as_it_is_shown(name: str) -> None:
 def test_a_goal_of_another_kind_is_answered_with_what_to_give(name: str, data: dict[str, object], said: str) -> None:
     with pytest.raises(GoalRefused, match=said):
         validate_goal(contract_with(name), parse_any_goal(data), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"orientation": (0, 0, 0, 0)}, "goal: orientation_wxyz has the length 0 and must be a unit quaternion."),
+        ({"orientation": (1, 0, 0, 0), "rpy": (0, 0, 0)}, "goal: give orientation_wxyz or rpy, not both."),
+        ({"wait": True, "wait_s": -1}, "--wait-s -1: must be a positive time in s."),
+        ({"wait": True, "wait_s": math.nan}, "--wait-s nan: must be a positive time in s."),
+        ({"wait_s": 3}, "--wait-s 3 goes with --wait; add it, or leave --wait-s out."),
+        ({"position": None, "joints": ("a",)}, "--joints: write NAME VALUE NAME VALUE ...; a has no value."),
+        ({"position": None, "joints": ("a", "x")}, "--joints a x: must be a number of rad."),
+        ({"position": None, "joints": ("a", "1", "a", "2")}, "--joints: a was given twice."),
+    ],
+)
+def test_a_goal_that_cannot_be_is_refused_in_words_before_a_server_is_asked(
+    arguments: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    command = GoalCommand(**{"position": (0.5, 0.0, 0.4), "address": str(tmp_path / "nobody"), **arguments})
+    with pytest.raises(GoalRefused, match=re.escape(sentence)):
+        command.run()
