@@ -269,7 +269,8 @@ class Listener:
                 if caller.refused:
                     self._end(caller, "this server wants the right token first (hello, --token-file).")
                 elif caller.stop is not None:
-                    self._end(caller, f"the control loop has not taken the stop for {_IN_FORCE_S:g} s.")
+                    waited = f"the control loop has not taken the stop for {_IN_FORCE_S:g} s"
+                    self._end(caller, f"{waited}; it stays asked for, and will be in force with the loop's next tick.")
                 else:
                     self._drop(caller)
 

@@ -23,6 +23,7 @@ from runtime.server.listener import MAX_SILENT, Listener
 from runtime.status import Reason, State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
+from tests.runtime.page.browsers import wait_until
 
 PATIENCE_S = 60
 TOKEN = "0123456789abcdef"
@@ -169,8 +170,13 @@ def test_loop_that_does_not_obey_is_told(rig: Rig, monkeypatch: pytest.MonkeyPat
     rig.loop.obeys = False
     with rig.connect() as connection:
         connection.sendall(ESTOP)
-        assert "the control loop has not taken the stop" in lines(connection, 1)[0]["reason"]
+        reason = lines(connection, 1)[0]["reason"]
+        assert "the control loop has not taken the stop" in reason
+        assert "in force with the loop's next tick" in reason
         assert closed(connection)
+    # As it says.
+    rig.loop.obeys = True
+    wait_until(lambda: rig.loop.stops == 1, "the stop")
 
 
 def test_silent_connections_keep_no_stop_out(rig: Rig) -> None:
