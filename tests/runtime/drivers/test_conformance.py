@@ -186,14 +186,11 @@ def test_backward_command_is_named(contract: Contract) -> None:
 
 
 def test_command_kept_by_reference_is_named(contract: Contract) -> None:
-    driver = Driver(contract)
+    class Keeping(Driver):
+        def write(self, command: Float64) -> None:
+            self._target = command
 
-    def keep(command: Float64) -> Float64:
-        driver._target = command
-        return command
-
-    driver.before_write = keep
-    assert "that write copies its argument" in problems(driver, contract)
+    assert "that write copies its argument" in problems(Keeping(contract), contract)
 
 
 def test_other_joints_are_named(contract: Contract) -> None:
