@@ -136,8 +136,6 @@ def test_files_that_are_no_recordings_are_refused(policy: Policy, tmp_path: Path
     path.write_bytes((tmp_path / "log.mcap").read_bytes()[:length])
     refusal = r"not an MCAP file|not a recording of runtime serve|damaged before its contract"
     with pytest.raises(ShoalError, match=refusal):
-        ShoalError, match=r"not an MCAP file|not a recording of runtime serve|damaged before its contract"
-    ):
         read_recording(path)
     path.write_text("something else entirely")
     with pytest.raises(ShoalError, match="not an MCAP file"):
