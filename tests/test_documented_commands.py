@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sim2real.child_process import free_port
 from tests.documented_commands import PAGES, PROGRAMS, ROOT, SHELL_LANGUAGES, Block, blocks, commands, inline, refusal
 
 BLOCKS = list(blocks())
@@ -79,8 +79,7 @@ def test_shown_commands_run(block: Block, tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "student.onnx").symlink_to(ROOT / "models" / "franka_pose.onnx")
     script = "\n".join([*map(_with_wait, block.runs), "kill $(jobs -p) 2>/dev/null || true", "wait || true"])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        script = script.replace("--page 8080", f"--page {free.getsockname()[1]}")
+    script = script.replace("--page 8080", f"--page {free_port()}")
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),

@@ -127,7 +127,6 @@ class DriverCalls:
         try:
             return method(*arguments)
         except BaseException as error:
-            self._end_copies()
             self._fail(CALLS[which], error)
         finally:
             self._end_copies()
@@ -144,7 +143,7 @@ class DriverCalls:
 
     def fail(self, what: str) -> NoReturn:
         """Raise `DriverFailed`; from now on the loop keeps time itself, and asks nothing of the driver."""
-        self.failed, self.owns_clock, self.call[0] = True, False, 0
+        self.failed, self.owns_clock = True, False
         raise DriverFailed(f"driver {self.name}: {what}.")
 
     def _fail(self, method: str, error: BaseException) -> NoReturn:

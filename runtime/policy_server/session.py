@@ -31,10 +31,14 @@ from runtime.goals.messages import GoalRefused, parse_any_goal
 from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.policy_server.packets import goal_sizes, reply_dtype, request_dtype
+from runtime.realtime.cadence import CellRate
 from runtime.robot.readings import Readings
 from runtime.safety import GeometryChecker, SafetyConfig
 from sim2real.errors import ShoalError
 from sim2real.terms import Part
+
+_JITTER = 0.5
+"""Of a control period, by which a request may come early."""
 
 
 class Session:
@@ -65,7 +69,7 @@ class Session:
         self._goal_refusal = ""
         self._goals = 0
         self._last_s = -math.inf
-        self._due_s = -math.inf
+        self._rate = self._new_rate()
 
     def answer(self, time_s: float, age_s: float, *, reset: bool) -> None:
         """Work out `reply` from `request`. `time_s` is the client's clock, `age_s` the age of its readings.
@@ -77,10 +81,10 @@ class Session:
             raise ShoalError(f"request.time_s is {time_s}; send the time of your clock in seconds.")
         if reset or time_s < self._last_s:
             self.core.restart(time_s)
-            self._due_s = -math.inf
+            self._rate = self._new_rate()
         self._last_s = time_s
         self._take_goal(time_s)
-        repeated = self._is_early(time_s)
+        repeated = self._rate.is_early(time_s)
         if not repeated:
             np.copyto(self._readings.vector, self._measured)
             np.copyto(self._readings.joint_effort, self._effort)
@@ -102,7 +106,7 @@ class Session:
         warm_up_session.core.safety.restart()
         warm_up_session.core.safety.start(warm_up_session.request[self.contract.action.measured])
         with suppress(ShoalError):
-            warm_up_session.answer(max(warm_up_session._due_s, 0.0), 0.0, reset=False)
+            warm_up_session.answer(max(warm_up_session._rate.due_s, 0.0), 0.0, reset=False)
 
     @cached_property
     def _warm_up_session(self) -> Session:
@@ -134,12 +138,8 @@ class Session:
             return
         self.core.set_goal(goal, number=self._goals, now_s=now_s)
 
-    def _is_early(self, time_s: float) -> bool:
-        """A generic cell rate algorithm: one period per command on average, half a period of jitter allowed."""
-        if time_s < self._due_s - 0.5 * self._period_s:
-            return True
-        self._due_s = max(time_s, self._due_s) + self._period_s
-        return False
+    def _new_rate(self) -> CellRate:
+        return CellRate(self._period_s, _JITTER * self._period_s)
 
     def _fill_reply(self, repeated: bool) -> None:
         core, reply = self.core, self.reply

@@ -2,7 +2,7 @@
 
 Every tick moves the target by what the limits allow in one control period. Ticks that follow each other faster than
 that would let a robot exceed its velocity limits, however right each of them is. So a tick that comes too early is left
-out, as a generic cell rate algorithm does it (`runtime.policy_server.session` has one for its clients):
+out, by the rule that also holds for the policy server's clients:
 
     due ──── 0.9 periods after the tick before, or after when that one was due
     early ── more than 1.5 periods before it is due, by the driver's clock
@@ -18,6 +18,24 @@ _MOST_AHEAD = 1.5
 """Control periods. After a late tick the loop's next one is on its grid again, up to one period too early."""
 
 
+class CellRate:
+    """A generic cell rate algorithm: `interval_s` for each event on average, and none more than `tolerance_s` before it
+    is due.
+    """
+
+    def __init__(self, interval_s: float, tolerance_s: float) -> None:
+        self._interval_s, self._tolerance_s = interval_s, tolerance_s
+        self.due_s = -math.inf
+        """When the next event is due; times before it are early."""
+
+    def is_early(self, time_s: float) -> bool:
+        """Whether an event at this time comes too early; one that does is not counted."""
+        if time_s < self.due_s - self._tolerance_s:
+            return True
+        self.due_s = max(time_s, self.due_s) + self._interval_s
+        return False
+
+
 class Cadence:
     """Counts the ticks that come too early by the driver's clock; `period_s` is the contract's control period."""
 
@@ -27,7 +45,8 @@ class Cadence:
 
     def restart(self) -> None:
         """Forget the ticks before."""
-        self._due_s = self._now_s = -math.inf
+        self._rate = CellRate(LEAST_ADVANCE * self._period_s, _MOST_AHEAD * self._period_s)
+        self._now_s = -math.inf
         self.early = 0
         """Ticks left out since the clock was last in step with them."""
         self.still = 0
@@ -41,15 +60,11 @@ class Cadence:
         self.still = self.still + 1 if now_s == before_s else 0
         if now_s < before_s:
             # A rule of the safety layer answers that.
-            self._due_s = now_s
-        ahead_s = self._due_s - now_s
+            self._rate.due_s = now_s
         if self.early:
             self.went_on_s += max(0.0, now_s - before_s)
-        if ahead_s > _MOST_AHEAD * self._period_s:
-            self.went_on_s = self.went_on_s if self.early else 0.0
-            self.early += 1
-            return True
-        if ahead_s <= 0:
-            self.early = 0
-        self._due_s = max(now_s, self._due_s) + LEAST_ADVANCE * self._period_s
-        return False
+        if now_s >= self._rate.due_s:
+            self.early, self.went_on_s = 0, 0.0
+        early = self._rate.is_early(now_s)
+        self.early += early
+        return early

@@ -22,13 +22,14 @@ import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.logs.recording import Recording, number
+from sim2real.logs.recording import Recording, goal_of, number
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = "v3.0"
-_DATA, _EPISODES = (f"{folder}/chunk-{{:03d}}/file-{{:03d}}.parquet" for folder in ("data", "meta/episodes"))
+_FILE = "chunk-000/file-000.parquet"
+"""The only one of its kind; the format could go on in others."""
 _STREAMED_S = 1.0
 """Goals that follow sooner upon each other, and before they are reached, are streamed."""
 _FOLLOWING = ("active", "ramp-in")
@@ -44,6 +45,8 @@ _OWN = {
 """Columns of one number that every dataset has."""
 
 Frame = tuple[np.ndarray, ...]
+Requests = Mapping[int, tuple[float, list[float]]]
+"""When each goal was given, and what was asked for, by its number."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,11 @@ class Episodes:
 def read_episodes(recordings: Sequence[Recording]) -> Episodes:
     """The episodes of recordings of one task; `ShoalError` where there are none."""
     contract = recordings[0].contract
-    features = _features(contract, goals=any(_requests(recording) for recording in recordings))
+    requests = [_requests(recording) for recording in recordings]
+    features = _features(contract, goals=any(requests))
     arrays, left_out = [], 0
-    for recording in recordings:
-        for frames, unknown in _stretches(recording, features):
+    for recording, asked in zip(recordings, requests, strict=True):
+        for frames, unknown in _stretches(recording, features, asked):
             left_out += unknown
             if len(frames) > 1:
                 columns = (np.array(column, np.float32) for column in zip(*frames, strict=True))
@@ -117,21 +121,19 @@ def _labels(name: str, size: int, joints: tuple[str, ...]) -> tuple[str, ...]:
     return (name,) if size == 1 else tuple(f"{name}_{i}" for i in range(size))
 
 
-def _requests(recording: Recording) -> dict[int, tuple[float, list[float]]]:
-    """When each goal was given, and what was asked for, by its number."""
+def _requests(recording: Recording) -> Requests:
     found: dict[int, tuple[float, list[float]]] = {}
-    for topic, message in recording.messages:
-        if topic == "/event":
-            goal = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(message["kind"])
-            if goal is not None:
-                found.setdefault(message["goal_number"], (number(message["now_s"]), [*map(number, goal["request"])]))
+    for _, message in recording.messages:
+        if (goal := goal_of(message)) is not None:
+            found.setdefault(message["goal_number"], (number(message["now_s"]), [*map(number, goal["request"])]))
     return found
 
 
-def _stretches(recording: Recording, features: Sequence[Feature]) -> Iterator[tuple[list[Frame], int]]:
+def _stretches(
+    recording: Recording, features: Sequence[Feature], requests: Requests
+) -> Iterator[tuple[list[Frame], int]]:
     """Frames that belong to one episode, and the ticks behind them that had to be left out."""
     period = recording.contract.timing.control_dt_s
-    requests = _requests(recording)
     frames: list[Frame] = []
     unknown, last_s, last = 0, -np.inf, None
     for tick in recording.ticks:
@@ -151,9 +153,7 @@ def _stretches(recording: Recording, features: Sequence[Feature]) -> Iterator[tu
     yield frames, unknown
 
 
-def _goes_on(
-    requests: Mapping[int, tuple[float, list[float]]], last: Mapping[str, Any], tick: Mapping[str, Any]
-) -> bool:
+def _goes_on(requests: Requests, last: Mapping[str, Any], tick: Mapping[str, Any]) -> bool:
     """Whether the goal is the one of the tick before, or streamed after it."""
     goals = [int(of.get("goal_number", 0)) for of in (last, tick)]
     if goals[0] == goals[1]:
@@ -207,7 +207,7 @@ def _write(folder: Path, episodes: Episodes) -> None:
     pa, parquet = _pyarrow()
     columns = list(_columns(episodes))
     whole = {name: np.concatenate([episode[name] for episode in columns]) for name in columns[0]}
-    data, rows, tasks = (folder / path for path in (_DATA.format(0, 0), _EPISODES.format(0, 0), "meta/tasks.parquet"))
+    data, rows, tasks = (folder / path for path in (f"data/{_FILE}", f"meta/episodes/{_FILE}", "meta/tasks.parquet"))
     for path in (data, rows, tasks):
         path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pa.table({name: _arrow(pa, column) for name, column in whole.items()}), data)

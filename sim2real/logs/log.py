@@ -9,12 +9,13 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.logs.recording import Goal, Recording, number, read_recording
+from sim2real.logs.recording import Recording, goal_of, number, read_recording
 
 _LARGEST = 1e12
 """Of any number, in SI units; time stamps of Unix time are below it."""
@@ -126,7 +127,7 @@ def _goals(recording: Recording) -> tuple[LoggedGoal, ...]:
     for topic, message in recording.messages:
         if topic != "/event" or message["goal_number"] in seen:
             continue
-        given = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(message["kind"])
+        given = goal_of(message)
         if given is not None:
             seen.add(message["goal_number"])
             goals.append(_goal(given, message["now_s"]))
@@ -134,7 +135,7 @@ def _goals(recording: Recording) -> tuple[LoggedGoal, ...]:
     return tuple(goal for goal in goals if np.isfinite([goal.time_s, *goal.request]).all())
 
 
-def _goal(given: Goal, now_s: float | None) -> LoggedGoal:
+def _goal(given: Mapping[str, Any], now_s: float | None) -> LoggedGoal:
     return LoggedGoal(
         time_s=number(now_s),
         request=tuple(map(number, given["request"])),

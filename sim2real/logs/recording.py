@@ -173,6 +173,14 @@ def read_recording(path: Path) -> Recording:
     return Recording(path, contract, facts, messages, walk.complete and not damage, damage)
 
 
+def goal_of(message: dict[str, Any]) -> dict[str, Any] | None:
+    """The `Goal` that a message gives, or says to be in force; None for one that does neither."""
+    found: dict[str, Any] | None = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(
+        message.get("kind", "")
+    )
+    return found
+
+
 def number(value: float | None) -> float:
     """A number of a message; null is NaN."""
     return math.nan if value is None else float(value)
@@ -222,9 +230,7 @@ def _parse(item: McapMessage) -> dict[str, Any]:
 
 def _upgraded(message: dict[str, Any], contract: Contract) -> dict[str, Any] | None:
     """The goal that a message holds, in place as the present version says it."""
-    goal: dict[str, Any] | None = {"goal": message, "memory": message.get("memory", {}).get("goal")}.get(
-        message.get("kind", "")
-    )
+    goal = goal_of(message)
     if goal is not None and "request" not in goal:
         said = {"goal_position": goal.get("position"), "goal_orientation": goal.get("orientation_wxyz")}
         goal["request"] = [x for name in contract.goal.layout(contract).sizes for x in said.get(name) or ()]

@@ -14,6 +14,7 @@ import pytest
 from runtime.protocol.client import Client
 from runtime.safety.config import SafetyConfig
 from shoal.demo import Arguments, _show, command, shipped_models
+from sim2real.child_process import free_port
 from sim2real.errors import ShoalError
 from sim2real.files import read_model
 
@@ -52,8 +53,7 @@ def test_the_browser_is_shown_the_page_once_it_is_there(monkeypatch: pytest.Monk
 
 
 def test_one_line_serves_robot_and_page(tmp_path: Path) -> None:
-    with create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     line = [sys.executable, "-m", "shoal.demo", "franka_reach", "--no-browser"]
     line += ["--page", str(port), "--socket", str(tmp_path / "s")]
     demo = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

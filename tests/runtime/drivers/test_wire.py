@@ -36,6 +36,7 @@ from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
 from runtime.robot.readings import Readings
 from runtime.status import State
+from sim2real.child_process import free_port
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import Task
@@ -265,8 +266,7 @@ def test_targets_are_approached_as_in_training(task: Task, contract: Contract) -
 
 
 def test_as_two_processes(policy_path: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     runtime = (sys.executable, "-m", "runtime.cli")
     simulation = subprocess.Popen(
         [*runtime, "simulate", "--model", str(policy_path), "--address", address, "--speed", "4"],

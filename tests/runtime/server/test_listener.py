@@ -21,6 +21,7 @@ from runtime.protocol.messages import MAX_LINE_BYTES
 from runtime.server import listener
 from runtime.server.listener import MAX_SILENT, Listener
 from runtime.status import Reason, State
+from sim2real.child_process import free_port
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 from tests.runtime.page.browsers import wait_until
@@ -82,9 +83,7 @@ class Rig:
     """A listener in a thread, on a Unix socket and on TCP with a token."""
 
     def __init__(self, contract: Contract, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        self.path, self.tcp = folder / "s", f"tcp://127.0.0.1:{port}"
+        self.path, self.tcp = folder / "s", f"tcp://127.0.0.1:{free_port()}"
         self._listening = [Listening(Address(text), option="") for text in (str(self.path), self.tcp)]
         self._slots = SharedSlots.create(contract)
         config = GatewayConfig(

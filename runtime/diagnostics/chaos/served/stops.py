@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from runtime.diagnostics.chaos.served.attackers import attack
 from runtime.diagnostics.chaos.served.server import Served, Server, goal_within
 from runtime.protocol.client import Client
 from runtime.status import State
+from sim2real.child_process import free_port
 from sim2real.errors import ShoalError
 
 _PATIENCE_S = 60.0
@@ -51,8 +51,7 @@ def _stopped_during(disturbance: Disturbance, *, survives: bool) -> Callable[[Su
     """`survives` says that listener and gateway must do so."""
 
     def run(robot: Subject, folder: Path) -> Served:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            place = f"127.0.0.1:{probe.getsockname()[1]}"
+        place = f"127.0.0.1:{free_port()}"
         problems: list[str] = []
         with Server(robot, folder, "--listen", place) as server, server.client() as client:
             client.send_goal(goal_within(robot, 0.8))
