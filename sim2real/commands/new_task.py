@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from sim2real.commands.check import check
 from sim2real.commands.outputs import OutputPath
 from sim2real.errors import ShoalError
+from sim2real.new_task.kinds import Kind
 from sim2real.new_task.proposal import default_name, propose, touching_at_home
 from sim2real.new_task.source import read_source
 from sim2real.new_task.write import write_task
@@ -18,7 +19,7 @@ from sim2real.new_task.write import write_task
 def new_task(
     robot: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROBOT")],
     *,
-    kind: Literal["reach", "pose", "walk", "push"] = "reach",
+    kind: Kind = "reach",
     tool: tuple[str, ...] = (),
     output: OutputPath | None = None,
     force: bool = False,

@@ -241,15 +241,3 @@ def _reason(said: Sequence[str], mode: str | None) -> str:
     return (
         said[0] if said and mode not in told else told.get(mode or "", "a contract cannot say what its actuator does")
     )
-
-
-def _reach_down(model: mujoco.MjModel, geom: int, turn: np.ndarray, half: np.ndarray) -> float:
-    """How far a geom reaches below the middle of its box: exactly for round shapes, by its box for the others."""
-    size, kind = model.geom_size[geom], model.geom_type[geom]
-    if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
-        return float(size[0])
-    if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
-        return float(size[0] + abs(turn[2, 2]) * size[1])
-    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
-        return float(size[0] * np.hypot(turn[2, 0], turn[2, 1]) + abs(turn[2, 2]) * size[1])
-    return float(np.abs(turn[2]) @ half)

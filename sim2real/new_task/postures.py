@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from sim2real.errors import ShoalError
 from sim2real.new_task.inspection import Inspection, Mover
 from sim2real.new_task.walking import Base
 from sim2real.world.contacts import HomeContacts, contact_pairs
@@ -110,7 +111,8 @@ def place_of(inspection: Inspection, data: mujoco.MjData, tool: str) -> np.ndarr
 def reach(
     inspection: Inspection, movers: Sequence[Mover], tools: Sequence[str], home: np.ndarray, *, base: Base | None = None
 ) -> Reach:
-    """Ranges of random starts about home, narrowed until most touch nothing, and what the tools reach from them.
+    """Ranges of random starts about home, narrowed until most touch nothing, and what the tools reach from them;
+    `ShoalError` where all of them touch.
 
     A base starts lifted off the ground; what stands on it starts nearer to home.
     """
@@ -136,8 +138,13 @@ def reach(
         if kept >= 0.3 * _TRIED:
             break
         spans = 0.7 * spans
-    boxes = [_box(np.array(found)) for found in places] if kept else []
-    moved = [float(np.ptp(found, axis=0).max()) for found in places] if kept else []
+    if not kept:
+        raise ShoalError(
+            "new-task: in every posture about home something touches that does not touch at home; give another home "
+            "as the first keyframe, or move what stands in the robot's way."
+        )
+    boxes = [_box(np.array(found)) for found in places]
+    moved = [float(np.ptp(found, axis=0).max()) for found in places]
     return Reach([float(f"{span:.2g}") for span in spans], kept / _TRIED, boxes, moved)
 
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mujoco
 import numpy as np
 
 from sim2real.new_task.drives import GuessedServo, guess, loads
 from sim2real.new_task.inspection import Inspection, Mover, ground
+from sim2real.new_task.kinds import Kind, require_kind
 from sim2real.new_task.postures import Reach, choose_home, inside_limits, reach
 from sim2real.new_task.pushing import Pushed, find_pushed
 from sim2real.new_task.source import Source, exclude_overlaps, limit_slides
@@ -21,7 +22,6 @@ from sim2real.new_task.walking import Base, find_base, legs, let_walk, stand
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
 from sim2real.world.contacts import HomeContacts
 
-Kind = Literal["reach", "pose", "walk", "push"]
 _HOME_NAMES = ("home", "stand", "standing", "ready", "neutral", "rest", "init")
 _VELOCITY = {"hinge": 2.0, "slide": 0.5}
 _CONTROL_S = 0.04
@@ -66,6 +66,7 @@ class Proposal:
 
 def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ()) -> Proposal:
     """Guess a whole task. `ShoalError` where the model cannot do what is asked, all reasons together."""
+    require_kind(Inspection(source.model), kind, tools)
     if kind == "walk":
         let_walk(source)
     inspection, guesses = Inspection(source.model), list[str]()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
-from sim2real.errors import ShoalError
 from sim2real.new_task.inspection import Inspection
 from sim2real.world.objects import ObjectAddresses
 
@@ -31,17 +30,22 @@ class Pushed:
     """Least and largest z of its goals, m."""
 
 
+def cannot_push(inspection: Inspection) -> str:
+    """Why nothing can be pushed; empty where something can."""
+    if _loose(inspection):
+        return ""
+    return (
+        "no body of this model lies loose (on a free joint, or on slides along x and y), and --kind push needs one; "
+        "add it"
+    )
+
+
 def find_pushed(inspection: Inspection, qpos: np.ndarray, found: Reach, guesses: list[str]) -> Pushed:
-    """The loose body that the tool gets nearest to; `ShoalError` where there is none."""
+    """The loose body that the tool gets nearest to, of a model that `cannot_push` has nothing against."""
     model, data = inspection.model, mujoco.MjData(inspection.model)
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
-    bodies = [body for body in sorted(inspection.objects) if model.body(body).name and model.body_parentid[body] == 0]
-    if not bodies:
-        raise ShoalError(
-            "new-task: no body of this model lies loose (on a free joint, or on slides along x and y), and push needs "
-            "one; add it, or ask for --kind reach."
-        )
+    bodies = _loose(inspection)
     low, high = (np.array(corner)[:2] for corner in found.boxes[0])
     middle = (low + high) / 2
     body = min(bodies, key=lambda body: float(np.linalg.norm(data.xpos[body][:2] - middle)))
@@ -52,3 +56,9 @@ def find_pushed(inspection: Inspection, qpos: np.ndarray, found: Reach, guesses:
     guesses.append(f"object: {name!r}, anywhere on the rectangle that the tool reaches{beside}")
     corners = [[round(float(value), 3) for value in corner] for corner in (low, high)]
     return Pushed(name, corners[0], corners[1], (round(height - _ROOM_M, 3), round(height + _ROOM_M, 3)))
+
+
+def _loose(inspection: Inspection) -> list[int]:
+    """Named bodies of the world that lie in it."""
+    model = inspection.model
+    return [body for body in sorted(inspection.objects) if model.body(body).name and not model.body_parentid[body]]

@@ -29,8 +29,6 @@ def choose_tools(inspection: Inspection, tools: list[str], guesses: list[str], *
     if tools:
         return tools
     found = inspection.tools()[: None if several else 1]
-    if not found:
-        raise ShoalError("new-task: no site or body of this model hangs on a joint that could move it; is it a robot?")
     model = inspection.model
     others = [model.site(i).name for i in range(model.nsite)][:8] + [model.body(i).name for i in range(1, model.nbody)][
         :8
@@ -42,13 +40,12 @@ def choose_tools(inspection: Inspection, tools: list[str], guesses: list[str], *
     return found
 
 
-def joints_between(inspection: Inspection, tools: Sequence[str], guesses: list[str]) -> list[Mover]:
-    """What the policy commands: the joints between the world and the tools; raises `ShoalError` where those cannot
-    bring a tool anywhere.
-    """
-    model = inspection.model
-    needed, problems = set[int](), list[str]()
-    by_joint = {joint: mover for mover in inspection.movers for joint in mover.joints}
+def cannot_bring(inspection: Inspection, tools: Sequence[str]) -> str:
+    """Why a policy cannot bring each of the tools to places of the world; empty where it can."""
+    if not tools:
+        return "no site or body of this model hangs on a joint that could move it"
+    model, problems = inspection.model, list[str]()
+    commanded = {joint for mover in inspection.movers for joint in mover.joints}
     for tool in tools:
         chain = inspection.chain(inspection.body_of(tool))
         for joint in chain:
@@ -56,18 +53,22 @@ def joints_between(inspection: Inspection, tools: Sequence[str], guesses: list[s
             if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE and body not in inspection.objects:
                 problems.append(
                     f"the base {model.body(body).name!r} floats, so no policy can bring the tool {tool!r} to a place "
-                    "in the world; give --kind walk for a robot that walks there, or weld the base"
+                    "in the world; weld the base"
                 )
-            elif joint not in by_joint:
+            elif joint not in commanded:
                 shape = mujoco.mjtJoint(int(model.jnt_type[joint])).name.split("_")[1].lower()
                 problems.append(
                     f"joint {model.joint(joint).name!r} ({shape}) lies between the world and the tool {tool!r}, and "
                     "no policy can command it; weld it"
                 )
-        needed.update(chain)
-        if not set(chain) & by_joint.keys():
+        if not set(chain) & commanded:
             problems.append(f"no joint moves the tool {tool!r}; name another one with --tool")
-    raise_all(problems, what="new-task")
+    return "; ".join(problems)
+
+
+def joints_between(inspection: Inspection, tools: Sequence[str], guesses: list[str]) -> list[Mover]:
+    """What the policy commands: the joints between the world and the tools."""
+    needed = {joint for tool in tools for joint in inspection.chain(inspection.body_of(tool))}
     chosen = [mover for mover in inspection.movers if needed & set(mover.joints)]
     guesses.append(f"joints: the {len(chosen)} between the base and {' and '.join(tools)}")
     return chosen
@@ -75,7 +76,7 @@ def joints_between(inspection: Inspection, tools: Sequence[str], guesses: list[s
 
 def require_moved(found: Reach, tools: Sequence[str]) -> None:
     """Raise `ShoalError` for tools that random postures leave where they are."""
-    still = [tool for tool, moved in zip(tools, found.moved_m, strict=False) if moved < _STILL_M]
+    still = [tool for tool, moved in zip(tools, found.moved_m, strict=True) if moved < _STILL_M]
     raise_all(
         [f"the joints turn the tool {tool!r} but do not move it; name another one with --tool" for tool in still],
         what="new-task",

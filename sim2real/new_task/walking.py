@@ -48,8 +48,36 @@ class Base:
         return float(f"{max(1.0, min(5.0, 10 * self.height_m)):.2g}")
 
 
+def cannot_walk(inspection: Inspection) -> str:
+    """Why nothing of a robot can walk, drive or crawl on the ground; empty where something can."""
+    model, root = inspection.model, inspection.floating
+    if root is None and _fixed_root(inspection) is None:
+        rails = [
+            model.joint(j).name
+            for j, body in enumerate(model.jnt_bodyid)
+            if not model.body_parentid[body] and int(body) not in inspection.objects
+        ]
+        held = f"joints hold it to the world ({', '.join(rails)}), so it goes nowhere else" if rails else ""
+        said = held or "no body that is fixed to the world has several limbs to walk on"
+        return (
+            f"--kind walk needs a base that floats, but no body hangs on a free joint, and {said}; put <freejoint/> "
+            "where the robot should come off"
+        )
+    if root is None:
+        return ""
+    if not model.body(root).name:
+        return "the body on the free joint has no name; give it one"
+    if not any(inspection.belongs_to(mover, root) for mover in inspection.movers):
+        return f"no joint that a policy could command hangs on {model.body(root).name!r}"
+    if not _touching(model, root):
+        return f"no geom of {model.body(root).name!r} can touch anything; give it contype and conaffinity"
+    return ""
+
+
 def let_walk(source: Source) -> None:
-    """Give a free joint to a robot whose base is fixed, and a floor to a world without one; a URDF has neither."""
+    """Give a free joint to a robot whose base is fixed, but has legs, and a floor to a world without one; a URDF has
+    neither.
+    """
     model, before = source.model, len(source.changes)
     inspection = Inspection(model)
     root = _fixed_root(inspection)
@@ -79,28 +107,23 @@ def _set_free(source: Source, root: int) -> None:
 
 
 def _fixed_root(inspection: Inspection) -> int | None:
-    """The named body without joints of its own, right in the world, with most movers behind it."""
+    """The named body without joints of its own, right in the world, with most movers behind it, on two limbs at least:
+    what hangs on one is an arm.
+    """
     model, roots = inspection.model, {}
     for body in range(1, model.nbody):
         if not model.body_parentid[body] and not model.body_jntnum[body] and model.body(body).name:
-            roots[body] = sum(inspection.belongs_to(mover, body) for mover in inspection.movers)
-    best = max(roots, key=roots.__getitem__, default=None)
-    return best if best is not None and roots[best] > 1 else None
+            behind = [mover for mover in inspection.movers if inspection.belongs_to(mover, body)]
+            limbs = {inspection.chain(int(model.jnt_bodyid[joint]))[0] for mover in behind for joint in mover.joints}
+            if len(limbs) > 1:
+                roots[body] = len(behind)
+    return max(roots, key=roots.__getitem__, default=None)
 
 
 def find_base(inspection: Inspection, guesses: list[str]) -> Base:
-    """The base; `ShoalError` where nothing floats."""
+    """The base of a robot that `cannot_walk` has nothing against, and that `let_walk` has let go of."""
     model, root = inspection.model, inspection.floating
-    if root is None:
-        rails = [model.joint(j).name for j in range(model.njnt) if not model.body_parentid[model.jnt_bodyid[j]]]
-        held = f"joints hold it to the world ({', '.join(rails)}), so it goes nowhere else" if rails else ""
-        said = held or "no body in the world has several joints behind it"
-        raise ShoalError(
-            f"new-task: no body hangs on a free joint, and none can get one: {said}; put <freejoint/> in their place, "
-            "or ask for --kind reach."
-        )
-    if not model.body(root).name:
-        raise ShoalError("new-task: the body on the free joint has no name; give it one.")
+    assert root is not None
     sites = [model.site(i).name for i in range(model.nsite) if int(model.site_bodyid[i]) == root]
     units = [name for name in sites if "imu" in name.lower()]
     name, unit = model.body(root).name, units[0] if units else model.body(root).name
@@ -112,8 +135,6 @@ def legs(inspection: Inspection, base: Base, guesses: list[str]) -> list[Mover]:
     """All joints that hang on the base."""
     root = int(inspection.model.body(base.name).id)
     found = [mover for mover in inspection.movers if inspection.belongs_to(mover, root)]
-    if not found:
-        raise ShoalError(f"new-task: no joint that a policy could command hangs on {base.name!r}.")
     guesses.append(f"joints: all {len(found)} that hang on {base.name!r}")
     return found
 
@@ -140,7 +161,7 @@ def stand(
     if height < _LEAST_HEIGHT_M:
         raise ShoalError(
             f"new-task: {base.name!r} lies on the floor at home ({100 * height:.1f} cm above it), so it has nothing to "
-            "walk on; ask for --kind reach, or give a home in which it stands."
+            "walk on; give a home in which it stands."
         )
     guesses.append(
         f"terminations: fallen is below half of its height at home ({height:.2g} m), or leaning by more than 75 degrees"
@@ -161,13 +182,11 @@ def _as_positions(model: mujoco.MjModel, qpos: np.ndarray) -> dict[str, Any]:
 def _lowest(inspection: Inspection, data: mujoco.MjData, base: Base) -> float:
     """How far the lowest geom of the robot that can touch is above the floor, m; below zero in it."""
     model, floor = inspection.model, ground(inspection.model)
-    root, line = int(model.body(base.name).id), np.zeros(6)
-    distances = [
-        float(mujoco.mj_geomDistance(model, data, geom, floor, 10.0, line))
-        for geom in range(model.ngeom)
-        if int(model.body_rootid[model.geom_bodyid[geom]]) == int(model.body_rootid[root])
-        and (model.geom_contype[geom] or model.geom_conaffinity[geom])
-    ]
-    if not distances:
-        raise ShoalError(f"new-task: no geom of {base.name!r} can touch anything; give it contype and conaffinity.")
-    return min(distances)
+    geoms, line = _touching(model, int(model.body(base.name).id)), np.zeros(6)
+    return min(float(mujoco.mj_geomDistance(model, data, geom, floor, 10.0, line)) for geom in geoms)
+
+
+def _touching(model: mujoco.MjModel, root: int) -> list[int]:
+    """Geoms of the robot at this body that can touch anything."""
+    own = model.body_rootid[model.geom_bodyid] == model.body_rootid[root]
+    return [int(geom) for geom in np.flatnonzero(own & ((model.geom_contype | model.geom_conaffinity) != 0))]

@@ -27,7 +27,7 @@ def test_a_wheel_is_unpacked_and_what_cannot_be_is_said(tmp_path: Path) -> None:
     stone, gone = rows(Arguments(folder=tmp_path))
     assert stone["ready"] is False
     assert stone["said"] == (
-        "new-task: no site or body of this model hangs on a joint that could move it; is it a robot?"
+        "new-task: no site or body of this model hangs on a joint that could move it; no kind of task fits this robot."
     )
     assert gone["said"] == "not at hand; pip download --no-deps gone into --folder"
     assert not any(path.is_dir() for path in tmp_path.iterdir())

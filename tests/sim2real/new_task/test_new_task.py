@@ -139,7 +139,7 @@ def test_what_cannot_walk_is_told_why(tmp_path: Path) -> None:
     rails = WALKER.format(floor=FLOOR, legs=LEGS).replace(
         "<freejoint/>", '<joint name="rail" type="slide" axis="1 0 0" range="-9 9"/>'
     )
-    with pytest.raises(ShoalError, match=r"none can get one: joints hold it to the world \(rail\)"):
+    with pytest.raises(ShoalError, match=r"no body hangs on a free joint, and joints hold it to the world \(rail\)"):
         made(tmp_path, "walker.xml", rails, kind="walk")
     lying = WALKER.format(floor=FLOOR, legs=LEGS.replace("-0.3", "0.3").replace("-0.06", "0.06"))
     with pytest.raises(ShoalError, match="lies on the floor at home"):
@@ -263,7 +263,7 @@ _ON_ITS_AXIS = """
             "new-task: the joints turn the tool 'tool' but do not move it; name another one with --tool",
         ),
         (False, ("tool", "tool"), "--tool: 'tool', 'tool' would share the reading 'tool'.*name each tool once"),
-        (True, ("tool",), "the base 'base' floats.*give --kind walk"),
+        (True, ("tool",), "the base 'base' floats"),
     ],
 )
 def test_a_tool_that_no_task_can_bring_anywhere_is_refused(
