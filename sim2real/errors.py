@@ -69,33 +69,38 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def problems(error: ValidationError) -> str:
-    """All of pydantic's complaints, in words; of a field's alternatives the first that does not fit."""
-    return ". ".join(filter(None, problems_and_known(error)))
+def problems(error: ValidationError, of: str = "") -> str:
+    """All of pydantic's complaints, in words; of a field's alternatives the first that does not fit.
+
+    `of` is what the fields are of, "goal" say, and begins their path; without it they stand alone, as those of a file.
+    """
+    return ". ".join(filter(None, problems_and_known(error, of)))
 
 
-def problems_and_known(error: ValidationError) -> tuple[str, str]:
+def problems_and_known(error: ValidationError, of: str = "") -> tuple[str, str]:
     """The complaints, and once for all of them which names are known, where one was not."""
-    said: dict[str, str] = {}
-    known: dict[str, None] = {}
+    first: dict[str, ErrorDetails] = {}
     for one in error.errors(include_url=False):
-        where = _field(one["loc"])
-        if where not in said and len(said) < _MOST and isinstance(cause := _cause(one), UnknownName):
-            known[cause.known] = None
-        said.setdefault(where, _problem(one, where))
-    more = f"; and {len(said) - _MOST} more" if len(said) > _MOST else ""
-    return "; ".join(list(said.values())[:_MOST]) + more, ". ".join(known)
+        first.setdefault(_path(one["loc"], to_alternatives=True), one)
+    told = list(first.values())[:_MOST]
+    known = {cause.known: None for one in told if isinstance(cause := _cause(one), UnknownName)}
+    more = f"; and {len(first) - _MOST} more" if len(first) > _MOST else ""
+    said = [_problem(one, ".".join(filter(None, (of, _path(one["loc"]))))) for one in told]
+    return "; ".join(said) + more, ". ".join(known)
 
 
 def _cause(one: ErrorDetails) -> object:
     return one.get("ctx", {}).get("error")
 
 
-def _field(location: tuple[int | str, ...]) -> str:
-    """The path of a field, without the names that pydantic gives to the alternatives of its type."""
+def _path(location: tuple[int | str, ...], *, to_alternatives: bool = False) -> str:
+    """The path of a field, without the names that pydantic gives to the alternatives of its type, or only as far as to
+    the first of those.
+    """
     parts = [printable(str(part)[:_LONGEST]) for part in location]
-    ends = [index for index, part in enumerate(parts) if index and _ALTERNATIVE.match(part)]
-    return ".".join(parts[: ends[0]] if ends else parts)
+    named = [index for index, part in enumerate(parts) if index and _ALTERNATIVE.match(part)]
+    end = named[0] if named and to_alternatives else len(parts)
+    return ".".join(part for index, part in enumerate(parts[:end]) if index not in named)
 
 
 def _problem(one: ErrorDetails, where: str) -> str:

@@ -7,7 +7,6 @@ Positions are metres, quaternions wxyz, angles of `rpy` radians about the fixed 
 from __future__ import annotations
 
 import math
-import re
 import uuid
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
@@ -16,14 +15,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.contract import Positive, Quaternion, Vector3
-from sim2real.errors import ShoalError, printable, shown
+from sim2real.errors import ShoalError, problems
 from sim2real.files import read_yaml
 
 _SHORTEST, _LONGEST = 1e-3, 1e3
 """Lengths between which a quaternion or a direction is taken for one that was not normalised."""
 _MOST_RAD = 4 * math.pi
-_ALTERNATIVE = re.compile(r"(tuple|list|dict|function-\w+)\[")
-"""What pydantic calls the alternatives of a field's type."""
 
 
 class GoalRefused(ShoalError):
@@ -222,19 +219,6 @@ def load_goals(path: Path) -> list[AnyGoal]:
     return goals
 
 
-def first_problem(error: ValidationError) -> str:
-    """`.field: what is wrong (got value)` of a pydantic error's first entry; without the value where several fields are
-    wrong together.
-    """
-    first = error.errors(include_url=False)[0]
-    parts = [part for part in first["loc"] if isinstance(part, int) or not _ALTERNATIVE.match(part)]
-    where = "".join(f".{part}" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in parts)
-    own = first["type"] == "value_error"
-    said = f"{where}: {printable(str(first['ctx']['error']) if own else first['msg'])}"
-    # What a rule of ours says about several fields has their values.
-    return said if own and not where else f"{said} (got {shown(first['input'])})"
-
-
 def parsed_again(goal: _Goal) -> _Goal:
     """Check a goal again: `model_construct` and `model_copy` check nothing. Raises `GoalRefused`."""
     return _parse(type(goal), dict(goal))
@@ -244,4 +228,4 @@ def _parse(kind: type[_Goal], data: Any) -> _Goal:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise GoalRefused(f"goal{first_problem(error)}.") from error
+        raise GoalRefused(f"{problems(error, 'goal')}.") from error

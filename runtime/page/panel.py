@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from runtime.goals.messages import AnyGoal, GoalJoints, GoalPose, GoalValues, first_problem
+from runtime.goals.messages import AnyGoal, GoalJoints, GoalPose, GoalValues
 from runtime.goals.resolve import about_the_tool, has_angles, takes_joints
 from runtime.page.commands import Commands
 from runtime.page.goal_fields import ValueFields
@@ -23,6 +23,7 @@ from runtime.protocol.client import PRESSED_AGAIN
 from runtime.protocol.snapshot import Snapshot
 from runtime.robot.rotations import quaternion_of_rpy
 from sim2real.contract import Contract, Vector3
+from sim2real.errors import problems
 
 _RED, _AMBER, _SLATE = (200, 16, 32), (217, 119, 6), (51, 65, 85)
 _MOVED_M, _MOVED = 1e-4, 1e-4
@@ -133,7 +134,7 @@ class Panel:
         try:
             goal = GoalPose(position=position, orientation_wxyz=orientation if gizmo.turns else None)
         except ValidationError as error:  # a browser may send any numbers
-            self.complain("Goal", f"goal{first_problem(error)}.")
+            self.complain("Goal", f"{problems(error, 'goal')}.")
         else:
             self._send_goal("Goal", goal)
 

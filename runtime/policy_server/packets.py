@@ -28,10 +28,9 @@ import numpy as np
 from pydantic import ConfigDict, StringConstraints, ValidationError
 from pydantic import Field as PydanticField
 
-from runtime.goals.messages import first_problem
 from runtime.status import Reason, State
 from sim2real.contract import Contract, Frozen, Positive, require_same_interface
-from sim2real.errors import ContractMismatch, ShoalError, shown
+from sim2real.errors import ContractMismatch, ShoalError, problems, shown
 from sim2real.frozen import Plain
 
 PROTOCOL = "shoal-policy"
@@ -203,7 +202,7 @@ class Hello(Plain):
         try:
             hello = cls.model_validate_json(packet)
         except ValidationError as error:
-            raise ShoalError(f"policy server: its greeting{first_problem(error)}.") from error
+            raise ShoalError(f"policy server: {problems(error, 'its greeting')}.") from error
         if hello.version != VERSION:
             raise ShoalError(
                 f"policy server: it speaks version {shown(hello.version)} of the protocol, this side {VERSION}; "

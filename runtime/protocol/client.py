@@ -15,12 +15,10 @@ Several goals, and the authority that keeps other clients from sending theirs me
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from pydantic import ValidationError
@@ -28,25 +26,21 @@ from pydantic import ValidationError
 from runtime.goals.messages import AnyGoal, GoalRefused
 from runtime.goals.progress import GoalProgress
 from runtime.protocol.address import Address, default_address
+from runtime.protocol.connection import Connection
 from runtime.protocol.messages import (
-    MAX_LINE_BYTES,
-    MAX_REPLY_BYTES,
     Accepted,
     CancelRequest,
     DescribeRequest,
     DescriptionReply,
-    ErrorReply,
     EstopRequest,
     GoalRequest,
     GoalsReply,
     GoalsRequest,
-    HelloRequest,
     LeaseReply,
     LeaseRequest,
     ObjectReport,
     Refused,
     ReleaseRequest,
-    Reply,
     RequestMessage,
     StatusReply,
     StatusRequest,
@@ -54,8 +48,6 @@ from runtime.protocol.messages import (
     SubscribeRequest,
     TelemetryReply,
     TelemetryRequest,
-    encode,
-    parse_reply,
 )
 from runtime.protocol.snapshot import Snapshot
 from runtime.protocol.stop_socket import stop_directly
@@ -85,22 +77,17 @@ class Client:
         self._address = Address(address, with_token=bool(token)) if address else default_address()
         self._token, self._timeout_s = token, timeout_s
         self._lease: str | None = None
-        self._connection: socket.socket | None = None
-        self._received = b""
+        self._connection = Connection(self._address, token=token, timeout_s=timeout_s)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the connection; the goal stays in force."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._received = None, b""
+        self._connection.close()
 
     def send_goal(self, goal: AnyGoal) -> GoalStatus:
         """Go there; returns the first status after the loop has begun with the goal, or put it into the queue.
@@ -131,17 +118,13 @@ class Client:
 
     def goal_changes(self) -> Iterator[tuple[GoalProgress, ...]]:
         """Yields the goals now and at every change, for as long as the server runs; over a connection of its own."""
-        with Client(str(self._address), token=self._token, timeout_s=self._timeout_s) as other:
+        with self._beside() as other:
             yield other._ask(SubscribeRequest(), GoalsReply).goals
-            while True:
-                assert other._connection is not None
-                other._connection.settimeout(None)
-                try:
-                    reply = parse_reply(other._receive_line())
-                except OSError:
-                    return
-                if isinstance(reply, GoalsReply):
-                    yield reply.goals
+            with suppress(OSError):
+                while True:
+                    reply = other._connection.next_reply()
+                    if isinstance(reply, GoalsReply):
+                        yield reply.goals
 
     def wait_for_goal(self, goal_id: str, timeout_s: float) -> GoalProgress:
         """Poll until the newest goal of this id is reached or done with otherwise, or `timeout_s` is over."""
@@ -212,7 +195,7 @@ class Client:
         if self._address.path is not None:
             with suppress(OSError):
                 return self._stopped_directly(self._address.path)
-        with Client(str(self._address), token=self._token, timeout_s=self._timeout_s) as other:
+        with self._beside() as other:
             return other._stopped_at_once()
 
     def release(self, *, estops: int | None = None) -> GoalStatus:
@@ -231,7 +214,7 @@ class Client:
         number, deadline = self._command(StopRequest()).number, time.monotonic() + self._timeout_s
         while True:
             try:
-                (reply,) = self._send_and_receive([encode(StatusRequest())], deadline)
+                (reply,) = self._connection.exchange_once(StatusRequest(), deadline=deadline)
             except (FileNotFoundError, ConnectionRefusedError):
                 return
             except OSError:  # it is about to end
@@ -274,6 +257,10 @@ class Client:
                 break
         return status
 
+    def _beside(self) -> Client:
+        """A client of the same server with a connection of its own, and without the lease."""
+        return Client(str(self._address), token=self._token, timeout_s=self._timeout_s)
+
     def _stopped_directly(self, path: Path) -> GoalStatus:
         line = stop_directly(path, timeout_s=min(_DIRECT_S, self._timeout_s))
         try:
@@ -283,7 +270,7 @@ class Client:
 
     def _stopped_at_once(self) -> GoalStatus:
         """Stop without waiting for one answer before the next request is sent."""
-        accepted, reply = self._exchange(EstopRequest(), StatusRequest())
+        accepted, reply = self._connection.exchange(EstopRequest(), StatusRequest())
         if not isinstance(accepted, Accepted) or not isinstance(reply, StatusReply):
             raise ShoalError(f"client: the server answered {accepted.type} and {reply.type}.")
         return reply.status if reply.status.state == "estop" else self._status_after(accepted.number)
@@ -295,7 +282,7 @@ class Client:
         return self._ask(request, Accepted)
 
     def _ask(self, request: RequestMessage, kind: type[_Kind]) -> _Kind:
-        (reply,) = self._exchange(request.model_copy(update={"lease": self._lease}))
+        (reply,) = self._connection.exchange(request.model_copy(update={"lease": self._lease}))
         if isinstance(reply, Refused):
             raise GoalRefused(reply.reason)
         if not isinstance(reply, kind):
@@ -309,58 +296,6 @@ class Client:
                 raise _not_taken(status, self._timeout_s)
             time.sleep(_SHORT_POLL_S)
         return status
-
-    def _exchange(self, *requests: RequestMessage) -> list[Reply]:
-        """The replies to requests that are sent together."""
-        deadline = time.monotonic() + self._timeout_s
-        lines = [encode(request) for request in requests]
-        if max(map(len, lines)) > MAX_LINE_BYTES:
-            raise ShoalError(
-                f"client: a message of {max(map(len, lines))} bytes is above the limit of {MAX_LINE_BYTES}."
-            )
-        while True:
-            try:
-                return self._send_and_receive(lines, deadline)
-            except OSError as error:
-                # Also the short time in which a gateway starts or is restarted; requests may safely be repeated.
-                self.close()
-                if time.monotonic() > deadline:
-                    reason = error.strerror or str(error) or type(error).__name__
-                    raise ShoalError(
-                        f"client: no answer from {self._address} within {self._timeout_s:g} s ({reason}); "
-                        "is `runtime serve` running?"
-                    ) from error
-                time.sleep(_POLL_S)
-
-    def _send_and_receive(self, lines: list[bytes], deadline: float) -> list[Reply]:
-        asked = len(lines)
-        if self._connection is None:
-            self._connection = self._address.connect(max(0.01, deadline - time.monotonic()))
-            if self._token and self._address.path is None:
-                lines = [encode(HelloRequest(token=self._token)), *lines]
-        self._connection.settimeout(max(0.01, deadline - time.monotonic()))
-        self._connection.sendall(b"".join(lines))
-        return [self._receive() for _ in lines][-asked:]
-
-    def _receive(self) -> Reply:
-        reply = parse_reply(self._receive_line())
-        if isinstance(reply, ErrorReply):
-            # The server may have ended the connection, and other answers may be on their way.
-            self.close()
-            raise ShoalError(f"client: {self._address} refuses: {reply.reason}")
-        return reply
-
-    def _receive_line(self) -> bytes:
-        assert self._connection is not None
-        while b"\n" not in self._received:
-            chunk = self._connection.recv(65536)
-            if not chunk:
-                raise ConnectionResetError(0, "the server closed the connection")
-            self._received += chunk
-            if len(self._received) > MAX_REPLY_BYTES:
-                raise ShoalError("client: the server's reply is too long.")
-        reply, _, self._received = self._received.partition(b"\n")
-        return reply
 
 
 def _not_taken(status: GoalStatus, timeout_s: float) -> ShoalError:

@@ -26,12 +26,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from runtime.goals.messages import first_problem
 from runtime.goals.progress import GoalProgress
 from runtime.protocol.snapshot import Snapshot
 from runtime.status import GoalStatus
 from sim2real.contract import Contract, Quaternion, Vector3
-from sim2real.errors import ShoalError, shown
+from sim2real.errors import ShoalError, problems, shown
 
 PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 64 * 1024
@@ -270,7 +269,7 @@ def parse_request(line: bytes) -> Request:
     try:
         return _REQUEST.validate_json(line)
     except ValidationError as error:
-        raise ShoalError(f"message{_explain(error)}.") from error
+        raise ShoalError(_explain(error, "message")) from error
 
 
 def parse_reply(line: bytes) -> Reply:
@@ -278,7 +277,7 @@ def parse_reply(line: bytes) -> Reply:
     try:
         return _REPLY.validate_json(_ESCAPED.sub(_shown_plainly, line))
     except ValidationError as error:
-        raise ShoalError(f"the server's reply{_explain(error)}.") from error
+        raise ShoalError(_explain(error, "the server's reply")) from error
 
 
 def _shown_plainly(found: re.Match[bytes]) -> bytes:
@@ -286,8 +285,9 @@ def _shown_plainly(found: re.Match[bytes]) -> bytes:
     return found[0] if backslash else "\N{REPLACEMENT CHARACTER}".encode()
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, what: str) -> str:
     for problem in error.errors(include_url=False):
         if problem["loc"] and problem["loc"][-1] == "v":
-            return f": protocol version {shown(problem['input'])} is not supported, this side speaks {PROTOCOL_VERSION}"
-    return first_problem(error)
+            given = shown(problem["input"])
+            return f"{what}: protocol version {given} is not supported, this side speaks {PROTOCOL_VERSION}."
+    return f"{problems(error, what)}."

@@ -134,7 +134,7 @@ def test_joints_are_a_joint_configuration() -> None:
         ({"goal_fold": 9}, r"goal.values.goal_fold=9 rad is outside its limits \[0, 4\] rad"),
         ({"goal_bend": 1}, r"goal.values: no 'goal_bend'; the goals of this policy are goal_fold \[1\]"),
         ({}, r"goal.values.goal_fold is missing, 1 numbers"),
-        ({"goal_fold": [math.nan]}, r"goal.values.goal_fold.0: Input should be a finite number"),
+        ({"goal_fold": [math.nan]}, r"goal.values.goal_fold.0: input should be a finite number"),
     ],
 )
 def test_values_that_make_no_goal_are_refused_by_name(values: dict[str, object], message: str) -> None:

@@ -268,8 +268,8 @@ def test_missing_goals_file(tmp_path: Path) -> None:
     ("data", "said"),
     [
         ({"speed": 1.0}, r"goal: it says nothing of where to go; give one of joints, .*values\.$"),
-        ({"planar": (math.nan, 1.0)}, r"^goal\.planar\.0: Input should be a finite number \(got nan\)\.$"),
-        ({"planar": (1.0, 2.0, math.inf)}, r"^goal\.planar\.2: Input should be a finite number \(got inf\)\.$"),
+        ({"planar": (math.nan, 1.0)}, r"^goal\.planar\.0: input should be a finite number, got nan\.$"),
+        ({"planar": (1.0, 2.0, math.inf)}, r"^goal\.planar\.2: input should be a finite number, got inf\.$"),
     ],
 )
 def test_a_refusal_names_the_field_as_it_was_given(data: dict[str, object], said: str) -> None:

@@ -16,7 +16,7 @@ from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import Task, TaskConfig, load_task
 from sim2real.terms import Action, Feature, Goal, Reading, Reset, Termination, shipped
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.fixture
