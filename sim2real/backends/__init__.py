@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
-from sim2real.backends.base import Environment
+from sim2real.backends.base import Environment, Settings
 from sim2real.errors import ShoalError
 from sim2real.randomisation.config import Randomisation
 from sim2real.randomised_robots.robots import sample_robots
@@ -28,41 +28,20 @@ def make_environment(
     *,
     num_envs: int,
     seed: int,
-    privileged: bool = False,
-    wild_goal_share: float = 0.0,
-    continue_share: float = 0.0,
-    wide_start_share: float = 0.0,
-    resample: bool = True,
     randomisation: Randomisation | None = None,
-    keep_robots: bool = False,
+    **settings: Unpack[Settings],
 ) -> Environment:
     """An environment of `num_envs` robots on the named backend.
 
-    `privileged` observations hold the task's `teacher_readings` as well. `wild_goal_share` of the goals are drawn in
-    bounds 1.4 times as wide, without asking whether they can be reached. `continue_share` of the episodes after the
-    first begin where the last one ended, as on a robot that is sent one goal after another; `reset` always starts anew.
-    `wide_start_share` of the starts lie anywhere in the joint ranges, see
-    `sim2real.tasks.goal_pool.mix_in_wide_starts`. Without `resample` every environment repeats its first start and
-    goal, as the published code of arXiv 2503.14858 does.
-
-    `randomisation` makes robots, readings and commands differ from the model; None takes what the task declares. An
-    environment gets another robot with every new start, or with `keep_robots` the same one for ever, for evaluation.
+    `randomisation` makes robots, readings and commands differ from the model; None takes what the task declares.
     """
     setting = task.config.randomisation if randomisation is None else randomisation
-    shares: Any = {
-        "privileged": privileged,
-        "wild_goal_share": wild_goal_share,
-        "continue_share": continue_share,
-        "wide_start_share": wide_start_share,
-        "resample": resample,
-        "draws": sample_robots(setting, task, num_envs=num_envs, seed=seed, keep=keep_robots),
-        "keep_robots": keep_robots,
-    }
+    draws = sample_robots(setting, task, num_envs=num_envs, seed=seed, keep=settings.get("keep_robots", False))
     match resolve(backend):
         case "native":
             from sim2real.backends.native import NativeEnvironment
 
-            return NativeEnvironment(task, num_envs=num_envs, seed=seed, **shares)
+            return NativeEnvironment(task, num_envs=num_envs, seed=seed, draws=draws, **settings)
         case "mjx":
             try:
                 from sim2real.backends.mjx import MjxEnvironment
@@ -71,4 +50,4 @@ def make_environment(
                     f"backend: mjx needs the training extra, pip install 'shoal[train]' ({error})."
                 ) from error
 
-            return MjxEnvironment(task, num_envs=num_envs, seed=seed, **shares)
+            return MjxEnvironment(task, num_envs=num_envs, seed=seed, draws=draws, **settings)

@@ -6,12 +6,17 @@ Shapes: `T` control steps, `N` environments, `D` observation size, `G` goal-vect
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 import numpy as np
 
 from sim2real.contract import Contract
-from sim2real.tasks.goal_pool import GoalPool
+from sim2real.randomised_robots.robots import Robots
+from sim2real.randomised_robots.sampling import Draws
+from sim2real.robots.kinematics import Addresses
+from sim2real.tasks import goal_pool
+from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
+from sim2real.tasks.task import Task
 
 Array = Any
 """NumPy on the native backend, JAX on mjx."""
@@ -35,6 +40,56 @@ class Rollout(NamedTuple):
     """`[T, N]` bool, true on the last step of an episode."""
     terminated: Array
     """`[T, N]` bool, true on that of an episode that was over before its time."""
+
+
+class Settings(TypedDict, total=False):
+    """How an environment starts its episodes and what it shows, for either backend."""
+
+    pool: GoalPool | None
+    """Starts and goals; drawn from the seed where there is none."""
+    privileged: bool
+    """Observations hold the task's `teacher_readings` as well."""
+    wild_goal_share: float
+    """Share of the goals that are drawn in bounds 1.4 times as wide, without asking whether they can be reached."""
+    continue_share: float
+    """Share of the episodes after the first that begin where the last one ended, as on a robot that is sent one goal
+    after another; `reset` always starts anew."""
+    wide_start_share: float
+    """Share of the starts that lie anywhere in the joint ranges, see `mix_in_wide_starts`."""
+    resample: bool
+    """False lets every environment repeat its first start and goal, as the published code of arXiv 2503.14858 does."""
+    keep_robots: bool
+    """An environment keeps its randomised robot for ever, for evaluation, instead of another with every new start."""
+
+
+class OfTask:
+    """What an environment of either backend makes of its task and settings."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        num_envs: int,
+        seed: int,
+        pool: GoalPool | None = None,
+        privileged: bool = False,
+        wild_goal_share: float = 0.0,
+        continue_share: float = 0.0,
+        wide_start_share: float = 0.0,
+        resample: bool = True,
+        keep_robots: bool = False,
+        draws: Draws | None = None,
+    ) -> None:
+        """`draws` are the parameters of randomised robots."""
+        self.contract, self.teacher_contract = task.contract, task.teacher_contract
+        self._seen = task.teacher_contract if privileged else task.contract
+        self.num_envs = num_envs
+        self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
+        self.pool = pool if pool is not None else sample_goal_pool(task, size=goal_pool.POOL_SIZE, seed=seed)
+        self._start_pool = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
+        self._wild_goal_share, self._continue_share, self._resample = wild_goal_share, continue_share, resample
+        model = self._described = self.robots.dynamics.model if self.robots else task.model
+        self._addresses, self._scene = Addresses.of(model, self.contract.robot), task.scene.of(model)
 
 
 class Environment(Protocol):

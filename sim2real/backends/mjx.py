@@ -6,7 +6,7 @@ implementation is always named (`impl="jax"`), because MJX chooses by device oth
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,14 @@ import mujoco
 import numpy as np
 
 from sim2real.backends import xla
-from sim2real.backends.base import ApplyPolicy, Rollout
+from sim2real.backends.base import ApplyPolicy, OfTask, Rollout, Settings
 from sim2real.backends.mjx_disturbances import MjxDisturbances
 from sim2real.backends.mjx_library import mjx
 from sim2real.backends.mjx_support import mjx_refusals
 from sim2real.backends.stages import needed_stage
 from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size
 from sim2real.errors import ShoalError, raise_all
-from sim2real.randomised_robots.robots import Robots
 from sim2real.randomised_robots.sampling import Draws
-from sim2real.robots.kinematics import Addresses
-from sim2real.tasks import goal_pool
-from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task
 from sim2real.terms import Simulated
 
@@ -52,41 +48,21 @@ def put_model(model: mujoco.MjModel) -> Any:
         raise ShoalError(f"backend: MJX cannot simulate this MJCF: {error}. Use --backend native.") from error
 
 
-class MjxEnvironment:
+class MjxEnvironment(OfTask):
     """N robots in MJX. See `sim2real.backends.base.Environment`."""
 
     def __init__(
-        self,
-        task: Task,
-        *,
-        num_envs: int,
-        seed: int,
-        pool: GoalPool | None = None,
-        privileged: bool = False,
-        wild_goal_share: float = 0.0,
-        continue_share: float = 0.0,
-        wide_start_share: float = 0.0,
-        resample: bool = True,
-        draws: Draws | None = None,
-        keep_robots: bool = False,
+        self, task: Task, *, num_envs: int, seed: int, draws: Draws | None = None, **settings: Unpack[Settings]
     ) -> None:
-        self.contract, self.teacher_contract = task.contract, task.teacher_contract
-        self._seen = task.teacher_contract if privileged else task.contract
-        self.num_envs = num_envs
-        self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
-        self.pool = pool if pool is not None else sample_goal_pool(task, size=goal_pool.POOL_SIZE, seed=seed)
-        self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
-        self._goals = jnp.asarray(self.pool.goal)
-        self._resample = resample
-        starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
+        super().__init__(task, num_envs=num_envs, seed=seed, draws=draws, **settings)
+        self._goals, starts = jnp.asarray(self.pool.goal), self._start_pool
         self._starts = tuple(jnp.asarray(x, jnp.float32) for x in (starts.start, starts.start_velocity))
-        model = self.robots.dynamics.model if self.robots else task.model
-        self._addresses, self._scene = Addresses.of(model, self.contract.robot), task.scene.of(model)
-        self._model = put_model(model)
+        self._model = put_model(self._described)
         # Kinematics alone is far cheaper, and enough for what most terms ask for.
         self._sense = mjx.kinematics if needed_stage(self.teacher_contract) == "position" else mjx.forward
         self._disturbances = MjxDisturbances(self._model, self._addresses, self.robots) if self.robots else None
-        template = mjx.make_data(model, impl="jax").replace(ctrl=jnp.asarray(self._addresses.rest_ctrl, jnp.float32))
+        template = mjx.make_data(self._described, impl="jax")
+        template = template.replace(ctrl=jnp.asarray(self._addresses.rest_ctrl, jnp.float32))
         self._data = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, axis=0), template)
         self._fractions = jnp.arange(1, self.contract.timing.substeps + 1) / self.contract.timing.substeps
         self._compiled: dict[tuple[int, int], Any] = {}

@@ -8,24 +8,20 @@ physics step, as a robot's own interpolator does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import mujoco
 import mujoco.batch
 import numpy as np
 
 from sim2real.actuators.models import Drive
-from sim2real.backends.base import ApplyPolicy, Rollout
+from sim2real.backends.base import ApplyPolicy, OfTask, Rollout, Settings
 from sim2real.backends.native_disturbances import NativeDisturbances
 from sim2real.backends.native_drive import NativeDrive, require_joints, require_own_servos, without_servos
 from sim2real.backends.stages import needed_stage
 from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size
-from sim2real.randomised_robots.robots import Robots
 from sim2real.randomised_robots.sampling import Draws
-from sim2real.robots.kinematics import Addresses
-from sim2real.tasks import goal_pool
-from sim2real.tasks.goal_pool import GoalPool, mix_in_wide_starts, sample_goal_pool
 from sim2real.tasks.task import Task
 from sim2real.terms import Simulated
 
@@ -51,7 +47,7 @@ class _Bound:
         return bound
 
 
-class NativeEnvironment:
+class NativeEnvironment(OfTask):
     """N robots in C MuJoCo. See `sim2real.backends.base.Environment`."""
 
     def __init__(
@@ -60,36 +56,21 @@ class NativeEnvironment:
         *,
         num_envs: int,
         seed: int,
-        pool: GoalPool | None = None,
-        privileged: bool = False,
-        wild_goal_share: float = 0.0,
-        continue_share: float = 0.0,
-        wide_start_share: float = 0.0,
-        resample: bool = True,
         draws: Draws | None = None,
-        keep_robots: bool = False,
         drive: Drive | None = None,
         threads: int = 0,
+        **settings: Unpack[Settings],
     ) -> None:
         """`drive` replaces the MJCF's position servos by a torque model; physics then goes through Python each step."""
-        self.contract, self.teacher_contract = task.contract, task.teacher_contract
-        self._seen = task.teacher_contract if privileged else task.contract
-        self.num_envs = num_envs
-        self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
-        self.pool = pool if pool is not None else sample_goal_pool(task, size=goal_pool.POOL_SIZE, seed=seed)
-        self._wild_goal_share, self._continue_share = wild_goal_share, continue_share
-        self._resample = resample
-        self._starts = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
-        model = self.robots.dynamics.model if self.robots else task.model
-        self._addresses = Addresses.of(model, self.contract.robot)
-        self._make_batch(model, drive, draws, threads)
+        super().__init__(task, num_envs=num_envs, seed=seed, draws=draws, **settings)
+        self._make_batch(self._described, drive, draws, threads)
         self._stage = _STAGES[needed_stage(self.teacher_contract)]
         self._rng = np.random.default_rng(seed)
         self._jitted: dict[int, Any] = {}
         joints = len(self.contract.robot.joints)
         self._target = np.zeros((num_envs, joints), np.float32)
         # A drive takes the servos away, by which a scene finds the joints; all else stays where it was.
-        self._sim = Simulated(task.scene.of(model), self._fields, self._target)
+        self._sim = Simulated(self._scene, self._fields, self._target)
         self._goal = np.zeros((num_envs, request_size(self.contract)), np.float32)
         self._step = np.zeros(num_envs, np.int64)
         self.terminated = np.zeros(num_envs, bool)
@@ -122,9 +103,10 @@ class NativeEnvironment:
         self._reset(np.arange(self.num_envs), continue_share=0.0)
 
     def _reset(self, ids: np.ndarray, *, continue_share: float) -> None:
-        starts, goals = ids % len(self._starts.start), (ids + self.num_envs) % len(self.pool.goal)
+        pool = self._start_pool
+        starts, goals = ids % len(pool.start), (ids + self.num_envs) % len(self.pool.goal)
         if self._resample:
-            starts = self._rng.integers(len(self._starts.start), size=len(ids))
+            starts = self._rng.integers(len(pool.start), size=len(ids))
             goals = self._rng.integers(len(self.pool.goal), size=len(ids))
         goal = self.pool.goal[goals]
         if self._wild_goal_share > 0:
@@ -135,7 +117,7 @@ class NativeEnvironment:
         fresh |= self.terminated[ids]
         self._goal[ids], self._step[ids] = goal, 0
         rows = starts[fresh]
-        self.place(ids[fresh], self._starts.start[rows], goal[fresh], velocity=self._starts.start_velocity[rows])
+        self.place(ids[fresh], pool.start[rows], goal[fresh], velocity=pool.start_velocity[rows])
 
     def place(
         self, ids: np.ndarray, start: np.ndarray, goal: np.ndarray, *, velocity: np.ndarray | float = 0.0
