@@ -179,6 +179,9 @@ class TeacherConfig(Config):
     """Rollouts before the first update."""
     replay_steps: Annotated[int, Field(ge=2)] = 4000
     """Capacity in steps of each environment."""
+    mirror: bool = False
+    """Half of every batch is what the robot would have experienced with left and right exchanged: for robots whose
+    sides are alike, so that none of them is the weaker one (docs/teacher.md)."""
     eval_every_rounds: Count = 10
     eval_envs: Count = 256
     eval_best_of: Count = 1
@@ -190,7 +193,7 @@ class TeacherConfig(Config):
     """Devices that share environments and batch; 0 takes all of every process."""
     side_by_side: bool = False
     """Update critic and actor at the same time, on two threads: for CPUs with two idle cores or more. The numbers are
-    the same (docs/notes/teacher_speed.md)."""
+    the same (docs/teacher_speed.md)."""
     checkpoint_every_rounds: Count = 10
     save_replay: bool = True
     """Checkpoints hold the replay, so that a resumed run ends bit for bit as one that was never interrupted. Without it

@@ -14,6 +14,7 @@ import optax
 
 from sim2real.contract import Contract
 from sim2real.contract.interface import action_size, from_home, goal_size, observation_size, policy_inputs
+from sim2real.contract.mirror import Mirror
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.defaults import settings_for
@@ -87,7 +88,10 @@ class Learner:
         config: LearnerConfig,
         total_updates: int,
         devices: Devices | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
+        """With `mirror`, half of every batch is what the robot would have experienced in it."""
+        self._mirror = mirror
         self.contract, self.config, self._devices = contract, config, devices
         self.networks = make_networks(contract, network, config)
         self.objective = self.networks.objective
@@ -126,7 +130,8 @@ class Learner:
 
     def sample(self, buffer: replay.Replay, key: jax.Array) -> Any:
         """One batch of the objective's, each device's part from its own environments."""
-        return self.objective.sample(buffer, key, strata=1 if self._devices is None else self._devices.size)
+        batch = self.objective.sample(buffer, key, strata=1 if self._devices is None else self._devices.size)
+        return batch if self._mirror is None else half_mirrored(batch, self._mirror)
 
     def _keep(self, tree: Any, *, everywhere: bool) -> Any:
         """Hold arrays where they belong, whatever XLA would rather do: everywhere, or split along their first axis."""
@@ -249,6 +254,18 @@ class Learner:
         away = from_home(self.contract, observation)[:, None]
         own = action.reshape(len(action), self.config.action_chunk, self.networks.joints)[..., : away.shape[-1]]
         return jnp.mean(jnp.sum(own * away, axis=-1), axis=-1)
+
+
+def half_mirrored(batch: Any, mirror: Mirror) -> Any:
+    """A batch, of which every other row is as in the mirror. Times and distances are the same there."""
+    every_other = (jnp.arange(len(batch.observation)) % 2 == 1)[:, None]
+    actions = batch.action.reshape(len(batch.action), -1, len(mirror.action.order))
+    seen = {
+        "observation": mirror.observation(batch.observation),
+        "action": mirror.action(actions).reshape(batch.action.shape),
+        "goal": mirror.goal(batch.goal),
+    }
+    return batch._replace(**{name: jnp.where(every_other, new, getattr(batch, name)) for name, new in seen.items()})
 
 
 def _optimizer(rate: float, config: LearnerConfig, total_updates: int) -> optax.GradientTransformation:

@@ -21,6 +21,7 @@ from sim2real.backends import make_environment, resolve
 from sim2real.backends.base import Environment, Rollout
 from sim2real.contract import Contract
 from sim2real.contract.interface import action_size, goal_size, observation_size
+from sim2real.contract.mirror import in_a_mirror
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import Score, score
 from sim2real.progress import Progress
@@ -111,7 +112,9 @@ class Trainer:
             folder.require_contract(self.contract)
         self.progress.doing(f"preparing {config.num_envs} environments")
         self.env, self.eval_env = self._environments()
-        self.learner = Learner(self.task.teacher_contract, config.network, config.learner, config.updates, self.devices)
+        contract = self.task.teacher_contract
+        mirror = in_a_mirror(contract, self.task.scene) if config.mirror else None
+        self.learner = Learner(contract, config.network, config.learner, config.updates, self.devices, mirror)
         self._update_many = (SideBySide(self.learner) if config.side_by_side else self.learner).update_many
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
         self.replay = self.devices.place(replay.create(**sizes), axis=1)

@@ -44,12 +44,12 @@ def observe(xp: ModuleType, contract: Contract, readings: Mapping[str, Array]) -
     feature, each scaled to order one.
     """
     parts = [term.observed(xp, readings) for term in (*contract.readings, *contract.features)]
-    offset, scale = _observation_scaling(contract)
+    offset, scale = observation_scaling(contract)
     return (xp.concatenate(parts, axis=-1) - offset) * scale
 
 
 @once_each
-def _observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+def observation_scaling(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """Offset and factor of every entry of the observation, `[D]` each."""
     pairs = [term.scaling(contract) for term in (*contract.readings, *contract.features)]
     offset, scale = (np.concatenate(column).astype(np.float32) for column in zip(*pairs, strict=True))

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from sim2real.terms.reading import Array, Reading, Source, Stage
+from sim2real.terms.sides import Mirrored
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract
     from sim2real.terms.scene import Scene, Simulated
+    from sim2real.terms.sides import Sides
 
 
 class _PerJoint(Reading):
@@ -22,6 +24,10 @@ class _PerJoint(Reading):
 
     def _of_joints(self, scene: Scene, unit: str) -> Self:
         return self.stated(size=len(scene.robot.joints), unit=unit)
+
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """As joints do."""
+        return sides.joints
 
 
 class JointPosition(_PerJoint):
@@ -46,6 +52,14 @@ class JointPosition(_PerJoint):
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
         """The joints' part of qpos."""
         return sim.joint_position
+
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """As joints do; of those without end, cosines stay what they are."""
+        joints, ends = sides.joints, list(self.endless)
+        sign = joints.sign.copy()
+        sign[ends] = 1.0
+        sines = [self.size + self.endless.index(int(other)) for other in joints.order[ends]]
+        return Mirrored(np.array([*joints.order, *sines]), np.concatenate([sign, joints.sign[ends]]))
 
     @property
     def encoded_size(self) -> int:

@@ -10,10 +10,12 @@ import numpy as np
 
 from sim2real.frozen import Positive
 from sim2real.terms.reading import Array, Reading, Source, Stage
+from sim2real.terms.sides import ABOUT, SIDEWAYS, Mirrored
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract
     from sim2real.terms.scene import Scene, Simulated
+    from sim2real.terms.sides import Sides
 
 
 class ProjectedGravity(Reading):
@@ -34,6 +36,10 @@ class ProjectedGravity(Reading):
         gravity = sim.scene.model.opt.gravity
         down = np.asarray(gravity / np.linalg.norm(gravity), np.float32)
         return (down[:, None] * sim.axes(self.of)).sum(axis=-2)
+
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """A direction."""
+        return Mirrored.signed(SIDEWAYS)
 
 
 class _OfFreeBody(Reading):
@@ -68,6 +74,10 @@ class BaseAngularVelocity(_OfFreeBody):
         first = self._dof(sim)
         return sim.qvel[:, first + 3 : first + 6]
 
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """About axes."""
+        return Mirrored.signed(ABOUT)
+
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Scale by `largest_rad_s`."""
         return np.zeros(3), np.full(3, 1 / self.largest_rad_s)
@@ -95,6 +105,10 @@ class BaseLinearVelocity(_OfFreeBody):
         axes = sim.xmat[:, self._body(sim)].reshape(-1, 3, 3)
         return (sim.qvel[:, first : first + 3, None] * axes).sum(axis=-2)
 
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """A direction."""
+        return Mirrored.signed(SIDEWAYS)
+
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Scale by `largest_m_s`."""
         return np.zeros(3), np.full(3, 1 / self.largest_m_s)
@@ -121,6 +135,10 @@ class Height(Reading):
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
         """Z of its position."""
         return sim.position(xp, self.of)[:, 2:]
+
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """As high."""
+        return Mirrored.signed((1.0,))
 
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Scale by `typical_m`."""
@@ -153,6 +171,10 @@ class PhaseClock(Reading):
     def sense(self, xp: ModuleType, sim: Simulated) -> Array:
         """From the simulation's time, which begins anew with every start."""
         return self.at(xp, sim.time)
+
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """Half a period later: the beat of one side is the other's, which gaits about this clock must say as well."""
+        return Mirrored.signed((-1.0, -1.0))
 
     def sample(self, rng: np.random.Generator, contract: Contract, count: int) -> np.ndarray:
         """All around the circle."""

@@ -14,10 +14,12 @@ from sim2real.frozen import Quaternion, Vector3
 from sim2real.rotations import columns_angle_deg, rotation_columns, yaw
 from sim2real.terms.reading import Array, Reading
 from sim2real.terms.scene import WORLD
+from sim2real.terms.sides import ABOUT, SIDEWAYS, Mirrored
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract
     from sim2real.terms.scene import Scene, Simulated
+    from sim2real.terms.sides import Sides
 
 _SHORTEST, _LONGEST = 1e-3, 1e3
 """Lengths between which a quaternion is taken for one that was not normalised."""
@@ -27,6 +29,9 @@ class _OfPlace(Reading):
     unmeasured: ClassVar[str] = (
         "joints that are no joints of the task, or a floating base, lie between it and the world, so no encoder tells"
     )
+
+    signs: ClassVar[tuple[float, ...]] = SIDEWAYS
+    """Of the encoding in a mirror."""
 
     of: str = ""
     """Name of the site or body."""
@@ -44,6 +49,14 @@ class _OfPlace(Reading):
         if source is None and all(_encoded(scene, body) for body in bodies):
             source = "forward_kinematics"
         return self.stated(size=size, unit=unit, source=source)
+
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """In the world's frame."""
+        if self.frame != WORLD:
+            raise ShoalError(
+                f"mirror: {self.name!r} is in the frame of {self.frame!r}, not the world's; leave mirror out."
+            )
+        return Mirrored.signed(self.signs)
 
     @property
     def about(self) -> str:
@@ -128,6 +141,7 @@ class Orientation(_OfPlace):
 
     kind: str = "orientation"
     turned: ClassVar[bool] = True
+    signs: ClassVar[tuple[float, ...]] = (*SIDEWAYS, *ABOUT)
 
     def entries(self, contract: Contract) -> tuple[str, ...]:
         """w, x, y and z."""
@@ -236,6 +250,7 @@ class PlanarPosition(_Point):
 
     kind: str = "planar_position"
     axes: ClassVar[int] = 2
+    signs: ClassVar[tuple[float, ...]] = (1.0, -1.0)
 
     def entries(self, contract: Contract) -> tuple[str, ...]:
         """X and y."""
@@ -282,6 +297,7 @@ class PlanarPose(_OfPlace):
     kind: str = "planar_pose"
     axes: ClassVar[int] = 2
     turned: ClassVar[bool] = True
+    signs: ClassVar[tuple[float, ...]] = (1.0, -1.0, 1.0, -1.0)
 
     def entries(self, contract: Contract) -> tuple[str, ...]:
         """x, y and yaw."""

@@ -31,6 +31,7 @@ from sim2real.terms.term import Term
 if TYPE_CHECKING:
     from sim2real.contract import Contract
     from sim2real.terms.scene import Scene, Simulated
+    from sim2real.terms.sides import Mirrored, Sides
 
 Array = Any
 """A NumPy or JAX array; which one follows `xp`."""
@@ -112,6 +113,10 @@ class Reading(Term):
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Offset and factor `[E]` that bring the encoding to order one."""
         return np.zeros(self.encoded_size), np.ones(self.encoded_size)
+
+    def mirrored(self, sides: Sides) -> Mirrored:
+        """What becomes of the scaled encoding `[E]` where left and right are exchanged."""
+        raise ShoalError(f"mirror: what becomes of readings of kind {self.kind!r} is not known; leave mirror out.")
 
     # What people and messages say of it.
 

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from sim2real.backends.base import Rollout
-from sim2real.contract.interface import from_home, goal_size, observation_size
+from sim2real.contract.interface import action_size, from_home, goal_errors, goal_size, observation_size
+from sim2real.contract.mirror import Mirror, in_a_mirror
 from sim2real.tasks.task import load_task
 from teacher import replay
-from teacher.learner import Learner, LearnerState
+from teacher.learner import Learner, LearnerState, half_mirrored
 from tests.teacher.tiny import LEARNER, NETWORK, contract
 
 COUNT = 40
+QUADRUPED = "quadruped_walk"
+ROWS = 8
 
 
 def smooth_rollout(steps: int = 60, envs: int = 4) -> Rollout:
@@ -221,3 +224,42 @@ def test_posture_weight_counts_joints_own_numbers_and_not_a_gaits_swings(chunk: 
     action[:, 0, :12] = 1.0
     found = learner._leaving_home(jnp.asarray(action.reshape(5, -1)), jnp.asarray(observation))
     np.testing.assert_allclose(found, away.sum(axis=-1) / chunk, rtol=1e-5)
+
+
+@cache
+def mirror() -> Mirror:
+    task = load_task(QUADRUPED)
+    return in_a_mirror(task.teacher_contract, task.scene)
+
+
+def batch_of(chunk: int) -> Any:
+    contract, rng = load_task(QUADRUPED).teacher_contract, np.random.default_rng(0)
+    sizes = observation_size(contract), chunk * action_size(contract), goal_size(contract)
+    return replay.Batch(
+        *(jnp.asarray(rng.normal(size=(ROWS, size)), jnp.float32) for size in sizes), over=jnp.arange(8.0)
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_every_other_row_is_in_the_mirror(chunk: int) -> None:
+    batch = batch_of(chunk)
+    found = jax.jit(lambda batch: half_mirrored(batch, mirror()))(batch)
+    for name in batch._fields:
+        np.testing.assert_array_equal(getattr(found, name)[::2], getattr(batch, name)[::2])
+    np.testing.assert_array_equal(found.over, batch.over)
+    np.testing.assert_array_equal(found.observation[1::2], mirror().observation(batch.observation[1::2]))
+    np.testing.assert_array_equal(found.goal[1::2], mirror().goal(batch.goal[1::2]))
+    size = action_size(load_task(QUADRUPED).contract)
+    for step in range(chunk):
+        part = slice(step * size, (step + 1) * size)
+        np.testing.assert_array_equal(found.action[1::2, part], mirror().action(batch.action[1::2, part]))
+
+
+def test_distances_are_the_same_in_the_mirror() -> None:
+    """Times to a goal, and whether it was reached, need no image of their own."""
+    contract = load_task(QUADRUPED).contract
+    rng = np.random.default_rng(0)
+    requests = contract.goal.between(np, contract, rng.random((2 * ROWS, 3)), rng.normal(size=(2 * ROWS, 3)), grown=1.0)
+    here, there = np.split(contract.goal.vector(np, contract, requests), 2)
+    expected = goal_errors(contract, here, there)
+    np.testing.assert_allclose(goal_errors(contract, mirror().goal(here), mirror().goal(there)), expected, rtol=1e-4)

@@ -195,3 +195,18 @@ def test_loaded_teacher_is_the_one_that_was_trained(teacher_run: Path) -> None:
     assert teacher.parameters == json.loads((teacher_run / "summary.json").read_text())["parameters"]
     mean, log_std, features = teacher.networks.act(teacher.actor, np.zeros((3, 30)), np.zeros((3, 9)))
     assert (mean.shape, log_std.shape, features.shape) == ((3, 7), (3, 7), (3, 16))
+
+
+def test_a_run_learns_from_both_sides(tmp_path: Path) -> None:
+    digests = []
+    for mirrored in (True, False):
+        folder = RunFolder(tmp_path / str(mirrored))
+        Trainer(tiny_config(task="quadruped_walk", mirror=mirrored, updates=5, eval_envs=1), folder).train()
+        digests.append(load_teacher(folder.path).digest)
+    assert digests[0] != digests[1]
+
+
+def test_an_arm_without_sides_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ShoalError, match=r"mirror: at home, fr3_joint1, .* have no counterpart"):
+        Trainer(tiny_config(mirror=True), RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

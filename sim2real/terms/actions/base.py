@@ -29,6 +29,7 @@ from sim2real.terms.term import Term
 if TYPE_CHECKING:
     from sim2real.contract import Contract, Joint, Robot
     from sim2real.terms.scene import Scene
+    from sim2real.terms.sides import Mirrored
 
 Array = Any
 """A NumPy or JAX array; which one follows `xp`."""
@@ -90,6 +91,10 @@ class Action(Term):
         wanted = xp.minimum(xp.maximum(wanted, previous - step), previous + step)
         return xp.minimum(xp.maximum(wanted, low), high)
 
+    def mirrored(self, contract: Contract, joints: Mirrored) -> Mirrored:
+        """What becomes of an action `[A]` where left and right are exchanged, and with it what joints do `[J]`."""
+        raise ShoalError(f"mirror: what becomes of actions of kind {self.kind!r} is not known; leave mirror out.")
+
     def towards(self, xp: ModuleType, contract: Contract, present: Array, posture: Array) -> Array | None:
         """The action `[..., A]` that moves joints from `present` `[..., J]` to a posture; None where it has no such."""
         return None
@@ -99,6 +104,23 @@ class Action(Term):
         low, high = contract.command_limits
         ends = np.where(np.isfinite(low), low, -1.0), np.where(np.isfinite(high), high, 1.0)
         return rng.uniform(*ends, size=measured.shape)
+
+
+def require_alike(kind: str, joints: Mirrored, **values: Any) -> None:
+    """Refuse what is not the same for both of each pair of joints, `[J]` or one for all, by name."""
+    for name, given in values.items():
+        value = np.broadcast_to(np.asarray(given, np.float64), joints.order.shape)
+        if not np.allclose(value[joints.order], value):
+            raise ShoalError(
+                f"mirror: action: {kind}.{name} is not alike on both sides; make it so, or leave mirror out."
+            )
+
+
+def require_home_alike(contract: Contract, joints: Mirrored) -> None:
+    """Refuse a home whose sides are not alike."""
+    home = np.array([joint.home_position for joint in contract.robot.joints])
+    if not np.allclose(joints(home), home):
+        raise ShoalError("mirror: home is not alike on both sides; make it so, or leave mirror out.")
 
 
 def _other_mode(joint: Joint, action: Action) -> str:

@@ -16,7 +16,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from sim2real.errors import ShoalError
 from sim2real.frozen import Frozen, Positive
-from sim2real.terms.actions.base import Action, Array
+from sim2real.terms.actions.base import Action, Array, require_alike, require_home_alike
+from sim2real.terms.sides import Mirrored
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract, Robot
@@ -36,6 +37,12 @@ class Harmonic(Frozen):
         if len(self.amplitude) != len(self.phase):
             raise ValueError(f"amplitude has {len(self.amplitude)} entries and phase {len(self.phase)}")
         return self
+
+    def later(self, periods: float, number: int) -> np.ndarray:
+        """Its amplitude and phase as complex numbers `[J]`, some periods of the clock later, as harmonic `number`."""
+        turns = np.array(self.phase) + number * periods
+        later: np.ndarray = np.array(self.amplitude) * np.exp(2j * math.pi * turns)
+        return later
 
     def at(self, sine: Array, cosine: Array) -> Array:
         """Its value `[..., J]` at a phase, from sine and cosine of `2 pi k t / period`, `[..., 1]` each."""
@@ -112,6 +119,29 @@ class JointPositionAboutGait(Action):
             return wanted
         spread = np.eye(joints, dtype=np.float32)[self._swinging]
         return wanted + self.swing.at(sine, cosine) * (action[..., joints:] @ spread)
+
+    def mirrored(self, contract: Contract, joints: Mirrored) -> Mirrored:
+        """As joints do, where each side's motion is the other's half a period later; so with swings."""
+        require_home_alike(contract, joints)
+        require_alike(self.kind, joints, step_max=self.step_max, reach=self.reach)
+        for number, harmonic in enumerate(self.harmonics, 1):
+            if not np.allclose(harmonic.later(0.5, number), joints(harmonic.later(0.0, number)), atol=1e-6):
+                raise ShoalError(
+                    f"mirror: action: harmonic {number} of one side is not that of the other half a period later; "
+                    "leave mirror out."
+                )
+        if self.swing is None:
+            return joints
+        here, there = self.swing.later(0.5, 1), joints(self.swing.later(0.0, 1))
+        opposite = np.where(np.isclose(here, there, atol=1e-6), 1.0, -1.0)
+        if not np.allclose(opposite * here, there, atol=1e-6):
+            raise ShoalError(
+                "mirror: action: one side's swing is not the other's half a period later; leave mirror out."
+            )
+        places = {joint: place for place, joint in enumerate(self._swinging.tolist())}
+        order = np.array([places[joint] for joint in joints.order[self._swinging].tolist()])
+        swings = Mirrored(order, opposite[self._swinging].astype(np.float32))
+        return Mirrored.joined([(0, joints), (len(joints.order), swings)])
 
     def sample_previous(self, rng: np.random.Generator, contract: Contract, measured: np.ndarray) -> np.ndarray:
         """Up to 2 rad or m from the positions."""

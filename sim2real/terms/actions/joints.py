@@ -11,11 +11,12 @@ from pydantic import model_validator
 
 from sim2real.errors import ShoalError
 from sim2real.frozen import Positive, Share
-from sim2real.terms.actions.base import Action, Array, Mode
+from sim2real.terms.actions.base import Action, Array, Mode, require_alike, require_home_alike
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract, Joint
     from sim2real.terms.scene import Scene
+    from sim2real.terms.sides import Mirrored
 
 
 class JointPositionIncrement(Action):
@@ -32,6 +33,11 @@ class JointPositionIncrement(Action):
         window, position = np.float32(self.window), readings[self.measured]
         wanted = readings[self.previous] + np.array(self.step_max, np.float32) * action
         return xp.minimum(xp.maximum(wanted, position - window), position + window)
+
+    def mirrored(self, contract: Contract, joints: Mirrored) -> Mirrored:
+        """As joints do."""
+        require_alike(self.kind, joints, step_max=self.step_max)
+        return joints
 
     def towards(self, xp: ModuleType, contract: Contract, present: Array, posture: Array) -> Array:
         """By the largest steps."""
@@ -54,6 +60,12 @@ class JointPositionAboutHome(Action):
         """Home and a share of the reach."""
         home = np.array([joint.home_position for joint in contract.robot.joints], np.float32)
         return home + np.array(self.reach, np.float32) * action
+
+    def mirrored(self, contract: Contract, joints: Mirrored) -> Mirrored:
+        """As joints do."""
+        require_home_alike(contract, joints)
+        require_alike(self.kind, joints, step_max=self.step_max, reach=self.reach)
+        return joints
 
     def towards(self, xp: ModuleType, contract: Contract, present: Array, posture: Array) -> Array:
         """As far as the reach goes."""
@@ -83,6 +95,12 @@ class JointVelocityAction(Action):
         speed = np.array([joint.velocity_max for joint in contract.robot.joints], np.float32)
         return np.float32(self.velocity_share) * speed * action
 
+    def mirrored(self, contract: Contract, joints: Mirrored) -> Mirrored:
+        """As joints do."""
+        speed = [joint.velocity_max for joint in contract.robot.joints]
+        require_alike(self.kind, joints, step_max=self.step_max, velocity_max=speed)
+        return joints
+
     def towards(self, xp: ModuleType, contract: Contract, present: Array, posture: Array) -> Array:
         """Fast enough to be there in one control step, where the drive can."""
         speed = np.array([joint.velocity_max for joint in contract.robot.joints], np.float32)
@@ -104,6 +122,12 @@ class JointEffortAction(Action):
         """A share of the effort limit."""
         effort = np.array([joint.effort_max for joint in contract.robot.joints], np.float32)
         return np.float32(self.effort_share) * effort * action
+
+    def mirrored(self, contract: Contract, joints: Mirrored) -> Mirrored:
+        """As joints do."""
+        effort = [joint.effort_max for joint in contract.robot.joints]
+        require_alike(self.kind, joints, step_max=self.step_max, effort_max=effort)
+        return joints
 
 
 class Gripper(Action):
