@@ -2,7 +2,8 @@
 
     python -m benchmarks.learning.teacher_update [--depths 4 16 64] [--quick] [--json PATH]
 
-Both forms have the same networks, batch and losses (tests/benchmarks/test_published_update.py holds them together).
+Both forms have the same networks, batch and losses (tests/benchmarks/learning/test_published_update.py holds them
+together).
 The published code makes 800 updates from one relabelling of a 1000-step window of 512 environments; that relabelling is
 timed for `--envs` environments, on which it depends linearly, and its share of an update is a column of its own. Ours
 draws each batch from the replay inside the timed update. Times are medians over interleaved repeats. The last

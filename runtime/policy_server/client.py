@@ -28,6 +28,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from runtime.policy_server.greeting import Hello
 from runtime.policy_server.packets import (
     EXPLAIN,
     HEADER,
@@ -36,7 +37,6 @@ from runtime.policy_server.packets import (
     RESET,
     VERSION,
     WARM_UP,
-    Hello,
     Kind,
     input_names,
     memory_of,

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from runtime.policy_server.greeting import Hello
 from runtime.policy_server.packets import (
     EXPLAIN,
     HEADER,
@@ -25,7 +26,6 @@ from runtime.policy_server.packets import (
     RESET,
     VERSION,
     WARM_UP,
-    Hello,
     Kind,
     memory_of,
 )

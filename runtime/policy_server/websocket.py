@@ -26,8 +26,9 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from runtime.policy_server.client import answer_of, fill_inputs, number
+from runtime.policy_server.greeting import Hello
 from runtime.policy_server.messagepack import pack, unpack
-from runtime.policy_server.packets import Hello, input_names
+from runtime.policy_server.packets import input_names
 from runtime.policy_server.server import MAX_CLIENTS, Peer
 from runtime.policy_server.session import Session
 from runtime.protocol.address import require_private

@@ -19,8 +19,9 @@ from benchmarks.transport.fuzzing.parser import Parse, Parser
 from runtime.goals.messages import parse_any_goal
 from runtime.goals.resolve import validate_goal
 from runtime.inference.policy import Policy
+from runtime.policy_server.greeting import Hello
 from runtime.policy_server.messagepack import pack
-from runtime.policy_server.packets import HEADER, MAGIC, VERSION, Hello, memory_of, request_dtype
+from runtime.policy_server.packets import HEADER, MAGIC, VERSION, memory_of, request_dtype
 from runtime.policy_server.server import PacketPeer
 from runtime.policy_server.session import Session
 from runtime.policy_server.websocket import WebsocketPeer

@@ -29,7 +29,8 @@ from runtime.goals.tool_pose import ToolPose
 from runtime.inference.policy import Policy
 from runtime.policy_server import server as policy_server
 from runtime.policy_server.client import RemotePolicy
-from runtime.policy_server.packets import HEADER, MAGIC, VERSION, WARM_UP, Hello, Kind, reply_dtype, request_dtype
+from runtime.policy_server.greeting import Hello
+from runtime.policy_server.packets import HEADER, MAGIC, VERSION, WARM_UP, Kind, reply_dtype, request_dtype
 from runtime.policy_server.server import MAX_CLIENTS, Listener, PacketListener, PolicyServer
 from runtime.policy_server.session import Session
 from runtime.robot.mujoco_robot import MujocoRobot
