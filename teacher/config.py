@@ -194,6 +194,9 @@ class TeacherConfig(Config):
     side_by_side: bool = False
     """Update critic and actor at the same time, on two threads: for CPUs with two idle cores or more. The numbers are
     the same (docs/teacher_speed.md)."""
+    collect_ahead: bool = False
+    """Collect each rollout during the updates before it, on another thread, by the policy from before them: for CPUs
+    with idle cores, or a GPU that learns while CPUs simulate. Native backend (docs/teacher_speed.md)."""
     checkpoint_every_rounds: Count = 10
     save_replay: bool = True
     """Checkpoints hold the replay, so that a resumed run ends bit for bit as one that was never interrupted. Without it
@@ -214,6 +217,7 @@ class TeacherConfig(Config):
                 f"replay_steps {self.replay_steps} is less than rollout_steps {self.rollout_steps}; "
                 "the replay must hold at least one rollout."
             )
-        if self.side_by_side and self.devices != 1:
-            raise ShoalError(f"side_by_side is for one device, and devices is {self.devices}; leave one of them out.")
+        for name in ("side_by_side", "collect_ahead"):
+            if getattr(self, name) and self.devices != 1:
+                raise ShoalError(f"{name} is for one device, and devices is {self.devices}; leave one of them out.")
         return self

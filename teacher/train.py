@@ -29,6 +29,8 @@ from sim2real.randomisation.config import load_randomisation
 from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
 from sim2real.tasks.task import Task, load_task
 from teacher import replay
+from teacher.beside.collect_ahead import CollectAhead, blank
+from teacher.beside.side_by_side import SideBySide
 from teacher.config import TeacherConfig
 from teacher.defaults import settings_for
 from teacher.devices import make_devices, require_divisible, require_memory
@@ -42,7 +44,6 @@ from teacher.run.folder import MetricsLog, RunFolder, status_of
 from teacher.run.plots import plot_curves
 from teacher.run.resume import continued
 from teacher.run.video import write_video
-from teacher.side_by_side import SideBySide
 
 _PROCESS_SEED_STRIDE = 7919
 """Between the seeds of the processes of one run, so that their environments differ."""
@@ -105,6 +106,10 @@ class Trainer:
         self.task = load_task(config.task)
         self.contract = self.task.contract
         self.devices = make_devices(config.devices)
+        if config.collect_ahead and resolve(config.backend) != "native":
+            raise ShoalError(
+                "collect_ahead simulates on CPUs beside the updates; give --backend native, or leave it out."
+            )
         require_divisible(self.devices, num_envs=config.num_envs, batch_size=config.learner.batch_size)
         sizes = self._replay_sizes()
         require_memory(replay.size_bytes(**sizes), num_envs=config.num_envs, replay_steps=config.replay_steps)
@@ -126,6 +131,7 @@ class Trainer:
             random_posture_share=settings.random_posture_share,
             action_chunk=config.learner.action_chunk,
         )
+        self._ahead = CollectAhead(self._collected) if config.collect_ahead else None
         best = config.eval_best_of
         self._evaluated = greedy(networks) if best == 1 else best_of(networks, best)
         self._insert = jax.jit(replay.insert, donate_argnums=0)
@@ -245,19 +251,25 @@ class Trainer:
         for number in range(self.config.prefill_rollouts):
             self._collect_round(number)
 
-    def _collect_round(self, number: int) -> None:
+    def _collected(self, number: int, actor: Any) -> Rollout:
         key = jax.random.fold_in(jax.random.key(self.config.seed + 1), number)
         if jax.process_count() > 1:
             key = jax.random.fold_in(key, jax.process_index())
+        return self._collector.rollout(actor, key, self.config.rollout_steps)
+
+    def _collect_round(self, number: int) -> None:
         actor = self.devices.local(self.state.actor)
-        rollout = self._collector.rollout(actor, key, self.config.rollout_steps)
+        rollout = (self._collected if self._ahead is None else self._ahead.take)(number, actor)
         if self.devices.size > 1:
             rollout = self.devices.join(rollout, axis=1)
         self.replay = self._insert(self.replay, rollout)
 
     def _one_round(self) -> dict[str, float]:
         config, start = self.config, time.monotonic()
-        self._collect_round(config.prefill_rollouts + self.round)
+        number = config.prefill_rollouts + self.round
+        self._collect_round(number)
+        if self._ahead is not None:
+            self._ahead.begin(number + 1, self.state.actor)  # Also in the last round: a run may go on for longer.
         collected = time.monotonic()
         key = jax.random.fold_in(jax.random.key(config.seed + 2), self.round)
         self.state, metrics = self._update_many(self.state, self.replay, key, config.updates_per_rollout)
@@ -301,7 +313,10 @@ class Trainer:
             )
 
     def _world(self) -> dict[str, Any]:
-        world = {
+        ahead = (
+            {} if self._ahead is None else {"ahead": self._ahead.state()}
+        )  # First, because it moves the environment.
+        world = ahead | {
             "environment": self.devices.stack_processes(self.env.state_dict()),
             "evaluation": self.eval_env.state_dict(),
             "round": np.asarray(self.round),
@@ -318,6 +333,9 @@ class Trainer:
 
     def _restore(self) -> None:
         learner = to_host(self.devices.local(self.state)._asdict())
+        if self._ahead is not None:
+            contract, config = self.task.teacher_contract, self.config
+            self._ahead.load_state(blank(contract, steps=config.rollout_steps, num_envs=config.num_envs))
         learner, world = self.checkpoints.restore(learner=learner, world=to_host(self._world()))
         self.state = self.devices.replicate(LearnerState(**learner))
         mine = jax.process_index()
@@ -328,6 +346,8 @@ class Trainer:
             self.replay = self.devices.place(replay.Replay(**world["replay"]), axis=1)
         else:
             self._prefill()
+        if self._ahead is not None:
+            self._ahead.load_state(world["ahead"])
 
     def _summary(self, final: Score, seconds: float) -> dict[str, Any]:
         network = self.config.network

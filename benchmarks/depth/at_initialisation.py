@@ -18,9 +18,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import write_numbers
+from benchmarks.machine import machine
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
+from sim2real.files import write_json
 from teacher.networks import Actor, BlockDesign, Trunk, apply
 from teacher.run.diagnostics import effective_rank, gradient_norm_by_block
 
@@ -75,7 +76,8 @@ def main() -> None:
     for row in rows:
         table.add_row(*(value if isinstance(value, str) else f"{value:.3g}" for value in row.values()))
     Console().print(table)
-    write_numbers(arguments.json, {"rows": rows})
+    if arguments.json:
+        write_json(arguments.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

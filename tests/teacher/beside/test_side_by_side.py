@@ -11,9 +11,9 @@ import pytest
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
 from teacher import replay
+from teacher.beside.side_by_side import SideBySide
 from teacher.learner import Learner
 from teacher.run.folder import RunFolder
-from teacher.side_by_side import SideBySide
 from teacher.train import Trainer, load_teacher
 from tests.teacher.test_learner import smooth_rollout
 from tests.teacher.tiny import LEARNER, NETWORK, contract, tiny_config

@@ -1,6 +1,6 @@
 """Critic and actor updated by one program or by two side by side, on a CPU, in one run.
 
-    python -m benchmarks.learning.side_by_side [--quick] [--json PATH]
+    python -m benchmarks.beside.side_by_side [--quick] [--json PATH]
 
 Medians and minima over interleaved calls of one update's time by the clock. Processor time does not depend on what else
 the machine does: the critic's program and the actor's are also timed alone, one after the other, and what two idle
@@ -22,14 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.learning.teacher_update import rollout
-from benchmarks.machine import write_numbers
+from benchmarks.machine import machine
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
+from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
+from teacher.beside.side_by_side import Judged, SideBySide
 from teacher.config import LearnerConfig, NetworkConfig
 from teacher.learner import Learner
-from teacher.side_by_side import Judged, SideBySide
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def main() -> None:
     for row in rows:
         table.add_row(row["shape"], *(f"{row[name]:.2f}" for name in names))
     Console(width=160).print(table)
-    write_numbers(arguments.json, {"load": load, "rows": rows})
+    if arguments.json:
+        write_json(arguments.json, {"machine": machine(), "load": load, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What goes on beside the updates (`teacher/beside/`), and what that gains."""
