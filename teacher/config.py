@@ -193,10 +193,10 @@ class TeacherConfig(Config):
     """Devices that share environments and batch; 0 takes all of every process."""
     side_by_side: bool = False
     """Update critic and actor at the same time, on two threads: for CPUs with two idle cores or more. The numbers are
-    the same (docs/teacher_speed.md)."""
+    the same (docs/notes/teacher_speed.md)."""
     collect_ahead: bool = False
     """Collect each rollout during the updates before it, on another thread, by the policy from before them: for CPUs
-    with idle cores, or a GPU that learns while CPUs simulate. Native backend (docs/teacher_speed.md)."""
+    with idle cores, or a GPU that learns while CPUs simulate. Native backend (docs/notes/teacher_speed.md)."""
     checkpoint_every_rounds: Count = 10
     save_replay: bool = True
     """Checkpoints hold the replay, so that a resumed run ends bit for bit as one that was never interrupted. Without it

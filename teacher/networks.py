@@ -4,7 +4,7 @@
 (arXiv 2503.14858); a stem and a head come on top. Blocks are scanned over stacked parameters, so compile time
 does not grow with depth.
 
-Block designs, compared in docs/depth.md:
+Block designs, compared in docs/notes/depth.md:
 
 - `scaled` (default): the branch is multiplied by 1 / sqrt(number of blocks) and a LayerNorm follows the last
   block, which keeps the stream's scale the same at every depth.

@@ -4,8 +4,8 @@
                              deadline                      command out
 
 The warm-up, whose result is thrown away, brings caches and clock back up just before the deadline;
-`docs/latency.md` has what it gains. A servo that wants its reference more often than the policy runs gets it between
-two ticks.
+`docs/notes/latency.md` has what it gains. A servo that wants its reference more often than the policy runs gets it
+between two ticks.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
     locked memory     no page of the process is ever fetched from disk; needs a limit of the system's
     frozen collector  a garbage collection does not walk through what existed at the start
 
-`docs/latency.md` says what each of them gains.
+`docs/notes/latency.md` says what each of them gains.
 """
 
 from __future__ import annotations
