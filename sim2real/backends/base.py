@@ -49,7 +49,7 @@ class Settings(TypedDict, total=False):
     """Starts and goals; drawn from the seed where there is none."""
     privileged: bool
     """Observations hold the task's `teacher_readings` as well."""
-    wild_goal_share: float
+    out_of_distribution_goal_share: float
     """Share of the goals that are drawn in bounds 1.4 times as wide, without asking whether they can be reached."""
     continue_share: float
     """Share of the episodes after the first that begin where the last one ended, as on a robot that is sent one goal
@@ -73,7 +73,7 @@ class OfTask:
         seed: int,
         pool: GoalPool | None = None,
         privileged: bool = False,
-        wild_goal_share: float = 0.0,
+        out_of_distribution_goal_share: float = 0.0,
         continue_share: float = 0.0,
         wide_start_share: float = 0.0,
         resample: bool = True,
@@ -87,7 +87,8 @@ class OfTask:
         self.robots = Robots.of(task, draws, num_envs=num_envs, seed=seed, keep=keep_robots)
         self.pool = pool if pool is not None else sample_goal_pool(task, size=goal_pool.POOL_SIZE, seed=seed)
         self._start_pool = mix_in_wide_starts(task, self.pool, share=wide_start_share, seed=seed)
-        self._wild_goal_share, self._continue_share, self._resample = wild_goal_share, continue_share, resample
+        self._out_of_distribution_goal_share = out_of_distribution_goal_share
+        self._continue_share, self._resample = continue_share, resample
         model = self._described = self.robots.dynamics.model if self.robots else task.model
         self._addresses, self._scene = Addresses.of(model, self.contract.robot), task.scene.of(model)
 

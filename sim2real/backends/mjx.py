@@ -113,10 +113,10 @@ class MjxEnvironment(OfTask):
             begin, goal_row = (jax.random.randint(key, shape, 0, count) for key in (start_key, goal_key))
         start, velocity = (values[begin] for values in self._starts)
         goal = self._goals[goal_row]
-        if self._wild_goal_share > 0:
+        if self._out_of_distribution_goal_share > 0:
             choice_key, uniform_key, normal_key = jax.random.split(wild_key, 3)
             draws = jax.random.uniform(uniform_key, goal.shape), jax.random.normal(normal_key, goal.shape)
-            wild = (jax.random.uniform(choice_key, shape) < self._wild_goal_share)[:, None]
+            wild = (jax.random.uniform(choice_key, shape) < self._out_of_distribution_goal_share)[:, None]
             goal = jnp.where(wild, self.contract.goal.between(jnp, self.contract, *draws, grown=1.4), goal)
         return self._begin(state._replace(key=key), done, done & fresh, start, velocity, goal)
 

@@ -109,8 +109,8 @@ class NativeEnvironment(OfTask):
             starts = self._rng.integers(len(pool.start), size=len(ids))
             goals = self._rng.integers(len(self.pool.goal), size=len(ids))
         goal = self.pool.goal[goals]
-        if self._wild_goal_share > 0:
-            wild = self._rng.random(len(ids)) < self._wild_goal_share
+        if self._out_of_distribution_goal_share > 0:
+            wild = self._rng.random(len(ids)) < self._out_of_distribution_goal_share
             draws = self._rng.random(goal.shape), self._rng.normal(size=goal.shape)
             goal = np.where(wild[:, None], self.contract.goal.between(np, self.contract, *draws, grown=1.4), goal)
         fresh = self._rng.random(len(ids)) >= continue_share if continue_share > 0 else np.ones(len(ids), bool)

@@ -150,20 +150,20 @@ def _goal(proposal: Proposal, box: tuple[list[float], list[float]]) -> dict[str,
 
 
 def _pushing(proposal: Proposal) -> dict[str, Any]:
-    thing = proposal.pushed
-    assert thing is not None
+    pushed = proposal.pushed
+    assert pushed is not None
     goal = {
         "kind": "object_position",
-        "position_min_m": [*thing.low, thing.height[0]],
-        "position_max_m": [*thing.high, thing.height[1]],
+        "position_min_m": [*pushed.low, pushed.height[0]],
+        "position_max_m": [*pushed.high, pushed.height[1]],
     }
     near = {"of": proposal.tools[0], "share": 0.7, "distance_m": 0.1}
     return {
-        "readings": [*_JOINTS, *_TOOL, {"kind": "object_position", "of": thing.name}],
+        "readings": [*_JOINTS, *_TOOL, {"kind": "object_position", "of": pushed.name}],
         "features": [{"kind": "difference", "of": "object_position", "minus": "end_effector_position"}],
         "action": _STEPS,
         "goal": goal,
-        "resets": [{"kind": "free_body", "body": thing.name, "min_m": thing.low, "max_m": thing.high, "near": near}],
+        "resets": [{"kind": "free_body", "body": pushed.name, "min_m": pushed.low, "max_m": pushed.high, "near": near}],
     }
 
 

@@ -137,7 +137,7 @@ class Distiller:
             self.config,
             value=self._value,
             environment=lambda count, seed: self._environment(
-                count, seed, wild_goal_share=self.config.out_of_distribution_goal_share
+                count, seed, out_of_distribution_goal_share=self.config.out_of_distribution_goal_share
             ),
         )
         self.contract = self.contract.model_copy(update={"reachability": head.calibration})

@@ -90,7 +90,7 @@ def test_rollout_records_the_interface_functions(make: Callable[..., NativeEnvir
 @pytest.mark.parametrize("when", [1, 37])
 def test_saved_state_continues_bit_for_bit(when: int, make: Callable[..., NativeEnvironment]) -> None:
     """Across an episode's end too, so that the random generator is part of the state."""
-    env, other = make(wild_goal_share=0.5), make(seed=99, wild_goal_share=0.5)
+    env, other = make(out_of_distribution_goal_share=0.5), make(seed=99, out_of_distribution_goal_share=0.5)
     env.rollout_with(wandering, when)
     state = {name: value.copy() for name, value in env.state_dict().items()}
     expected = env.rollout_with(wandering, 120)
@@ -173,7 +173,7 @@ def test_placing_some_arms_leaves_the_others_alone(make: Callable[..., NativeEnv
 def test_share_of_wild_goals(
     share: float, low: float, high: float, make: Callable[..., NativeEnvironment], pool: GoalPool
 ) -> None:
-    requests = make(num_envs=800, wild_goal_share=share).goals()
+    requests = make(num_envs=800, out_of_distribution_goal_share=share).goals()
     wild = ~np.isin(requests[:, 0], pool.goal[:, 0])
     assert low <= wild.mean() <= high
     np.testing.assert_allclose(np.linalg.norm(requests[:, 3:], axis=1), 1.0, atol=1e-5)
