@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from runtime.goals.messages import ResolvedGoal
 from runtime.options import RobotOptions
+from runtime.process.exits import AbruptExit
 from runtime.robot.readings import Float64, Readings
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError, shown
@@ -129,7 +130,8 @@ def what_happened(error: BaseException, module: str) -> str:
     if isinstance(error, DriverOverdue):
         did = text
     elif isinstance(error, SystemExit):
-        did = f"ended the program (sys.exit({'' if error.code is None else shown(error.code)}))"
+        call = "os._exit" if isinstance(error, AbruptExit) else "sys.exit"
+        did = f"ended the program ({call}({'' if error.code is None else shown(error.code)}))"
     else:
         text = " ".join(text.split())[:_LONGEST_CAUSE]
         did = f"raised {type(error).__name__}{': ' if text else ''}{text.rstrip('.')}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.monitoring.status_line import DisplayKind
 from sim2real.contract import Contract
@@ -15,6 +16,8 @@ class GatewayConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    control: int = Field(default_factory=os.getpid)
+    """Process id of the control process, which makes this, and may have ended when others read it."""
     contract: Contract
     descriptor: int
     """Of the shared memory, inherited."""

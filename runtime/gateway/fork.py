@@ -35,8 +35,6 @@ class GatewayFork:
 
     def __init__(self, config: GatewayConfig, slots: SharedSlots) -> None:
         self._config, self._slots = config, slots
-        self._control = os.getppid()
-        """The control process, which started this one."""
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         self._ours.setblocking(False)
@@ -80,9 +78,9 @@ class GatewayFork:
         """End the gateway; a control process that has ended without a word is told by nobody else."""
         deadline_s = time.monotonic() + _END_S
         # Its end of the connection may be closed while it still brings the robot to rest: a driver can close it.
-        while not self._slots.control_ends and os.getppid() == self._control and time.monotonic() < deadline_s:
+        while not self._slots.control_ends and os.getppid() == self._config.control and time.monotonic() < deadline_s:
             time.sleep(_CHECK_EVERY_S)
-        if not self._slots.control_ends and os.getppid() != self._control:
+        if not self._slots.control_ends and os.getppid() != self._config.control:
             print(_WITHOUT_A_WORD, file=sys.stderr, flush=True)
         self._ours.close()
         self._theirs.close()

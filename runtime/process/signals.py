@@ -8,12 +8,17 @@
 Ctrl-C (SIGINT), SIGQUIT, SIGTERM and a lost terminal or ssh session (SIGHUP) ask for one and the same orderly end,
 however often they do. Ctrl-Z would leave a robot with nobody who brakes it or hears an emergency stop, so it does
 nothing; SIGSTOP cannot be refused.
+
+Code of other people's in such a process may take signals for itself, as many a robot's library does at its start.
+`KeptHandlers` gives them back.
 """
 
 from __future__ import annotations
 
+import ctypes
 import signal
-from collections.abc import Callable, Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -21,6 +26,8 @@ from typing import Any, Self
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _SUSPENDING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+HEARD = (*ENDING, *_SUSPENDING, signal.SIGUSR1, signal.SIGALRM)
+"""Those that mean something to a server, its emergency stop and `Patience` among them."""
 
 
 class EndingSignals:
@@ -103,6 +110,51 @@ class Patience:
             if frame.f_code.co_filename in self._within:
                 raise self._error(f"did not return for {self._seconds:g} s")
             frame = frame.f_back
+
+
+class KeptHandlers:
+    """What this process does with signals at the moment, to be put back where other code in it, be it Python or C, has
+    set a handler of its own, ignores them or blocks them.
+    """
+
+    def __init__(self, numbers: Iterable[signal.Signals]) -> None:
+        self._handlers = {number: signal.getsignal(number) for number in numbers}
+        self._actions = {number: _action(number) for number in self._handlers}
+        self._found: set[signal.Signals] = set()
+
+    def put_back(self) -> list[str]:
+        """Names of those that were taken, each once. Where the main thread hangs, another one gives the signals back to
+        the interpreter, which tells `signal.set_wakeup_fd` of them.
+        """
+        in_main = threading.current_thread() is threading.main_thread()
+        blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handlers) if in_main else ()
+        new = []
+        for number, handler in self._handlers.items():
+            other_action = _function_of(_action(number)) != _function_of(self._actions[number])
+            if other_action:
+                _LIBC.sigaction(number, self._actions[number], None)
+            other_handler = signal.getsignal(number) != handler
+            if other_handler and in_main:
+                signal.signal(number, handler)
+            if number not in self._found and (other_action or other_handler or number in blocked):
+                self._found.add(number)
+                new.append(number.name)
+        return new
+
+
+_LIBC = ctypes.CDLL(None)
+_ACTION_BYTES = 512
+"""More than any system's `struct sigaction` has; its first field is the function."""
+
+
+def _action(number: signal.Signals) -> ctypes.Array[ctypes.c_char]:
+    action = ctypes.create_string_buffer(_ACTION_BYTES)
+    _LIBC.sigaction(number, None, action)
+    return action
+
+
+def _function_of(action: ctypes.Array[ctypes.c_char]) -> bytes:
+    return action.raw[: ctypes.sizeof(ctypes.c_void_p)]
 
 
 def _nothing() -> None:

@@ -8,28 +8,38 @@ it is, and ends the process: the robot could not be told, and holds its last tar
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from os import _exit as end_process
 from typing import Self
 
 from runtime.drivers.calls import CALLS, DriverCalls
 from runtime.process.signals import ENDING
 
-_LOOK_S = 0.05
+_LOOK_S, _START_LOOK_S = 0.05, 0.2
+_SAID_AFTER_S = 1.0
+_START, _END = "its start", bytes(1)
 
 
 class LastResort:
-    """Within the block, a driver that is in one and the same call for `seconds` after such a signal ends the process,
-    with status 2; `close` has `close_s`. Only the main thread may enter.
+    """Within the block, a driver that is in one and the same call for `seconds` and its period after such a signal ends
+    the process, with status 2; `close` has `close_s`, and is said to be waited for. Only the main thread may enter.
+
+    As long as there is no `driver`, the one called `name` is being made, and `look` is called every now and then.
     """
 
-    def __init__(self, driver: DriverCalls, *, seconds: float, close_s: float) -> None:
-        self._driver, self._seconds, self._close_s = driver, seconds, close_s
+    def __init__(self, name: str, *, seconds: float, close_s: float, look: Callable[[], object]) -> None:
+        self._name, self._seconds, self._close_s, self._look = name, seconds, close_s, look
         self._ended = False
+        self.driver: DriverCalls | None = None
+        """The one that was made."""
+        self.heard = ""
+        """Name of the first such signal that the interpreter has heard, whatever its handler made of it."""
         self.on_end: Callable[[], object] = _nothing
         """Called before the process ends."""
 
@@ -37,7 +47,7 @@ class LastResort:
         # Written by the interpreter's own handler, whatever Python code or C library the main thread is in.
         self._reads, self._writes = os.pipe()
         os.set_blocking(self._writes, False)
-        self._before = signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
+        self._before = self.listen()
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -47,32 +57,69 @@ class LastResort:
         with suppress(OSError):  # a driver may have closed it
             os.close(self._writes)
 
+    def listen(self) -> int:
+        """Have the interpreter tell this one of signals; gives who was told before."""
+        return signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
+
+    def expect_end(self) -> None:
+        """The end has come, be it without a signal."""
+        with suppress(OSError):
+            os.write(self._writes, _END)
+
     def _watch(self) -> None:
         try:
-            while received := os.read(self._reads, 64):
-                if any(number in ENDING for number in received):
+            while True:
+                ready, _, _ = select.select([self._reads], [], [], _START_LOOK_S if self.driver is None else None)
+                if not ready:
+                    self._look()
+                    continue
+                received = os.read(self._reads, 64)
+                if not received:
+                    break
+                names = [signal.Signals(number).name for number in received if number in ENDING]
+                self.heard = self.heard or "".join(names[:1])
+                if names or _END in received:
                     self._wait_for_end()
             os.close(self._reads)
-        except OSError:
+        except (OSError, ValueError):
             return
 
+    @property
+    def _period_s(self) -> float:
+        return 0.0 if self.driver is None else self.driver.period_s
+
+    def _under_way(self) -> tuple[str, int]:
+        """The call and its number; no name between two calls."""
+        driver = self.driver
+        return (_START, 0) if driver is None else (CALLS[driver.call[0]], driver.begun)
+
     def _wait_for_end(self) -> None:
-        since, began_s = (self._driver.call[0], self._driver.begun), time.monotonic()
+        since, began_s, said = self._under_way(), time.monotonic(), False
         while not self._ended:
             time.sleep(_LOOK_S)
-            now, now_s = (self._driver.call[0], self._driver.begun), time.monotonic()
-            if now != since or not now[0]:
+            now, now_s = self._under_way(), time.monotonic()
+            call = now[0]
+            if now != since or not call:
                 since, began_s = now, now_s
-            call = CALLS[now[0]]
-            if now_s - began_s > (self._close_s if call == "close" else self._seconds):
-                robot = "holds what it was told last" if call == "close" else "could not be told to stop"
-                sys.stderr.write(
-                    f"error: driver {self._driver.name}: {call} does not return, not even when it is interrupted; the "
-                    f"robot {robot}.\n"
-                )
-                sys.stderr.flush()
-                self.on_end()
-                os._exit(2)
+            passed_s = now_s - began_s
+            if call == "close" and passed_s > _SAID_AFTER_S and not said:
+                said = True
+                self._say(f"waiting    for the driver {self._name} to close, {self._close_s:g} s at most")
+            if passed_s > (self._close_s if call == "close" else self._seconds + self._period_s):
+                self._end(call)
+
+    def _end(self, call: str) -> None:
+        robot = {_START: "was told nothing", "close": "holds what it was told last"}
+        told = robot.get(call, "could not be told to stop")
+        self._say(
+            f"error: driver {self._name}: {call} does not return, not even when it is interrupted; the robot {told}."
+        )
+        self.on_end()
+        end_process(2)
+
+    def _say(self, line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def _nothing() -> None:

@@ -13,23 +13,20 @@ import numpy as np
 
 from runtime.control.loop import Loop
 from runtime.control.policy_controller import PolicyController
-from runtime.drivers.base import DriverFailed
+from runtime.drivers.base import DriverFailed, what_happened
 from runtime.drivers.calls import DriverCalls
 from runtime.options import ServeOptions
-from runtime.process.signals import EndingSignals, Patience
+from runtime.process.exits import AbruptExit
 from runtime.protocol.listening import Listening
 from runtime.server.control_link import ServerExchange
 from runtime.server.estop_sources import EstopSources
+from runtime.server.safeguards import NOTICED_WITHIN_S, TICKS_WITHIN_S, Safeguards
 from runtime.server.supervisor import GatewaySupervisor
 
 _AT_REST, _LONGEST_BRAKING_S = 1e-5, 2.0
 """A target that moves less in a tick (rad or m) rests; an emergency stop's only comes ever closer to the joints."""
-NOTICED_WITHIN_S, CLOSED_WITHIN_S = 1.0, 10.0
-"""After a signal that asks for the end, a driver that lets nothing go on is interrupted; one that never closes, too."""
-_TICKS_WITHIN_S = 0.5
-"""For each tick that brakes; and for the end of a driver that had to be interrupted before."""
-LAST_RESORT_S = 2.0
-"""When a driver that hears no interruption is left to itself."""
+_LOOK_EVERY_S = 1.0
+"""At what a driver's code has taken for itself."""
 
 
 class Server(NamedTuple):
@@ -42,8 +39,7 @@ class Server(NamedTuple):
     supervisor: GatewaySupervisor
     exchange: ServerExchange
     loop: Loop
-    signals: EndingSignals
-    patience: Patience
+    safeguards: Safeguards
 
 
 class Ended(NamedTuple):
@@ -60,37 +56,37 @@ class Ended(NamedTuple):
 class _Ending:
     """Why and when the loop ends."""
 
-    def __init__(
-        self,
-        options: ServeOptions,
-        driver: DriverCalls,
-        exchange: ServerExchange,
-        signals: EndingSignals,
-        supervisor: GatewaySupervisor,
-    ) -> None:
-        self._options, self._driver, self._exchange = options, driver, exchange
-        self._signals, self._supervisor = signals, supervisor
-        self._started_s = driver.now_s()
+    def __init__(self, options: ServeOptions, server: Server) -> None:
+        self._options, self._server = options, server
+        self._started_s = self._next_look_s = 0.0
         self.reason = ""
 
+    def begin(self) -> None:
+        """The first tick comes next."""
+        self._started_s = self._server.driver.now_s()
+
     def __call__(self) -> bool:
-        duration = self._options.duration
-        if self._signals():
-            self.reason = self._signals.received
-        elif self._supervisor.failure:
+        server, duration = self._server, self._options.duration
+        now_s = time.monotonic()
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + _LOOK_EVERY_S
+            server.safeguards.look()
+        if server.safeguards.signals():
+            self.reason = server.safeguards.signals.received
+        elif server.supervisor.failure:
             self.reason = "the gateway's failure"
-        elif self._exchange.stop_requested:
+        elif server.exchange.stop_requested:
             self.reason = "stop request"
-        elif duration is not None and self._driver.now_s() - self._started_s >= duration:
+        elif duration is not None and server.driver.now_s() - self._started_s >= duration:
             self.reason = "duration"
-        elif self._options.exit_after_goals and self._exchange.finished:
+        elif self._options.exit_after_goals and server.exchange.finished:
             self.reason = "goals done"
         return bool(self.reason)
 
 
 def run(options: ServeOptions, server: Server) -> Ended:
     """Tick until something ends the run, and brake; whatever a driver does, that is tried."""
-    ending = _Ending(options, server.driver, server.exchange, server.signals, server.supervisor)
+    ending, safeguards = _Ending(options, server), server.safeguards
     ready = _Ready(server.core, server.supervisor)
     failures: list[str] = []
 
@@ -99,7 +95,8 @@ def run(options: ServeOptions, server: Server) -> Ended:
         return ending()
 
     try:
-        with server.patience.after(server.signals, NOTICED_WITHIN_S + server.driver.period_s):
+        with safeguards.patience.after(safeguards.signals, NOTICED_WITHIN_S + server.driver.period_s):
+            ending.begin()
             server.loop.run(should_end, on_first_tick=ready.ticked)
     except DriverFailed as failed:
         ending.reason = "the driver's failure"
@@ -113,10 +110,14 @@ def run(options: ServeOptions, server: Server) -> Ended:
         failures.append(descriptors_closed(server.driver.name))
     except KeyboardInterrupt:  # a library of the driver's has taken Ctrl-C for itself
         ending.reason = "SIGINT"
+    except AbruptExit as error:  # not in a call of the driver's, but in a handler of signals, say
+        ending.reason = "the driver's failure"
+        failures.append(f"driver {server.driver.name}: it {what_happened(error, '')}.")
     except BaseException:
         with suppress(DriverFailed):
             _brake(server)
         raise
+    safeguards.last_resort.expect_end()
     if server.driver.overdue == "write":
         return Ended(ending.reason, False, failures)  # another one would not return either
     try:
@@ -132,30 +133,20 @@ def descriptors_closed(driver: str) -> str:
     return f"driver {driver}: it closed file descriptors that are the server's own."
 
 
-def close_driver(driver: DriverCalls, patience: Patience, failures: list[str]) -> None:
-    """Whatever it does, what comes after it has its turn; what it did wrong is added to `failures`."""
-    patience.allow(_TICKS_WITHIN_S if driver.overdue else CLOSED_WITHIN_S)
-    try:
-        driver.close()
-    except DriverFailed as failed:
-        failures.append(str(failed))
-    patience.revoke()
-
-
 def _brake(server: Server) -> None:
     """Tick until the robot's target is at rest; the last target is what it holds from now on."""
     loop, core = server.loop, server.core
     if not loop.statistics.ticks:
         return  # it was never told anything
-    patience_s = _TICKS_WITHIN_S + server.driver.period_s
-    server.patience.allow(patience_s)
+    patience_s = TICKS_WITHIN_S + server.driver.period_s
+    server.safeguards.patience.allow(patience_s)
     core.stop()
     target, end_s = core.safety.target.copy(), time.monotonic() + _LONGEST_BRAKING_S
     judged = loop.statistics.ticks
 
     def at_rest() -> bool:
         nonlocal judged
-        server.patience.allow(patience_s)
+        server.safeguards.patience.allow(patience_s)
         if loop.statistics.ticks == judged:
             return time.monotonic() > end_s  # that tick was left out
         judged = loop.statistics.ticks
@@ -164,7 +155,7 @@ def _brake(server: Server) -> None:
         return moved < _AT_REST or time.monotonic() > end_s
 
     loop.run(at_rest)
-    server.patience.revoke()
+    server.safeguards.patience.revoke()
 
 
 class _Ready:

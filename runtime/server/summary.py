@@ -63,6 +63,8 @@ def _result(contract: Contract, tracked: Tracked) -> Summary:
 def print_summary(summary: Summary) -> None:
     """Print the summary in a few lines."""
     held = "its motors get no effort" if summary["without_effort"] else "robot holds its position"
+    if not summary["ticks"]:
+        held = "the robot was told nothing"
     rest = held if summary["braked"] else "the robot was NOT braked"
     print(f"ended by {summary['ended_by']} after {summary['ticks']} ticks, {rest}")
     for name in ("lateness", "step", "tick"):
