@@ -196,11 +196,6 @@ class PolicyServer:
             listener.listening.setblocking(False)
             self._selector.register(listener.listening, selectors.EVENT_READ, listener)
 
-    @property
-    def clients(self) -> int:
-        """Connections at this moment."""
-        return len(self._peers)
-
     def run(self, should_end: Callable[[], bool]) -> None:
         """Answer requests until `should_end()`, which is asked several times a second."""
         # Readings beyond the policy's precision become infinite, which the safety layer refuses; nothing to print.

@@ -2,7 +2,7 @@
 
 A history holds the newest `H` samples of a signal, oldest first; a delay of `k` steps, at most H - 1, reads the sample
 that many steps before the newest. MuJoCo has delays of its own (`delay`, `nsample`), but MJX ignores them, so both
-simulation backends and the runtime's model of itself use these.
+simulation backends use these.
 
     samples 0.9 1.0 1.1 1.2 arrive while the history is [0.5 0.6 0.7 0.8] and the delay is 3 steps
 
@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
-
-import numpy as np
 
 Array = Any
 """A NumPy or JAX array; which one follows `xp`."""
@@ -50,28 +48,3 @@ def delayed(xp: ModuleType, history: Array, samples: Array, steps: Array) -> Arr
     line = xp.concatenate([history, samples], axis=1)
     index = history.shape[1] + xp.arange(samples.shape[1]) - steps[:, None]
     return line[xp.arange(history.shape[0])[:, None], index]
-
-
-class RingBuffer:
-    """A delay for one signal sampled one step at a time, in place and without allocating: for a control loop.
-
-    `capacity` samples of `size` numbers; reads nothing older than it holds.
-    """
-
-    def __init__(self, capacity: int, initial: np.ndarray) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}")
-        self._samples = np.repeat(np.asarray(initial, np.float64)[None], capacity, axis=0)
-        self._newest = 0
-
-    def push(self, sample: np.ndarray) -> None:
-        """Take in the newest sample; the oldest is forgotten."""
-        self._newest = (self._newest + 1) % len(self._samples)
-        self._samples[self._newest] = sample
-
-    def read(self, steps: int) -> np.ndarray:
-        """The sample `steps` before the newest, a view that the next pushes overwrite. `IndexError` beyond capacity."""
-        if not 0 <= steps < len(self._samples):
-            raise IndexError(f"a delay of {steps} steps; this buffer holds {len(self._samples)} samples")
-        sample: np.ndarray = self._samples[(self._newest - steps) % len(self._samples)]
-        return sample

@@ -4,7 +4,7 @@
     draws.payload_mass_kg                                  # [64] kg
     one = neutral_draws(task, count=1)._replace(payload_mass_kg=np.array([1.0]))   # exactly one known change
 
-Shapes: `M` robots, `J` joints in policy order, `L` links (`link_names`).
+Shapes: `M` robots, `J` joints in policy order, `L` links (`link_ids`).
 """
 
 from __future__ import annotations
@@ -123,11 +123,6 @@ def link_ids(model: mujoco.MjModel, contract: Contract) -> list[int]:
         return False
 
     return [body for body in range(model.nbody) if model.body_mass[body] > 0 and moves(body)]
-
-
-def link_names(task: Task) -> tuple[str, ...]:
-    """Names of the links, in the order of every `[..., L]` array."""
-    return tuple(task.model.body(body).name for body in link_ids(task.model, task.contract))
 
 
 def sample(setting: Randomisation, task: Task, *, count: int, seed: int) -> Draws:

@@ -126,8 +126,3 @@ def _axis(boundary: Boundary, count: int) -> tuple[float, ...]:
     ends = boundary.sweep.model_copy(update={"to": end})
     # Rounded, so that an axis reads well and equal points are recognised when a run is taken up again.
     return tuple(float(f"{ends.value(share):.4g}") for share in np.linspace(0, 1, count))
-
-
-def requirement_points(config: StressConfig, run: Successes) -> list[Point]:
-    """One point for each requirement, decided against its own threshold."""
-    return [decide(run, need.under, need.success, config.precision) for need in config.requirements]

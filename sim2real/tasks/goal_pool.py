@@ -23,7 +23,6 @@ from sim2real.world.contacts import HomeContacts, pair_name
 
 POOL_SIZE = 16_384
 """Starts and goals from which an environment draws."""
-TRAINING_SEED_OFFSET = 0
 EVALUATION_SEED_OFFSET = 1_000_003
 _MIN_ACCEPTED = 0.02
 _CHUNK = 256

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from sim2real.errors import ShoalError, problems
 from sim2real.randomisation.config import TERMS, Preset, Randomisation, dump_randomisation, load_randomisation
 from sim2real.randomisation.distributions import Distribution, Fixed
-from sim2real.randomised_robots.sampling import Draws, link_names, neutral_draws, require_draws, sample
+from sim2real.randomised_robots.sampling import Draws, link_ids, neutral_draws, require_draws, sample
 from sim2real.tasks.task import Task, load_task
 
 adapter: TypeAdapter[Any] = TypeAdapter(Distribution)
@@ -156,8 +156,8 @@ def test_same_seed_same_robots_and_a_new_term_moves_no_other(task: Task) -> None
 
 def test_shapes_and_names(task: Task) -> None:
     draws = sample(load_randomisation("hard"), task, count=5, seed=0)
-    links = link_names(task)
-    assert links[:2] == ("fr3_link1", "fr3_link2")
+    links = link_ids(task.model, task.contract)
+    assert [task.model.body(link).name for link in links[:2]] == ["fr3_link1", "fr3_link2"]
     assert draws.link_com_offset_m.shape == (5, len(links), 3)
     assert draws.joint_offset_rad.shape == (5, 7)
     assert draws.rows(slice(1, 3)).num_robots == 2

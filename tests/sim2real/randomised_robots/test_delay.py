@@ -30,23 +30,6 @@ def test_a_delayed_signal_is_the_signal_some_steps_ago(signal: list[float], step
     assert delay.read(np, history, lags)[0, 0] == ([7.0] * 10 + signal)[-1 - steps]
 
 
-@given(signals, st.integers(0, 9))
-def test_the_ring_buffer_does_the_same(signal: list[float], steps: int) -> None:
-    ring, out = delay.RingBuffer(10, np.array([7.0])), []
-    for sample in signal:
-        ring.push(np.array([sample]))
-        out.append(float(ring.read(steps)[0]))
-    assert out == ([7.0] * steps + signal)[: len(signal)]
-
-
-def test_the_ring_buffer_knows_its_size() -> None:
-    ring = delay.RingBuffer(3, np.zeros(2))
-    with pytest.raises(IndexError, match="a delay of 3 steps; this buffer holds 3 samples"):
-        ring.read(3)
-    with pytest.raises(ValueError, match="capacity must be at least 1"):
-        delay.RingBuffer(0, np.zeros(2))
-
-
 def _late(xp: ModuleType) -> np.ndarray:
     history = xp.asarray(np.arange(24.0).reshape(2, 4, 3))
     samples = xp.asarray(np.arange(100.0, 130.0).reshape(2, 5, 3))

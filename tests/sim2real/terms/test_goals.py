@@ -22,7 +22,6 @@ GROUND: dict[str, Any] = {"position_min_m": [-0.5, -0.5], "position_max_m": [0.5
 LOWER = {"kind": "position", "of": "lower", "name": "elbow_position"}
 TIP = {"kind": "planar_pose", "of": "tool", "name": "base_pose"}
 PLACE = {"kind": "planar_position", "of": "tool", "name": "base_position"}
-TOOL = {"position": "end_effector_position", "orientation": "end_effector_orientation"}
 SPACE = {"kind": "position", "of": "tool", "name": "base_position"}
 TURN = {"kind": "orientation", "of": "tool", "name": "base_orientation"}
 KINDS: dict[str, tuple[list[Any], dict[str, Any], dict[str, int]]] = {

@@ -22,8 +22,6 @@ from teacher.study.grid import Cell, StudyConfig, cells
 from teacher.study.runner import opened
 from tests.teacher.tiny import contract, tiny_config
 
-FLAGS = ("--grid", "2", "4", "--num-envs", "4", "--config.network.block-size", "2")
-
 
 def study(**settings: Any) -> StudyConfig:
     return StudyConfig.model_validate({"kind": "depth", "grid": (2, 4), "base": tiny_config()} | settings)
