@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from sim2real.files import write_json
 
 
 def machine() -> dict[str, str]:
@@ -24,6 +28,12 @@ def machine() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             facts[name] = "absent"
     return facts
+
+
+def write_numbers(path: Path | None, numbers: Mapping[str, Any]) -> None:
+    """Write numbers, and what they were measured on, into the file of `--json`, where one was named."""
+    if path is not None:
+        write_json(path, {"machine": machine(), **numbers})
 
 
 def _processor() -> str:

@@ -23,12 +23,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.child_process import free_port
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 
 _ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 120.0
@@ -99,8 +98,7 @@ def main() -> None:
     later = " ".join(f"{time_s:.1f}" for time_s in found["page_s"][1:])
     table.add_row(f"{found['install_s']:.1f}", str(found["environment_mb"]), f"{found['page_s'][0]:.1f}", later)
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine()} | found)
+    write_numbers(arguments.json, found)
 
 
 if __name__ == "__main__":

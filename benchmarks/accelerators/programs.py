@@ -26,11 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.learning.teacher_update import update_flops
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import action_size, goal_size, observation_size
-from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
@@ -198,9 +197,7 @@ def main() -> None:
         paper.add_row(name, f"{value:,.4g}")
     for each in (table, paper):
         Console(width=140).print(each)
-    if arguments.json:
-        report = {"machine": machine(), "lowered": facts, "device": H100._asdict(), "roofline": reckoned}
-        write_json(arguments.json, report)
+    write_numbers(arguments.json, {"lowered": facts, "device": H100._asdict(), "roofline": reckoned})
 
 
 if __name__ == "__main__":

@@ -22,10 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.learning.teacher_update import rollout
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
-from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.beside.side_by_side import Judged, SideBySide
@@ -124,8 +123,7 @@ def main() -> None:
     for row in rows:
         table.add_row(row["shape"], *(f"{row[name]:.2f}" for name in names))
     Console(width=160).print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "load": load, "rows": rows})
+    write_numbers(arguments.json, {"load": load, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import goal_vector, observe
-from sim2real.files import write_json
 from sim2real.pages import save_figure
 from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.networks import BlockDesign
@@ -157,8 +156,7 @@ def main() -> None:
             row["design"], str(row["depth"]), str(row["seed"]), *shown, f"{ratio:.2g}", f"{row['seconds']:.0f}"
         )
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "updates": updates, "rows": rows}, indent=1)
+    write_numbers(arguments.json, {"updates": updates, "rows": rows})
     if arguments.plot:
         draw(rows, arguments.plot)
 

@@ -18,10 +18,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
-from sim2real.files import write_json
 from teacher.networks import Actor, BlockDesign, Trunk, apply
 from teacher.run.diagnostics import effective_rank, gradient_norm_by_block
 
@@ -76,8 +75,7 @@ def main() -> None:
     for row in rows:
         table.add_row(*(value if isinstance(value, str) else f"{value:.3g}" for value in row.values()))
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows})
+    write_numbers(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":

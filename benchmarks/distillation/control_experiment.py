@@ -27,11 +27,10 @@ from rich.table import Table
 from benchmarks.distillation.cases import CASES, SETTINGS, STUDENTS
 from benchmarks.distillation.plot import SCORES, draw, interval, summarise
 from benchmarks.distillation.run import EPISODES, Experiment
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,7 @@ def main() -> None:
             f"{line['task']}: {line['case']} / {line['other']} in {line['score']}: "
             f"{_with_interval(line['ratio'], line['ratio_ci95'])}"
         )
-    if arguments.json:
-        report = {"machine": machine(), "rows": rows, "summary": lines, "ratios": ratios}
-        write_json(arguments.json, report, indent=1)
+    write_numbers(arguments.json, {"rows": rows, "summary": lines, "ratios": ratios})
     if arguments.plot:
         draw(rows, lines, arguments.plot)
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from runtime.control.policy_controller import PolicyController
 from runtime.drivers.base import DriverOptions
 from runtime.drivers.mujoco import MujocoDriver
@@ -36,7 +36,6 @@ from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
 
@@ -172,8 +171,7 @@ def main() -> None:
     """Print both tables, write JSON."""
     arguments = tyro.cli(Arguments, description=__doc__)
     result = _measure(arguments)
-    if arguments.json is not None:
-        write_json(arguments.json, {"machine": machine(), **result})
+    write_numbers(arguments.json, {**result})
 
 
 def _measure(arguments: Arguments) -> dict[str, Any]:

@@ -24,11 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.commands import console_script
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
-from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
@@ -113,8 +112,7 @@ def main() -> None:
         both.add_row(start["start"], f"{start['wall_s']:.1f}", f"{start['processor_s']:.1f}", str(start["compiled"]))
     for each in (table, both):
         Console().print(each)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows, "starts": begun})
+    write_numbers(arguments.json, {"rows": rows, "starts": begun})
 
 
 if __name__ == "__main__":

@@ -19,13 +19,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, held_out_environment
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import action_size
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 from sim2real.tasks.task import Task, load_task
 
 
@@ -80,8 +79,7 @@ def main() -> None:
             shown = ("-" if value is None else f"{value:.2f}" for value in far)
             table.add_row(rows[-1]["task"], rows[-1]["actions"], f"{rows[-1]['stand']:.0%}", *shown)
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "robots": robots, "seconds": seconds, "rows": rows})
+    write_numbers(arguments.json, {"robots": robots, "seconds": seconds, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -22,13 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.learning.teacher_update import rollout
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.child_process import python_module
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import goal_size, observation_size
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.config import LearnerConfig, NetworkConfig
@@ -130,8 +129,7 @@ def main() -> None:
         shown = [f"{row[name] / 2**20:.1f}" if name in row else "not measured" for name in names]
         table.add_row(str(row["depth"]), row["variant"], *shown)
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows})
+    write_numbers(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":

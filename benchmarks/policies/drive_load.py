@@ -18,14 +18,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, policy_targets
 from benchmarks.policies.walking import walk
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.schema import PER_POLICY, differences
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 from sim2real.tasks.task import Task, load_task
 
 TASK = Path(__file__).parents[1] / "tasks" / "quadruped_load.yaml"
@@ -132,8 +131,7 @@ def main() -> None:
     for name, value in row.items():
         table.add_row(name, f"{value:.0f}" if name.endswith("_w") else f"{value:.2f}")
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "file": arguments.file.name, "goals": count} | row)
+    write_numbers(arguments.json, {"file": arguments.file.name, "goals": count} | row)
 
 
 if __name__ == "__main__":

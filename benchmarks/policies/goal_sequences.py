@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.policies.onnx_evaluation import Targets, policy_targets
 from sim2real.backends.native import NativeEnvironment
 from sim2real.commands.outputs import JsonFile
@@ -27,7 +27,6 @@ from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, goal_errors, goal_vector
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 from sim2real.tasks.goal_pool import GoalPool, sample_goal_pool
 from sim2real.tasks.task import Task
 
@@ -165,9 +164,7 @@ def _measure(arguments: Arguments) -> list[dict[str, Any]]:
         table.add_row(row["file"], *shares, str(row["longest_miss"]), f"{row['worst_sequence']} of {goals}")
         rows.append(row)
     Console().print(table)
-    if arguments.json:
-        report = {"machine": machine(), "seed": arguments.seed, "arms": arms, "goals": goals, "rows": rows}
-        write_json(arguments.json, report)
+    write_numbers(arguments.json, {"seed": arguments.seed, "arms": arms, "goals": goals, "rows": rows})
     return rows
 
 

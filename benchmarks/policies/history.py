@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.distillation.cases import ACTIONS, SETTINGS
 from benchmarks.distillation.plot import interval
 from benchmarks.distillation.run import EPISODES, HELD_OUT_SEED
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.backends import make_environment
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
@@ -178,8 +178,7 @@ def main() -> None:
         )
         table.add_row(line["condition"], str(line["history_steps"]), *shares, f"{1e3 * line['position_error_m']:.1f}")
     Console(width=120).print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows, "summary": lines}, indent=1)
+    write_numbers(arguments.json, {"rows": rows, "summary": lines})
     if arguments.plot:
         draw(rows, lines, arguments.plot)
 

@@ -24,7 +24,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Targets, held_out_environment, policy_targets
 from runtime.safety.geometry import self_pairs
 from sim2real.commands.outputs import JsonFile
@@ -33,7 +33,6 @@ from sim2real.contract import Contract
 from sim2real.contract.interface import achieved, goal_errors, goal_vector
 from sim2real.errors import ShoalError
 from sim2real.evaluation.record import Reached
-from sim2real.files import write_json
 from sim2real.tasks.task import Task
 
 FAR_M = 0.1
@@ -259,8 +258,7 @@ def main(argv: list[str] | None = None) -> None:
             str(row["episodes_that_touch"]),
         )
     Console(width=150).print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "episodes": episodes, "seed": arguments.seed, "rows": rows})
+    write_numbers(arguments.json, {"episodes": episodes, "seed": arguments.seed, "rows": rows})
 
 
 if __name__ == "__main__":

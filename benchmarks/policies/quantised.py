@@ -21,14 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.latency.policy_latency import Call, paced
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, evaluate_commands
 from runtime.inference.onnx_session import make_session
 from runtime.inference.policy import Policy
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.policy_file import command_output, input_sizes
-from sim2real.files import write_json
 from sim2real.tasks.task import load_task
 
 
@@ -105,8 +104,7 @@ def main() -> None:
         success = (f"{row['success_coarse']:.1%}", f"{row['success_fine']:.1%}")
         table.add_row(row["file"], row["precision"], *shown, f"{row['max_error_rad']:.1e}", *success)
     Console(width=120).print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows}, indent=1)
+    write_numbers(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.policies.onnx_evaluation import HELD_OUT_SEED, Goals, run_episode
 from runtime.inference.policy import Policy
 from sim2real.backends.native import NativeEnvironment
@@ -36,7 +36,6 @@ from sim2real.console import command_line
 from sim2real.contract.interface import request_size
 from sim2real.contract.policy_file import REACHABILITY_OUTPUT, command_output
 from sim2real.evaluation.success import episode_errors
-from sim2real.files import write_json
 from sim2real.pages import save_figure
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import sample_goal_pool
@@ -222,9 +221,7 @@ def main() -> None:
             row["file"], row["goals"], row["ticks"], *numbers, "-" if row["auroc"] is None else f"{row['auroc']:.3f}"
         )
     Console(width=120).print(table)
-    if arguments.json:
-        report = {"machine": machine(), "seed": arguments.seed, "episodes": episodes, "rows": rows}
-        write_json(arguments.json, report, indent=1)
+    write_numbers(arguments.json, {"seed": arguments.seed, "episodes": episodes, "rows": rows})
     if arguments.plot:
         draw(rows, arguments.plot)
 

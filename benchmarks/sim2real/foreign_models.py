@@ -25,11 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.commands import console_script
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 
 
 class Model(NamedTuple):
@@ -165,8 +164,7 @@ def rows(arguments: Arguments) -> list[dict[str, Any]]:
                 (work / str(index)).mkdir()
                 row = measure(model, package, work / str(index), updates=updates)
             found.append(row)
-            if arguments.json:
-                write_json(arguments.json, {"machine": machine(), "updates": updates, "rows": found})
+            write_numbers(arguments.json, {"updates": updates, "rows": found})
             print(f"{model.package} {model.file} {model.kind}: {_result(row)}", flush=True)
     return found
 

@@ -22,11 +22,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.sim2real.hidden_robot import Truth, play
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
-from sim2real.files import write_json
 from sim2real.identification.excitation import fourier, random_coefficients
 from sim2real.identification.fit import fit
 from sim2real.identification.parameters import Kind, make_problem
@@ -181,9 +180,7 @@ def main() -> None:
         waiting = [pool.submit(trial, arguments, number) for number in range(arguments.trials) if number not in done]
         for future in track(as_completed(waiting), "trials", total=len(waiting), console=Console(stderr=True)):
             rows += future.result()
-            if arguments.json:
-                result = {"machine": machine(), "settings": settings, "rows": rows}
-                write_json(arguments.json, result)
+            write_numbers(arguments.json, {"settings": settings, "rows": rows})
     Console().print(table(rows, arguments))
 
 

@@ -20,12 +20,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.backends.native import NativeEnvironment
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract.interface import action_size
-from sim2real.files import write_json
 from sim2real.robots.kinematics import Addresses
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
@@ -108,8 +107,7 @@ def main() -> None:
         numbers = (f"{row['environment_ms']:.2f}", f"{row['physics_ms']:.2f}", f"{row['overhead']:.0%}")
         table.add_row(row["task"], str(row["envs"]), *numbers)
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows})
+    write_numbers(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -21,12 +21,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from sim2real.backends import make_environment
 from sim2real.backends.base import ApplyPolicy, Environment
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
-from sim2real.files import write_json
 from sim2real.randomisation.config import TERMS, Randomisation, load_randomisation
 from sim2real.tasks.task import load_task
 
@@ -114,8 +113,7 @@ def main() -> None:
         numbers = (f"{row['control_steps_per_s']:.0f}", f"{row['share_of_off']:.2f}", f"{row['first_rollout_s']:.1f}")
         table.add_row(row["backend"], row["randomisation"], *numbers)
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows})
+    write_numbers(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.commands import console_script
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from runtime.diagnostics.chaos.served.attackers import attack
 from runtime.diagnostics.chaos.served.page import answer
 from runtime.diagnostics.chaos.served.server import in_reserve, listener_and_gateway
@@ -48,7 +48,6 @@ from sim2real.child_process import free_port
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
-from sim2real.files import write_json
 
 _TOKEN = "estop-under-attack"
 _PATIENCE_S = 60.0
@@ -345,8 +344,7 @@ def main() -> None:
         times = (f"{row[name]:.1f}" for name in ("median_ms", "p99_ms", "max_ms"))
         table.add_row(row["case"], row["way"], str(row["stops"]), *times)
     Console().print(table)
-    if arguments.json is not None:
-        write_json(arguments.json, {"machine": machine(), "rows": rows})
+    write_numbers(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":

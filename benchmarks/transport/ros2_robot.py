@@ -23,7 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import write_numbers
 from benchmarks.report.recording import goals_from_pool
 from benchmarks.transport.serving import serve_goals
 from runtime.inference.policy import Policy
@@ -33,7 +33,7 @@ from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.files import write_json, write_yaml
+from sim2real.files import write_yaml
 from sim2real.tasks.goal_pool import sample_goal_pool
 from sim2real.tasks.task import load_task
 
@@ -125,8 +125,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{row['missed_periods']} of {row['ticks']}",
         )
     Console().print(table)
-    if arguments.json:
-        write_json(arguments.json, {"machine": machine(), "rows": rows})
+    write_numbers(arguments.json, {"rows": rows})
 
 
 if __name__ == "__main__":
