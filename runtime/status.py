@@ -70,7 +70,7 @@ class Reason(IntEnum):
     GOAL_NOT_FINITE = 4, "the goal holds a number that is not finite, or no rotation"
     READING_NOT_FINITE = 5, "a reading is not finite"
     READING_OUT_OF_RANGE = 6, "a reading is far outside of what is possible"
-    READING_STALE = 7, "the readings are too old"
+    READING_STALE = 7, "the readings are not of this moment"
     COMMAND_NOT_FINITE = 8, "the policy's command is not finite"
     STOPPED = 9, "a stop was requested", State.STOPPED
     ESTOP = 10, "emergency stop; release it with runtime release", State.ESTOP

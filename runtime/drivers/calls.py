@@ -90,7 +90,7 @@ class DriverCalls:
             return self._now_s + time.monotonic() - self._asked_s
         told = self._call(_NOW_S, self.inner.now_s)
         try:
-            now = float(told)
+            now = _seconds(told)
         except (TypeError, ValueError):
             now = math.nan
         if not math.isfinite(now):
@@ -139,7 +139,7 @@ class DriverCalls:
 
     def _read(self, out: Readings) -> None:
         self.inner.read(out)
-        out.time_s = float(out.time_s)
+        out.time_s = _seconds(out.time_s)
 
     def fail(self, what: str) -> NoReturn:
         """Raise `DriverFailed`; from now on the loop keeps time itself, and asks nothing of the driver."""
@@ -155,6 +155,13 @@ class DriverCalls:
             self.fail(f"{method} {what_happened(error, type(self.inner).__module__)}")
         except DriverFailed as failed:
             raise failed from error
+
+
+def _seconds(told: float) -> float:
+    """A driver's number of whatever type; a text that looks like one is none."""
+    if isinstance(told, str | bytes | bytearray):
+        raise TypeError(f"{shown(told)} is a text, and no time")
+    return float(told)
 
 
 def _require_members(name: str, driver: Driver) -> None:

@@ -20,7 +20,6 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import FrameType
 from typing import Any, Self
 
@@ -71,7 +70,7 @@ class Patience:
     """
 
     def __init__(self, error: type[BaseException], *, within: Collection[str]) -> None:
-        self._error, self._within, self._seconds = error, within, 0.0
+        self._error, self._within, self._seconds, self._since = error, within, 0.0, ""
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -82,17 +81,21 @@ class Patience:
         self.revoke()
         signal.signal(signal.SIGALRM, self._before)
 
-    def allow(self, seconds: float) -> None:
-        """From now on; takes the place of what was allowed before."""
-        self._seconds = seconds
+    def allow(self, seconds: float, since: str = "") -> None:
+        """From now on, which is when what `since` names happened; takes the place of what was allowed before."""
+        self._seconds, self._since = seconds, since and f" of {since}"
         signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
 
     @contextmanager
     def after(self, ending: EndingSignals, seconds: float) -> Iterator[None]:
         """Within the block, from the first signal that asks for the end, be it one of before."""
-        ending.on_first = partial(self.allow, seconds)
+
+        def allow() -> None:
+            self.allow(seconds, ending.received)
+
+        ending.on_first = allow
         if ending():
-            self.allow(seconds)
+            allow()
         try:
             yield
         finally:
@@ -108,7 +111,7 @@ class Patience:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         while self._seconds and frame is not None:
             if frame.f_code.co_filename in self._within:
-                raise self._error(f"did not return for {self._seconds:g} s")
+                raise self._error(f"did not return within {self._seconds:g} s{self._since}")
             frame = frame.f_back
 
 

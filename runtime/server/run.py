@@ -96,6 +96,7 @@ def run(options: ServeOptions, server: Server) -> Ended:
 
     try:
         with safeguards.patience.after(safeguards.signals, NOTICED_WITHIN_S + server.driver.period_s):
+            server.exchange.after_tick(server.core, 0)  # so that others see for how long the first one lasts
             ending.begin()
             server.loop.run(should_end, on_first_tick=ready.ticked)
     except DriverFailed as failed:

@@ -89,7 +89,9 @@ class StaleReadings(ReadingRule):
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`."""
-        return f"time_s is {moment.now_s - moment.time_s:.4g} s old, and may be {self._largest:g} s"
+        age_s = moment.now_s - moment.time_s
+        told = f"{age_s:.4g} s old" if age_s > 0 else f"{-age_s:.4g} s ahead of now_s"
+        return f"time_s is {told}, and may be {self._largest:g} s"
 
 
 class ReadingOrder(ReadingRule):

@@ -202,7 +202,7 @@ def test_nothing_is_commanded_before_trustworthy_readings_and_held_after(path: P
         np.testing.assert_array_equal(remote.command, good)
         stale = remote.infer({**remote.inputs, "goal_position": GOAL, "time_s": 2 * period, "age_s": 1.0})
         assert stale["state"] == "hold"
-        assert stale["reason"].startswith("the readings are too old")
+        assert stale["reason"].startswith("the readings are not of this moment")
         np.testing.assert_array_equal(stale["command"], good)
 
 

@@ -106,6 +106,15 @@ def test_readings_from_another_time_are_refused(age_periods: float) -> None:
     assert Safety(CONTRACT).check(readings, now) is Reason.READING_STALE
 
 
+@pytest.mark.parametrize(("now_s", "said"), [(103.0, "time_s is 3 s old"), (0.0, "time_s is 100 s ahead of now_s")])
+def test_readings_of_another_moment_say_of_which(now_s: float, said: str) -> None:
+    readings = Readings.of(CONTRACT)
+    readings.time_s = 100.0
+    safety = Safety(CONTRACT)
+    safety.settle(safety.check(readings, now_s))
+    assert safety.sentence == f"the readings are not of this moment: {said}, and may be 0.12 s"
+
+
 def test_readings_of_this_moment_are_accepted() -> None:
     readings = good_readings(100.0)
     assert Safety(CONTRACT).check(readings, 100.0 + 2.5 * CONTRACT.timing.control_dt_s) is Reason.FOLLOWING
