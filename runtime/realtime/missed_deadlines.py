@@ -6,6 +6,8 @@ What keeps a thread from running when its sleep is over tells the three apart, a
     it runs, or blocks          its processor time, its voluntary context switches: its own work, or a driver that waits
     none of these               hypervisor, firmware or interrupts had the processor, or somebody stopped the process
 
+A stopped process counts as one that blocks. SIGCONT, which lets it go on, says what it was.
+
 Some hypervisors take the processor from a thread that runs without saying so, which counts as work here: what is said
 of the machine is never too much.
 """
@@ -14,9 +16,12 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import threading
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 _SCHEDSTAT = "/proc/thread-self/schedstat"
 _BYTES = 80
@@ -52,7 +57,7 @@ class MissedDeadlines:
     def line(self) -> str:
         """The counts in a line of text."""
         parts = [
-            (self.machine, "because the processor was not there (hypervisor, firmware, interrupts)"),
+            (self.machine, "because the processor was not there (hypervisor, firmware, interrupts, SIGSTOP)"),
             (self.others, "because other processes had the processor"),
             (self.own, "because the tick took too long"),
             (self.unknown, "from unknown causes"),
@@ -79,6 +84,8 @@ class DeadlineMonitor:
         self._file: int | None = None
         self._asleep_ns = self._sleeps = 0
         self._began_ns = 0
+        self._continued = False
+        self._on_continue: Any = None
         self._before = _Counters(0, 0, 0)
 
     def __enter__(self) -> None:
@@ -86,9 +93,14 @@ class DeadlineMonitor:
             self._file = os.open(_SCHEDSTAT, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return
+        if threading.current_thread() is threading.main_thread():  # no other may
+            self._on_continue = signal.signal(signal.SIGCONT, self._note_continued)
         self.begin_wait()
 
     def __exit__(self, *error: object) -> None:
+        if self._on_continue is not None:
+            signal.signal(signal.SIGCONT, self._on_continue)
+            self._on_continue = None
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -96,6 +108,7 @@ class DeadlineMonitor:
     def begin_wait(self) -> None:
         """The tick is done."""
         self._asleep_ns = self._sleeps = 0
+        self._continued = False
         if self._file is not None:
             self._before = _Counters.of_this_thread(self._file)
             self._began_ns = time.perf_counter_ns()
@@ -116,9 +129,12 @@ class DeadlineMonitor:
         waited = now.waited_ns - before.waited_ns
         absent = time.perf_counter_ns() - self._began_ns - self._asleep_ns - waited
         absent -= time.thread_time_ns() - before.ran_ns
-        if now.blocked - before.blocked > self._sleeps:
+        if now.blocked - before.blocked > self._sleeps and not self._continued:
             absent = 0
         return self.causes.add(late_ns, max(absent, 0), waited, period_ns)
+
+    def _note_continued(self, number: int, frame: FrameType | None) -> None:
+        self._continued = True
 
 
 class _Counters(NamedTuple):

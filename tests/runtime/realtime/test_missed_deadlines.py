@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -106,6 +107,19 @@ def test_waiting_behind_another_process_is_the_others(kernel: Kernel) -> None:
 @counted
 def test_a_processor_that_is_taken_away_unseen_is_the_machines(kernel: Kernel) -> None:
     assert blame(lambda watch: kernel.passes(50, ran=25)) == MissedDeadlines(machine=1)
+
+
+@counted
+def test_a_process_that_was_stopped_is_no_tick_that_took_too_long(kernel: Kernel) -> None:
+    def be_stopped(watch: DeadlineMonitor) -> None:
+        kernel.passes(20, blocked=1)
+        watch.slept(20 * MS)
+        kernel.passes(30, blocked=1)
+        os.kill(os.getpid(), signal.SIGCONT)
+
+    before = signal.getsignal(signal.SIGCONT)
+    assert blame(be_stopped) == MissedDeadlines(machine=1)
+    assert signal.getsignal(signal.SIGCONT) == before
 
 
 @counted
