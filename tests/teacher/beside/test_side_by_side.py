@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,21 @@ def buffer() -> replay.Replay:
     return replay.insert(replay.create(capacity=60, num_envs=4, **sizes), smooth_rollout())
 
 
-def make_learner(**changes: Any) -> Learner:
-    return Learner(contract(), NETWORK, LEARNER.model_copy(update=changes), total_updates=1000)
+@cache
+def make_both(**changes: Any) -> tuple[Learner, SideBySide]:
+    """The same for the same changes, because another learner's programs would be compiled anew."""
+    learner = Learner(contract(), NETWORK, LEARNER.model_copy(update=changes), total_updates=1000)
+    return learner, SideBySide(learner)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[int]]:
+    """A finished run, and how many programs it compiled for critic and actor."""
+    programs = SideBySide._update_critic, SideBySide._update_actor
+    before = [f._cache_size() for f in programs]  # type: ignore[attr-defined]
+    folder = RunFolder(tmp_path_factory.mktemp("side_by_side") / "whole")
+    Trainer(tiny_config(side_by_side=True), folder).train()
+    return folder, [f._cache_size() - count for f, count in zip(programs, before, strict=True)]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +51,9 @@ def make_learner(**changes: Any) -> Learner:
     ids=["simultaneous", "critic_first", "chrono"],
 )
 def test_the_numbers_are_those_of_one_program(changes: dict[str, Any], buffer: replay.Replay) -> None:
-    learner, key = make_learner(**changes), jax.random.key(1)
+    (learner, side_by_side), key = make_both(**changes), jax.random.key(1)
     expected, metrics = learner.update_many(learner.init(jax.random.key(0)), buffer, key, COUNT)
-    state, same = SideBySide(learner).update_many(learner.init(jax.random.key(0)), buffer, key, COUNT)
+    state, same = side_by_side.update_many(learner.init(jax.random.key(0)), buffer, key, COUNT)
     assert jax.tree.structure(state) == jax.tree.structure(expected)
     # Both are the same operations, which XLA may fuse in another way.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state, expected)
@@ -48,10 +62,11 @@ def test_the_numbers_are_those_of_one_program(changes: dict[str, Any], buffer: r
     )
 
 
-def test_it_is_the_same_at_every_call_whoever_comes_first(buffer: replay.Replay) -> None:
+def test_it_is_the_same_at_every_call_whoever_comes_first(
+    buffer: replay.Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The critic goes on with its next update while the actor's waits."""
-    learner = make_learner()
-    side_by_side = SideBySide(learner)
+    learner, side_by_side = make_both()
     expected, _ = side_by_side.update_many(learner.init(jax.random.key(0)), buffer, jax.random.key(1), COUNT)
     compiled = [f._cache_size() for f in (SideBySide._update_critic, SideBySide._update_actor)]  # type: ignore[attr-defined]
     update_actor, calls = side_by_side._update_actor, []
@@ -61,7 +76,7 @@ def test_it_is_the_same_at_every_call_whoever_comes_first(buffer: replay.Replay)
         threading.Event().wait(0.05)
         return update_actor(*arguments)
 
-    side_by_side._update_actor = late  # type: ignore[method-assign]
+    monkeypatch.setattr(side_by_side, "_update_actor", late)
     given = learner.init(jax.random.key(0))
     state, _ = side_by_side.update_many(given, buffer, jax.random.key(1), COUNT)
     jax.tree.map(np.testing.assert_array_equal, state, expected)
@@ -71,14 +86,13 @@ def test_it_is_the_same_at_every_call_whoever_comes_first(buffer: replay.Replay)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((given.actor, given.optimizer)))  # no second copies
 
 
-def test_the_actors_error_ends_the_call(buffer: replay.Replay) -> None:
-    learner = make_learner()
-    side_by_side = SideBySide(learner)
+def test_the_actors_error_ends_the_call(buffer: replay.Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, side_by_side = make_both()
 
     def broken(*_: Any) -> Any:
         raise FloatingPointError("of the actor")
 
-    side_by_side._update_actor = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(side_by_side, "_update_actor", broken)
     with pytest.raises(FloatingPointError, match="of the actor"):
         side_by_side.update_many(learner.init(jax.random.key(0)), buffer, jax.random.key(1), COUNT)
 
@@ -88,19 +102,15 @@ def test_it_is_for_one_device() -> None:
         tiny_config(side_by_side=True, devices=2)
 
 
-def test_a_run_compiles_each_program_once(tmp_path: Path) -> None:
+def test_a_run_compiles_each_program_once(whole: tuple[RunFolder, list[int]]) -> None:
     """Whatever the state is placed by, before its first update and after."""
-    programs = SideBySide._update_critic, SideBySide._update_actor
-    before = [f._cache_size() for f in programs]  # type: ignore[attr-defined]
-    Trainer(tiny_config(side_by_side=True), RunFolder(tmp_path / "run")).train()
-    assert [f._cache_size() for f in programs] == [count + 1 for count in before]  # type: ignore[attr-defined]
+    assert whole[1] == [1, 1]
 
 
-def test_a_run_that_was_interrupted_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    whole, cut = (RunFolder(tmp_path / name) for name in ("whole", "cut"))
-    config = tiny_config(side_by_side=True)
-    Trainer(config, whole).train()
+def test_a_run_that_was_interrupted_ends_with_the_same_numbers(
+    whole: tuple[RunFolder, list[int]], tmp_path: Path
+) -> None:
+    cut, config = RunFolder(tmp_path), tiny_config(side_by_side=True)
     assert Trainer(config, cut).train(until=0.0) is None
     Trainer(config, cut, resume=True).train()
-    left, right = load_teacher(whole.path), load_teacher(cut.path)
-    assert left.digest == right.digest
+    assert load_teacher(whole[0].path).digest == load_teacher(cut.path).digest
