@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import pytest
@@ -13,6 +16,34 @@ from runtime.safety import clearance
 from sim2real.contract import Contract
 from sim2real.tasks.task import Task, load_task
 from tests.runtime.small_policy import write_policy
+
+
+@contextmanager
+def killed_at_the_end() -> Iterator[None]:
+    """No process that is started within the block outlasts it."""
+    started: list[subprocess.Popen[Any]] = []
+    start = subprocess.Popen.__init__
+
+    def note(self: subprocess.Popen[Any], *arguments: Any, **options: Any) -> None:
+        start(self, *arguments, **options)
+        started.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", note)
+        try:
+            yield
+        finally:
+            for process in started:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlasts_its_test() -> Iterator[None]:
+    """A server of a test that has failed in the middle would take the processor from those that follow."""
+    with killed_at_the_end():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,8 @@ class VelocitiesAndPositions(ReadingRule):
         value = moment.values[self._velocity.entries][worst]
         return (
             f"{self._velocity.entry(worst, value)}; its velocities lead {sizes[worst]:.3g} away from its "
-            f"positions, at most {self._largest:g} are allowed; check the velocities' sign, unit and joint"
+            f"positions, at most {self._largest:g} are allowed; check the velocities' sign, unit and joint, and that "
+            "time_s counts seconds"
         )
 
     def _add(self, positions: list[float], velocities: list[float], passed_s: float) -> None:

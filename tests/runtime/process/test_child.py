@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from runtime.process.child import ChildProcess, usable_cores
+from sim2real.child_process import bare_python
+from tests.runtime.conftest import killed_at_the_end
 
 MODULE, CONFIG, PATIENCE_S = "tests.runtime.process.echo_child", b"what it is told", 60.0
 
@@ -68,3 +71,9 @@ def test_it_has_the_priority_that_is_wanted_where_that_is_permitted() -> None:
         child.end()
         child.wait(PATIENCE_S)
         assert found in ((before + niceness,) if niceness > 0 else (before + niceness, before))
+
+
+def test_a_process_that_a_test_forgets_ends_with_it() -> None:
+    with killed_at_the_end():
+        process = subprocess.Popen(bare_python("input()"), stdin=subprocess.PIPE)
+    assert process.poll() == -signal.SIGKILL

@@ -45,7 +45,7 @@ NAMED = {
     "tool stuck": r"end_effector_position is \(0, 0, 0\), .* m from \(.*\), where the joints put it",
     "tool elsewhere": r"end_effector_position is .*, 0\.3 m from",
     "xyzw": r"end_effector_orientation is .* deg from .* is it wxyz",
-    "reversed velocity": r"joint_velocity fr3_joint\d is .* sign, unit and joint",
+    "reversed velocity": r"joint_velocity fr3_joint\d is .* sign, unit and joint, and that time_s counts seconds",
     "no velocity": r"joint_velocity fr3_joint\d is 0 rad/s; its velocities lead .* away",
     "object far away": r"object_position x is \d+ m, and must be .* millimetres",
     "object jumps": r"object_position is .* 0\.5 m from where it was",
