@@ -59,6 +59,10 @@ def main() -> None:
 
 
 def _parsed(given: list[str], defaults: TeacherConfig) -> Arguments:
+    named = {argument.partition("=")[0].replace("_", "-") for argument in given}
+    parts = sorted(named & {"--actor-depth", "--critic-depth"})
+    if parts and ("--depth" in named or defaults.network.depth == "auto"):
+        raise ShoalError(f"--depth says how deep actor and critic are; leave it out, or {' and '.join(parts)}.")
     return tyro.cli(Arguments, default=Arguments(config=defaults), args=given)
 
 
@@ -66,6 +70,7 @@ def _train(arguments: Arguments, folder: RunFolder) -> None:
     import jax
 
     from teacher.devices import start_distributed
+    from teacher.growth.stages import Stage
     from teacher.train import Trainer
 
     keep_compiled_programs()
@@ -79,6 +84,8 @@ def _train(arguments: Arguments, folder: RunFolder) -> None:
             f"success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on {final.episodes} held-out "
             f"goals; run in {folder.path}"
         )
+        for stage in folder.read_summary().get("stages", []):
+            print(Stage(**stage))
 
 
 def _config_file(arguments: list[str]) -> tuple[Path | None, list[str]]:

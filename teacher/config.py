@@ -50,6 +50,9 @@ class NetworkConfig(Config):
     """Dense layers in the actor's residual blocks."""
     critic_depth: Count = 16
     """Dense layers in the residual blocks of phi and of psi."""
+    depth: Literal["auto"] | Count | None = None
+    """Both at once, instead of `--actor-depth` and `--critic-depth`. `auto` begins with one block and doubles the depth
+    while that pays (docs/teacher.md)."""
     width: Count = 64
     block_size: Count = 4
     """Dense layers in one residual block."""
@@ -60,11 +63,31 @@ class NetworkConfig(Config):
     compute_dtype: ComputeDtype = "float32"
     """`bfloat16` computes the blocks in half precision; parameters and optimisers stay in float32."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _both_depths(cls, data: Any) -> Any:
+        depth = data.get("depth") if isinstance(data, dict) else None
+        if depth is None:
+            return data
+        first = data.get("block_size", cls.model_fields["block_size"].default) if depth == "auto" else depth
+        both = {"actor_depth": first, "critic_depth": first}
+        return data | both | {"depth": "auto" if depth == "auto" else None}
+
     @model_validator(mode="after")
     def _whole_blocks(self) -> NetworkConfig:
         num_blocks(self.actor_depth, self.block_size)
         num_blocks(self.critic_depth, self.block_size)
         return self
+
+
+class GrowthConfig(Config):
+    """How far, and when, `--depth auto` deepens the networks."""
+
+    max_depth: Count = 64
+    """Depth that `--depth auto` does not exceed."""
+    grow_at: tuple[Count, ...] = ()
+    """Updates after which `--depth auto` doubles the depth, at the next evaluation and whatever the success, instead of
+    by its rule."""
 
 
 class SurvivalConfig(Config):
@@ -203,6 +226,7 @@ class TeacherConfig(Config):
     they are far smaller, and a resumed run first fills its replay again and goes on from there with other numbers."""
     keep_checkpoints: Count = 2
     network: NetworkConfig = NetworkConfig()
+    growth: GrowthConfig = GrowthConfig()
     learner: LearnerConfig = LearnerConfig()
 
     @model_validator(mode="before")
@@ -221,3 +245,22 @@ class TeacherConfig(Config):
             if getattr(self, name) and self.devices != 1:
                 raise ShoalError(f"{name} is for one device, and devices is {self.devices}; leave one of them out.")
         return self
+
+    def require_room_to_grow(self) -> None:
+        """Refuse settings of growth that do nothing, or that leave no room for it."""
+        growth, network = self.growth, self.network
+        if network.depth != "auto":
+            for name, value in growth:
+                if value != GrowthConfig.model_fields[name].default:
+                    raise ShoalError(
+                        f"{name} {value} is for --depth auto, and this run's depth is fixed; leave it out."
+                    )
+        elif (asked := 2 ** max(1, len(growth.grow_at)) * network.block_size) > growth.max_depth:
+            raise ShoalError(
+                f"max_depth {growth.max_depth} is less than the {asked} layers that this run would grow to; give "
+                f"--max-depth {asked} or more."
+            )
+        if network.depth == "auto" and self.collect_ahead:
+            raise ShoalError("collect_ahead is for a depth that is given; leave it out, or --depth auto.")
+        if list(growth.grow_at) != sorted(set(growth.grow_at)):
+            raise ShoalError(f"grow_at {growth.grow_at} must rise; give updates in their order.")

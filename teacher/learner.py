@@ -115,6 +115,11 @@ class Learner:
         states = tuple(opt.init(part) for opt, part in zip(self._optimizers, parts, strict=True))
         return LearnerState(actor, critic, log_alpha, states, jax.tree.map(jnp.copy, actor), jnp.zeros((), jnp.int32))
 
+    def shapes(self) -> dict[str, Any]:
+        """The fields of a state with shapes and types in place of arrays, as a checkpoint is fitted to."""
+        state: LearnerState = jax.eval_shape(self.init, jax.random.key(0))
+        return state._asdict()
+
     @partial(jax.jit, static_argnums=(0, 4), donate_argnums=(1,))
     def update_many(
         self, state: LearnerState, buffer: replay.Replay, key: jax.Array, count: int

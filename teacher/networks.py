@@ -114,7 +114,7 @@ class _Block(nn.Module):
     plain: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
+    def __call__(self, x: jax.Array, root: jax.Array | None) -> tuple[jax.Array, None]:
         h = x
         for _layer in range(self.block_size):
             dense = nn.Dense(self.width, kernel_init=kernel_init, dtype=self.compute_dtype)
@@ -123,18 +123,18 @@ class _Block(nn.Module):
             else:
                 h = NormSwish(self.plain)(dense(h))
         # The stream stays in float32: at depth 1024 a branch is too small a part of it for bfloat16's 8 bits.
-        stream = self._join(x, h.astype(jnp.float32))
+        stream = self._join(x, h.astype(jnp.float32), root)
         if not self.is_initializing():
             self.sow("intermediates", "stream", stream)  # nothing, unless someone asks for intermediates
         return stream, None
 
-    def _join(self, x: jax.Array, h: jax.Array) -> jax.Array:
+    def _join(self, x: jax.Array, h: jax.Array, root: jax.Array | None) -> jax.Array:
         small = nn.initializers.constant(1 / self.blocks)
         match self.design:
             case "paper":
                 return x + h
             case "scaled" | "pre_norm":
-                return x + h / math.sqrt(self.blocks)
+                return x + h / (math.sqrt(self.blocks) if root is None else root)
             case "learned_scale":
                 return x + jnp.asarray(self.param("branch_scale", small, ())) * h
             case "spherical":
@@ -159,6 +159,8 @@ class Trunk(nn.Module):
     """Of the blocks' matrix products and activations; parameters, stem, stream and heads stay in float32."""
     unrolled: bool = False
     """Blocks one by one, in operations that converters to ONNX know, from the parameters of the scanned form."""
+    grows: bool = False
+    """Branches are scaled by the depth at which their block came, so that blocks that come later change nothing."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -168,11 +170,12 @@ class Trunk(nn.Module):
         if self.design == "spherical":
             x = _unit(x)
         settings = self.width, self.block_size, blocks, self.design, self.compute_dtype
+        roots = roots_of_growth(blocks) if self.grows else None
         if self.unrolled:
             block = _Block(*settings, plain=True, parent=None)
             for number in range(blocks):
                 params = jax.tree.map(lambda leaf, k=number: leaf[k], self.variables["params"]["blocks"])
-                x, _ = apply(block, {"params": params}, x, None)
+                x, _ = apply(block, {"params": params}, x, None if roots is None else roots[number])
         else:
             scanned = nn.scan(
                 nn.remat(_Block, prevent_cse=False) if self.remat else _Block,
@@ -180,8 +183,15 @@ class Trunk(nn.Module):
                 split_rngs={"params": True},
                 length=blocks,
             )
-            x, _ = scanned(*settings, name="blocks")(x, None)
+            x, _ = scanned(*settings, name="blocks")(x, roots)
         return x if self.design == "paper" else nn.LayerNorm(name="final_norm")(x)
+
+
+def roots_of_growth(blocks: int) -> jax.Array:
+    """The square root of the number of blocks that a network had when each of its blocks came, `[K]`, where it began
+    with one and was doubled.
+    """
+    return jnp.sqrt(jnp.asarray([1 << number.bit_length() for number in range(blocks)], jnp.float32))
 
 
 class Actor(nn.Module):

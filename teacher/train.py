@@ -31,14 +31,17 @@ from sim2real.tasks.task import Task, load_task
 from teacher import replay
 from teacher.beside.collect_ahead import CollectAhead, blank
 from teacher.beside.side_by_side import SideBySide
-from teacher.config import TeacherConfig
+from teacher.config import NetworkConfig, TeacherConfig
 from teacher.defaults import settings_for
 from teacher.devices import make_devices, require_divisible, require_memory
 from teacher.exploration import Collector
-from teacher.learner import Learner, LearnerState, Networks
+from teacher.growth.blocks import at_depth, at_depth_of, grown
+from teacher.growth.rule import Evaluation
+from teacher.growth.stages import EVALUATIONS, Stage, decision, evaluation_of, evaluations_in, stages
+from teacher.learner import Learner, LearnerState, Networks, make_networks
 from teacher.networks import count_parameters
 from teacher.policies import best_of, greedy
-from teacher.run.checkpoint import Checkpoints, to_host
+from teacher.run.checkpoint import Checkpoints, Leaves, actor_in, to_host
 from teacher.run.diagnostics import all_finite, diagnose
 from teacher.run.folder import MetricsLog, RunFolder, status_of
 from teacher.run.plots import plot_curves
@@ -59,6 +62,8 @@ class Teacher:
     networks: Networks
     actor: Any
     critic: Any
+    stages: tuple[Stage, ...] = ()
+    """How it grew, where its depth was chosen by `--depth auto`; `config` then has the depth that was reached."""
 
     @property
     def parameters(self) -> int:
@@ -80,11 +85,18 @@ def load_teacher(run: Path) -> Teacher:
     config, contract = folder.load(TeacherConfig)
     task = folder.task(config.task)
     folder.require_contract(task.contract)
-    learner = Learner(task.teacher_contract, config.network, config.learner, config.updates)
-    shapes = jax.eval_shape(learner.init, jax.random.key(0))
-    template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    state, _ = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints).restore(learner=template._asdict())
-    return Teacher(task, contract, config, learner.networks, state["evaluated_actor"], state["critic"])
+
+    def template(leaves: Leaves) -> dict[str, Any]:
+        network = at_depth_of(config.network, actor_in(leaves))
+        learner = Learner(task.teacher_contract, network, config.learner, config.updates)
+        return learner.shapes()
+
+    state, _ = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints).restore(learner=template)
+    actor, grew = state["evaluated_actor"], config.network.depth == "auto"
+    reached = config.model_copy(update={"network": at_depth_of(config.network, actor)})
+    networks = make_networks(task.teacher_contract, reached.network, config.learner)
+    curve = stages(folder.read_metrics(), config.growth) if grew else ()
+    return Teacher(task, contract, reached, networks, actor, state["critic"], tuple(curve))
 
 
 class Trainer:
@@ -101,6 +113,7 @@ class Trainer:
             config = continued(there, config, run=folder.path, length="updates")
         elif jax.process_index() == 0:
             folder.require_free()
+        config.require_room_to_grow()
         self.config, self.folder, self._resumed = config, folder, resume
         self.progress = progress or Progress("teacher", quiet=True)
         self.task = load_task(config.task)
@@ -117,28 +130,34 @@ class Trainer:
             folder.require_contract(self.contract)
         self.progress.doing(f"preparing {config.num_envs} environments")
         self.env, self.eval_env = self._environments()
-        contract = self.task.teacher_contract
-        mirror = in_a_mirror(contract, self.task.scene) if config.mirror else None
-        self.learner = Learner(contract, config.network, config.learner, config.updates, self.devices, mirror)
-        self._update_many = (SideBySide(self.learner) if config.side_by_side else self.learner).update_many
+        self._use(config.network)
+        self._ahead = CollectAhead(self._collected) if config.collect_ahead else None
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
         self.replay = self.devices.place(replay.create(**sizes), axis=1)
         self.round = 0
-        networks, settings = self.learner.networks, settings_for(self.contract, config, config.learner)
-        self._collector = Collector(
-            self.env,
-            networks,
-            random_posture_share=settings.random_posture_share,
-            action_chunk=config.learner.action_chunk,
-        )
-        self._ahead = CollectAhead(self._collected) if config.collect_ahead else None
-        best = config.eval_best_of
-        self._evaluated = greedy(networks) if best == 1 else best_of(networks, best)
+        self._evaluations: list[Evaluation] = []
         self._insert = jax.jit(replay.insert, donate_argnums=0)
-        self._diagnose = jax.jit(self._diagnosis)
         self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
         if resume and self.checkpoints.latest is not None:
             self._restore()
+
+    def _use(self, network: NetworkConfig) -> None:
+        """Make the programs for networks of this size; the state is another matter."""
+        config, contract = self.config, self.task.teacher_contract
+        self.network = network
+        mirror = in_a_mirror(contract, self.task.scene) if config.mirror else None
+        self.learner = Learner(contract, network, config.learner, config.updates, self.devices, mirror)
+        self._update_many = (SideBySide(self.learner) if config.side_by_side else self.learner).update_many
+        networks = self.learner.networks
+        self._collector = Collector(
+            self.env,
+            networks,
+            random_posture_share=settings_for(self.contract, config, config.learner).random_posture_share,
+            action_chunk=config.learner.action_chunk,
+        )
+        best = config.eval_best_of
+        self._evaluated = greedy(networks) if best == 1 else best_of(networks, best)
+        self._diagnose = jax.jit(self._diagnosis)
 
     def _environments(self) -> tuple[Environment, Environment]:
         """The training environments of this process, with starts and goals of their own, and the evaluation."""
@@ -221,17 +240,37 @@ class Trainer:
         progress.doing("compiling, then updating")
         while self.round < self.rounds:
             row = self._one_round()
-            evaluated = self.round % config.eval_every_rounds == 0 or self.round == self.rounds
+            evaluated = self.round % self._evaluation_interval == 0 or self.round == self.rounds
             if evaluated:
                 row |= self.evaluate().as_dict()
+                self._evaluations.append(evaluation_of(row))
             if log is not None:
                 log.append(row | {"elapsed_s": time.monotonic() - started_s})
             progress.advance(status_of(row), line=evaluated)
+            if evaluated and config.network.depth == "auto":
+                self._grow_where_it_pays()
             late = time.monotonic() >= until
             if late or self.round % config.checkpoint_every_rounds == 0 or self.round == self.rounds:
                 self._save()
             if late:
                 break
+
+    @property
+    def _evaluation_interval(self) -> int:
+        """Rounds; growing needs some evaluations at each depth."""
+        every, grows = self.config.eval_every_rounds, self.config.network.depth == "auto"
+        return min(every, max(1, self.rounds // EVALUATIONS)) if grows else every
+
+    def _grow_where_it_pays(self) -> None:
+        """Double the depth where the evaluations ask for it; what the networks compute stays the same."""
+        verdict, why = decision(self._evaluations, self.config.growth)
+        if verdict != "grow" or self.round == self.rounds:
+            return
+        network = at_depth(self.network, 2 * self.network.actor_depth)
+        self.progress.doing(f"depth {network.actor_depth} from now on, because {why}")
+        self._use(network)
+        fresh = self.learner.init(jax.random.fold_in(jax.random.key(self.config.seed + 3), self.round))
+        self.state = self.devices.replicate(grown(self.devices.local(self.state), fresh, network))
 
     def evaluate(self) -> Score:
         """Success of the deterministic policy on held-out goals; with `video_every_evaluation` also a video of it."""
@@ -282,6 +321,7 @@ class Trainer:
         return row | {
             "round": self.round,
             "updates": self.round * config.updates_per_rollout,
+            "depth": self.network.actor_depth,
             "environment_steps": steps,
             "collect_s": collected - start,
             "update_s": finished - collected,
@@ -331,17 +371,23 @@ class Trainer:
         if self.devices.is_main:
             self.checkpoints.save(self.round, learner=to_host(learner), world=to_host(world))
 
+    def _fitting(self, leaves: Leaves) -> dict[str, Any]:
+        """A learner's state of the depth that a checkpoint has; what it holds does not matter."""
+        self._use(at_depth_of(self.config.network, actor_in(leaves)))
+        return self.learner.shapes()
+
     def _restore(self) -> None:
-        learner = to_host(self.devices.local(self.state)._asdict())
         if self._ahead is not None:
             contract, config = self.task.teacher_contract, self.config
             self._ahead.load_state(blank(contract, steps=config.rollout_steps, num_envs=config.num_envs))
-        learner, world = self.checkpoints.restore(learner=learner, world=to_host(self._world()))
+        learner, world = self.checkpoints.restore(learner=self._fitting, world=to_host(self._world()))
         self.state = self.devices.replicate(LearnerState(**learner))
         mine = jax.process_index()
         self.env.load_state_dict({name: value[mine] for name, value in world["environment"].items()})
         self.eval_env.load_state_dict(world["evaluation"])
         self.round = int(world["round"])
+        if self.config.network.depth == "auto":
+            self._evaluations = evaluations_in(self.folder.read_metrics(), up_to=self.round)
         if self.config.save_replay:
             self.replay = self.devices.place(replay.Replay(**world["replay"]), axis=1)
         else:
@@ -350,7 +396,8 @@ class Trainer:
             self._ahead.load_state(world["ahead"])
 
     def _summary(self, final: Score, seconds: float) -> dict[str, Any]:
-        network = self.config.network
+        network, grows = self.network, self.config.network.depth == "auto"
+        curve = stages(self.folder.read_metrics(), self.config.growth) if grows else []
         return {
             "task": self.contract.task,
             "backend": resolve(self.config.backend),
@@ -362,6 +409,7 @@ class Trainer:
             "width": network.width,
             "updates": self.config.updates,
             "wall_s": seconds,
+            **({"stages": [stage._asdict() for stage in curve]} if grows else {}),
             **final.as_dict(),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sim2real.files import write_text
 from student.network import StudentPolicy
 from student.report.figures import action_error_over_time, reliability_diagram, similarity, success_by_region
 from student.report.measure import Measured, measure
+from teacher.growth.stages import Stage
 from teacher.train import Teacher
 
 _WORST = 8
@@ -32,11 +34,11 @@ def write_student_report(
 ) -> None:
     """Measure, draw and write in one step."""
     measured = measure(teacher, policy, params, episodes=episodes)
-    write_text(path, render(teacher.contract, measured, summary))
+    write_text(path, render(teacher.contract, measured, summary, teacher.stages))
 
 
-def render(contract: Contract, measured: Measured, summary: dict[str, Any]) -> str:
-    """The page as text."""
+def render(contract: Contract, measured: Measured, summary: dict[str, Any], stages: Sequence[Stage] = ()) -> str:
+    """The page as text; with the curve by depth of a teacher that grew."""
     sections = [
         ("Success", _scores(measured, summary)),
         ("By region of the goal box", _image(success_by_region(contract, measured), "success by region")),
@@ -45,6 +47,8 @@ def render(contract: Contract, measured: Measured, summary: dict[str, Any]) -> s
         ("Representations", _image(similarity(measured), "similarity of representations")),
         ("Reachability", _reachability(summary["reachability"])),
     ]
+    if stages:
+        sections.append(("Success of the teacher by depth", _by_depth(stages)))
     title = f"Student report: {escape(contract.task)}"
     body = "".join(f"<h2>{name}</h2>{content}" for name, content in sections)
     return (
@@ -93,6 +97,21 @@ def _reachability(report: dict[str, Any]) -> str:
     image = _image(reliability_diagram(report["reliability"]), "reliability diagram")
     note = "<p>P(goal reached), judged on episodes that neither head nor calibration saw; critic: its value alone.</p>"
     return note + _table(["", ""], rows) + image
+
+
+def _by_depth(stages: Sequence[Stage]) -> str:
+    rows = [
+        [
+            str(stage.depth),
+            f"{stage.success_coarse:.1%}",
+            f"{stage.success_fine:.1%}",
+            f"{stage.updates:,}",
+            f"{stage.seconds:,.0f}",
+            escape(stage.why),
+        ]
+        for stage in stages
+    ]
+    return _table(["depth", "coarse at its end", "fine", "updates", "seconds", "then"], rows)
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -126,4 +126,12 @@ def at_scales(way: jax.Array, radius: float) -> jax.Array:
 
 def network_trunk(network: NetworkConfig, depth: int) -> Trunk:
     """A trunk of the configured width and design."""
-    return Trunk(depth, network.width, network.block_size, network.design, network.remat, network.compute_dtype)
+    return Trunk(
+        depth,
+        network.width,
+        network.block_size,
+        network.design,
+        network.remat,
+        network.compute_dtype,
+        grows=network.depth == "auto",
+    )

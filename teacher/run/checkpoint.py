@@ -68,7 +68,8 @@ class Checkpoints:
             shutil.rmtree(self.folder / str(old), ignore_errors=True)
 
     def restore(self, *, learner: Any, world: Any = None) -> tuple[Any, Any]:
-        """The newest intact checkpoint, in the structure of the given trees; without `world` only the learner is read.
+        """The newest intact checkpoint, in the structure of the given trees, or of the tree that a function makes from
+        the arrays of the part; without `world` only the learner is read.
 
         Damaged ones are passed over with a sentence on standard error; `ShoalError` where none is intact, or where the
         newest intact one is of another configuration.
@@ -90,7 +91,8 @@ class Checkpoints:
 
     def _fitted(self, number: int, leaves: Leaves, template: Any) -> Any:
         """The leaves in the structure of the template; `ShoalError` where they are not those that it asks for."""
-        wanted = _leaves(template)
+        template = template(leaves) if callable(template) else template
+        wanted = {_name(path): like for path, like in jax.tree_util.tree_leaves_with_path(template)}
         wrong = [f"{path} is missing" for path in wanted.keys() - leaves.keys()]
         wrong += [f"{path} is not known" for path in leaves.keys() - wanted.keys()]
         wrong += [
@@ -138,9 +140,17 @@ def _read_orbax(folder: Path) -> Leaves:
         raise _Damaged(first_line(error)) from error
 
 
+def actor_in(leaves: Leaves) -> Leaves:
+    """The arrays of a learner's actor."""
+    return {name: leaf for name, leaf in leaves.items() if name.startswith("actor.")}
+
+
 def _leaves(tree: Any) -> Leaves:
-    found = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in found}
+    return {_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from sim2real.pages import save_figure
+from teacher.growth.stages import growths
 
 _PANELS = (
     ("success", {"success_coarse": "coarse", "success_fine": "fine", "time_at_goal": "time at goal"}),
@@ -33,7 +34,7 @@ _PANELS = (
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None:
-    """Four panels over updates: success, losses, accuracy, error."""
+    """Four panels over updates: success, losses, accuracy, error; a dotted line where a teacher grew."""
     figure, axes = plt.subplots(1, 4, figsize=(17, 3.8), layout="constrained")
     for axis, (name, series) in zip(axes, _PANELS, strict=True):
         for key, label in series.items():
@@ -44,6 +45,9 @@ def plot_curves(rows: list[dict[str, float]], path: Path, *, title: str) -> None
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(frameon=False)
+    for updates, depth in growths(rows):
+        axes[0].axvline(updates, color="grey", linestyle=":")
+        axes[0].text(updates, 1.0, f" {depth}", color="grey", va="top")
     axes[0].set_ylim(0, 1.02)
     axes[3].set_yscale("log")
     figure.suptitle(title)

@@ -29,6 +29,8 @@ class StudyConfig(Config):
     def _depths_only_for_batch(self) -> Self:
         if self.depths and self.kind != "batch":
             raise ValueError(f"depths: only a batch study crosses its grid with depths; this one is {self.kind!r}")
+        if self.base.network.depth == "auto":
+            raise ValueError("base: --depth auto chooses the depth of a run, and a study chooses those of its cells")
         for name, values in (("grid", self.grid), ("depths", self.depths)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{name}: {values} names a value twice")

@@ -10,6 +10,7 @@ from sim2real.evaluation.success import EpisodeErrors
 from student.report.measure import Measured, linear_cka, measure, regions
 from student.report.page import render
 from student.run import load_student
+from teacher.growth.stages import Stage
 from teacher.train import load_teacher
 
 
@@ -43,6 +44,10 @@ def test_report_of_a_run_measures_both_on_the_same_goals(teacher_run: Path, stud
     assert ((measured.similarity >= 0) & (measured.similarity <= 1)).all()
     page = render(teacher.contract, measured, json.loads((student_run / "summary.json").read_text()))
     assert page.count("data:image/png") == 4
+    stages = [Stage(4, 900, 61.0, 0.5, 0.25, "success < promised"), Stage(8, 300, 40.0, 0.75, 0.5, "")]
+    with_stages = render(teacher.contract, measured, json.loads((student_run / "summary.json").read_text()), stages)
+    row = "<td>4</td><td>50.0%</td><td>25.0%</td><td>900</td><td>61</td><td>success &lt; promised</td>"
+    assert row in with_stages
     assert "<script" not in page
 
 
@@ -55,5 +60,6 @@ def test_worst_goals_lead_the_list(teacher_run: Path, student_run: Path) -> None
     goals[7] = 0.61, 0.02, 0.33
     measured = Measured(goals, good, good, np.zeros(2), np.ones((1, 1)), [1])
     page = render(contract, measured, json.loads((student_run / "summary.json").read_text()))
+    assert "by depth" not in page
     first = page[page.index("Worst goals") :]
     assert first.index("0.61, 0.02, 0.33") < first.index("0.00, 0.00, 0.00")
