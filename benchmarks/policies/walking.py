@@ -3,10 +3,12 @@ steps each.
 
     python -m benchmarks.policies.walking models/ant.onnx [--distance 5] [--goals 200] [--quick] [--json PATH]
     python -m benchmarks.policies.walking models/quadruped_walk.onnx --nearest 1 --distance 3
+    python -m benchmarks.policies.walking runs/quadruped_teacher --nearest 1 --distance 3
 
-The file runs in ONNX Runtime against native MuJoCo, as on a robot. Goals that say where to face, `planar_pose`, face
-anywhere, and are reached within their tolerance of place and angle. Time at goal is as in the published suite
-(arXiv 2503.14858): the steps of 1000 within the goal's tolerance, which no longer count after a fall.
+A folder is a teacher's run, whose policy sees what teachers do. A file runs in ONNX Runtime against native MuJoCo, as
+on a robot. Goals that say where to face, `planar_pose`, face anywhere, and are reached within their tolerance of place
+and angle. Time at goal is as in the published suite (arXiv 2503.14858): the steps of 1000 within the goal's tolerance,
+which no longer count after a fall.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 import tyro
 from rich.console import Console
@@ -27,12 +30,14 @@ from sim2real.backends.native import NativeEnvironment
 from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line
 from sim2real.contract import Contract
-from sim2real.contract.interface import achieved, goal_errors, goal_vector
+from sim2real.contract.interface import achieved, command, goal_errors, goal_vector, observe
 from sim2real.errors import ShoalError
 from sim2real.evaluation.intervals import wilson
 from sim2real.files import write_json
 from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.tasks.task import Task
+from teacher.policies import greedy
+from teacher.train import load_teacher
 
 STEPS = 1000
 _CONFIDENCE = 0.95
@@ -67,6 +72,7 @@ class Arguments:
     """Evaluate a policy whose goals are places on the ground."""
 
     file: tyro.conf.Positional[Path]
+    """A policy file, or a teacher's run folder."""
     distance: float = 5.0
     """From the start, m."""
     nearest: float | None = None
@@ -114,6 +120,20 @@ def walk(
         alive[step] = standing
         watch(truth, standing)
     return _judged(task, away, turned, alive, (nearest_m, distance_m))
+
+
+def teacher_targets(run: Path) -> tuple[Task, Targets]:
+    """The task of a teacher's run, and the commands of its mean actions."""
+    teacher = load_teacher(run)
+    contract = teacher.task.teacher_contract
+    apply = jax.jit(greedy(teacher.networks))
+
+    def targets(readings: dict[str, np.ndarray], request: np.ndarray) -> np.ndarray:
+        seen, goal = observe(np, contract, readings), goal_vector(np, contract, request)
+        action = np.asarray(apply(teacher.actor, seen, goal, jax.random.key(0)))
+        return np.asarray(command(np, contract, action, readings))
+
+    return teacher.task, targets
 
 
 def _around(contract: Contract, env: NativeEnvironment, *, distances: tuple[float, float], seed: int) -> np.ndarray:
@@ -167,7 +187,8 @@ def main() -> None:
     if arguments.nearest is not None and arguments.nearest > arguments.distance:
         raise ShoalError(f"walking: --nearest {arguments.nearest:g} is beyond --distance {arguments.distance:g}.")
     count = 20 if arguments.quick else arguments.goals
-    task, targets = policy_targets(arguments.file, rows=count)
+    of_teacher = arguments.file.is_dir()
+    task, targets = teacher_targets(arguments.file) if of_teacher else policy_targets(arguments.file, rows=count)
     if task.contract.goal.kind not in _KINDS:
         raise ShoalError(
             f"{arguments.file}: goals of {task.contract.task} are of kind {task.contract.goal.kind}; give a policy "

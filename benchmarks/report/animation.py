@@ -8,6 +8,7 @@ frame and core.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,18 +62,19 @@ def draw(arguments: Arguments) -> None:
     step = round(_FRAME_S / recording.control_dt_s)
     numbers = range(0, len(recording.segments), step)
     frames = [_frame(recording, number, size, samples) for number in track(numbers, "rendering")]
-    # One palette for all frames, or the floor flickers.
-    palette = frames[len(frames) // 2].quantize(128, method=Image.Quantize.MEDIANCUT)
-    quantised = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    quantised[0].save(
-        arguments.output,
-        save_all=True,
-        append_images=quantised[1:],
-        duration=round(1000 * _FRAME_S),
-        loop=0,
-        optimize=True,
-    )
+    save(frames, arguments.output, frame_s=_FRAME_S)
+
+
+def save(frames: Sequence[Image.Image], path: Path, *, frame_s: float) -> None:
+    """A GIF that begins anew; with one palette for all frames, or the floor flickers."""
+    width, height = frames[0].size
+    sample = Image.new("RGB", (width, 3 * height))
+    for row, frame in enumerate((frames[0], frames[len(frames) // 2], frames[-1])):
+        sample.paste(frame, (0, row * height))
+    palette = sample.quantize(128, method=Image.Quantize.MEDIANCUT)
+    first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first.save(path, save_all=True, append_images=others, duration=round(1000 * frame_s), loop=0, optimize=True)
 
 
 def _frame(recording: Recording, number: int, size: tuple[int, int], samples: int) -> Image.Image:

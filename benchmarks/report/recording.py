@@ -150,8 +150,8 @@ class Geometry:
 
     def looks(self, model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
         """Radii `[K]` m and colours `[K, 3]`."""
-        material = model.geom_matid[self.ids]
-        colour = np.where((material >= 0)[:, None], model.mat_rgba[material, :3], model.geom_rgba[self.ids, :3])
+        material, colour = model.geom_matid[self.ids], model.geom_rgba[self.ids, :3].copy()
+        colour[material >= 0] = model.mat_rgba[material[material >= 0], :3]
         return model.geom_size[self.ids, 0].copy(), colour
 
     def ends(self, data: mujoco.MjData) -> np.ndarray:

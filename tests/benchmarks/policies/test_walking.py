@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import jax
 import numpy as np
 import pytest
 
-from benchmarks.policies.walking import STEPS, _judged, walk
+from benchmarks.policies.walking import STEPS, _judged, teacher_targets, walk
+from sim2real.backends.native import NativeEnvironment
+from sim2real.contract.interface import command
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import load_task
+from teacher.policies import greedy
+from teacher.train import load_teacher
 
 
 def test_time_at_goal_ends_with_a_fall_and_arriving_means_staying() -> None:
@@ -58,3 +65,14 @@ def test_goals_between_two_distances_lie_there_and_face_anywhere() -> None:
     assert 2.7 < distance.max() <= 3.0
     assert np.ptp(asked[1][:, 2]) > 5.5
     assert (found.nearest_m, found.arrived, found.fell) == (1.0, 0.0, 0.0)
+
+
+def test_a_teachers_run_is_judged_by_its_mean_actions(teacher_run: Path) -> None:
+    task, targets = teacher_targets(teacher_run)
+    env = NativeEnvironment(task, num_envs=3, seed=0, privileged=True)
+    rollout = env.rollout(greedy((teacher := load_teacher(teacher_run)).networks), teacher.actor, jax.random.key(0), 1)
+    again = NativeEnvironment(task, num_envs=3, seed=0, privileged=True)
+    told = targets(again.readings(), again.goals())
+    expected = command(np, task.teacher_contract, rollout.action[0], again.readings())
+    np.testing.assert_allclose(told, expected, atol=1e-6)
+    assert np.abs(told - again.readings()["joint_position_target"]).max() > 1e-3
