@@ -92,6 +92,9 @@ class Learner:
     ) -> None:
         """With `mirror`, half of every batch is what the robot would have experienced in it."""
         self._mirror = mirror
+        image = None if mirror is None else mirror.key
+        settings = network.model_dump_json(), config.model_dump_json(), total_updates
+        self._settings = (contract.digest, *settings, devices, image)
         self.contract, self.config, self._devices = contract, config, devices
         self.networks = make_networks(contract, network, config)
         self.objective = self.networks.objective
@@ -101,6 +104,13 @@ class Learner:
             _optimizer(config.critic_learning_rate, config, total_updates),
             optax.adam(config.alpha_learning_rate),
         )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both compile the same programs, so that a process does so once for all runs that differ by seed."""
+        return isinstance(other, Learner) and self._settings == other._settings
+
+    def __hash__(self) -> int:
+        return hash(self._settings)
 
     @partial(jax.jit, static_argnums=0)  # one program instead of a hundred
     def init(self, key: jax.Array) -> LearnerState:

@@ -42,7 +42,7 @@ from teacher.learner import Learner, LearnerState, Networks, make_networks
 from teacher.networks import count_parameters
 from teacher.policies import best_of, greedy
 from teacher.run.checkpoint import Checkpoints, Leaves, actor_in, to_host
-from teacher.run.diagnostics import all_finite, diagnose
+from teacher.run.diagnostics import diagnosis
 from teacher.run.folder import MetricsLog, RunFolder, status_of
 from teacher.run.plots import plot_curves
 from teacher.run.resume import continued
@@ -157,7 +157,6 @@ class Trainer:
         )
         best = config.eval_best_of
         self._evaluated = greedy(networks) if best == 1 else best_of(networks, best)
-        self._diagnose = jax.jit(self._diagnosis)
 
     def _environments(self) -> tuple[Environment, Environment]:
         """The training environments of this process, with starts and goals of their own, and the evaluation."""
@@ -312,7 +311,7 @@ class Trainer:
         collected = time.monotonic()
         key = jax.random.fold_in(jax.random.key(config.seed + 2), self.round)
         self.state, metrics = self._update_many(self.state, self.replay, key, config.updates_per_rollout)
-        metrics |= self._diagnose(self.state, self.replay, key)
+        metrics |= diagnosis(self.learner, self.state, self.replay, key)
         row = {name: float(value) for name, value in metrics.items()}
         finished = time.monotonic()
         self.round += 1
@@ -328,11 +327,6 @@ class Trainer:
             "updates_per_s": config.updates_per_rollout / (finished - collected),
             "steps_per_s": config.rollout_steps * config.num_envs / (finished - start),
         }
-
-    def _diagnosis(self, state: LearnerState, buffer: replay.Replay, key: jax.Array) -> dict[str, jax.Array]:
-        sample_key, actor_key = jax.random.split(jax.random.fold_in(key, 1))
-        found = diagnose(self.learner, state, self.learner.sample(buffer, sample_key), actor_key)
-        return found | {"weights_finite": all_finite((state.actor, state.critic, state.optimizer))}
 
     def _require_healthy(self, row: dict[str, float]) -> None:
         """Stop before a broken state can reach a checkpoint."""

@@ -36,6 +36,11 @@ class Mirror:
     goal: Mirrored
     """Goal vectors, `[G]`."""
 
+    @property
+    def key(self) -> tuple[bytes, ...]:
+        """Equal for equal mirrors."""
+        return tuple(numbers.tobytes() for part in (self.observation, self.action, self.goal) for numbers in part)
+
 
 def in_a_mirror(contract: Contract, scene: Scene) -> Mirror:
     """The mirror of a task; `ShoalError` where its robot, its ranges or its terms have no image there.

@@ -41,6 +41,13 @@ class SideBySide:
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
 
+    def __eq__(self, other: object) -> bool:
+        """As its learner."""
+        return isinstance(other, SideBySide) and self.learner == other.learner
+
+    def __hash__(self) -> int:
+        return hash(self.learner)
+
     def update_many(
         self, state: LearnerState, buffer: replay.Replay, key: jax.Array, count: int
     ) -> tuple[LearnerState, Metrics]:

@@ -6,6 +6,7 @@ Shapes: `B` batch, `E` embedding size, `K` blocks.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,6 +33,14 @@ def effective_rank(embedding: jax.Array) -> jax.Array:
     values = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(centred.T @ centred), 0.0))
     share = values / (jnp.sum(values) + 1e-12)
     return jnp.exp(-jnp.sum(share * jnp.log(share + 1e-12)))
+
+
+@partial(jax.jit, static_argnums=0)
+def diagnosis(learner: Learner, state: LearnerState, buffer: replay.Replay, key: jax.Array) -> dict[str, jax.Array]:
+    """`diagnose` on a batch of the replay, and whether all weights are finite."""
+    sample_key, actor_key = jax.random.split(jax.random.fold_in(key, 1))
+    found = diagnose(learner, state, learner.sample(buffer, sample_key), actor_key)
+    return found | {"weights_finite": all_finite((state.actor, state.critic, state.optimizer))}
 
 
 def diagnose(learner: Learner, state: LearnerState, batch: replay.Batch, key: jax.Array) -> dict[str, jax.Array]:
