@@ -26,6 +26,7 @@ from benchmarks.report.recording import Geometry
 from runtime.control.mujoco_controller import Controller
 from runtime.goals.messages import GoalPlanar
 from runtime.inference.policy import Policy
+from runtime.safety import SafetyConfig, load_safety
 from sim2real.console import command_line
 from sim2real.errors import ShoalError
 from sim2real.robots.kinematics import Addresses
@@ -44,6 +45,8 @@ class Arguments:
     """Draw a robot that walks."""
 
     file: tyro.conf.Positional[Path]
+    safety: Path | None = Path("models/quadruped_walk.safety.yaml")
+    """Settings of the safety layer."""
     output: Path = Path("docs/images/quadruped_walk.gif")
     width: int = 320
     height: int = 200
@@ -63,9 +66,11 @@ class Frame:
     arrived: bool
 
 
-def walked(task: Task, file: Path, places: tuple[tuple[float, float, float], ...]) -> Iterator[Frame]:
+def walked(
+    task: Task, file: Path, places: tuple[tuple[float, float, float], ...], safety: SafetyConfig | None = None
+) -> Iterator[Frame]:
     """A frame of every control step, from home to each place in turn; `ShoalError` where it falls."""
-    controller, model, timing = Controller(file), task.model, task.contract.timing
+    controller, model, timing = Controller(file, safety=safety), task.model, task.contract.timing
     data = Addresses.of(model, task.contract.robot).home_data(model)
     for place in places:
         controller.set_goal(GoalPlanar(planar=place))
@@ -130,7 +135,7 @@ def main() -> None:
     shrink, places = (4, _PLACES[:1]) if arguments.quick else (1, _PLACES)
     size, samples = (arguments.width // shrink, arguments.height // shrink), 1 if arguments.quick else arguments.samples
     step, geometry = round(_FRAME_S / task.contract.timing.control_dt_s), Geometry(task.model)
-    frames = list(walked(task, arguments.file, places))[::step]
+    frames = list(walked(task, arguments.file, places, arguments.safety and load_safety(arguments.safety)))[::step]
     images, target = [], None
     for frame in track(frames, "rendering"):
         capsules, base = drawn(task, geometry, frame)

@@ -198,7 +198,8 @@ def test_signals_that_a_driver_takes_are_taken_back(start: Start, tmp_path: Path
     said = server.communicate()[0]
     assert "the driver own:Driver has taken SIGTERM, SIGINT, SIGHUP for itself; this server has taken them back" in said
     assert "ended by SIGTERM" in said
-    assert server.returncode == 0
+    # Asked once more while the interpreter closes, when nobody listens any more, it ends at once.
+    assert server.returncode in (0, -signal.SIGTERM)
 
 
 @pytest.mark.parametrize("before", ["pass", IGNORES])
