@@ -110,12 +110,12 @@ def _as_capsules(
     """A box, as capsules side by side along its longest axis."""
     size, turn, centre = model.geom_size[box], data.geom_xmat[box].reshape(3, 3), data.geom_xpos[box]
     order = np.argsort(size)
-    thin, wide, long = (turn[:, axis] for axis in order)
+    wide, long = turn[:, order[1]], turn[:, order[2]]
     radius = float(size[order[0]])
     spread = size[order[1]] - radius
     half = (size[order[2]] - radius) * long
     for share in (-1.0, 0.0, 1.0):
-        middle = centre + share * spread * wide + 0.0 * thin
+        middle = centre + share * spread * wide
         yield middle - half, middle + half, radius
 
 
@@ -132,10 +132,11 @@ def main() -> None:
     """Exit status 2 and one sentence where the robot falls."""
     arguments = tyro.cli(Arguments, description=__doc__)
     task = load_task(Policy(arguments.file).contract.task)
+    safety = None if arguments.safety is None else load_safety(arguments.safety)
     shrink, places = (4, _PLACES[:1]) if arguments.quick else (1, _PLACES)
     size, samples = (arguments.width // shrink, arguments.height // shrink), 1 if arguments.quick else arguments.samples
     step, geometry = round(_FRAME_S / task.contract.timing.control_dt_s), Geometry(task.model)
-    frames = list(walked(task, arguments.file, places, arguments.safety and load_safety(arguments.safety)))[::step]
+    frames = list(walked(task, arguments.file, places, safety))[::step]
     images, target = [], None
     for frame in track(frames, "rendering"):
         capsules, base = drawn(task, geometry, frame)

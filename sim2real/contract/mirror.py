@@ -53,18 +53,19 @@ def in_a_mirror(contract: Contract, scene: Scene) -> Mirror:
         kinds = ", ".join(feature.kind for feature in contract.features)
         raise ShoalError(f"mirror: what becomes of the features {kinds} is not known; leave mirror out.")
     sides = Sides.of(scene)
-    observation = _of_readings(contract, contract.readings, sides)
+    observation = _of_observation(contract, sides)
     _require_even(contract, observation)
-    starts = np.cumsum([0, *(reading.encoded_size for reading in contract.goal.readings(contract))])
     parts = [reading.mirrored(sides) for reading in contract.goal.readings(contract)]
-    goal = Mirrored.joined(zip(starts.tolist(), parts, strict=False))
+    starts = np.cumsum([0, *(len(part.order) for part in parts[:-1])])
+    goal = Mirrored.joined(zip(starts.tolist(), parts, strict=True))
     return Mirror(observation, contract.action.mirrored(contract, sides.joints), goal)
 
 
-def _of_readings(contract: Contract, readings: tuple[Reading, ...], sides: Sides) -> Mirrored:
+def _of_observation(contract: Contract, sides: Sides) -> Mirrored:
     slices = contract.observation.slices
     return Mirrored.joined(
-        (slices[_counterpart(contract, reading, sides).name].start, reading.mirrored(sides)) for reading in readings
+        (slices[_counterpart(contract, reading, sides).name].start, reading.mirrored(sides))
+        for reading in contract.readings
     )
 
 
