@@ -141,7 +141,13 @@ class Ros2Options:
     rate_hz: float = 50.0
     """How often joint states are looked for; each control tick is published once."""
     max_age_s: float = 1.0
-    """Goals with an older stamp are refused; 0 takes any, as for a simulated ROS clock."""
+    """Goals with an older stamp are refused; 0 takes any."""
+    use_sim_time: bool = False
+    """Stamps are those of a simulation's /clock."""
+    tf: bool = True
+    """Take goals in other frames, too, which the transforms on /tf and /tf_static lead to --frame."""
+    tf_max_age_s: float = 1.0
+    """How long a transform on /tf counts after it came; those on /tf_static count always."""
     goal_timeout_s: float | None = None
     """Goals expire after this time; the robot then holds."""
     network: bool = False

@@ -1,12 +1,13 @@
 """A robot as ros2_control shows it, in a process of its own and in MuJoCo: a joint_state_broadcaster, and a controller.
 
     python -m benchmarks.transport.ros2_controller TASK [--kind trajectory] [--rename PREFIX] [--silent-after SECONDS]
+                                                        [--sim-time-at SPEED]
 
 It shares nothing with `runtime.ros2`: its message types are its own. Joints are told in another order than the
 policy's, among them one that is not the policy's. The trajectory controller goes in a straight line from where it last
 wanted to be to the point, as ros2_control's does for points without velocities; the forward one jumps. An object of
-the task, and a floating base, are told as a tracker, an odometry and an inertial unit would. Ends when its standard
-input does.
+the task, and a floating base, are told as a tracker, an odometry and an inertial unit would. In simulated time it
+publishes /clock, and stamps with that. Ends when its standard input does.
 """
 
 import math
@@ -44,6 +45,7 @@ Float, Floats = types.float64, types.sequence[types.float64]
 Time = struct("builtin_interfaces::msg::dds_::Time_", sec=types.int32, nanosec=types.uint32)
 Duration = struct("builtin_interfaces::msg::dds_::Duration_", sec=types.int32, nanosec=types.uint32)
 Header = struct("std_msgs::msg::dds_::Header_", stamp=Time, frame_id=str)
+Clock = struct("rosgraph_msgs::msg::dds_::Clock_", clock=Time)
 JointState = struct(
     "sensor_msgs::msg::dds_::JointState_",
     header=Header,
@@ -89,6 +91,12 @@ Imu = struct(
     linear_acceleration_covariance=types.array[Float, 9],
 )
 
+CLOCK = Qos(
+    Policy.Reliability.BestEffort,
+    Policy.Durability.Volatile,
+    Policy.History.KeepLast(1),
+    Policy.DataRepresentation(use_cdrv0_representation=True),
+)
 SYSTEM_DEFAULT = Qos(
     Policy.Reliability.Reliable(max_blocking_time=100_000_000),
     Policy.Durability.Volatile,
@@ -108,6 +116,8 @@ class Arguments:
     """Before every joint's name."""
     silent_after: float = math.inf
     """Stop telling joint states after this time, s, for two seconds."""
+    sim_time_at: float | None = None
+    """Publish /clock, with so many simulated seconds per second."""
 
 
 class Robot:
@@ -134,6 +144,12 @@ class Robot:
         for name, position in zip(names, positions, strict=True):
             self.goal[place[name]] = position
 
+    def header(self, frame: str = "") -> Any:
+        """Stamped with the system's clock, or the simulation's."""
+        simulated = self.arguments.sim_time_at is not None
+        sec, nanosec = divmod(round(1e9 * self.data.time) if simulated else time.time_ns(), 1_000_000_000)
+        return Header(Time(sec, nanosec), frame)
+
     def advance(self, until_s: float) -> None:
         """Physics up to a simulated time."""
         while self.data.time < until_s:
@@ -156,6 +172,7 @@ def main() -> None:
     else:
         name, kind = "forward_position_controller/commands", Array
     commands: Any = DataReader(participant, topic(name, kind), qos=SYSTEM_DEFAULT)
+    clock = DataWriter(participant, topic("clock", Clock), qos=CLOCK)
     others = others_of(robot, participant, topic)
     ended = threading.Event()
 
@@ -169,7 +186,9 @@ def main() -> None:
     while not ended.is_set():
         for message in commands.take(100):
             take(robot, message, arguments)
-        robot.advance(time.monotonic() - began)
+        robot.advance((time.monotonic() - began) * (arguments.sim_time_at or 1.0))
+        if arguments.sim_time_at is not None:
+            clock.write(Clock(robot.header().stamp))
         passed_s = time.monotonic() - began
         silent = arguments.silent_after < passed_s < arguments.silent_after + 2.0
         if tick % (UPDATES_HZ // STATES_HZ) == 0 and not silent:
@@ -193,18 +212,12 @@ def take(robot: Robot, message: Any, arguments: Arguments) -> None:
         robot.take(list(point.positions), list(message.joint_names), due)
 
 
-def header(frame: str = "") -> Any:
-    """Stamped with the system's clock."""
-    sec, nanosec = divmod(time.time_ns(), 1_000_000_000)
-    return Header(Time(sec, nanosec), frame)
-
-
 def state_of(robot: Robot) -> Any:
     """Every joint and a gripper's, the policy's last joint first."""
     position = robot.addresses.joint_position(robot.data.qpos[None])[0][::-1].tolist()
     velocity = robot.addresses.joint_velocity(robot.data.qvel[None])[0][::-1].tolist()
     return JointState(
-        header(), ["gripper", *robot.names], [0.04, *position], [0.0, *velocity], [math.nan] * (len(position) + 1)
+        robot.header(), ["gripper", *robot.names], [0.04, *position], [0.0, *velocity], [math.nan] * (len(position) + 1)
     )
 
 
@@ -215,7 +228,7 @@ def others_of(robot: Robot, participant: DomainParticipant, topic: Any) -> list[
     if robot.contract.tracked_body is not None:
         body = model.body(robot.contract.tracked_body).id
         objects = DataWriter(participant, topic("object_pose", PoseStamped), qos=SYSTEM_DEFAULT)
-        tellers.append(lambda: objects.write(PoseStamped(header("world"), pose_of(data, body))))
+        tellers.append(lambda: objects.write(PoseStamped(robot.header("world"), pose_of(data, body))))
     base = int(model.body_rootid[robot.addresses.body])
     joint = int(model.body_jntadr[base])
     if joint >= 0 and model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
@@ -228,10 +241,12 @@ def others_of(robot: Robot, participant: DomainParticipant, topic: Any) -> list[
             angular = Vector(*data.qvel[dof + 3 : dof + 6].tolist())
             pose = SomePose(pose_of(data, base), [0.0] * 36)
             odometry.write(
-                Odometry(header("odom"), "base", pose, SomeTwist(Twist(Vector(*linear.tolist()), angular), [0.0] * 36))
+                Odometry(
+                    robot.header("odom"), "base", pose, SomeTwist(Twist(Vector(*linear.tolist()), angular), [0.0] * 36)
+                )
             )
             turn = pose.pose.orientation
-            imu.write(Imu(header("base"), turn, [0.0] * 9, angular, [0.0] * 9, Vector(0.0, 0.0, 9.81), [0.0] * 9))
+            imu.write(Imu(robot.header("base"), turn, [0.0] * 9, angular, [0.0] * 9, Vector(0.0, 0.0, 9.81), [0.0] * 9))
 
         tellers.append(tell)
     return tellers

@@ -154,12 +154,13 @@ class Loop:
         started = time.perf_counter_ns()
         self._exchange.before_tick(core, driver)
         self._read()
+        waited = time.perf_counter_ns() - started >= self._period_ns
         now_s = driver.now_s()
         restarts = driver.restarts
         if restarts != self._restarts:
             self._restarts = restarts
             core.restart(now_s)
-        if self._is_early(now_s):
+        if self._is_early(now_s, paced=waited or not driver.owns_clock):
             self._exchange.after_tick(core, statistics.missed_periods)
             return
         before = time.perf_counter_ns()
@@ -182,18 +183,19 @@ class Loop:
             self._telemetry.tick(self._readings, now_s, self._command, commanding, missed, lateness, step, tick)
         self._exchange.after_tick(core, missed)
 
-    def _is_early(self, now_s: float) -> bool:
+    def _is_early(self, now_s: float, *, paced: bool) -> bool:
         """Whether this tick must be left out. Where the clock stands still, ticks go on and hold the robot, as with any
-        readings that grow old; a driver that owns the clock, but does not wait for it, has failed.
+        readings that grow old; a driver that owns the clock, but does not wait for it, has failed. `paced` says that
+        this tick waited, here or in the driver, whatever its clock says.
         """
         cadence, core, period_s = self._cadence, self._core, self._core.contract.timing.control_dt_s
         early = cadence.is_early(now_s)
-        if early and self._driver.owns_clock and cadence.early >= _MOST_EARLY:
+        if early and not paced and cadence.early >= _MOST_EARLY:
             self._driver.fail(
                 f"read returned {cadence.early} times while now_s went on by {cadence.went_on_s:.4g} s; "
                 f"with owns_clock, read must wait for the robot's next control period, {period_s:g} s of now_s"
             )
-        stands_still = not self._driver.owns_clock and cadence.still >= self._stale_ticks
+        stands_still = paced and cadence.still >= self._stale_ticks
         if stands_still and core.safety.imposed is None:
             core.impose(Reason.CLOCK_STANDS_STILL)
         elif not stands_still and core.safety.imposed is Reason.CLOCK_STANDS_STILL:

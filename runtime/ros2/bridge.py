@@ -2,6 +2,8 @@
 
     goal_pose          in    geometry_msgs/PoseStamped          go there, or bring the object there
     object_pose        in    geometry_msgs/PoseStamped          where a tracker sees the object
+    /tf, /tf_static    in    tf2_msgs/TFMessage                 frames in which both of these may come
+    /clock             in    rosgraph_msgs/Clock                a simulation's time, with --use-sim-time
     joint_states       out   sensor_msgs/JointState             measured joints
     joint_trajectory   out   trajectory_msgs/JointTrajectory    the targets sent to the robot, one point
     tool_pose          out   geometry_msgs/PoseStamped          measured tool
@@ -28,14 +30,17 @@ from runtime.process.signals import EndingSignals
 from runtime.protocol.client import Client
 from runtime.protocol.snapshot import Snapshot
 from runtime.ros2 import messages as ros
+from runtime.ros2.clock import Clock, SimulatedClock, SystemClock, seconds
 from runtime.ros2.convert import base_pose_of, goal_of, joint_state_of, sighting_of, tool_pose_of, trajectory_of
 from runtime.ros2.domain import LATCHED, Participant
+from runtime.ros2.tf.listener import Frames
 from runtime.status import GoalStatus
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
 
 _RETRY_S = 1.0
 _MOST_TAKEN = 16
+_MOST_SAID = 20
 
 
 class _Arrival(Listener):
@@ -69,6 +74,12 @@ class Bridge:
         self._base_poses = participant.writer(f"{prefix}base_pose", ros.PoseStamped)
         self._statuses = participant.writer(f"{prefix}goal_status", ros.String, LATCHED)
         self._tick, self._refusal, self._said = 0, "", ""
+        self._said_once: set[str] = set()
+        self._clock: Clock = SimulatedClock(participant, self._say_once) if options.use_sim_time else SystemClock()
+        self._frames = None
+        if options.tf:
+            self._frames = Frames(participant, self._clock, max_age_s=options.tf_max_age_s, say=self._say_once)
+        self._carry = None if self._frames is None else self._frames.carry
 
     def run(self, should_end: Callable[[], bool]) -> None:
         """Run until `should_end()`, which is asked at every round."""
@@ -91,6 +102,9 @@ class Bridge:
             self._contract = self._client.describe().contract
             self._frame = self._options.frame or self._contract.goal.frame
             self._period_s = self._contract.timing.control_dt_s
+        self._clock.take()
+        if self._frames is not None:
+            self._frames.take()
         if (seen := self._newest(self._objects)) is not None:
             self._report(seen, self._contract)
         if (goal := self._newest(self._goals)) is not None:
@@ -122,13 +136,16 @@ class Bridge:
     def _forward(self, message: ros.PoseStamped, contract: Contract) -> None:
         options = self._options
         try:
+            self._require_clock(message)
             goal = goal_of(
                 message,
                 contract,
                 frame=self._frame,
-                now=time.time(),
+                now=self._clock.stamp_s(),
                 max_age_s=options.max_age_s,
                 timeout_s=options.goal_timeout_s,
+                carry=self._carry,
+                to_unix_s=self._to_unix_s(),
             )
             self._client.send_goal(goal)
             self._refusal = ""
@@ -137,7 +154,14 @@ class Bridge:
 
     def _report(self, message: ros.PoseStamped, contract: Contract) -> None:
         try:
-            position, turn, stamp = sighting_of(message, frame=self._frame, stamped=self._options.max_age_s > 0)
+            self._require_clock(message)
+            position, turn, stamp = sighting_of(
+                message,
+                frame=self._frame,
+                stamped=self._options.max_age_s > 0,
+                carry=self._carry,
+                to_unix_s=self._to_unix_s(),
+            )
             told = any(reading.turned for reading in contract.readings if reading.source == "tracker")
             self._client.report_object(
                 position,
@@ -149,7 +173,18 @@ class Bridge:
         except GoalRefused as error:
             self._refusal = str(error)
 
+    def _to_unix_s(self) -> float:
+        """What stamps are behind Unix time."""
+        return time.time() - self._clock.stamp_s() if self._options.use_sim_time else 0.0
+
+    def _require_clock(self, message: ros.PoseStamped) -> None:
+        stamped = seconds(message.header.stamp) and self._options.max_age_s
+        if stamped and not self._clock.known:
+            raise GoalRefused("header.stamp says nothing while nothing comes on /clock; does the simulation run?")
+
     def _publish(self, snapshot: Snapshot, contract: Contract) -> None:
+        if self._options.use_sim_time:
+            snapshot = snapshot.model_copy(update={"stamp": self._clock.stamp_s()})
         self._statuses.write(ros.String(data=self._status_text(snapshot.status)))
         if snapshot.tick == self._tick or not snapshot.joint_position:
             return
@@ -171,6 +206,12 @@ class Bridge:
         """Say it on standard error, once."""
         if sentence != self._said:
             self._said = sentence
+            print(f"ros2: {sentence}", file=sys.stderr, flush=True)
+
+    def _say_once(self, sentence: str) -> None:
+        """On standard error, never again; at most so many of them."""
+        if sentence and sentence not in self._said_once and len(self._said_once) < _MOST_SAID:
+            self._said_once.add(sentence)
             print(f"ros2: {sentence}", file=sys.stderr, flush=True)
 
 

@@ -1,8 +1,9 @@
-"""Between ROS 2 messages and the runtime's own: frames checked, stamps handled, quaternions reordered."""
+"""Between ROS 2 messages and the runtime's own: poses carried between frames, stamps handled, quaternions reordered."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from runtime.goals.markers import markers
 from runtime.goals.messages import GoalPose, GoalRefused, parse_goal
@@ -10,62 +11,89 @@ from runtime.goals.resolve import about_the_tool, is_one_pose
 from runtime.protocol.snapshot import Numbers, Snapshot
 from runtime.robot.layout import Kind, Layout, Part
 from runtime.ros2 import messages as ros
+from runtime.ros2.clock import seconds
+from runtime.ros2.tf.tree import NoTransform
 from sim2real.contract import Contract, Quaternion, Vector3
 from sim2real.errors import shown
 
 _NANOSECONDS = 1_000_000_000
+_ON_THE_GROUND_M = 0.01
+"""How far above or below the ground a goal on it may come to lie in another frame."""
+
+Carry = Callable[[str, str, Vector3, Quaternion], tuple[Vector3, Quaternion]]
+"""A pose of the first frame as the second has it, m and wxyz; raises `NoTransform`."""
 
 
 def goal_of(
-    message: ros.PoseStamped, contract: Contract, *, frame: str, now: float, max_age_s: float, timeout_s: float | None
+    message: ros.PoseStamped,
+    contract: Contract,
+    *,
+    frame: str,
+    now: float,
+    max_age_s: float,
+    timeout_s: float | None,
+    carry: Carry | None = None,
+    to_unix_s: float = 0.0,
 ) -> GoalPose:
     """The goal that a pose asks for; raises `GoalRefused` naming what is wrong with it.
 
-    `frame` is the ROS name of the contract's goal frame; no other is taken, because nothing here knows transforms.
-    A stamp of zero means now; a stamp more than `max_age_s` before `now` (Unix time) is refused, 0 takes any.
+    `frame` is the ROS name of the contract's goal frame; poses in others are carried there, or refused without `carry`.
+    A stamp of zero means now; a stamp more than `max_age_s` before `now` is refused, 0 takes any. Stamps are
+    `to_unix_s` behind Unix time.
     """
-    _require_frame(message, frame)
-    stamp = _stamp(message)
+    position, wxyz = _placed(message, frame, carry)
+    if max(reading.axes for reading in contract.goal.readings(contract)) == 2 and message.header.frame_id != frame:
+        x, y, z = position
+        position = (x, y, 0.0 if abs(z) <= _ON_THE_GROUND_M else z)
+    stamp = seconds(message.header.stamp)
     if stamp and max_age_s and now - stamp > max_age_s:
         raise GoalRefused(
             f"header.stamp is {now - stamp:.3g} s old, more than --max-age-s {max_age_s:g}; set the clocks right, or "
             "leave the stamp zero."
         )
-    position, orientation = message.pose.position, message.pose.orientation
     fields: dict[str, object] = {
-        "position": (position.x, position.y, position.z),
+        "position": position,
         "frame": contract.goal.frame,
-        "stamp": stamp if stamp and max_age_s else None,
+        "stamp": stamp + to_unix_s if stamp and max_age_s else None,
         "timeout_s": timeout_s,
     }
     if contract.turns:
-        fields["orientation_wxyz"] = _wxyz(orientation)
+        fields["orientation_wxyz"] = wxyz
     goal = parse_goal({name: value for name, value in fields.items() if value is not None})
     assert isinstance(goal, GoalPose)
     return goal
 
 
-def sighting_of(message: ros.PoseStamped, *, frame: str, stamped: bool) -> tuple[Vector3, Quaternion, float | None]:
+def sighting_of(
+    message: ros.PoseStamped, *, frame: str, stamped: bool, carry: Carry | None = None, to_unix_s: float = 0.0
+) -> tuple[Vector3, Quaternion, float | None]:
     """Where a tracker sees the object, m, how it is turned, wxyz, and when, in Unix time (None for now); raises
     `GoalRefused`.
     """
-    _require_frame(message, frame)
-    at, stamp = message.pose.position, _stamp(message)
-    if not all(map(math.isfinite, (at.x, at.y, at.z))):
-        raise GoalRefused(f"pose.position ({at.x}, {at.y}, {at.z}) of the object is not finite.")
-    return (at.x, at.y, at.z), _wxyz(message.pose.orientation), stamp if stamp and stamped else None
+    position, wxyz = _placed(message, frame, carry)
+    if not all(map(math.isfinite, position)):
+        raise GoalRefused(f"pose.position {position} of the object is not finite.")
+    stamp = seconds(message.header.stamp)
+    return position, wxyz, stamp + to_unix_s if stamp and stamped else None
 
 
-def _require_frame(message: ros.PoseStamped, frame: str) -> None:
-    if message.header.frame_id != frame:
+def _placed(message: ros.PoseStamped, frame: str, carry: Carry | None) -> tuple[Vector3, Quaternion]:
+    """The pose in `frame`, m and wxyz."""
+    at, source = message.pose.position, message.header.frame_id
+    position, wxyz = (at.x, at.y, at.z), _wxyz(message.pose.orientation)
+    if source == frame:
+        return position, wxyz
+    if carry is None:
         raise GoalRefused(
-            f"header.frame_id is {shown(message.header.frame_id)}, but goals are taken in {frame!r}; transform the "
-            "pose, or say with --frame what your tree calls that frame."
+            f"header.frame_id is {shown(source)}, but goals are taken in {frame!r}; transform the pose, leave out "
+            "--no-tf, or say with --frame what your tree calls that frame."
         )
-
-
-def _stamp(message: ros.PoseStamped) -> float:
-    return message.header.stamp.sec + message.header.stamp.nanosec / _NANOSECONDS
+    try:
+        return carry(source, frame, position, wxyz)
+    except NoTransform as error:
+        raise GoalRefused(
+            f"header.frame_id is {shown(source)}, but goals are taken in {frame!r}, and {error}."
+        ) from error
 
 
 def joint_state_of(snapshot: Snapshot, frame: str) -> ros.JointState:

@@ -56,6 +56,20 @@ LATEST = Qos(
     Policy.DataRepresentation(use_cdrv0_representation=True),
 )
 """For readings: what is lost is not sent again, and publishers of both reliabilities match."""
+TRANSFORMS = Qos(
+    Policy.Reliability.BestEffort,
+    Policy.Durability.Volatile,
+    Policy.History.KeepLast(100),
+    Policy.DataRepresentation(use_cdrv0_representation=True),
+)
+"""The same for /tf, on which many publishers tell of different frames."""
+STATIC_TRANSFORMS = Qos(
+    Policy.Reliability.Reliable(max_blocking_time=0),
+    Policy.Durability.TransientLocal,
+    Policy.History.KeepLast(100),
+    Policy.DataRepresentation(use_cdrv0_representation=True),
+)
+"""For /tf_static, which is told once, before or after we come."""
 
 
 def domain_id() -> int:
@@ -113,9 +127,11 @@ def mangled(name: str) -> str:
     return f"rt/{name.lstrip('/')}"
 
 
-def samples(reader: DataReader[_Message], kind: type[_Message], say: Callable[[str], None]) -> Iterator[_Message]:
-    """All that has arrived and can be read; what cannot is said."""
-    for _ in range(_MOST_TAKEN):
+def samples(
+    reader: DataReader[_Message], kind: type[_Message], say: Callable[[str], None], *, most: int = _MOST_TAKEN
+) -> Iterator[_Message]:
+    """All that has arrived and can be read, `most` at once; what cannot be read is said."""
+    for _ in range(most):
         try:
             # One at a time: what cannot be read must not take others with it.
             taken = reader.take(1)

@@ -3,12 +3,14 @@
     joint_states    in    sensor_msgs/JointState             of a joint_state_broadcaster
     odom, imu       in    nav_msgs/Odometry, sensor_msgs/Imu    where a policy reads a floating base
     object_pose     in    geometry_msgs/PoseStamped          of a tracker, for policies that move an object
+    /tf, /tf_static  in   tf2_msgs/TFMessage                 where the tracker's frame is, if it is another
+    /clock          in    rosgraph_msgs/Clock                a simulation's time, with use_sim_time
     commands        out   trajectory_msgs/JointTrajectory    to a joint_trajectory_controller, or
                           std_msgs/Float64MultiArray         to a forward_command_controller
 
 Whatever else the policy reads follows from the contract's own model, placed as these say. When states stop coming, or
 are sent again with an old stamp, the readings grow old and the loop holds; when they come back, it begins anew from the
-measured joints.
+measured joints. In simulated time `read` waits for the simulation's next control period.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from runtime.robot.model import load_model
 from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Float64, Readings
 from runtime.ros2 import messages as ros
+from runtime.ros2.clock import Clock, Periods, SimulatedClock, SystemClock
 from runtime.ros2.commands import make_commands
 from runtime.ros2.domain import LATEST, Participant, samples
 from runtime.ros2.joint_states import JointStates
@@ -52,15 +55,16 @@ class Ros2Driver:
         self._kinematics = MujocoRobot(model, contract)
         self._data = self._kinematics.addresses.home_data(model)
         self.joint_names = contract.joint_names
-        self.owns_clock = False
+        self.owns_clock = config.use_sim_time
         self.period_s = contract.timing.control_dt_s
         self.restarts = 0
         self._said: set[str] = set()
         names = config.names(contract)
         self._participant = participant = Participant(network=config.network)
+        self._clock: Clock = SimulatedClock(participant, self._say) if config.use_sim_time else SystemClock()
         self._states = JointStates(names, stamps=config.stamps)
         self._state_reader = participant.reader(config.topic(config.joint_states), ros.JointState, qos=LATEST)
-        self._others = Others.of(model, contract, config, participant, say=self._say)
+        self._others = Others.of(model, contract, config, participant, self._clock, say=self._say)
         self._commands = make_commands(participant, config, names, self.period_s)
         self.servo_steps = self._commands.steps
         self._listeners_checked_s = time.monotonic()
@@ -70,20 +74,27 @@ class Ros2Driver:
             participant.close()
             raise
         self._commands.begin(self._states.position)
-        self._measured_s = self._measured()
+        self._measured_s, self._resets = self._measured(), self._clock.resets
+        self._periods = None
+        if isinstance(self._clock, SimulatedClock):
+            self._periods = Periods(self._clock, self.period_s, self._commands.steps, self.servo, self._say)
         kind, topic = config.command.kind, config.topic(config.command.topic)
-        self.description = f"ros2_control, {kind} commands on {topic}, {participant.description}"
+        simulated = ", simulated time" if config.use_sim_time else ""
+        self.description = f"ros2_control, {kind} commands on {topic}, {participant.description}{simulated}"
 
     def read(self, out: Readings) -> None:
         """The newest states that have arrived; without any, `out` stays as it is and grows old."""
+        if self._periods is not None:
+            self._periods.wait()
         self._take()
         measured_s = self._measured()
+        if self._clock.resets != self._resets:
+            self._resets = self._clock.resets
+            self._begin_anew("the simulation began again")
         if measured_s == self._measured_s and out.time_s == measured_s:
             return
         if measured_s - self._measured_s > _SILENT_S:
-            self.restarts += 1
-            self._commands.begin(self._states.position)
-            self._say("joint states are back; going on from where the robot stands", again=True)
+            self._begin_anew("joint states are back")
         self._measured_s = measured_s
         addresses = self._kinematics.addresses
         addresses.place(self._data.qpos, self._states.position)
@@ -106,8 +117,8 @@ class Ros2Driver:
         self._say(self._commands.send_between(fraction))
 
     def now_s(self) -> float:
-        """Monotonic time."""
-        return time.monotonic()
+        """Monotonic time, or the simulation's."""
+        return self._clock.now_s()
 
     def show_goal(self, goal: ResolvedGoal) -> None:
         """Nothing to show; `runtime ros2` publishes the goal's status."""
@@ -115,11 +126,19 @@ class Ros2Driver:
     def close(self) -> None:
         """Leave the domain; controllers hold the last target."""
         del self._commands, self._state_reader, self._others
+        self._clock.close()
         self._participant.close()
 
+    def _begin_anew(self, why: str) -> None:
+        self.restarts += 1
+        self._commands.begin(self._states.position)
+        self._say(f"{why}; going on from where the robot stands", again=True)
+
     def _take(self) -> None:
+        self._clock.take()
+        now_s, stamp_s = self._clock.now_s(), self._clock.stamp_s()
         for message in samples(self._state_reader, ros.JointState, self._say):
-            self._states.take(message, arrived_s=time.monotonic(), unix_s=time.time())
+            self._states.take(message, arrived_s=now_s, stamp_s=stamp_s)
         self._say(self._states.problem)
         self._others.take(self._data)
 
@@ -143,6 +162,8 @@ class Ros2Driver:
     def _who_is_missing(self) -> str:
         config, missing = self._config, self._states.missing()
         where = f"in {self._participant.description}"
+        if not self._clock.known:
+            return f"--robot ros2: nothing came on /clock {where}, and use_sim_time is true; does the simulation run?"
         if not missing and self._others.measured_s == -math.inf:
             return f"--robot ros2: {self._others.missing()} {where}, which the policy reads."
         if not missing:

@@ -10,10 +10,7 @@ import numpy as np
 
 from runtime.robot.readings import Float64
 from runtime.ros2 import messages as ros
-
-_NANOSECONDS = 1e-9
-_CLOCK_RESET_S = 1.0
-"""A stamp that is older than the last one by more than this belongs to a clock that was set back."""
+from runtime.ros2.clock import is_news, seconds
 
 
 class JointStates:
@@ -42,8 +39,8 @@ class JointStates:
         """Joints of which no message has told yet."""
         return [name for name, place in self._index.items() if not math.isfinite(self._measured_s[place])]
 
-    def take(self, message: ros.JointState, *, arrived_s: float, unix_s: float) -> None:
-        """Keep what is new in a message that came at `arrived_s`, monotonic, which is `unix_s` in Unix time.
+    def take(self, message: ros.JointState, *, arrived_s: float, stamp_s: float) -> None:
+        """Keep what is new in a message that came at `arrived_s`, monotonic, when stamps were `stamp_s`.
 
         A message with a stamp that was seen before is no news, however often it is sent.
         """
@@ -51,10 +48,10 @@ class JointStates:
         if len(message.position) != len(names):
             self.problem = f"a JointState with {len(names)} names and {len(message.position)} positions"
             return
-        stamp = message.header.stamp.sec + _NANOSECONDS * message.header.stamp.nanosec
+        stamp = seconds(message.header.stamp)
         measured_s = arrived_s
         if self._stamps == "header" and stamp:
-            measured_s -= max(0.0, unix_s - stamp)
+            measured_s -= max(0.0, stamp_s - stamp)
         velocity, effort = (
             list(values) if len(values) == len(names) else None for values in (message.velocity, message.effort)
         )
@@ -63,12 +60,9 @@ class JointStates:
             if place is None:
                 self.others.add(name)
                 continue
-            if stamp and not self._is_news(stamp, place):
+            if not is_news(stamp, self._stamp[place]):
                 continue
             self._stamp[place], self._measured_s[place] = stamp, measured_s
             self.position[place] = message.position[source]
             self.velocity[place] = math.nan if velocity is None else velocity[source]
             self.effort[place] = math.nan if effort is None else effort[source]
-
-    def _is_news(self, stamp: float, place: int) -> bool:
-        return bool(stamp > self._stamp[place] or stamp < self._stamp[place] - _CLOCK_RESET_S)

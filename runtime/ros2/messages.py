@@ -1,6 +1,6 @@
-"""The standard ROS 2 messages that the bridge speaks, as DDS types under their ROS names.
+"""The standard ROS 2 messages that are spoken here, as DDS types under their ROS names.
 
-Field names, order and types are those of the `.msg` files in common_interfaces and rcl_interfaces; a message
+Field names, order and types are those of the `.msg` files in common_interfaces, rcl_interfaces and geometry2; a message
 `geometry_msgs/msg/PoseStamped` is the DDS type `geometry_msgs::msg::dds_::PoseStamped_`, and a topic `/goal_pose` the
 DDS topic `rt/goal_pose`. Final types in plain CDR (XCDR version 1), as ROS 2 writes them. Quaternions here are xyzw;
 everywhere else in this package they are wxyz.
@@ -248,3 +248,40 @@ class Imu(IdlStruct, typename="sensor_msgs.msg.dds_.Imu_"):
     angular_velocity_covariance: _Nine
     linear_acceleration: Vector3
     linear_acceleration_covariance: _Nine
+
+
+@_refusing_damage
+@final
+@dataclass
+class Clock(IdlStruct, typename="rosgraph_msgs.msg.dds_.Clock_"):
+    """`rosgraph_msgs/msg/Clock`: the time of a simulation."""
+
+    clock: Time
+
+
+@final
+@dataclass
+class Transform(IdlStruct, typename="geometry_msgs.msg.dds_.Transform_"):
+    """`geometry_msgs/msg/Transform`, m: from coordinates in the child frame to those in the parent frame."""
+
+    translation: Vector3
+    rotation: Quaternion
+
+
+@final
+@dataclass
+class TransformStamped(IdlStruct, typename="geometry_msgs.msg.dds_.TransformStamped_"):
+    """`geometry_msgs/msg/TransformStamped`: `header.frame_id` is the parent frame."""
+
+    header: Header
+    child_frame_id: str
+    transform: Transform
+
+
+@_refusing_damage
+@final
+@dataclass
+class TFMessage(IdlStruct, typename="tf2_msgs.msg.dds_.TFMessage_"):
+    """`tf2_msgs/msg/TFMessage`."""
+
+    transforms: sequence[TransformStamped]

@@ -5,7 +5,6 @@ a tracker.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Self
 
@@ -17,9 +16,12 @@ from runtime.robot.mujoco_robot import MujocoRobot
 from runtime.robot.readings import Readings
 from runtime.ros2 import messages as ros
 from runtime.ros2.base import Base
+from runtime.ros2.clock import Clock
 from runtime.ros2.domain import LATEST, Participant, samples
-from runtime.ros2.robot_config import ObjectPose, Ros2RobotConfig
-from sim2real.contract import Contract, Reading
+from runtime.ros2.robot_config import Ros2RobotConfig
+from runtime.ros2.tf.listener import Frames
+from runtime.ros2.tf.tree import NoTransform
+from sim2real.contract import Contract, Quaternion, Reading, Vector3
 from sim2real.errors import ShoalError, shown
 from sim2real.robots.kinematics import Addresses
 from sim2real.terms import Scene
@@ -39,7 +41,14 @@ class Others:
 
     @classmethod
     def of(
-        cls, model: mujoco.MjModel, contract: Contract, config: Ros2RobotConfig, participant: Participant, *, say: _Say
+        cls,
+        model: mujoco.MjModel,
+        contract: Contract,
+        config: Ros2RobotConfig,
+        participant: Participant,
+        clock: Clock,
+        *,
+        say: _Say,
     ) -> Self:
         """What the contract's readings need; `ShoalError` for one that no message tells."""
         told = [contract.reading(name) for name in contract.measured.sizes]
@@ -58,13 +67,12 @@ class Others:
             addresses = Addresses.of(model, contract.robot)
             scene = Scene(model, contract.robot, addresses.rest_qpos, contract.timing.control_dt_s)
             body = Base(scene, needs_pose=needs_pose, needs_imu=needs_imu)
-            base = _BaseTopics(body, config, participant, say, needs_pose=needs_pose, needs_imu=needs_imu)
+            base = _BaseTopics(body, config, participant, clock, say, needs_pose=needs_pose, needs_imu=needs_imu)
         if seen := [reading for reading in others if reading.source == "tracker"]:
             if len({reading.about for reading in seen}) != 1 or not all(r.axes or r.turned for r in seen):
                 named = ", ".join(reading.name for reading in seen)
                 raise ShoalError(f"--robot ros2: {named} are more than one pose; use a driver of your own.")
-            reader = participant.reader(config.topic(config.object_pose.topic), ros.PoseStamped, qos=LATEST)
-            tracked = _Tracked(seen, reader, config.object_pose, say)
+            tracked = _Tracked(seen, config, participant, clock, say)
         return cls(base, tracked)
 
     @property
@@ -99,12 +107,13 @@ class _BaseTopics:
         body: Base,
         config: Ros2RobotConfig,
         participant: Participant,
+        clock: Clock,
         say: _Say,
         *,
         needs_pose: bool,
         needs_imu: bool,
     ) -> None:
-        self.body, self._say = body, say
+        self.body, self._clock, self._say = body, clock, say
         self._odometry: DataReader[ros.Odometry] | None = None
         self._imu: DataReader[ros.Imu] | None = None
         self._topics: list[str] = []
@@ -123,44 +132,58 @@ class _BaseTopics:
         """Place what has arrived."""
         if self._odometry is not None:
             for odometry in samples(self._odometry, ros.Odometry, self._say):
-                self.body.take_odometry(data, odometry, time.monotonic())
+                self.body.take_odometry(data, odometry, self._clock.now_s())
         if self._imu is not None:
             for imu in samples(self._imu, ros.Imu, self._say):
-                self.body.take_imu(data, imu, time.monotonic())
+                self.body.take_imu(data, imu, self._clock.now_s())
 
 
 class _Tracked:
     """The object's reader, and the readings that follow from its pose; NaN while it is not seen."""
 
     def __init__(
-        self, readings: list[Reading], reader: DataReader[ros.PoseStamped], wanted: ObjectPose, say: _Say
+        self,
+        readings: list[Reading],
+        config: Ros2RobotConfig,
+        participant: Participant,
+        clock: Clock,
+        say: _Say,
     ) -> None:
-        self._readings, self._reader, self._wanted, self._say = readings, reader, wanted, say
+        self._readings, self._wanted, self._clock, self._say = readings, config.object_pose, clock, say
+        self._reader = participant.reader(config.topic(self._wanted.topic), ros.PoseStamped, qos=LATEST)
+        self._frames = None
+        if self._wanted.tf:
+            self._frames = Frames(participant, clock, max_age_s=self._wanted.tf_max_age_s, say=say)
         self._values = {reading.name: np.full(reading.size, math.nan) for reading in readings}
         self._seen_s = -math.inf
 
     def take(self) -> None:
         """Keep what was seen last."""
+        if self._frames is not None:
+            self._frames.take()
         for message in samples(self._reader, ros.PoseStamped, self._say):
-            if message.header.frame_id != self._wanted.frame:
-                self._say(
-                    f"a pose of the object in frame {shown(message.header.frame_id)} is not taken; object_pose.frame "
-                    f"in --robot-config is {self._wanted.frame!r}"
-                )
-                continue
-            at, turn = message.pose.position, message.pose.orientation
-            position, wxyz = np.array([at.x, at.y, at.z]), np.array([turn.w, turn.x, turn.y, turn.z])
             try:
+                position, wxyz = self._placed(message)
                 for reading in self._readings:
-                    value = np.asarray(reading.of_pose(np, position, wxyz), np.float64)
+                    value = np.asarray(reading.of_pose(np, np.array(position), np.array(wxyz)), np.float64)
                     self._values[reading.name][:] = reading.proper(value.tolist())
-            except ValueError as error:
-                self._say(f"a pose of the object is not taken: {error}")
+            except (ValueError, NoTransform) as error:
+                self._say(f"a pose of the object in frame {shown(message.header.frame_id)} is not taken: {error}")
                 continue
-            self._seen_s = time.monotonic()
+            self._seen_s = self._clock.now_s()
+
+    def _placed(self, message: ros.PoseStamped) -> tuple[Vector3, Quaternion]:
+        """The pose in the policy's frame, m and wxyz."""
+        at, turn, frame = message.pose.position, message.pose.orientation, self._wanted.frame
+        position, wxyz = (at.x, at.y, at.z), (turn.w, turn.x, turn.y, turn.z)
+        if message.header.frame_id == frame:
+            return position, wxyz
+        if self._frames is None:
+            raise ValueError(f"object_pose.frame in --robot-config is {frame!r}, and object_pose.tf is false")
+        return self._frames.carry(message.header.frame_id, frame, position, wxyz)
 
     def write(self, out: Readings) -> None:
         """Into the readings."""
-        seen = time.monotonic() - self._seen_s <= self._wanted.max_age_s
+        seen = self._clock.now_s() - self._seen_s <= self._wanted.max_age_s
         for name, value in self._values.items():
             out[name][:] = value if seen else math.nan

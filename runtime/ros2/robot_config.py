@@ -43,7 +43,11 @@ class ObjectPose(Frozen):
 
     topic: str = "object_pose"
     frame: str = "world"
-    """The only `header.frame_id` that is taken; nothing here knows transforms."""
+    """What the robot calls the policy's frame; no other `header.frame_id` is taken, unless `tf` is true."""
+    tf: bool = False
+    """Whether poses in other frames are carried there by /tf and /tf_static, which the control loop then reads."""
+    tf_max_age_s: Positive = 1.0
+    """How long a transform on /tf counts after it came."""
     max_age_s: Positive = 0.5
     """Beyond which the object's place is unknown again."""
 
@@ -70,6 +74,8 @@ class Ros2RobotConfig(Frozen):
     base: BaseTopics = BaseTopics()
     stamps: Literal["arrival", "header"] = "arrival"
     """How old readings are: since they arrived, or since their header's stamp, for machines whose clocks agree."""
+    use_sim_time: bool = False
+    """Whether time is a simulation's, on /clock: the loop then goes as fast as that does, and waits while it waits."""
     wait_s: Positive = 10.0
     """How long to wait for the robot at the start."""
     network: bool = False

@@ -163,6 +163,27 @@ def test_a_clock_that_stands_still_holds_the_robot(policy: Policy) -> None:
     assert (core.safety.state, core.safety.reason) == (State.HOLD, Reason.CLOCK_STANDS_STILL)
 
 
+class StoppedSimulation(StoppedClock):
+    """Owns the clock and waits for it, in vain from its tenth reading on, until its fiftieth."""
+
+    def now_s(self) -> float:
+        return self.time_s if self.time_s > 50 * 0.04 else super().now_s()
+
+    def read(self, out: Readings) -> None:
+        time.sleep(self.period_s)
+        super().read(out)
+
+
+def test_a_driver_that_waits_for_a_clock_that_stands_still_has_not_failed(policy: Policy) -> None:
+    driver, core = StoppedSimulation(policy.contract, DriverOptions(speed=0)), PolicyController(policy)
+    loop, reasons = Loop(driver, core, NoExchange(), warm=False), []
+    for _ in range(60):
+        loop.tick(0)
+        reasons.append(core.safety.reason)
+    assert reasons[45] is Reason.CLOCK_STANDS_STILL
+    assert reasons[-1] is not Reason.CLOCK_STANDS_STILL
+
+
 class ServoArm(BackwardsArm):
     """Its servo wants five references per control period."""
 

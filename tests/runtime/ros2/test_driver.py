@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -38,16 +37,6 @@ from sim2real.tasks.task import Task, load_task
 from tests.runtime.server.test_server import PATIENCE_S, Server
 
 RENAMED = {f"fr3_joint{i}": f"left_fr3_joint{i}" for i in range(1, 8)}
-
-
-@pytest.fixture
-def domain(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A DDS domain of this test's own, for all processes that it starts."""
-    number = str(random.randrange(100, 200))
-    monkeypatch.setenv("ROS_DOMAIN_ID", number)
-    for name in ("CYCLONEDDS_URI", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
-        monkeypatch.delenv(name, raising=False)
-    return number
 
 
 @contextmanager
@@ -240,9 +229,9 @@ def state(sec: float, **joints: float) -> ros.JointState:
 def test_joint_states_come_in_parts_and_in_any_order() -> None:
     states = JointStates(["a", "b"], stamps="arrival")
     assert states.missing() == ["a", "b"]
-    states.take(state(5.0, c=9.0, b=2.0), arrived_s=1.0, unix_s=5.0)
+    states.take(state(5.0, c=9.0, b=2.0), arrived_s=1.0, stamp_s=5.0)
     assert (states.missing(), states.measured_s, states.others) == (["a"], -math.inf, {"c"})
-    states.take(state(5.0, a=1.0), arrived_s=1.5, unix_s=5.0)
+    states.take(state(5.0, a=1.0), arrived_s=1.5, stamp_s=5.0)
     assert (states.position.tolist(), states.velocity.tolist(), states.measured_s) == ([1.0, 2.0], [10.0, 20.0], 1.0)
     assert np.isnan(states.effort).all()
 
@@ -250,25 +239,25 @@ def test_joint_states_come_in_parts_and_in_any_order() -> None:
 def test_old_stamps_are_no_news_and_a_clock_may_be_set_back() -> None:
     states = JointStates(["a"], stamps="arrival")
     for sec, value, arrived_s in ((5.0, 1.0, 1.0), (5.0, 2.0, 2.0), (4.9, 3.0, 3.0)):
-        states.take(state(sec, a=value), arrived_s=arrived_s, unix_s=5.0)
+        states.take(state(sec, a=value), arrived_s=arrived_s, stamp_s=5.0)
     assert (states.position[0], states.measured_s) == (1.0, 1.0)
-    states.take(state(1.0, a=4.0), arrived_s=4.0, unix_s=5.0)  # a simulation that began again
+    states.take(state(1.0, a=4.0), arrived_s=4.0, stamp_s=5.0)  # a simulation that began again
     assert (states.position[0], states.measured_s) == (4.0, 4.0)
-    states.take(state(0.0, a=5.0), arrived_s=5.0, unix_s=5.0)  # a publisher without stamps
+    states.take(state(0.0, a=5.0), arrived_s=5.0, stamp_s=5.0)  # a publisher without stamps
     assert states.position[0] == 5.0
 
 
 def test_stamps_of_the_header_say_how_old_a_state_was_when_it_came() -> None:
     states = JointStates(["a"], stamps="header")
-    states.take(state(99.75, a=1.0), arrived_s=7.0, unix_s=100.0)
+    states.take(state(99.75, a=1.0), arrived_s=7.0, stamp_s=100.0)
     assert states.measured_s == pytest.approx(6.75)
-    states.take(state(101.0, a=1.0), arrived_s=8.0, unix_s=100.0)  # from the future
+    states.take(state(101.0, a=1.0), arrived_s=8.0, stamp_s=100.0)  # from the future
     assert states.measured_s == 8.0
 
 
 def test_a_message_that_contradicts_itself_is_said_and_left() -> None:
     states = JointStates(["a"], stamps="arrival")
-    states.take(ros.JointState(ros.Header(ros.Time(1, 0), ""), ["a", "b"], [1.0], [], []), arrived_s=1.0, unix_s=1.0)
+    states.take(ros.JointState(ros.Header(ros.Time(1, 0), ""), ["a", "b"], [1.0], [], []), arrived_s=1.0, stamp_s=1.0)
     assert states.problem == "a JointState with 2 names and 1 positions"
     assert states.missing() == ["a"]
 

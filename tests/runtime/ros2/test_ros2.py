@@ -72,6 +72,9 @@ odometries = st.builds(
 )
 imus = st.builds(ros.Imu, headers, quaternions, nine, vectors, nine, vectors, nine)
 robots = st.builds(ros.Float64MultiArray, layouts, arrays) | odometries | imus
+transforms = st.builds(ros.TransformStamped, headers, labels, st.builds(ros.Transform, vectors, quaternions))
+clocks = st.builds(ros.Clock, headers.map(lambda header: header.stamp))
+frames = st.builds(ros.TFMessage, st.lists(transforms, max_size=3)) | clocks
 KINDS = {
     ros.PoseStamped: "geometry_msgs/msg/PoseStamped",
     ros.JointState: "sensor_msgs/msg/JointState",
@@ -80,6 +83,8 @@ KINDS = {
     ros.Float64MultiArray: "std_msgs/msg/Float64MultiArray",
     ros.Odometry: "nav_msgs/msg/Odometry",
     ros.Imu: "sensor_msgs/msg/Imu",
+    ros.TFMessage: "tf2_msgs/msg/TFMessage",
+    ros.Clock: "rosgraph_msgs/msg/Clock",
 }
 
 
@@ -100,6 +105,7 @@ def plain(message: Any) -> Any:
     | joint_states
     | trajectories
     | robots
+    | frames
     | st.builds(ros.String, st.text(st.characters(codec="ascii"), max_size=20))
 )
 @settings(max_examples=200, deadline=None)
