@@ -98,7 +98,8 @@ class FrameTree:
         common = next((frame for frame in up.frames if frame in down.frames), None)
         if common is None:
             raise NoTransform(self._why_apart(up, down))
-        with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are no places; what comes out is not finite
+        # Numbers that are no places overflow; what comes out is then not finite, and refused.
+        with np.errstate(over="ignore", invalid="ignore"):
             for edge in up.edges_below(common):
                 position, wxyz = self._recent(edge, now_s).to_parent(position, wxyz)
             for edge in reversed([*down.edges_below(common)]):
