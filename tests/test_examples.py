@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,19 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from shoal import Client
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 POLICY = str(ROOT / "models" / "franka_pose.onnx")
+NOTEBOOKS = {"dataset.ipynb": r"3 episodes, \d+ frames.*episode 2: \d+ frames, from 0\.\d+ m to 0\.00\d m"}
+"""And what each prints."""
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+"""Console scripts of the interpreter that runs the tests are found first."""
 RUNTIME = [sys.executable, "-m", "runtime.cli"]
 
 
 def run(name: str, *arguments: str) -> str:
-    # Console scripts of the interpreter that runs the tests are found first.
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": PATH}
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -46,6 +52,24 @@ def server(*arguments: str, until: Path) -> Iterator[None]:
 def test_every_example_is_tested() -> None:
     tested = {"control_loop.py", "goal_client.py", "own_driver.py", "own_task.py", "policy_over_socket.py"}
     assert {file.name for file in EXAMPLES.glob("*.py")} == tested
+    assert {file.name for file in EXAMPLES.rglob("*.ipynb")} == {*NOTEBOOKS}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs_from_above_to_below_and_is_kept_without_outputs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = EXAMPLES / name
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [(cell.outputs, cell.execution_count) for cell in cells] == [([], None)] * len(cells)
+    monkeypatch.setenv("PATH", PATH)
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    client.execute()  # raises on the first cell that does
+    outputs = [output for cell in cells for output in cell.outputs]
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert re.search(NOTEBOOKS[name], printed, re.DOTALL), printed
+    assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
 def test_control_loop() -> None:
