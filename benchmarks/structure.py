@@ -46,6 +46,7 @@ ORDER: dict[str, tuple[str, ...]] = {
             "drivers",
             "page",
             "ros2",
+            "unitree",
             "control",
             "recording",
             "policy_server",

@@ -19,7 +19,7 @@ class RobotOptions:
     """Options that say which robot."""
 
     robot: str = "mujoco"
-    """mujoco, randomised, wire, franka, ros2, or MODULE:FACTORY of your own driver."""
+    """mujoco, randomised, wire, franka, ros2, unitree, or MODULE:FACTORY of your own driver."""
     host: str = ""
     """Network address of a real robot."""
     mjcf: Path | None = None
@@ -32,7 +32,7 @@ class RobotOptions:
     robot_seed: int = 0
     """With --robot randomised: another number draws another robot."""
     robot_config: Path | None = None
-    """With --robot ros2: YAML with topics, joint names and the kind of controller, where they aren't the usual ones."""
+    """With --robot ros2 or unitree: YAML with topics, joint names and so on, where they aren't the usual ones."""
     task: str = ""
     """With --robot randomised: the task's YAML, where the policy's task does not ship with Shoal."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from runtime.options import PolicyServerOptions, Ros2Options, ServeOptions
 
@@ -64,23 +65,55 @@ class ServePolicy(PolicyServerOptions):
 
 @dataclass(frozen=True)
 class Simulate:
-    """Simulate a policy's robot in this process, for runtime serve --robot wire --host ADDRESS in another."""
+    """Simulate a policy's robot in this process, for runtime serve --robot wire --host ADDRESS, or --robot unitree, in
+    another.
+    """
 
     model: Path
     """The policy file: its contract says which robot."""
-    address: str = "127.0.0.1:7400"
-    """HOST:PORT of the loopback interface, or the path of a Unix socket."""
+    protocol: Literal["shoal", "unitree"] = "shoal"
+    """Messages of Shoal's own over a socket, for --robot wire; or those of a quadruped of Unitree's over DDS, for
+    --robot unitree."""
+    address: str | None = None
+    """With --protocol shoal: HOST:PORT of the loopback interface, or the path of a Unix socket; 127.0.0.1:7400 if not
+    given."""
     mjcf: Path | None = None
     """Simulate this MJCF instead of the one that ships with Shoal; it must compile to the contract's digest."""
     speed: float = 1.0
-    """Simulated seconds per second."""
+    """With --protocol shoal: simulated seconds per second."""
+    robot_config: Path | None = None
+    """With --protocol unitree: the same YAML as for runtime serve."""
 
     def run(self) -> int:
         """Exit status 0 after a signal that asks for the end."""
+        if self.protocol == "unitree":
+            return self._unitree()
         from runtime.drivers.wire_simulation import simulate
 
-        simulate(self.model, self.address, mjcf=self.mjcf, speed=self.speed)
+        self._require(robot_config=None)
+        simulate(self.model, self.address or "127.0.0.1:7400", mjcf=self.mjcf, speed=self.speed)
         return 0
+
+    def _unitree(self) -> int:
+        from sim2real.errors import ShoalError
+
+        self._require(address=None, speed=1.0)
+        try:
+            from runtime.unitree.simulation import simulate
+        except ImportError as error:
+            raise ShoalError(
+                f"--protocol unitree needs the cyclonedds package: pip install 'shoal[unitree]' ({error})."
+            ) from error
+        simulate(self.model, mjcf=self.mjcf, config=self.robot_config)
+        return 0
+
+    def _require(self, **left_out: object) -> None:
+        """Raise `ShoalError` for options of the other protocol."""
+        from sim2real.errors import ShoalError
+
+        given = [f"--{name.replace('_', '-')}" for name, unset in left_out.items() if getattr(self, name) != unset]
+        if given:
+            raise ShoalError(f"simulate: {', '.join(given)} is not for --protocol {self.protocol}; leave it out.")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,10 @@ DRIVERS = {
     "wire": "runtime.drivers.wire:WireDriver",
     "franka": "runtime.drivers.franka:FrankaDriver",
     "ros2": "runtime.ros2.driver:Ros2Driver",
+    "unitree": "runtime.unitree.driver:UnitreeDriver",
 }
+_CONFIGURED = ("ros2", "unitree")
+"""Drivers that take a `--robot-config`."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class DriverOptions:
     seed: int = 0
     """Which of its robots (the driver `randomised`)."""
     config: Path | None = None
-    """YAML with what the robot calls things (the driver `ros2`)."""
+    """YAML with what the robot calls things (the drivers `ros2` and `unitree`)."""
 
 
 class Driver(Protocol):
@@ -271,8 +274,8 @@ def open_chosen(options: RobotOptions, contract: Contract, **more: Any) -> Drive
     """The driver that a command line asks for; `more` are fields of `DriverOptions`. Raises `ShoalError`."""
     if options.randomisation and options.robot != "randomised":
         raise ShoalError(f"--randomisation draws a robot for the driver randomised only, not for {options.robot}.")
-    if options.robot_config is not None and options.robot in DRIVERS and options.robot != "ros2":
-        raise ShoalError(f"--robot-config is for the driver ros2, not for {options.robot}.")
+    if options.robot_config is not None and options.robot in DRIVERS and options.robot not in _CONFIGURED:
+        raise ShoalError(f"--robot-config is for the drivers {' and '.join(_CONFIGURED)}, not for {options.robot}.")
     chosen = DriverOptions(
         mjcf=options.mjcf,
         speed=options.speed,

@@ -35,6 +35,13 @@ LOOPBACK_CONFIG = """
 """
 """Participants on this machine only, found by asking the first 33 ports of the domain."""
 
+INTERFACE_CONFIG = """
+<CycloneDDS><Domain Id="any">
+  <General><Interfaces><NetworkInterface name="{interface}"/></Interfaces></General>
+</Domain></CycloneDDS>
+"""
+"""Participants that one network interface leads to."""
+
 RELIABLE = Qos(
     Policy.Reliability.Reliable(max_blocking_time=0),
     Policy.Durability.Volatile,
@@ -86,21 +93,23 @@ def is_open(network: bool) -> bool:
 
 
 class Participant:
-    """One participant of `domain_id()`. On the loopback interface only, unless `network`, or `CYCLONEDDS_URI` is set,
-    which then says everything.
+    """One participant of `domain_id()`. On the loopback interface only, unless `network`, or an `interface` is named,
+    or `CYCLONEDDS_URI` is set, which then says everything.
     """
 
-    def __init__(self, *, network: bool) -> None:
+    def __init__(self, *, network: bool, interface: str = "") -> None:
         number = domain_id()
         configured = bool(os.environ.get("CYCLONEDDS_URI"))
         self._domain = None
         try:
-            if not configured and not is_open(network):
+            if not configured and interface:
+                self._domain = Domain(number, INTERFACE_CONFIG.format(interface=interface))
+            elif not configured and not is_open(network):
                 self._domain = Domain(number, LOOPBACK_CONFIG)
             self._participant = DomainParticipant(number)
         except DDSException as error:
             raise ShoalError(f"ros2: cannot join DDS domain {number} ({error.msg}).") from error
-        reach = "CYCLONEDDS_URI" if configured else "network" if is_open(network) else "loopback only"
+        reach = "CYCLONEDDS_URI" if configured else interface or ("network" if is_open(network) else "loopback only")
         self.description = f"domain {number}, {reach}"
 
     def writer(self, name: str, kind: type[_Message], qos: Qos = RELIABLE) -> DataWriter[_Message]:

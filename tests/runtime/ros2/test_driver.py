@@ -315,7 +315,7 @@ def test_what_is_missing_is_named(domain: str, tmp_path: Path) -> None:
 
 
 def test_the_option_is_for_this_driver_alone(contract: Contract, tmp_path: Path) -> None:
-    with pytest.raises(ShoalError, match="--robot-config is for the driver ros2, not for mujoco"):
+    with pytest.raises(ShoalError, match="--robot-config is for the drivers ros2 and unitree, not for mujoco"):
         open_chosen(RobotOptions(robot_config=tmp_path / "robot.yaml"), contract)
 
 

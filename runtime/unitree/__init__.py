@@ -1,0 +1,1 @@
+"""Quadrupeds of Unitree's by their low-level interface: motor commands and states over DDS."""

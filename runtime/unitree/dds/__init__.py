@@ -1,0 +1,1 @@
+"""The robot's messages, as records, as bytes and on topics."""
