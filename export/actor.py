@@ -32,7 +32,7 @@ from sim2real.contract.policy_file import command_output, input_sizes
 from teacher.config import NetworkConfig
 from teacher.networks import apply
 from teacher.objectives.base import network_trunk
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 
 _TURNS, _CALLS = 20, 100
 

@@ -18,7 +18,7 @@ from student.report.page import write_student_report
 from student.run import Source, load_student, save_student
 from teacher.run.folder import RunFolder
 from teacher.run.resume import continued
-from teacher.train import Teacher, load_teacher
+from teacher.trained import Teacher, load_teacher
 
 
 def begin(

@@ -21,7 +21,7 @@ from student.network import ReachabilityHead, StudentParams, StudentPolicy
 from student.policy import make_policy, student_inputs, student_observation_size
 from teacher.run.checkpoint import Checkpoints, to_host
 from teacher.run.folder import RunFolder
-from teacher.train import Teacher
+from teacher.trained import Teacher
 
 
 @dataclass(frozen=True)

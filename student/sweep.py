@@ -35,7 +35,7 @@ from student.run import load_student
 from teacher.networks import count_parameters
 from teacher.policies import greedy
 from teacher.run.folder import RunFolder
-from teacher.train import evaluate, load_teacher
+from teacher.trained import evaluate, load_teacher
 
 _SIZE = re.compile(r"(\d+)x(\d+)(-relu)?(-plain)?")
 Row = dict[str, Any]

@@ -6,28 +6,22 @@ and environment, so a run that was killed and resumed ends with the same numbers
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from sim2real.backends import make_environment, resolve
-from sim2real.backends.base import Environment, Rollout
-from sim2real.contract import Contract
+from sim2real.backends import resolve
+from sim2real.backends.base import Rollout
 from sim2real.contract.interface import action_size, goal_size, observation_size
 from sim2real.contract.mirror import in_a_mirror
 from sim2real.errors import ShoalError
 from sim2real.evaluation.success import Score, score
 from sim2real.progress import Progress
-from sim2real.randomisation.config import load_randomisation
-from sim2real.tasks.goal_pool import EVALUATION_SEED_OFFSET
-from sim2real.tasks.task import Task, load_task
+from sim2real.tasks.task import load_task
 from teacher import replay
 from teacher.beside.collect_ahead import CollectAhead, blank
 from teacher.beside.side_by_side import SideBySide
@@ -37,66 +31,18 @@ from teacher.devices import make_devices, require_divisible, require_memory
 from teacher.exploration import Collector
 from teacher.growth.blocks import at_depth, at_depth_of, grown
 from teacher.growth.rule import Evaluation
-from teacher.growth.stages import EVALUATIONS, Stage, decision, evaluation_of, evaluations_in, stages
-from teacher.learner import Learner, LearnerState, Networks, make_networks
+from teacher.growth.stages import EVALUATIONS, decision, evaluation_of, evaluations_in, stages
+from teacher.learner import Learner, LearnerState
 from teacher.networks import count_parameters
 from teacher.policies import best_of, greedy
 from teacher.run.checkpoint import Checkpoints, Leaves, actor_in, to_host
-from teacher.run.diagnostics import diagnosis
+from teacher.run.diagnostics import diagnosis, require_healthy
+from teacher.run.environments import environments
 from teacher.run.folder import MetricsLog, RunFolder, status_of
 from teacher.run.plots import plot_curves
 from teacher.run.resume import continued
 from teacher.run.video import write_video
-
-_PROCESS_SEED_STRIDE = 7919
-"""Between the seeds of the processes of one run, so that their environments differ."""
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A trained teacher, as the student reads it."""
-
-    task: Task
-    contract: Contract
-    config: TeacherConfig
-    networks: Networks
-    actor: Any
-    critic: Any
-    stages: tuple[Stage, ...] = ()
-    """How it grew, where its depth was chosen by `--depth auto`; `config` then has the depth that was reached."""
-
-    @property
-    def parameters(self) -> int:
-        """Scalars in actor and both encoders."""
-        return count_parameters((self.actor, self.critic))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the contract and all weights."""
-        digest = hashlib.sha256(self.contract.digest.encode())
-        for leaf in jax.tree.leaves((self.actor, self.critic)):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-        return digest.hexdigest()
-
-
-def load_teacher(run: Path) -> Teacher:
-    """The newest checkpoint of a run, with its contract checked against today's task."""
-    folder = RunFolder(run)
-    config, contract = folder.load(TeacherConfig)
-    task = folder.task(config.task)
-    folder.require_contract(task.contract)
-
-    def template(leaves: Leaves) -> dict[str, Any]:
-        network = at_depth_of(config.network, actor_in(leaves))
-        learner = Learner(task.teacher_contract, network, config.learner, config.updates)
-        return learner.shapes()
-
-    state, _ = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints).restore(learner=template)
-    actor, grew = state["evaluated_actor"], config.network.depth == "auto"
-    reached = config.model_copy(update={"network": at_depth_of(config.network, actor)})
-    networks = make_networks(task.teacher_contract, reached.network, config.learner)
-    curve = stages(folder.read_metrics(), config.growth) if grew else ()
-    return Teacher(task, contract, reached, networks, actor, state["critic"], tuple(curve))
+from teacher.trained import whole_episodes
 
 
 class Trainer:
@@ -129,7 +75,7 @@ class Trainer:
         if resume:
             folder.require_contract(self.contract)
         self.progress.doing(f"preparing {config.num_envs} environments")
-        self.env, self.eval_env = self._environments()
+        self.env, self.eval_env = environments(self.task, config)
         self._use(config.network)
         self._ahead = CollectAhead(self._collected) if config.collect_ahead else None
         self.state = self.devices.replicate(self.learner.init(jax.random.key(config.seed)))
@@ -157,33 +103,6 @@ class Trainer:
         )
         best = config.eval_best_of
         self._evaluated = greedy(networks) if best == 1 else best_of(networks, best)
-
-    def _environments(self) -> tuple[Environment, Environment]:
-        """The training environments of this process, with starts and goals of their own, and the evaluation."""
-        config, backend = self.config, resolve(self.config.backend)
-        given = config.randomisation
-        randomisation = None if given is None else load_randomisation(given)
-        env = make_environment(
-            self.task,
-            backend,
-            num_envs=config.num_envs // jax.process_count(),
-            seed=config.seed + _PROCESS_SEED_STRIDE * jax.process_index(),
-            privileged=True,
-            continue_share=config.continue_share,
-            wide_start_share=config.wide_start_share,
-            resample=config.resample,
-            randomisation=randomisation,
-        )
-        seed, count = config.seed + EVALUATION_SEED_OFFSET, config.eval_envs
-        return env, make_environment(
-            self.task.for_evaluation,
-            backend,
-            num_envs=count,
-            seed=seed,
-            randomisation=randomisation,
-            keep_robots=True,
-            privileged=True,
-        )
 
     def _replay_sizes(self) -> dict[str, int]:
         return {
@@ -315,7 +234,7 @@ class Trainer:
         row = {name: float(value) for name, value in metrics.items()}
         finished = time.monotonic()
         self.round += 1
-        self._require_healthy(row)
+        require_healthy(row, self.round, self.config.learner.max_loss, self.folder, kept=self.checkpoints.latest)
         steps = (self.round + config.prefill_rollouts) * config.rollout_steps * config.num_envs
         return row | {
             "round": self.round,
@@ -327,24 +246,6 @@ class Trainer:
             "updates_per_s": config.updates_per_rollout / (finished - collected),
             "steps_per_s": config.rollout_steps * config.num_envs / (finished - start),
         }
-
-    def _require_healthy(self, row: dict[str, float]) -> None:
-        """Stop before a broken state can reach a checkpoint."""
-        bad = [name for name, value in row.items() if not math.isfinite(value)]
-        wrong = f"{', '.join(bad)} became non-finite" if bad else ""
-        if not bad and not row["weights_finite"]:
-            wrong = "the weights became non-finite"
-        limit = self.config.learner.max_loss
-        for name in ("critic_loss", "actor_loss"):
-            if not wrong and abs(row[name]) > limit:
-                wrong = f"{name} {row[name]:.3g} is beyond max_loss {limit:.3g}, training has diverged"
-        if wrong:
-            kept = self.checkpoints.latest
-            left = f"the checkpoint of round {kept} is kept" if kept else "no checkpoint was written yet"
-            raise ShoalError(
-                f"round {self.round}: {wrong}; {left} in {self.folder.checkpoints}. Lower the learning rates, or "
-                "start from another seed or block design."
-            )
 
     def _world(self) -> dict[str, Any]:
         ahead = (
@@ -406,14 +307,3 @@ class Trainer:
             **({"stages": [stage._asdict() for stage in curve]} if grows else {}),
             **final.as_dict(),
         }
-
-
-def evaluate(env: Environment, apply: Any, params: Any) -> Score:
-    """Success over one whole episode in every environment, from new starts to new goals."""
-    return score(env.contract, whole_episodes(env, apply, params))
-
-
-def whole_episodes(env: Environment, apply: Any, params: Any) -> Rollout:
-    """One whole episode in every environment, from new starts to new goals."""
-    env.reset()
-    return env.rollout(apply, params, jax.random.key(0), env.contract.timing.episode_steps)

@@ -120,7 +120,7 @@ def _distil_student(teacher_run: Path, path: Path) -> None:
     from student.distillation.distill import Distiller
     from student.run import save_student
     from teacher.run.folder import RunFolder
-    from teacher.train import load_teacher
+    from teacher.trained import load_teacher
     from tests.student.tiny import tiny_distill_config
 
     teacher = load_teacher(teacher_run)

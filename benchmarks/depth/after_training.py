@@ -29,7 +29,7 @@ from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.networks import BlockDesign
 from teacher.run.folder import RunFolder
 from teacher.study.runner import trained
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 
 TASK = Path(__file__).parents[1] / "tasks" / "planar_reach.yaml"
 _SHOWN = ("success_coarse", "success_fine", "saturation", "trunk_rms", "input_spread", "phi_effective_rank")

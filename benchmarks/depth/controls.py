@@ -43,7 +43,7 @@ from teacher.networks import count_parameters
 from teacher.policies import greedy
 from teacher.run.folder import RunFolder
 from teacher.study.runner import trained
-from teacher.train import evaluate, load_teacher
+from teacher.trained import evaluate, load_teacher
 
 _SCORES = ("success_coarse", "success_fine", "time_at_goal")
 _READ = 3

@@ -15,7 +15,8 @@ from student.distillation.distill import Distiller
 from teacher.networks import count_parameters
 from teacher.policies import greedy
 from teacher.run.folder import RunFolder
-from teacher.train import Teacher, Trainer, evaluate, load_teacher
+from teacher.train import Trainer
+from teacher.trained import Teacher, evaluate, load_teacher
 
 HELD_OUT_SEED = 7_100_003
 EPISODES = 512

@@ -29,7 +29,7 @@ from teacher.config import LearnerConfig, NetworkConfig, TeacherConfig
 from teacher.policies import best_of, greedy
 from teacher.run.folder import RunFolder
 from teacher.study.runner import trained
-from teacher.train import evaluate, load_teacher
+from teacher.trained import evaluate, load_teacher
 
 _CASES: dict[str, dict[str, Any]] = {
     "infonce": {},

@@ -24,7 +24,7 @@ from student.run import load_student
 from teacher.networks import count_parameters
 from teacher.policies import greedy as teacher_greedy
 from teacher.run.folder import RunFolder
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 
 
 @dataclass(frozen=True)

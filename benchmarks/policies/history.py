@@ -35,7 +35,7 @@ from student.config import DistillConfig
 from student.distillation.distill import Distiller
 from student.history import remembering
 from teacher.run.folder import RunFolder
-from teacher.train import evaluate, load_teacher
+from teacher.trained import evaluate, load_teacher
 
 TASK = "planar_reach"
 DELAY_S = 0.1

@@ -37,7 +37,7 @@ from sim2real.files import write_json
 from sim2real.randomisation.config import Randomisation, load_randomisation
 from sim2real.tasks.task import Task
 from teacher.policies import greedy
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 
 STEPS = 1000
 _CONFIDENCE = 0.95

@@ -55,7 +55,8 @@ from student.distillation.distill import Distiller
 from student.run import load_student, save_student
 from teacher.config import TeacherConfig
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 
 CONDITIONS = ("none", "folklore", "identified")
 KINDS: tuple[Kind, ...] = ("friction_loss", "servo_stiffness", "servo_damping", "payload_mass", "action_delay")

@@ -19,7 +19,7 @@ from student.distillation.dataset import Labels
 from student.history import truth
 from student.policy import student_inputs
 from teacher.policies import best_candidate
-from teacher.train import Teacher
+from teacher.trained import Teacher
 
 
 class Collector:

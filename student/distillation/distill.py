@@ -37,7 +37,7 @@ from teacher.policies import greedy as teacher_greedy
 from teacher.run.checkpoint import Checkpoints, to_host
 from teacher.run.folder import MetricsLog, RunFolder, status_of
 from teacher.run.plots import plot_curves
-from teacher.train import Teacher, evaluate
+from teacher.trained import Teacher, evaluate
 
 TRAINING = "training"
 """Folder inside a run's of what only an interrupted run needs; a finished one has none."""

@@ -21,7 +21,7 @@ from student.network import StudentPolicy, layers
 from student.policy import greedy, student_inputs
 from teacher.networks import streams
 from teacher.policies import greedy as teacher_greedy
-from teacher.train import Teacher
+from teacher.trained import Teacher
 
 SEED = 8_000_003
 _STATES = 1024

@@ -16,7 +16,7 @@ from student.network import StudentPolicy
 from student.report.figures import action_error_over_time, reliability_diagram, similarity, success_by_region
 from student.report.measure import Measured, measure
 from teacher.growth.stages import Stage
-from teacher.train import Teacher
+from teacher.trained import Teacher
 
 _WORST = 8
 _STYLE = """

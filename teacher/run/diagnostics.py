@@ -6,15 +6,19 @@ Shapes: `B` batch, `E` embedding size, `K` blocks.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from sim2real.errors import ShoalError
 from teacher import replay
 from teacher.learner import Learner, LearnerState
 from teacher.objectives.base import Params
+from teacher.run.folder import RunFolder
 
 
 def gradient_norm_by_block(gradient: Params) -> jax.Array:
@@ -65,3 +69,22 @@ def diagnose(learner: Learner, state: LearnerState, batch: replay.Batch, key: ja
 def all_finite(tree: Any) -> jax.Array:
     """Whether every number of a tree is finite, a scalar bool."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def require_healthy(
+    row: Mapping[str, float], number: int, max_loss: float, folder: RunFolder, *, kept: int | None
+) -> None:
+    """Stop before the broken state of round `number` can reach a checkpoint, of which the newest is `kept`."""
+    bad = [name for name, value in row.items() if not math.isfinite(value)]
+    wrong = f"{', '.join(bad)} became non-finite" if bad else ""
+    if not bad and not row["weights_finite"]:
+        wrong = "the weights became non-finite"
+    for name in ("critic_loss", "actor_loss"):
+        if not wrong and abs(row[name]) > max_loss:
+            wrong = f"{name} {row[name]:.3g} is beyond max_loss {max_loss:.3g}, training has diverged"
+    if wrong:
+        left = f"the checkpoint of round {kept} is kept" if kept else "no checkpoint was written yet"
+        raise ShoalError(
+            f"round {number}: {wrong}; {left} in {folder.checkpoints}. Lower the learning rates, or "
+            "start from another seed or block design."
+        )

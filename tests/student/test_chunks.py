@@ -11,7 +11,8 @@ from export.graph import convert
 from student import pipeline
 from student.run import load_student
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.student.tiny import tiny_distill_config
 from tests.teacher.tiny import LEARNER, tiny_config
 

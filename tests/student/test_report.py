@@ -11,7 +11,7 @@ from student.report.measure import Measured, linear_cka, measure, regions
 from student.report.page import render
 from student.run import load_student
 from teacher.growth.stages import Stage
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 
 
 def test_cka_is_blind_to_rotation_and_scale_and_low_for_noise() -> None:

@@ -17,7 +17,7 @@ from student.config import DistillConfig
 from teacher import cli
 from teacher.config import TeacherConfig
 from teacher.run.folder import RunFolder
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 from tests.teacher.tiny import tiny_config
 
 TRAIN_TEACHER = Path(sys.executable).with_name("train-teacher")

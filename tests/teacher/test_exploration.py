@@ -18,7 +18,8 @@ from teacher.defaults import settings_for
 from teacher.exploration import Collector
 from teacher.learner import Learner
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.teacher.tiny import LEARNER, NETWORK, tiny_config
 
 PLANAR = Path(__file__).parents[2] / "benchmarks" / "tasks" / "planar_push.yaml"

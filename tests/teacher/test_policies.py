@@ -15,7 +15,7 @@ from student.policy import greedy as student_greedy
 from student.policy import make_policy, student_inputs
 from teacher.learner import Learner
 from teacher.policies import best_candidate, best_of, greedy
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 from tests.student.tiny import tiny_distill_config
 from tests.teacher.tiny import LEARNER, NETWORK, contract
 

@@ -14,7 +14,8 @@ import yaml
 from sim2real.errors import ContractMismatch, ShoalError
 from teacher.run.checkpoint import Checkpoints, to_host
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.teacher.tiny import TIMING_FIELDS, contract, tiny_config
 
 

@@ -20,7 +20,7 @@ from benchmarks.accelerators.programs import (
 )
 from student.distillation.distill import Distiller
 from teacher.run.folder import RunFolder
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 from tests.student.tiny import tiny_distill_config
 
 SMALL = Arguments(depth=8, width=16, batch_size=16, num_envs=4, replay_steps=50)

@@ -12,7 +12,7 @@ from sim2real.contract.interface import command
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import load_task
 from teacher.policies import greedy
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 
 
 def test_time_at_goal_ends_with_a_fall_and_arriving_means_staying() -> None:

@@ -26,7 +26,8 @@ from student.distillation.distill import Distiller
 from student.run import Student
 from teacher.config import TeacherConfig
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.runtime.page.browsers import wait_until
 from tests.runtime.server.test_server import PATIENCE_S, Server
 from tests.sim2real.planar_arm import TASK, write_task

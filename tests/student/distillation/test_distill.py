@@ -24,7 +24,7 @@ from student.policy import greedy, make_policy
 from student.run import Source, load_student
 from teacher.policies import greedy as teacher_greedy
 from teacher.run.folder import RunFolder
-from teacher.train import Teacher, load_teacher
+from teacher.trained import Teacher, load_teacher
 from tests.student.tiny import tiny_distill_config
 
 

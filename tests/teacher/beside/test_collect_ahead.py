@@ -13,7 +13,8 @@ from sim2real.errors import ShoalError
 from teacher.exploration import Collector
 from teacher.learner import Learner
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.teacher.tiny import TIMING_FIELDS, tiny_config
 
 CONFIG = tiny_config(collect_ahead=True)

@@ -15,7 +15,8 @@ from teacher import replay
 from teacher.beside.side_by_side import SideBySide
 from teacher.learner import Learner
 from teacher.run.folder import RunFolder
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.teacher.test_learner import smooth_rollout
 from tests.teacher.tiny import LEARNER, NETWORK, contract, tiny_config
 

@@ -17,7 +17,8 @@ from teacher.config import TeacherConfig
 from teacher.growth.stages import Stage, growths
 from teacher.run.folder import RunFolder
 from teacher.study.grid import StudyConfig
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.teacher.test_cli import refusal
 from tests.teacher.test_train import last_checkpoint, rows_without_timing, stop_after
 from tests.teacher.tiny import contract, tiny_config

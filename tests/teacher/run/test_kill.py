@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from teacher.run.folder import RunFolder
-from teacher.train import load_teacher
+from teacher.trained import load_teacher
 from tests.teacher.tiny import tiny_config
 
 TRAIN_TEACHER = str(Path(sys.executable).with_name("train-teacher"))

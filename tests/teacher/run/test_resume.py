@@ -12,7 +12,8 @@ from sim2real.errors import ShoalError
 from teacher import cli
 from teacher.run.folder import RunFolder
 from teacher.run.resume import continued, differences
-from teacher.train import Trainer, load_teacher
+from teacher.train import Trainer
+from teacher.trained import load_teacher
 from tests.teacher.test_cli import refusal
 from tests.teacher.test_train import stop_after
 from tests.teacher.tiny import contract, tiny_config
@@ -99,12 +100,12 @@ def test_a_run_goes_on_from_the_older_checkpoint_when_the_newest_is_damaged(
     assert [row["round"] for row in folder.read_metrics()] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("fails", ["_environments", "_prefill", "_one_round"])
+@pytest.mark.parametrize("fails", ["environments", "Trainer._prefill", "Trainer._one_round"])
 def test_a_first_attempt_that_fails_leaves_nothing(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object) -> None:
         raise ShoalError("MJX cannot simulate this element")
 
-    monkeypatch.setattr(Trainer, fails, failing)
+    monkeypatch.setattr(f"teacher.train.{fails}", failing)
     with pytest.raises(ShoalError, match="MJX cannot"):
         Trainer(tiny_config(), RunFolder(tmp_path / "runs" / "first")).train()
     assert not any(tmp_path.iterdir())
