@@ -100,10 +100,15 @@ class Camera(OneGoal):
         self._puck, self._slots, self._readings = VirtualPuck(task), slots, Readings.of(task.contract)
         self.seen: list[tuple[float, float, float]] = []
 
+    @property
+    def lost_control(self) -> bool:
+        """Whether the arm no longer does what it is told, having done so."""
+        return State.ACTIVE in self.states and self.states[-1] is not State.ACTIVE
+
     def before_tick(self, core: PolicyController, driver: Driver) -> None:
         if self.ticks:
             driver.read(self._readings)
-            self._report(self._puck.follow(self._readings.joint_position))
+            self._report(self._puck.follow(self._readings.joint_position, driver.now_s()))
         super().before_tick(core, driver)
 
     def _report(self, place: tuple[float, float, float]) -> None:
@@ -113,18 +118,32 @@ class Camera(OneGoal):
         self._slots.object.write()
 
 
-def test_shipped_student_pushes_a_puck_that_a_camera_sees(server: Server) -> None:
+def push(host: str) -> tuple[PolicyController, Camera]:
+    """The shipped student's push, until the puck is there, or the arm leaves control, or a minute is over."""
     policy, task = Policy(PUSH), load_task("franka_push")
-    driver = open_driver("franka", policy.contract, DriverOptions(host=server.host))
+    driver = open_driver("franka", policy.contract, DriverOptions(host=host))
     slots = SharedSlots.create(policy.contract)
     camera = Camera((0.5, 0.12, 0.04), task, SharedSlots(slots.descriptor, policy.contract))
     core = PolicyController(policy)
     loop = Loop(driver, core, camera, tracker=Tracker(policy.contract, slots.object, 0.5))
     deadline = time.monotonic() + 60
     try:
-        loop.run(lambda: core.reached or time.monotonic() > deadline)
+        loop.run(lambda: core.reached or camera.lost_control or time.monotonic() > deadline)
     finally:
         driver.close()
+    return core, camera
+
+
+def test_shipped_student_pushes_a_puck_that_a_camera_sees() -> None:
+    """At the first attempt that a busy machine, where libfranka gives up, lets it make."""
+    for _ in range(20):
+        server = Server()
+        try:
+            core, camera = push(server.host)
+        finally:
+            server.kill()
+        if not camera.lost_control:
+            break
     assert camera.states[0] is State.HOLD
     assert np.linalg.norm(np.subtract(camera.seen[-1], camera.seen[0])) > 0.05
     assert core.reached, (core.distance_m, camera.seen[-1])

@@ -102,7 +102,7 @@ def test_a_stalled_display_stops_neither_requests_nor_the_end(policy_path: Path,
     ours, theirs = pty.openpty() if stalled == "terminal" else os.pipe()
     if stalled == "terminal":
         termios.tcflow(theirs, termios.TCOOFF)
-    options = ("--model", str(policy_path), "--socket", str(tmp_path / "s"), "--no-realtime", "--speed", "4")
+    options = ("--model", str(policy_path), "--socket", str(tmp_path / "s"), "--no-realtime", "--speed", "40")
     os.set_blocking(theirs, True)
     process = subprocess.Popen(
         python_module("runtime.cli", "serve", *options),
