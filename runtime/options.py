@@ -77,7 +77,9 @@ class ServeOptions(RobotOptions):
     metrics: int | None = None
     """Serve Prometheus metrics on this port of the loopback interface."""
     page: int | None = None
-    """Serve a page with the robot live in a browser on this port of the loopback interface, 8080 say."""
+    """Serve a page with the robot live in a browser on this port, 8080 say."""
+    page_host: str = "127.0.0.1"
+    """Interface to serve the page on; beyond loopback, it asks for a code, which is printed."""
     page_code: bool = False
     """Have the page ask for a code, which is printed: for computers that others have an account on."""
     realtime: bool = True

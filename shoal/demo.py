@@ -26,7 +26,9 @@ class Arguments:
     model: tyro.conf.Positional[str] = "franka_pose"
     """Name of a policy that ships."""
     page: int = 8080
-    """Port of the page, on the loopback interface."""
+    """Port of the page."""
+    host: str = "127.0.0.1"
+    """Interface of the page; beyond loopback, in a container say, it asks for a code, which is printed."""
     socket: Path | None = None
     """Unix socket for `runtime goal`, `runtime estop` and their kin; a private path of this user if not given."""
     browser: bool = True
@@ -49,7 +51,7 @@ def command(arguments: Arguments) -> list[str]:
         there_are = ", ".join(models) or "none"
         raise ShoalError(f"shoal-demo: no policy {arguments.model!r} ships; choose one of {there_are}.")
     file = models[arguments.model]
-    told = ["serve", "--model", str(file), "--page", str(arguments.page)]
+    told = ["serve", "--model", str(file), "--page", str(arguments.page), "--page-host", arguments.host]
     safety = file.with_suffix(".safety.yaml")
     told += ["--safety", str(safety)] if safety.exists() else []
     return told + (["--socket", str(arguments.socket)] if arguments.socket else [])

@@ -31,7 +31,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "models")
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 _SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 PROGRAMS = tuple(_SCRIPTS)
-FOREIGN = {".", "cat", "echo", "pip", "make", "srun", "rerun", "ros2", ".venv/bin/pre-commit"}
+FOREIGN = {".", "cat", "docker", "echo", "pip", "make", "srun", "rerun", "ros2", ".venv/bin/pre-commit"}
 """What else may be shown; never run."""
 SHELL_LANGUAGES = {"console", "sh", "bash", "shell"}
 _MARK = re.compile(r"<!-- not run(?:: (?P<what>[^;]+))?; (?P<why>.+) -->")

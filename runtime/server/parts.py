@@ -157,7 +157,13 @@ def page(options: ServeOptions, address: Address, stack: ExitStack) -> PageSuper
     if options.page is None:
         return None
     require_port(options.page, option="--page")
-    config = PageConfig(address=str(address), port=options.page, mjcf=options.mjcf, ask_code=options.page_code)
+    config = PageConfig(
+        address=str(address),
+        host=options.page_host,
+        port=options.page,
+        mjcf=options.mjcf,
+        ask_code=options.page_code,
+    )
     page = PageSupervisor(config, hurried=options.realtime)
     stack.callback(page.end)
     return page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from socket import create_server
@@ -26,7 +27,7 @@ def test_every_policy_that_ships_can_be_shown() -> None:
     assert {*models.values()} == {*(ROOT / "models").glob("*.onnx")}
     for name, file in models.items():
         told = command(Arguments(model=name))
-        assert told[:5] == ["serve", "--model", str(file), "--page", "8080"]
+        assert told[:7] == ["serve", "--model", str(file), "--page", "8080", "--page-host", "127.0.0.1"]
 
 
 def test_limits_that_ship_belong_to_a_policy_and_are_obeyed() -> None:
@@ -69,3 +70,20 @@ def test_one_line_serves_robot_and_page(tmp_path: Path) -> None:
         demo.send_signal(signal.SIGTERM)
         said, _ = demo.communicate(timeout=120)
     assert demo.returncode == 0, said
+
+
+def test_beyond_this_machine_the_page_asks_for_the_code_that_is_printed(tmp_path: Path) -> None:
+    port = free_port()
+    line = [sys.executable, "-m", "shoal.demo", "franka_reach", "--no-browser", "--host", "0.0.0.0"]
+    line += ["--page", str(port), "--socket", str(tmp_path / "s")]
+    with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        try:
+            said = next(text for text in demo.stdout or () if text.startswith("page "))
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=60)
+            code = said.strip().partition("?code=")[2]
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with opener.open(f"http://127.0.0.1:{port}/?code={code}", timeout=60) as answer:
+                assert b"<html" in answer.read().lower()
+        finally:
+            demo.send_signal(signal.SIGTERM)
