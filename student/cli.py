@@ -33,6 +33,9 @@ class Arguments:
     resume: bool = False
     """Continue the run in `--run` where it was interrupted, with its own settings and teacher; more `--rounds` make it
     longer."""
+    compare_with: Path | None = None
+    """Folder of a run that was trained directly, of the student's size say: the report then tells what the deep
+    teacher bought. May be given later, with `--resume`."""
     config: tyro.conf.OmitArgPrefixes[DistillConfig] = field(default_factory=DistillConfig)
 
 
@@ -67,9 +70,17 @@ def distill(given: list[str]) -> None:
 
     with Progress(f"student {folder.path.name}") as progress:
         if arguments.resume:
-            pipeline.go_on(folder, arguments.config, progress, teacher=arguments.teacher)
+            runs = {"teacher": arguments.teacher, "compare_with": arguments.compare_with}
+            pipeline.go_on(folder, arguments.config, progress, **runs)
         elif arguments.teacher is not None:
-            pipeline.begin(arguments.teacher, folder, arguments.config, progress, replace=arguments.overwrite)
+            pipeline.begin(
+                arguments.teacher,
+                folder,
+                arguments.config,
+                progress,
+                replace=arguments.overwrite,
+                compare_with=arguments.compare_with,
+            )
         pipeline.export(folder, arguments.output or folder.path / "student.onnx", progress)
 
 

@@ -14,6 +14,7 @@ from sim2real.errors import ShoalError
 from sim2real.progress import Progress
 from student.config import DistillConfig
 from student.distillation.distill import TRAINING, Distiller
+from student.report.comparison import Comparison
 from student.report.page import write_student_report
 from student.run import Source, load_student, save_student
 from teacher.run.folder import RunFolder
@@ -22,21 +23,42 @@ from teacher.trained import Teacher, load_teacher
 
 
 def begin(
-    teacher: Path, folder: RunFolder, config: DistillConfig, progress: Progress, *, replace: bool = False
+    teacher: Path,
+    folder: RunFolder,
+    config: DistillConfig,
+    progress: Progress,
+    *,
+    replace: bool = False,
+    compare_with: Path | None = None,
 ) -> None:
     """Distil a new student into `folder`, which with `replace` may hold a run that it takes the place of."""
     _require_room(folder, teacher, replace=replace)
     loaded = load_teacher(teacher)
-    source = Source(teacher=teacher, digest=loaded.digest)
+    source = Source(teacher=teacher, digest=loaded.digest, compare_with=compare_with)
+    _comparison(source, loaded)  # What it cannot be compared with is known before hours of distilling.
     with folder.replaced() if replace else nullcontext(), folder.starting(config, loaded.contract):
         source.write(folder)
         _distil(Distiller(loaded, config, folder, progress=progress))
     report(folder, loaded, progress)
 
 
-def go_on(folder: RunFolder, config: DistillConfig, progress: Progress, *, teacher: Path | None = None) -> None:
-    """Finish the student in `folder`, with more rounds if `config` has more; `teacher` is where its teacher is now."""
+def go_on(
+    folder: RunFolder,
+    config: DistillConfig,
+    progress: Progress,
+    *,
+    teacher: Path | None = None,
+    compare_with: Path | None = None,
+) -> None:
+    """Finish the student in `folder`, with more rounds if `config` has more; `teacher` is where its teacher is now, and
+    `compare_with` another run for the report.
+    """
     loaded = require_same(folder, config, teacher)
+    source = Source.read(folder)
+    moved = {"teacher": teacher, "compare_with": compare_with}
+    source = Source.model_validate(source.model_dump() | {name: path for name, path in moved.items() if path})
+    _comparison(source, loaded)
+    source.write(folder)
     if not is_finished(folder):
         folder.write_config(config)
         _distil(Distiller(loaded, config, folder, resume=True, progress=progress))
@@ -79,12 +101,26 @@ def report(folder: RunFolder, teacher: Teacher, progress: Progress) -> None:
     student, summary = load_student(folder.path), folder.read_summary()
     page = folder.path / "report.html"
     episodes = student.config.eval_envs
-    write_student_report(page, teacher, student.policy, student.params.policy, summary, episodes=episodes)
+    bought = write_student_report(
+        page,
+        teacher,
+        student.policy,
+        student.params.policy,
+        summary,
+        episodes=episodes,
+        comparison=_comparison(Source.read(folder), teacher),
+    )
     scores = summary["student"]
     print(
         f"student: success coarse {scores['success_coarse']:.1%}, fine {scores['success_fine']:.1%} on held-out goals; "
         f"report in {page}"
     )
+    if bought:
+        print(bought)
+
+
+def _comparison(source: Source, teacher: Teacher) -> Comparison | None:
+    return None if source.compare_with is None else Comparison.load(teacher, source.teacher, source.compare_with)
 
 
 def export(folder: RunFolder, output: Path, progress: Progress) -> None:

@@ -43,6 +43,8 @@ class Source(Frozen):
     teacher: Annotated[Path, AfterValidator(Path.resolve)]
     digest: str
     """Of its weights."""
+    compare_with: Annotated[Path, AfterValidator(Path.resolve)] | None = None
+    """A run without a teacher, which the report holds beside the student."""
 
     def write(self, folder: RunFolder) -> None:
         """`source.yaml`, for `--resume`."""

@@ -42,10 +42,14 @@ class Measured:
     """`[student layers, teacher blocks]`, linear CKA."""
     blocks: list[int]
     """Which of the teacher's blocks, counted from 1."""
+    direct: EpisodeErrors | None = None
+    """Of a policy that was trained without a teacher, where there is one to compare with."""
 
 
-def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: int) -> Measured:
-    """Roll both out and compare."""
+def measure(
+    teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: int, direct: Teacher | None = None
+) -> Measured:
+    """Roll all of them out and compare."""
     contract, steps = teacher.contract, teacher.contract.timing.episode_steps
 
     def episode(apply: Any, params: Any, history_steps: int = 0) -> tuple[Rollout, np.ndarray]:
@@ -54,7 +58,11 @@ def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: i
         return remembering(env, history_steps).rollout(apply, params, jax.random.key(0), steps), goals
 
     memory = policy.config.history_steps
-    by_teacher, goals = episode(as_teacher(contract, 0, teacher_greedy(teacher.networks)), teacher.actor)
+
+    def trained(run: Teacher) -> tuple[Rollout, np.ndarray]:
+        return episode(as_teacher(contract, 0, teacher_greedy(run.networks)), run.actor)
+
+    by_teacher, goals = trained(teacher)
     by_student, _ = episode(greedy(contract, policy), params, memory)
     observed, goal = (jnp.asarray(x).reshape(-1, x.shape[-1]) for x in (by_student.observation, by_student.goal))
     present = truth(contract, memory, observed)
@@ -77,6 +85,7 @@ def measure(teacher: Teacher, policy: StudentPolicy, params: Any, *, episodes: i
         np.abs(wanted - np.asarray(by_student.action)).mean(axis=(1, 2)),
         np.array(similarity),
         [block + 1 for block in blocks],
+        None if direct is None else episode_errors(contract, trained(direct)[0]),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from sim2real.contract import Contract
 from sim2real.files import write_text
 from student.network import StudentPolicy
+from student.report.comparison import Comparison
 from student.report.figures import action_error_over_time, reliability_diagram, similarity, success_by_region
 from student.report.measure import Measured, measure
 from teacher.growth.stages import Stage
@@ -30,17 +31,29 @@ td:first-child, th:first-child { text-align: left } img { max-width: 100%; heigh
 
 
 def write_student_report(
-    path: Path, teacher: Teacher, policy: StudentPolicy, params: Any, summary: dict[str, Any], *, episodes: int
-) -> None:
-    """Measure, draw and write in one step."""
-    measured = measure(teacher, policy, params, episodes=episodes)
-    write_text(path, render(teacher.contract, measured, summary, teacher.stages))
+    path: Path,
+    teacher: Teacher,
+    policy: StudentPolicy,
+    params: Any,
+    summary: dict[str, Any],
+    *,
+    episodes: int,
+    comparison: Comparison | None = None,
+) -> str:
+    """Measure, draw and write in one step; returns the sentence about what the teacher bought, if there is one."""
+    direct = None if comparison is None else comparison.direct
+    measured = measure(teacher, policy, params, episodes=episodes, direct=direct)
+    bought = "" if comparison is None else comparison.sentence(measured, summary)
+    write_text(path, render(teacher.contract, measured, summary, teacher.stages, bought))
+    return bought
 
 
-def render(contract: Contract, measured: Measured, summary: dict[str, Any], stages: Sequence[Stage] = ()) -> str:
-    """The page as text; with the curve by depth of a teacher that grew."""
+def render(
+    contract: Contract, measured: Measured, summary: dict[str, Any], stages: Sequence[Stage] = (), bought: str = ""
+) -> str:
+    """The page as text; with the curve by depth of a teacher that grew, and with what a deep teacher bought."""
     sections = [
-        ("Success", _scores(measured, summary)),
+        ("Success", _scores(measured, summary) + (f"<p>{escape(bought)}</p>" if bought else "")),
         ("By region of the goal box", _image(success_by_region(contract, measured), "success by region")),
         ("Worst goals of the student", _worst(contract, measured)),
         ("Over an episode", _image(action_error_over_time(contract, measured), "action error over time")),
@@ -55,7 +68,7 @@ def render(contract: Contract, measured: Measured, summary: dict[str, Any], stag
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
-        f"<p>{measured.student.fine.size} held-out goals, attempted by both from the same starts.</p>{body}</html>\n"
+        f"<p>{measured.student.fine.size} held-out goals, attempted by all from the same starts.</p>{body}</html>\n"
     )
 
 

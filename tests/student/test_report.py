@@ -1,17 +1,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sim2real.errors import ShoalError
 from sim2real.evaluation.success import EpisodeErrors
+from sim2real.progress import Progress
+from student import pipeline
+from student.report.comparison import verdict
 from student.report.measure import Measured, linear_cka, measure, regions
 from student.report.page import render
-from student.run import load_student
+from student.run import Source, load_student
 from teacher.growth.stages import Stage
+from teacher.run.folder import RunFolder
 from teacher.trained import load_teacher
+from tests.student.tiny import tiny_distill_config
 
 
 def test_cka_is_blind_to_rotation_and_scale_and_low_for_noise() -> None:
@@ -49,6 +57,52 @@ def test_report_of_a_run_measures_both_on_the_same_goals(teacher_run: Path, stud
     row = "<td>4</td><td>50.0%</td><td>25.0%</td><td>900</td><td>61</td><td>success &lt; promised</td>"
     assert row in with_stages
     assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("student", "direct", "words"),
+    [
+        ([1] * 9 + [0], [0] * 9 + [1], "the deep teacher bought 80.0 percentage points (p = 0.021)"),
+        ([0] * 10, [1] * 9 + [0], "the deep teacher cost 90.0 percentage points (p = 0.0039)"),
+        ([1, 1, 0, 1], [1, 0, 1, 0], "+25.0 percentage points, which chance explains (p = 1)"),
+        ([1, 1], [1, 1], "+0.0 percentage points, which chance explains (p = 1)"),
+    ],
+)
+def test_a_difference_is_told_from_chance(student: list[int], direct: list[int], words: str) -> None:
+    assert verdict(np.array(student, bool), np.array(direct, bool)) == words
+
+
+def test_a_run_is_compared_with_one_that_was_trained_directly(
+    teacher_run: Path, student_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Given once, with a student that is finished already, it is remembered; both are judged on the same goals."""
+    run = RunFolder(shutil.copytree(student_run, tmp_path / "run"))
+    Source(teacher=teacher_run, digest=load_teacher(teacher_run).digest).write(run)
+    quiet, config = Progress("student", quiet=True), load_student(run.path).config
+    pipeline.go_on(run, config, quiet, compare_with=teacher_run)
+    said = capsys.readouterr().out
+    assert "By way of a teacher of depth 4, the student of" in said
+    assert "a policy of depth 4 with" in said
+    pipeline.go_on(run, config, quiet)
+    assert "By way of a teacher of depth 4, the student of" in (run.path / "report.html").read_text()
+    teacher = load_teacher(teacher_run)
+    student = load_student(run.path)
+    measured = measure(teacher, student.policy, student.params.policy, episodes=8, direct=teacher)
+    assert measured.direct is not None
+    np.testing.assert_array_equal(measured.direct.position_m, measured.teacher.position_m)
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_distilled(teacher_run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(teacher_run, tmp_path / "other")
+    contract = json.loads((other / "contract.json").read_text())
+    contract["goal"]["hold_s"] *= 2
+    (other / "contract.json").write_text(json.dumps(contract))
+    (tmp_path / "empty").mkdir()
+    run, quiet = RunFolder(tmp_path / "run"), Progress("student", quiet=True)
+    for folder, words in ((other, "hold_s"), (tmp_path / "empty", "summary.json: cannot be read")):
+        with pytest.raises(ShoalError, match=words):
+            pipeline.begin(teacher_run, run, tiny_distill_config(), quiet, compare_with=folder)
+        assert not run.path.exists()
 
 
 def test_worst_goals_lead_the_list(teacher_run: Path, student_run: Path) -> None:
