@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from sim2real.errors import printable
+from sim2real.errors import printable, shown
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -26,7 +26,9 @@ _LONGEST_NAME = 200
 def _require_name(text: str) -> str:
     """Files are called by it."""
     if not text or len(text) > _LONGEST_NAME or text.startswith(".") or "/" in text or "\\" in text:
-        raise ValueError("a name is not empty, does not begin with a dot and has no slash")
+        raise ValueError(
+            f"{shown(text)} is no name: it has 1 to {_LONGEST_NAME} characters, no slash, and no dot at the beginning"
+        )
     return text
 
 

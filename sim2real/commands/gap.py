@@ -18,7 +18,7 @@ from sim2real.gap.report import Gap
 from sim2real.gap.sources import from_franka, from_mjx, from_native, random_goals
 from sim2real.logs.log import Log
 from sim2real.progress import Progress
-from sim2real.robots.model import load_mjcf
+from sim2real.robots.mjcf import load_mjcf
 from sim2real.tasks.task import Task, load_task
 
 Against = Literal["native", "mjx", "franka"]

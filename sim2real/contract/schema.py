@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from sim2real.contract.version1 import upgraded
-from sim2real.errors import ContractMismatch, shown
+from sim2real.errors import ContractMismatch, raise_each, shown
 from sim2real.frozen import Frozen, Name, Positive, Quaternion, once_each
 from sim2real.robots.robot import Robot
 from sim2real.terms import KNOWN_TO_CONTROLLERS, Action, Feature, Goal, Layout, Reading, Termination, any_of
@@ -76,6 +76,11 @@ class Timing(Frozen):
 
     @model_validator(mode="after")
     def _whole_steps(self) -> Self:
+        if self.episode_s < self.control_dt_s * (1 - 1e-6):
+            raise ValueError(
+                f"timing.episode_s {self.episode_s:g} is shorter than one control step of {self.control_dt_s:g} s; "
+                "make it longer"
+            )
         ratio = self.control_dt_s / self.physics_dt_s
         if not math.isfinite(ratio) or abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
             raise ValueError(
@@ -142,7 +147,9 @@ class Contract(Frozen):
     def _sizes_agree(self) -> Self:
         joints = len(self.robot.joints)
         if len(self.action.step_max) != joints:
-            raise ValueError(f"action.step_max has {len(self.action.step_max)} entries for {joints} joints")
+            raise ValueError(
+                f"action.step_max has {len(self.action.step_max)} entries for {joints} joints; give one for each"
+            )
         for joint, scale in zip(self.robot.joints, self.action.step_max, strict=True):
             limit = joint.velocity_max * self.timing.control_dt_s
             if joint.mode == "position" and scale > limit * (1 + 1e-9):
@@ -150,19 +157,7 @@ class Contract(Frozen):
                     f"action.step_max of {joint.name!r} is {scale} rad a step, above the joint's velocity "
                     f"limit of {limit} rad a step"
                 )
-        names = [reading.name for reading in self.readings]
-        if len(set(names)) != len(names):
-            raise ValueError(f"readings: names must be unique, got {names}")
-        unstated = [reading.name or reading.kind for reading in self.readings if not (reading.name and reading.size)]
-        if unstated:
-            raise ValueError(f"readings: name and size of {', '.join(unstated)} are not stated")
-        needed = {f"feature {feature.kind}": feature.needs for feature in self.features}
-        needed |= {f"action {self.action.kind}": self.action.needs}
-        needed |= {f"goal {self.goal.kind}": self.goal.needs}
-        for what, wanted in needed.items():
-            missing = [name for name in wanted if name not in names]
-            if missing:
-                raise ValueError(f"readings: {what} needs {', '.join(missing)}; add it, or name another one there")
+        raise_each(_reading_problems(self))
         return self
 
     def reading(self, name: str) -> Reading:
@@ -172,14 +167,17 @@ class Contract(Frozen):
     @property
     def position_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest position of every joint, `[J]` each, policy order; of endless ones -pi and pi."""
-        joints = self.robot.joints
-        return np.array([j.position_min for j in joints]), np.array([j.position_max for j in joints])
+        return _position_limits(self)
 
     @property
     def command_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest command, `[J]` each, policy order; infinite for positions of endless joints."""
-        low, high = np.array([joint.command_range for joint in self.robot.joints]).T
-        return low, high
+        return _command_limits(self)
+
+    @property
+    def home_positions(self) -> np.ndarray:
+        """Where every joint is at home, `[J]` rad or m, policy order."""
+        return _home_positions(self)
 
     @property
     def workspace(self) -> tuple[np.ndarray, float]:
@@ -245,6 +243,52 @@ class Contract(Frozen):
     def with_lineage(self, **fields: Any) -> Contract:
         """A copy with some lineage fields replaced."""
         return self.model_copy(update={"lineage": Lineage(**(self.lineage.model_dump() | fields))})
+
+
+def _reading_problems(contract: Contract) -> list[str]:
+    """What is wrong with the readings, and with what is made of them."""
+    known = {reading.name: reading for reading in contract.readings}
+    names = [reading.name for reading in contract.readings]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems = [
+        f"readings: the name {name!r} stands {names.count(name)} times; give one of them another" for name in twice
+    ]
+    unstated = [reading.name or reading.kind for reading in contract.readings if not (reading.name and reading.size)]
+    if unstated:
+        problems.append(f"readings: name and size of {', '.join(unstated)} are not stated")
+    users: list[tuple[str, Feature | Action | Goal]] = [(f"feature {term.kind}", term) for term in contract.features]
+    users += [(f"action {contract.action.kind}", contract.action), (f"goal {contract.goal.kind}", contract.goal)]
+    for what, term in users:
+        missing = [name for name in term.needs if name not in known]
+        if missing:
+            problems.append(f"readings: {what} needs {', '.join(missing)}; add it, or name another one there")
+        else:
+            problems += [f"{what}: {said}" for said in term.misfits(known)]
+    return problems
+
+
+def _constant(values: Any) -> np.ndarray:
+    """An array that nobody can change by mistake, since all that ask get the same."""
+    array = np.array(values, np.float64)
+    array.flags.writeable = False
+    return array
+
+
+@once_each
+def _position_limits(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+    joints = contract.robot.joints
+    return _constant([joint.position_min for joint in joints]), _constant([joint.position_max for joint in joints])
+
+
+@once_each
+def _command_limits(contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+    low, high = zip(*(joint.command_range for joint in contract.robot.joints), strict=True)
+    return _constant(low), _constant(high)
+
+
+@once_each
+def _home_positions(contract: Contract) -> np.ndarray:
+    return _constant([joint.home_position for joint in contract.robot.joints])
 
 
 @once_each

@@ -147,7 +147,7 @@ def _closed_loop(
 
 
 def _home(contract: Contract) -> np.ndarray:
-    return np.array([joint.home_position for joint in contract.robot.joints])
+    return contract.home_positions
 
 
 def _runtime(*arguments: str) -> subprocess.Popen[str]:

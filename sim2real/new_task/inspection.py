@@ -26,6 +26,8 @@ _TOOL_NAMES = re.compile(
 
 _SIDES = re.compile(r"left|right|(?<![a-z])[lr](?![a-z])", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_STILL = 1e-6
+"""m per rad or m, below which a joint does not move a place."""
 _ARM_JOINTS = 5
 """Joints of its own that make a further arm; a finger has fewer."""
 
@@ -95,6 +97,8 @@ class Inspection:
         """Bodies that only lie or slide in the world: nothing drives a joint of their tree, and it ends with them."""
         model = self.model
         driven = {int(model.jnt_bodyid[j]) for j in range(model.njnt) if joint_actuators(model, j)}
+        at_site = model.actuator_trntype == mujoco.mjtTrn.mjTRN_SITE
+        driven |= {int(body) for body in model.site_bodyid[model.actuator_trnid[at_site, 0]]}
         trees = {root: np.flatnonzero(model.body_rootid == root).tolist() for root in range(1, model.nbody)}
         jointed = {root: [body for body in tree if model.body_jntnum[body]] for root, tree in trees.items()}
         # Where nothing is driven, the robot is what has several bodies in motion.
@@ -105,15 +109,16 @@ class Inspection:
     @cached_property
     def floating(self) -> int | None:
         """The body of the robot that hangs on a free joint, with most joints behind it; None where none does."""
+        above = [self._bodies_above(int(body)) for body in self.model.jnt_bodyid]
+        counts = {root: sum(root in bodies for bodies in above) for root in self.afloat}
+        return max(counts, key=counts.__getitem__) if any(count > 1 for count in counts.values()) else None
+
+    @property
+    def afloat(self) -> list[int]:
+        """Bodies of the robot on free joints, whatever hangs on them."""
         model = self.model
-        roots = [
-            int(model.jnt_bodyid[j])
-            for j in range(model.njnt)
-            if model.jnt_type[j] == _FREE and int(model.jnt_bodyid[j]) not in self.objects
-        ]
-        above = [self._bodies_above(int(body)) for body in model.jnt_bodyid]
-        counts = {root: sum(root in bodies for bodies in above) for root in roots}
-        return max(roots, key=counts.__getitem__) if any(count > 1 for count in counts.values()) else None
+        free = np.flatnonzero(model.jnt_type == _FREE)
+        return [int(body) for body in model.jnt_bodyid[free] if int(body) not in self.objects]
 
     def _bodies_above(self, body: int) -> list[int]:
         found = [body]
@@ -153,14 +158,20 @@ class Inspection:
         """The most likely tool: named like one, far out on the longest chain, a site before a body."""
         model = self.model
         movable = {mover.joints[0] for mover in self.movers if len(mover.joints) == 1}
+        data = self.bent
         candidates = [(model.site(i).name, int(model.site_bodyid[i]), 1) for i in range(model.nsite)]
         candidates += [(model.body(i).name, i, 0) for i in range(1, model.nbody) if i not in self.objects]
 
-        def rank(candidate: tuple[str, int, int]) -> tuple[bool, int, int, int]:
-            name, body, site = candidate
-            return bool(_TOOL_NAMES.search(name)), len(movable & set(self._arm(body))), site, -body
+        def place(name: str, body: int, site: int) -> np.ndarray:
+            return np.array(data.site(name).xpos if site else data.xpos[body])
+
+        def rank(candidate: tuple[str, int, int]) -> tuple[bool, int, int, int, float]:
+            (name, body, site), arm = candidate, self._arm(candidate[1])
+            out = float(np.linalg.norm(place(*candidate) - data.xanchor[arm[-1]]))
+            return bool(_TOOL_NAMES.search(name)), len(movable & set(arm)), site, -body, round(out, 6)
 
         named = [candidate for candidate in candidates if candidate[0] and movable & set(self._arm(candidate[1]))]
+        named = [candidate for candidate in named if self._moves(place(*candidate), candidate[1])] or named
         plain = [candidate for candidate in named if set(self.chain(candidate[1])) <= movable]
         named = plain or named
         return max(named, key=rank)[0] if named else None
@@ -205,10 +216,33 @@ class Inspection:
         ]
 
     def _arm(self, body: int) -> list[int]:
-        """The chain without fingers: without joints that are alone on a branch of several like it."""
+        """The chain; none where it ends in a finger: a slide on a link that carries another body on a slide."""
         chain = self.chain(body)
-        slides = [j for j in chain if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_SLIDE]
-        return [] if slides and chain[-1] in slides and len(chain) > 2 else chain
+        return [] if len(chain) > 2 and len(self._slides_beside(chain[-1])) > 1 else chain
+
+    def _slides_beside(self, joint: int) -> list[int]:
+        """A joint and all others on its link, where they are slides, one for each body that they carry."""
+        model = self.model
+        links = model.body_weldid[model.body_parentid[model.jnt_bodyid]]
+        slides = (model.jnt_type == mujoco.mjtJoint.mjJNT_SLIDE) & (links == links[joint])
+        slides &= (model.jnt_bodyid != model.jnt_bodyid[joint]) | (np.arange(model.njnt) == joint)
+        return np.flatnonzero(slides).tolist() if slides[joint] else []
+
+    @cached_property
+    def bent(self) -> mujoco.MjData:
+        """Every hinge and slide away from where the file has it, so that nothing lies on an axis by chance."""
+        model, data = self.model, mujoco.MjData(self.model)
+        movable = np.flatnonzero(np.isin(model.jnt_type, _MOVABLE))
+        data.qpos[model.jnt_qposadr[movable]] += np.linspace(0.1, 0.2, len(movable))
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        return data
+
+    def _moves(self, place: np.ndarray, body: int) -> bool:
+        """Whether any joint moves a place `[3]` m on a body."""
+        jacobian = np.zeros((3, self.model.nv))
+        mujoco.mj_jac(self.model, self.bent, jacobian, None, place, body)
+        return bool(np.abs(jacobian).max(initial=0.0) > _STILL)
 
 
 def _mirrored(name: str) -> str:

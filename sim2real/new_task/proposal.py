@@ -16,7 +16,7 @@ from sim2real.new_task.inspection import Inspection, Mover, ground
 from sim2real.new_task.kinds import Kind, require_kind
 from sim2real.new_task.postures import Reach, choose_home, inside_limits, reach
 from sim2real.new_task.pushing import Pushed, find_pushed
-from sim2real.new_task.source import Source, exclude_overlaps, limit_slides
+from sim2real.new_task.source import Source, exclude_overlaps, limit_slides, take_out_pulls
 from sim2real.new_task.tools import choose_tools, joints_between, require_moved
 from sim2real.new_task.walking import Base, find_base, legs, let_walk, stand
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
@@ -76,7 +76,7 @@ def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ())
     if limit_slides(source, [joint for mover in movers for joint in mover.joints]):
         inspection = Inspection(source.model)
     home, qpos = _home(source, inspection, movers, tools, guesses)
-    if exclude_overlaps(source, qpos):
+    if any([take_out_pulls(source, movers, qpos), exclude_overlaps(source, qpos)]):
         inspection = Inspection(source.model)
     guesses += [f"{source.path.name} is not used as it is but as a copy: {change}" for change in source.changes]
     if base is not None:
@@ -98,10 +98,10 @@ def propose(source: Source, kind: Kind, *, name: str, tools: Sequence[str] = ())
         if base is None
         else f"reset: starts lie close about home ({found.accepted:.0%} of random starts touch nothing new)"
     )
-    step = min(float(source.model.opt.timestep), _LONGEST_STEP_S)
+    own, step = float(source.model.opt.timestep), min(float(source.model.opt.timestep), _LONGEST_STEP_S)
+    why = "as in the file" if step == own else f"(servos want shorter steps than the file's {own:g} s)"
     guesses.append(
-        f"timing: physics {step:g} s as in the file, commands about every {_CONTROL_S:g} s, episodes of "
-        f"{_EPISODE_S[kind]:g} s"
+        f"timing: physics {step:g} s {why}, commands about every {_CONTROL_S:g} s, episodes of {_EPISODE_S[kind]:g} s"
     )
     more = (base, pushed, guesses)
     return Proposal(kind, name, movers, tools, home, qpos, servos, velocity_max, found, step, *more)
@@ -187,7 +187,7 @@ def guessed_servos(
 
 def _without_name(mover: Mover) -> str:
     """Why it needs a servo, without its own name, so that several can share the reason."""
-    return mover.drive.replace(repr(mover.name), "").replace(":  ", ": ").strip()
+    return mover.drive.replace(f"joint {mover.name!r}: ", "").replace(f"tendon {mover.name!r}: ", "")
 
 
 def _known_effort(source: Source, mover: Mover) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
+from sim2real.errors import ShoalError
 from sim2real.new_task.inspection import Inspection
 from sim2real.world.objects import ObjectAddresses
 
@@ -50,7 +51,6 @@ def find_pushed(inspection: Inspection, qpos: np.ndarray, found: Reach, guesses:
     middle = (low + high) / 2
     body = min(bodies, key=lambda body: float(np.linalg.norm(data.xpos[body][:2] - middle)))
     name, height = model.body(body).name, float(data.xpos[body][2])
-    ObjectAddresses.of(model, name)
     others = [model.body(other).name for other in bodies if other != body]
     beside = f"; {', '.join(others)} also lie there" if others else ""
     guesses.append(f"object: {name!r}, anywhere on the rectangle that the tool reaches{beside}")
@@ -59,6 +59,14 @@ def find_pushed(inspection: Inspection, qpos: np.ndarray, found: Reach, guesses:
 
 
 def _loose(inspection: Inspection) -> list[int]:
-    """Named bodies of the world that lie in it."""
+    """Named bodies of the world that lie in it, or slide along x and y; not those on hinges, say."""
     model = inspection.model
-    return [body for body in sorted(inspection.objects) if model.body(body).name and not model.body_parentid[body]]
+    return [body for body in sorted(inspection.objects) if model.body(body).name and _can_be_put(model, body)]
+
+
+def _can_be_put(model: mujoco.MjModel, body: int) -> bool:
+    try:
+        ObjectAddresses.of(model, model.body(body).name)
+    except ShoalError:
+        return False
+    return True

@@ -6,15 +6,18 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
 from sim2real.errors import ShoalError
+from sim2real.new_task.inspection import Inspection, Mover
 from sim2real.new_task.urdf import JointLimits, read_urdf
-from sim2real.robots.actuation import joint_actuators
-from sim2real.robots.model import compiled, read_mjcf
+from sim2real.robots.actuation import joint_actuators, moments, tendon_actuators
+from sim2real.robots.coordinates import actuator_name
+from sim2real.robots.mjcf import compiled, read_mjcf
 
 _UNLIMITED_SLIDE_M = 5.0
 _LOCKED = 1e6
@@ -44,9 +47,9 @@ def read_source(path: Path) -> Source:
         raise ShoalError(f"new-task: no file at {path}; give the path of an MJCF (.xml) or URDF (.urdf).")
     urdf = path.suffix.lower() == ".urdf" or b"<robot" in path.read_bytes()[:4096]
     spec, limits = read_urdf(path) if urdf else (read_mjcf(path), {})
-    source = Source(path, spec, compiled(spec, path), limits)
-    if urdf:
-        source.changes.append("it is a URDF")
+    changes = ["it is a URDF"] if urdf else _leave_out_keyframes(spec)
+    source = Source(path, spec, compiled(spec, path), limits, changes)
+    _name_bodies(source)
     _name_joints(source)
     _let_go_of_mocap(source)
     _weld_locked(source)
@@ -55,12 +58,61 @@ def read_source(path: Path) -> Source:
     return source
 
 
+def _leave_out_keyframes(spec: mujoco.MjSpec) -> list[str]:
+    """Take out keyframes that are not of the model's size, with which nothing compiles; what was done, in words."""
+    bare = spec.copy()
+    for key in list(bare.keys):
+        bare.delete(key)
+    try:
+        if not spec.keys or spec.copy().compile() is not None:
+            return []
+    except ValueError:
+        pass
+    try:
+        model = bare.compile()
+    except ValueError:  # it is not the keyframes
+        return []
+    sizes, changes = {"qpos": model.nq, "qvel": model.nv, "act": model.na, "ctrl": model.nu}, []
+    for key in list(spec.keys):
+        given = {name: len(getattr(key, name)) for name in sizes}
+        wrong = [
+            f"{given[name]} numbers of {name} for {sizes[name]}"
+            for name in sizes
+            if given[name] not in (0, sizes[name])
+        ]
+        if wrong:
+            changes.append(f"keyframe {key.name or key.id!r} has {' and '.join(wrong)}, and is left out")
+            spec.delete(key)
+    return changes
+
+
+def _name_bodies(source: Source) -> None:
+    """Bodies get names where a task could not speak of the robot otherwise: where none that moves has one, or the one
+    that floats has not.
+    """
+    inspection = Inspection(source.model)
+    floating = inspection.floating
+    if inspection.tool() is not None and (floating is None or source.model.body(floating).name):
+        return
+    taken, named = {body.name for body in source.spec.bodies}, list[str]()
+    for body in source.spec.bodies[1:]:
+        if not body.name:
+            body.name = next(name for i in count() if (name := f"body{body.id}{'_' * i}") not in taken)
+            named.append(body.name)
+    if named:
+        source.changes.append(f"bodies have no names, and get {', '.join(named)}")
+
+
 def _name_joints(source: Source) -> None:
     """Joints are named after their bodies where they have no name."""
+    taken, named = {joint.name for joint in source.spec.joints}, list[str]()
     for joint in source.spec.joints:
         if not joint.name and joint.type != mujoco.mjtJoint.mjJNT_FREE:
-            joint.name = f"{joint.parent.name or 'body'}_joint{joint.id}"
-            source.changes.append(f"a joint of body {joint.parent.name!r} has no name, and gets {joint.name!r}")
+            plain = f"{joint.parent.name or 'body'}_joint{joint.id}"
+            joint.name = next(name for i in count() if (name := plain + "_" * i) not in taken)
+            named.append(joint.name)
+    if named:
+        source.changes.append(f"joints have no names, and get {', '.join(named)}")
 
 
 def _let_go_of_mocap(source: Source) -> None:
@@ -123,6 +175,37 @@ def exclude_overlaps(source: Source, qpos: np.ndarray) -> bool:
     if pairs:
         source.model = compiled(source.spec, source.path)
     return bool(pairs)
+
+
+def take_out_pulls(source: Source, movers: Sequence[Mover], qpos: np.ndarray) -> bool:
+    """Take out actuators that push joints of the task at home `[nq]` in a way that no contract can state (muscles,
+    spatial tendons, sites); whether there were any. Motors stay: nothing commands them, so they do nothing.
+    """
+    model, moment = source.model, moments(source.model, qpos)
+    dofs = [int(model.jnt_dofadr[joint]) for mover in movers for joint in mover.joints]
+    own = {actuator for mover in movers for actuator in _drives(model, mover)}
+    pushing = (np.abs(moment[:, dofs]).max(axis=1, initial=0.0) > 0) & model.actuator_biasprm.any(axis=1)
+    pulls = [int(actuator) for actuator in np.flatnonzero(pushing) if int(actuator) not in own]
+    if not pulls:
+        return False
+    kept = np.delete(model.actuator_ctrladr, pulls)
+    for key, control in zip(source.spec.keys, model.key_ctrl, strict=True):
+        key.ctrl, key.act = control[kept], np.zeros(0)
+    actuators, names = list(source.spec.actuators), ", ".join(actuator_name(model, actuator) for actuator in pulls)
+    for actuator in pulls:
+        source.spec.delete(actuators[actuator])
+    source.changes.append(
+        f"actuator {names} pushes joints of the task in a way that no contract states (it is on a spatial tendon, a "
+        "site, or one of several), and is taken out"
+    )
+    source.model = compiled(source.spec, source.path)
+    return True
+
+
+def _drives(model: mujoco.MjModel, mover: Mover) -> list[int]:
+    """Actuators of the joint, or the tendon, that a task would command."""
+    joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, mover.name)
+    return joint_actuators(model, joint) if joint >= 0 else tendon_actuators(model, model.tendon(mover.name).id)
 
 
 def limit_slides(source: Source, joints: Sequence[int]) -> bool:

@@ -55,6 +55,12 @@ def cannot_bring(inspection: Inspection, tools: Sequence[str]) -> str:
                     f"the base {model.body(body).name!r} floats, so no policy can bring the tool {tool!r} to a place "
                     "in the world; weld the base"
                 )
+            elif joint in inspection.followers:
+                problems.append(
+                    f"joint {model.joint(joint).name!r} lies between the world and the tool {tool!r}, and an "
+                    "<equality> makes it follow another joint, which no contract states; name another tool with "
+                    "--tool, or weld the joint"
+                )
             elif joint not in commanded:
                 shape = mujoco.mjtJoint(int(model.jnt_type[joint])).name.split("_")[1].lower()
                 problems.append(

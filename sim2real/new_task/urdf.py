@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import mujoco
 
-from sim2real.errors import ShoalError, raise_all
+from sim2real.errors import ShoalError, first_line, raise_all
 
 _MESHES = (".stl", ".obj", ".msh")
 _PARENTS = 3
@@ -38,8 +39,13 @@ def read_urdf(path: Path) -> tuple[mujoco.MjSpec, dict[str, JointLimits]]:
     if tree.tag != "robot":
         raise ShoalError(f"{path}: the outermost element is <{tree.tag}>, and a URDF's is <robot>.")
     _without_looks(tree)
-    raise_all(_resolve_meshes(tree, path), what=path.name)
+    raise_all(_unfinished(tree), what=path.name)
+    raise_all([*_resolve_meshes(tree, path), *_wrong_limits(tree)], what=path.name)
     root, stated = _root(tree)
+    if not root:
+        raise ShoalError(
+            f"{path.name}: no link is the root, since each is the child of a joint; leave one out of them."
+        )
     for extension in tree.findall("mujoco"):
         tree.remove(extension)
     compiler = ElementTree.SubElement(ElementTree.SubElement(tree, "mujoco"), "compiler")
@@ -68,14 +74,37 @@ def _with_prefixes(text: bytes) -> bytes:
     return re.sub(rb"<robot(?=[\s>])", lambda match: match[0] + declared, text, count=1)
 
 
+def _unfinished(tree: ElementTree.Element) -> list[str]:
+    """Whether it is still a template, in words."""
+    parts = [element for part in tree if part.tag in ("link", "joint") for element in part.iter()]
+    values = [value for element in parts for value in element.attrib.values() if "${" in value or "$(" in value]
+    macros = [element.tag.split("}")[1] for element in tree.iter() if "xacro" in element.tag and "}" in element.tag]
+    found = [*dict.fromkeys(f"<xacro:{name}>" for name in macros), *dict.fromkeys(map(repr, values))]
+    return [f"it is a xacro file, not a URDF yet (it has {', '.join(found[:3])}); run xacro on it"] if found else []
+
+
 def _limits(joint: ElementTree.Element) -> JointLimits:
+    velocity, effort = (_number(joint, name) for name in ("velocity", "effort"))
+    return JointLimits(velocity, effort)
+
+
+def _number(joint: ElementTree.Element, name: str) -> float | None:
+    """What a joint's `<limit>` says, where it limits anything; `ValueError` where it is no number."""
     limit = joint.find("limit")
+    value = float((limit.get(name) if limit is not None else None) or 0)
+    return value if 0 < value < math.inf else None
 
-    def number(name: str) -> float | None:
-        value = None if limit is None else limit.get(name)
-        return float(value) if value and float(value) > 0 else None
 
-    return JointLimits(number("velocity"), number("effort"))
+def _wrong_limits(tree: ElementTree.Element) -> list[str]:
+    """Limits that are no numbers, in words."""
+    problems = []
+    for joint in tree.findall("joint"):
+        for name in ("velocity", "effort"):
+            try:
+                _number(joint, name)
+            except ValueError as error:
+                problems.append(f"joint {joint.get('name')!r}: {name} of its limit: {first_line(error)}; give a number")
+    return problems
 
 
 def _without_looks(tree: ElementTree.Element) -> None:

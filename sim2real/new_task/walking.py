@@ -11,7 +11,7 @@ import numpy as np
 from sim2real.errors import ShoalError
 from sim2real.new_task.inspection import Inspection, Mover, ground
 from sim2real.new_task.source import Source
-from sim2real.robots.model import compiled
+from sim2real.robots.mjcf import compiled
 
 _GAP_M = 0.03
 """A base that stands higher over the ground at home is set down."""
@@ -51,6 +51,9 @@ class Base:
 def cannot_walk(inspection: Inspection) -> str:
     """Why nothing of a robot can walk, drive or crawl on the ground; empty where something can."""
     model, root = inspection.model, inspection.floating
+    if root is None and inspection.afloat:
+        named = ", ".join(repr(model.body(body).name) for body in inspection.afloat)
+        return f"no joint that a policy could command hangs on {named}, which floats"
     if root is None and _fixed_root(inspection) is None:
         rails = [
             model.joint(j).name

@@ -15,7 +15,7 @@ from sim2real.new_task.source import Source, integrate_implicitly, written_copy
 from sim2real.new_task.tools import reading_name
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.description import describe_robot
-from sim2real.robots.model import compiled
+from sim2real.robots.mjcf import compiled
 from sim2real.robots.servos import robot_spec
 from sim2real.strict_yaml import dump
 

@@ -62,6 +62,19 @@ def _driven_by(model: mujoco.MjModel, target: int, kinds: tuple[int, ...]) -> li
     return [int(i) for i in np.flatnonzero(found)]
 
 
+def moments(model: mujoco.MjModel, qpos: np.ndarray) -> np.ndarray:
+    """How every actuator pushes on every degree of freedom where the model stands at `qpos` `[nq]`, `[nactuator, nv]`;
+    of actuators with several outputs the first.
+    """
+    data = mujoco.MjData(model)
+    data.qpos[:] = qpos
+    mujoco.mj_fwdPosition(model, data)
+    dense = np.zeros((len(data.moment_rownnz), model.nv))
+    rows = (data.moment_rownnz, data.moment_rowadr, data.moment_colind.ravel())
+    mujoco.mju_sparse2dense(dense, data.actuator_moment.ravel(), *rows)
+    return np.asarray(dense[model.actuator_outadr])
+
+
 def is_disabled(model: mujoco.MjModel, actuator: int) -> bool:
     """Whether the actuator's group is switched off by `<option actuatorgroupdisable>`."""
     group = int(model.actuator_group[actuator])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
+from sim2real.robots.actuation import moments
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.coordinates import Coordinate, actuator_name, it_has, passive_addresses, read_coordinate
 from sim2real.robots.home import Home, home_of
@@ -99,23 +100,18 @@ def model_problems(model: mujoco.MjModel, coordinates: Sequence[Coordinate], hom
 
 def _other_drives(model: mujoco.MjModel, coordinates: Sequence[Coordinate], home: Home) -> list[str]:
     """Actuators outside the task that push joints of the task."""
-    data, problems = mujoco.MjData(model), []
-    data.qpos[:] = home.qpos
-    mujoco.mj_fwdPosition(model, data)
-    moment = np.zeros((len(data.moment_rownnz), model.nv))
-    mujoco.mju_sparse2dense(
-        moment, data.actuator_moment.ravel(), data.moment_rownnz, data.moment_rowadr, data.moment_colind.ravel()
-    )
+    problems, moment = [], moments(model, home.qpos)
+    low, high = model.actuator_ctrlrange.T
+    told = np.where(model.actuator_ctrllimited, np.clip(home.ctrl, low, high), home.ctrl)
     driven = {coordinate.actuator for coordinate in coordinates}
     for actuator in set(range(model.nactuator)) - driven:
-        row = moment[int(model.actuator_outadr[actuator])]
-        moved = [c.name for c in coordinates if np.abs(row[c.dof]).max() > 1e-12]
-        idle = not model.actuator_biasprm[actuator].any() and home.ctrl[actuator] == 0
+        moved = [c.name for c in coordinates if np.abs(moment[actuator][c.dof]).max() > 1e-12]
+        idle = not model.actuator_biasprm[actuator].any() and told[actuator] == 0
         if moved and not idle:
             problems.append(
                 f"actuator {actuator_name(model, actuator)}, which no command reaches, pushes "
-                f"{', '.join(map(repr, moved))}; "
-                "remove it, or declare `robot.servo` for these joints in the task, which replaces it"
+                f"{', '.join(map(repr, moved))}; remove it from the MJCF, since `robot.servo` replaces only what "
+                "drives one joint of the task alone"
             )
     return problems
 

@@ -1,15 +1,12 @@
-"""Loading an MJCF and taking its digest."""
+"""The digest of a compiled model: what a policy was trained on."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
-
-from sim2real.errors import ShoalError
 
 DIGEST_FIELDS = (
     "qpos0",
@@ -177,33 +174,6 @@ _DIGEST_RARE_OPTIONS = (
     "o_friction",
 )
 """Likewise, and hashed only where they are not MuJoCo's defaults."""
-
-
-def read_mjcf(path: Path) -> mujoco.MjSpec:
-    """The MJCF at `path`, not compiled yet; a `ShoalError` says what is wrong with it."""
-    if not path.is_file():
-        raise ShoalError(f"robot.mjcf: no file at {path}; give a path relative to the task file or an absolute one.")
-    try:
-        return mujoco.MjSpec.from_file(str(path))
-    except ValueError as error:
-        raise _cannot_compile(path, error) from error
-
-
-def compiled(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
-    """The model of what was read from `path`; a `ShoalError` says what is wrong with it."""
-    try:
-        return spec.compile()
-    except ValueError as error:
-        raise _cannot_compile(path, error) from error
-
-
-def load_mjcf(path: Path) -> mujoco.MjModel:
-    """Compile the MJCF at `path` as it is; a `ShoalError` says what is wrong with it."""
-    return compiled(read_mjcf(path), path)
-
-
-def _cannot_compile(path: Path, error: ValueError) -> ShoalError:
-    return ShoalError(f"robot.mjcf: MuJoCo cannot compile {path}: {' '.join(str(error).split())}")
 
 
 def compiled_digest(model: mujoco.MjModel) -> str:

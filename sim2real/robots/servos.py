@@ -21,7 +21,7 @@ from sim2real.errors import raise_all
 from sim2real.robots.actuation import effort_limit, joint_actuators, tendon_actuators
 from sim2real.robots.config import Servo
 from sim2real.robots.coordinates import known_names
-from sim2real.robots.model import compiled, read_mjcf
+from sim2real.robots.mjcf import compiled, read_mjcf
 from sim2real.robots.robot import Robot
 from sim2real.world.map import Map
 

@@ -1,9 +1,9 @@
 """Starts and goals that are reachable by construction.
 
-The task's resets draw where an episode begins; what touches anything that doesn't touch at home is dropped. What is
-left serves as start, and what it achieves as goal, where that lies within the goal's bounds; goals of some kinds are
-drawn anywhere within them instead. Training and evaluation draw from pools of different seeds, so no evaluation goal
-was ever commanded before.
+The task's resets draw where an episode begins; what touches anything that doesn't touch at home is dropped, as is what
+tears an equality. What is left serves as start, and what it achieves as goal, where that lies within the goal's bounds;
+goals of some kinds are drawn anywhere within them instead. Training and evaluation draw from pools of different seeds,
+so no evaluation goal was ever commanded before.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sim2real.errors import ShoalError
 from sim2real.tasks.task import Task
 from sim2real.terms import Simulated, Start
 from sim2real.world.contacts import HomeContacts, pair_name
+from sim2real.world.ties import Ties, tie_name
 
 POOL_SIZE = 16_384
 """Starts and goals from which an environment draws."""
@@ -65,6 +66,8 @@ class StartSurvey(NamedTuple):
     """Refused because what they achieve lies outside the goal's bounds."""
     contacts: int
     """Refused because something touches that doesn't touch at home."""
+    ties: int
+    """Refused because an equality of the MJCF is torn, as those are that close a chain of joints."""
     touching: list[tuple[str, int]]
     """Geom pairs in words, and in how many starts they touch; the most frequent first."""
     fields: dict[str, np.ndarray]
@@ -139,10 +142,12 @@ class _Sampler:
         self._task, self._wide = task, wide
         self._model, self._scene = task.model, task.scene
         self._known = HomeContacts.of(task.model, task.scene.home)
+        self._ties = Ties.of(task.model)
         self._data = mujoco.MjData(task.model)
         self._start = Start(task.scene, task.scene.addresses, self._data, *joint_range(task.contract), wide=wide)
-        self.refused = {"resets": 0, "goal": 0, "contacts": 0}
+        self.refused = {"resets": 0, "goal": 0, "contacts": 0, "ties": 0}
         self._pairs = Counter[tuple[int, int]]()
+        self._torn = Counter[int]()
 
     def drawn(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray] | None:
         """Fields of those of `count` tries that every reset lets pass; None where that is none."""
@@ -183,7 +188,18 @@ class _Sampler:
             self._pairs.update(others)
             keep[index] = not others
         self.refused["contacts"] += int((allowed & ~keep).sum())
+        self._leave_out_torn(rows["qpos"], keep, data)
         return {name: values[keep] for name, values in rows.items()}, request[keep]
+
+    def _leave_out_torn(self, qpos: np.ndarray, keep: np.ndarray, data: mujoco.MjData) -> None:
+        """Take starts that tear an equality out of `keep` `[P]`."""
+        if not self._ties.ids:
+            return
+        for index in np.flatnonzero(keep):
+            torn = self._ties.torn(self._model, qpos[index], data)
+            self._torn.update(torn)
+            self.refused["ties"] += bool(torn)
+            keep[index] = not torn
 
     def touching(self) -> list[tuple[str, int]]:
         """Geom pairs that touched, in words, and in how many starts; the most frequent first."""
@@ -192,13 +208,16 @@ class _Sampler:
     def complaint(self, kept: int, tried: int) -> str:
         """Why so few starts are left."""
         pairs = "; ".join(f"{names} ({count})" for names, count in self.touching()[:_SHOWN])
+        ties = "; ".join(tie_name(self._model, tie) for tie, _ in self._torn.most_common(_SHOWN))
         said = ", ".join(
             f"{self.refused[name]} {why}"
             for name, why in (
                 ("resets", "by the resets themselves (kind inside)"),
                 ("goal", "because what they achieve is outside the goal's bounds (goal.position_min_m/max_m)"),
                 ("contacts", f"because something touches{f', most often {pairs}' if pairs else ''}"),
+                ("ties", f"because they tear an equality ({ties}), which closes a chain of joints"),
             )
+            if name != "ties" or ties
         )
         return (
             f"resets: only {kept} of {tried} random starts are left; refused were {said}. Widen the goal's bounds or "

@@ -10,10 +10,11 @@ of the robot single ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar, cast
 
 import mujoco
 from pydantic import Field, GetJsonSchemaHandler, ValidationError, model_validator
@@ -28,7 +29,8 @@ from sim2real.randomisation.config import Randomisation
 from sim2real.robots.config import RobotConfig
 from sim2real.robots.description import describe_robot
 from sim2real.robots.home import Home, home_of
-from sim2real.robots.model import compiled
+from sim2real.robots.mjcf import compiled
+from sim2real.robots.robot import Robot
 from sim2real.robots.servos import robot_spec
 from sim2real.tasks.measurability import unmeasurable
 from sim2real.tasks.shipped import task_file
@@ -37,6 +39,7 @@ from sim2real.terms.actions import JointPositionIncrement
 from sim2real.terms.reset import FreeBody
 from sim2real.world.map import Map
 
+_T = TypeVar("_T")
 EXTENDS = "extends"
 """Field of a task file that names another task, whose fields hold where the file says nothing else."""
 
@@ -44,7 +47,7 @@ EXTENDS = "extends"
 class TaskConfig(Frozen):
     """The whole YAML file: a list of terms. `sim2real schema` prints its JSON schema for editors."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
     robot: RobotConfig
     readings: Annotated[list[any_of(Reading)], Field(min_length=1)]  # type: ignore[valid-type]
     """What the policy is told, in the order of its observation."""
@@ -80,7 +83,7 @@ class TaskConfig(Frozen):
         """One limit per joint."""
         joints, limits = len(self.robot.joints), self.robot.velocity_max
         if len(limits) != joints:
-            raise ValueError(f"robot.velocity_max has {len(limits)} entries for {joints} joints")
+            raise ValueError(f"robot.velocity_max has {len(limits)} entries for {joints} joints; give one for each")
         return self
 
 
@@ -213,40 +216,65 @@ def _contract(config: TaskConfig, model: mujoco.MjModel) -> Contract:
     placed = [reset.body for reset in config.resets if isinstance(reset, FreeBody)]
     bodies = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name) for name in placed]
     robot, home, said = describe_robot(config.robot, model, placed=[body for body in bodies if body >= 0])
-    if robot is not None:
-        said += [f"robot.joints: {refusal}" for refusal in config.action.refusals(robot)]
-    raise_all(said, what=f"task {config.name}")
+    known = cast(Robot, _Undescribed()) if robot is None else robot
+    scene = Scene(model, known, home.qpos, config.timing.control_dt_s, config.map)
+    readings = _complete_readings(config, scene, said)
+    refused = [] if robot is None else [f"robot.joints: {refusal}" for refusal in config.action.refusals(robot)]
+    said += refused
+    action = None if refused else _tried(said, lambda: config.action.completed(scene))
+    goal = None if readings is None else _tried(said, lambda: config.goal.completed(scene, readings))
+    raise_all(list(dict.fromkeys(said)), what=f"task {config.name}")
     assert robot is not None
-    scene = Scene(model, robot, home.qpos, config.timing.control_dt_s, config.map)
-    readings = _complete_readings(config, scene)
+    assert readings is not None
     return Contract(
         task=config.name,
         robot=robot,
         readings=readings,
         features=tuple(config.features),
-        action=config.action.completed(scene),
-        goal=config.goal.completed(scene, readings),
+        action=action,
+        goal=goal,
         terminations=tuple(config.terminations),
         map=config.map,
         timing=config.timing,
     )
 
 
-def _complete_readings(config: TaskConfig, scene: Scene) -> tuple[Reading, ...]:
-    """What the policy is told, with all that follows from the model; every term's complaint in one sentence.
+def _complete_readings(config: TaskConfig, scene: Scene, said: list[str]) -> tuple[Reading, ...] | None:
+    """What the policy is told, with all that follows from the model, None where some of it does not; `said` gets the
+    complaints of these and all other terms that name something of the model.
 
     What an estimator is declared for comes from there, whatever else could have told it.
     """
-    readings: list[Reading] = []
-    said: list[str] = []
-    for term in (*config.readings, *config.resets, *config.terminations):
-        try:
-            if isinstance(term, Reading):
-                readings.append(term.completed(scene))
-            else:
-                term.require(scene)
-        except ShoalError as error:
-            said.append(str(error).rstrip("."))
+    found = [_tried(said, partial(term.completed, scene)) for term in config.readings]
+    for term in (*config.resets, *config.terminations):
+        _tried(said, partial(term.require, scene))
+    for term in config.teacher_readings:
+        _tried(said, partial(term.completed, scene))
+    readings = [reading for reading in found if reading is not None]
+    if len(readings) < len(found):
+        return None
     readings = [r.model_copy(update={"source": "estimator"}) if r.name in config.estimators else r for r in readings]
-    raise_all([*said, *unmeasurable(readings, config.estimators)], what=f"task {config.name}")
+    said += unmeasurable(readings, config.estimators)
     return tuple(readings)
+
+
+class _NotDescribed(Exception):
+    """A term asked about a robot about which there are complaints."""
+
+
+class _Undescribed:
+    """Stands for a robot that cannot be described: what a term says of the model alone is said all the same."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise _NotDescribed(name)
+
+
+def _tried(said: list[str], make: Callable[[], _T]) -> _T | None:
+    """What `make` gives; None where it has a complaint, which is added to `said`."""
+    try:
+        return make()
+    except ShoalError as error:
+        said.append(str(error).rstrip("."))
+    except _NotDescribed:
+        pass
+    return None

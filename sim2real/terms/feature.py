@@ -15,6 +15,7 @@ from sim2real.terms.term import Term
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract
+    from sim2real.terms.reading import Reading
 
 Array = Any
 """A NumPy or JAX array; which one follows `xp`."""
@@ -35,6 +36,10 @@ class Feature(Term):
     def size(self) -> int:
         """Number of entries."""
 
+    def misfits(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Which of the readings that it needs are not what it needs, in sentences."""
+        return []
+
     @abstractmethod
     def observed(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
         """Entries before scaling, `[..., size]`."""
@@ -42,6 +47,20 @@ class Feature(Term):
     @abstractmethod
     def scaling(self, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
         """Offset and factor, `[size]` each, that bring it to order one."""
+
+
+def no_place(reading: Reading) -> list[str]:
+    """What to do where a reading is no place in space; nothing where it is."""
+    if reading.size == 3:
+        return []
+    return [f"{reading.name!r} of kind {reading.kind!r} is no place in space; name a reading of kind position"]
+
+
+def no_turn(reading: Reading) -> list[str]:
+    """What to do where a reading is no orientation; nothing where it is."""
+    if reading.size == 4:
+        return []
+    return [f"{reading.name!r} of kind {reading.kind!r} is no orientation; name a reading of kind orientation"]
 
 
 class Difference(Feature):
@@ -61,6 +80,10 @@ class Difference(Feature):
     def size(self) -> int:
         """Three coordinates."""
         return 3
+
+    def misfits(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Both are places in space."""
+        return [said for name in self.needs for said in no_place(readings[name])]
 
     def observed(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
         """The difference in the frame of both."""
@@ -91,6 +114,11 @@ class SeenFrom(Feature):
     def size(self) -> int:
         """Three coordinates."""
         return 3
+
+    def misfits(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Two places in space, and an orientation."""
+        said = [said for name in (self.of, self.position) for said in no_place(readings[name])]
+        return said + no_turn(readings[self.orientation])
 
     def observed(self, xp: ModuleType, readings: Mapping[str, Array]) -> Array:
         """The point in the frame of the one that looks."""

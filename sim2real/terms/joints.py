@@ -83,7 +83,7 @@ class JointPosition(_PerJoint):
 
     def usual(self, contract: Contract) -> tuple[float, ...]:
         """Home."""
-        return tuple(joint.home_position for joint in contract.robot.joints)
+        return tuple(contract.home_positions.tolist())
 
     def metric(self, rotation_m: float) -> np.ndarray:
         """A radian counts as a rotation of the tool's; metres of slides are metres."""
@@ -110,7 +110,7 @@ class JointPosition(_PerJoint):
         `encoded` are the scaled entries of the observation.
         """
         offset, scale = self.scaling(contract)
-        home = np.array([joint.home_position for joint in contract.robot.joints])
+        home = contract.home_positions
         bounded = ~np.isin(np.arange(self.size), self.endless)
         return (encoded[..., : self.size] - np.float32((home - offset[: self.size]) * scale[: self.size])) * bounded
 

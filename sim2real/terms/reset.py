@@ -91,9 +91,14 @@ class AroundHome(Reset):
 
     def require(self, scene: Scene) -> None:
         """One entry for each joint."""
-        joints = len(scene.robot.joints)
-        if len(self.half_range) != joints:
-            raise ShoalError(f"resets: half_range has {len(self.half_range)} entries for {joints} joints.")
+        joints = scene.robot.joints
+        if len(self.half_range) != len(joints):
+            raise ShoalError(
+                f"resets: half_range has {len(self.half_range)} entries for {len(joints)} joints; give one for each."
+            )
+        for joint, half in zip(joints, self.half_range, strict=True):
+            if joint.kind == "hinge" and half > 2 * math.pi:
+                raise ShoalError(f"resets: half_range {half:g} of {joint.name!r} is more than a turn; write it in rad.")
 
     def draw(self, rng: np.random.Generator, start: Start) -> bool:
         """Within the limits; of wide starts every sixth joint stands at one of them."""
@@ -271,7 +276,7 @@ class FromFile(Reset):
         try:
             rows: Any = np.load(self.path, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise ShoalError(f"resets: file.path {self.path}: {error}.") from error
+            raise ShoalError(f"resets: file.path {self.path}: {error}; give a .npy file of `qpos` rows.") from error
         if rows.ndim != 2 or rows.shape[1] != scene.model.nq or not len(rows) or not np.isfinite(rows).all():
             raise ShoalError(
                 f"resets: file.path {self.path} holds {rows.shape}; it must be finite rows of {scene.model.nq} numbers."
@@ -284,6 +289,6 @@ class FromFile(Reset):
 
     def draw(self, rng: np.random.Generator, start: Start) -> bool:
         """Draw any row."""
-        rows = self.rows(start.scene)
+        rows = start.once(id(self), lambda: self.rows(start.scene))
         start.data.qpos[:] = rows[rng.integers(len(rows))]
         return True

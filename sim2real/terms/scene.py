@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from sim2real.errors import ShoalError
+from sim2real.errors import ShoalError, closest
 from sim2real.rotations import conjugate, quaternion_product, rotate
 
 if TYPE_CHECKING:
@@ -79,8 +79,9 @@ class Scene:
             [getattr(self.model, kind)(i).name for i in range(count)]
             for kind, count in (("site", self.model.nsite), ("body", self.model.nbody))
         )
+        close = closest(name, [*sites, *bodies])
         raise ShoalError(
-            f"{field}: the MJCF has no site and no body {name!r}; it has the sites {sites}, bodies {bodies}."
+            f"{field}: the MJCF has no site and no body {name!r}{close}; it has the sites {sites}, bodies {bodies}."
         )
 
     def floating_body(self, name: str, *, field: str) -> int:
@@ -103,7 +104,7 @@ class Scene:
         index = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SENSOR, name)
         if index < 0:
             names = [self.model.sensor(i).name for i in range(self.model.nsensor)]
-            raise ShoalError(f"{field}: the MJCF has no sensor {name!r}; it has {names}.")
+            raise ShoalError(f"{field}: the MJCF has no sensor {name!r}{closest(name, names)}; it has {names}.")
         start = int(self.model.sensor_adr[index])
         return slice(start, start + int(self.model.sensor_dim[index]))
 

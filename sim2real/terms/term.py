@@ -6,7 +6,6 @@ package that is installed. Every kind of term is one class, which says all about
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 from importlib import metadata
@@ -16,7 +15,7 @@ from pydantic import BeforeValidator, GetJsonSchemaHandler, SerializeAsAny, Vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from sim2real.errors import UnknownName, problems_and_known, shown
+from sim2real.errors import UnknownName, closest, first_line, problems_and_known, shown
 from sim2real.frozen import Frozen
 
 ENTRY_POINTS = "shoal.terms"
@@ -58,24 +57,35 @@ def find_kind(base: type[_T], kind: str) -> type[_T]:
         if kind in points:
             found = points[kind].load()
         elif ":" in kind:
-            module, _, name = kind.partition(":")
-            found = getattr(importlib.import_module(module), name)
+            found = _named(kind)
         else:
-            close = difflib.get_close_matches(kind, [*known, *points], n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            hint = closest(kind, [*known, *points])
             names = f"Known kinds of {base.what} are {', '.join(sorted(known))}"
             raise UnknownName(f"unknown kind {shown(kind)} of {base.what}{hint}", names)
+    except UnknownName:
+        raise
     except ImportError as error:
-        package = kind.partition(":")[0].partition(".")[0]
+        package = (points[kind].value if kind in points else kind).partition(":")[0].partition(".")[0]
         raise ValueError(
             f"kind {kind!r} of {base.what} comes from the package {package!r}, which cannot be imported here "
             f"({error}); install it where this is used"
         ) from error
-    except AttributeError as error:
-        raise ValueError(f"kind {kind!r} of {base.what}: {error}") from error
+    except Exception as error:
+        # A module of somebody else's may raise anything while it is imported.
+        raise ValueError(
+            f"kind {shown(kind)} of {base.what}: {first_line(error)}; name a class as `module:Class`"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"kind {kind!r} is no {base.what}: it must be a subclass of {base.__module__}.{base.__name__}")
     return found
+
+
+def _named(kind: str) -> Any:
+    """What `module:Class` names."""
+    module, _, name = kind.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), name]):
+        raise ValueError("it names no class")
+    return getattr(importlib.import_module(module), name)
 
 
 def read_term(base: type[_T], data: Any) -> _T:

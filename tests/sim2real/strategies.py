@@ -117,7 +117,7 @@ def contracts(draw: st.DrawFn) -> Contract:
         readings=draw(readings(len(robot_joints))),
         action=draw(actions(tuple(fraction * joint.velocity_max * control_dt for fraction, joint in speeds))),
         goal=draw(goals()),
-        timing=Timing(physics_dt_s=physics_dt, control_dt_s=control_dt, episode_s=control_dt * draw(number(0.1, 1e4))),
+        timing=Timing(physics_dt_s=physics_dt, control_dt_s=control_dt, episode_s=control_dt * draw(number(1, 1e4))),
         reachability=Calibration(slope=draw(number(-9, 9)), offset=draw(number(-9, 9)), threshold=draw(number(0, 1))),
         lineage=Lineage(
             teacher=draw(names),

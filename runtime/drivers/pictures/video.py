@@ -25,7 +25,7 @@ from runtime.drivers.pictures.frames import Frames, begin, place, received
 from sim2real.child_process import python_program
 from sim2real.drawing import asked_backend
 from sim2real.errors import ShoalError
-from sim2real.robots.model import load_mjcf
+from sim2real.robots.mjcf import load_mjcf
 
 _BACKENDS = ("egl", "osmesa")
 _TRY = (

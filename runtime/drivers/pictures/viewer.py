@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runtime.drivers.pictures.frames import Frames, begin, place, received
 from sim2real.errors import ShoalError
-from sim2real.robots.model import load_mjcf
+from sim2real.robots.mjcf import load_mjcf
 
 
 class ViewerConfig(BaseModel):

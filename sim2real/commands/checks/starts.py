@@ -43,6 +43,7 @@ def _print(survey: StartSurvey, out: Console) -> None:
     refused = {
         "refused by a reset (kind inside, say)": survey.resets,
         "what they achieve is outside the goal's bounds": survey.goal,
+        "an equality is torn, which closes a chain of joints": survey.ties,
         "something touches": survey.contacts,
     }
     if not any(refused.values()):

@@ -28,6 +28,7 @@ from sim2real.terms.term import Term
 
 if TYPE_CHECKING:
     from sim2real.contract import Contract, Joint, Robot
+    from sim2real.terms.reading import Reading
     from sim2real.terms.scene import Scene
     from sim2real.terms.sides import Mirrored
 
@@ -58,6 +59,14 @@ class Action(Term):
     def needs(self) -> tuple[str, ...]:
         """Names of the readings that it is made of."""
         return self.measured, self.previous
+
+    def misfits(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Which of the readings that it needs are not what it needs, in sentences."""
+        return [
+            f"{name!r} of kind {readings[name].kind!r} has no number for every joint; name a reading of kind {kind}"
+            for name, kind in ((self.measured, "joint_position"), (self.previous, "joint_position_target"))
+            if not readings[name].per_joint
+        ]
 
     def size(self, robot: Robot) -> int:
         """A."""
@@ -118,7 +127,7 @@ def require_alike(kind: str, joints: Mirrored, **values: Any) -> None:
 
 def require_home_alike(contract: Contract, joints: Mirrored) -> None:
     """Refuse a home whose sides are not alike."""
-    home = np.array([joint.home_position for joint in contract.robot.joints])
+    home = contract.home_positions
     if not np.allclose(joints(home), home):
         raise ShoalError("mirror: home is not alike on both sides; make it so, or leave mirror out.")
 

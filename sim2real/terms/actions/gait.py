@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from sim2real.errors import ShoalError
-from sim2real.frozen import Frozen, Positive
+from sim2real.frozen import Frozen, Positive, once_each
 from sim2real.terms.actions.base import Action, Array, require_alike, require_home_alike
 from sim2real.terms.sides import Mirrored
 
@@ -46,8 +46,17 @@ class Harmonic(Frozen):
 
     def at(self, sine: Array, cosine: Array) -> Array:
         """Its value `[..., J]` at a phase, from sine and cosine of `2 pi k t / period`, `[..., 1]` each."""
-        angle, amplitude = 2 * math.pi * np.array(self.phase), np.array(self.amplitude)
-        return sine * np.float32(amplitude * np.cos(angle)) + cosine * np.float32(amplitude * np.sin(angle))
+        in_phase, ahead = _quadratures(self)
+        return sine * in_phase + cosine * ahead
+
+
+@once_each
+def _quadratures(harmonic: Harmonic) -> tuple[np.ndarray, np.ndarray]:
+    """What sine and cosine of the clock's phase count for every joint, `[J]` each."""
+    angle, amplitude = 2 * math.pi * np.array(harmonic.phase), np.array(harmonic.amplitude)
+    parts = (amplitude * np.cos(angle), amplitude * np.sin(angle))
+    in_phase, ahead = (part.astype(np.float32) for part in parts)
+    return in_phase, ahead
 
 
 class JointPositionAboutGait(Action):
@@ -103,7 +112,7 @@ class JointPositionAboutGait(Action):
 
     def motion(self, contract: Contract, sine: Array, cosine: Array) -> Array:
         """The prior's targets `[..., J]`, from sine and cosine of the phase, `[..., 1]` each."""
-        home = np.array([joint.home_position for joint in contract.robot.joints], np.float32)
+        home = np.float32(contract.home_positions)
         pairs = [(sine, cosine), (2 * sine * cosine, cosine * cosine - sine * sine)]
         targets = home
         for harmonic, (s, c) in zip(self.harmonics, pairs, strict=False):

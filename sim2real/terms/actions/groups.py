@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from sim2real.errors import ShoalError
-from sim2real.frozen import Frozen
+from sim2real.frozen import Frozen, once_each
 from sim2real.terms.actions.base import Action, Array
 from sim2real.terms.scene import Scene
 from sim2real.terms.term import any_of
@@ -88,37 +88,28 @@ class Groups(Action):
     def wanted(self, xp: ModuleType, contract: Contract, action: Array, readings: Mapping[str, Array]) -> Array:
         """That of every group, in the robot's order."""
         parts, start = [], 0
-        for group, rows in self._rows(contract):
-            size, part = group.action.size(_part(contract.robot, group)), _of(contract, group)
-            own = _columns(group.action, rows, readings)
+        for group, rows, part in _split(contract):
+            own, size = _columns(group.action, rows, readings), group.action.size(part.robot)
             parts.append(group.action.wanted(xp, part, action[..., start : start + size], own))
             start += size
         return self._in_order(xp, contract, parts)
 
     def towards(self, xp: ModuleType, contract: Contract, present: Array, posture: Array) -> Array | None:
         """Where every group has one."""
-        parts = [
-            group.action.towards(xp, _of(contract, group), present[..., rows], posture[..., rows])
-            for group, rows in self._rows(contract)
+        found = [
+            group.action.towards(xp, part, present[..., rows], posture[..., rows])
+            for group, rows, part in _split(contract)
         ]
-        return None if any(part is None for part in parts) else xp.concatenate(parts, axis=-1)
+        return None if any(part is None for part in found) else xp.concatenate(found, axis=-1)
 
     def sample_previous(self, rng: np.random.Generator, contract: Contract, measured: np.ndarray) -> np.ndarray:
         """That of every group."""
-        parts = [
-            group.action.sample_previous(rng, _of(contract, group), measured[..., rows])
-            for group, rows in self._rows(contract)
-        ]
+        parts = [group.action.sample_previous(rng, part, measured[..., rows]) for group, rows, part in _split(contract)]
         return np.asarray(self._in_order(np, contract, parts))
-
-    def _rows(self, contract: Contract) -> list[tuple[Group, np.ndarray]]:
-        """Each group with its joints' places in policy order."""
-        names = contract.joint_names
-        return [(group, np.array([names.index(name) for name in group.joints])) for group in self.groups]
 
     def _in_order(self, xp: ModuleType, contract: Contract, parts: list[Array]) -> Array:
         joined = xp.concatenate(parts, axis=-1)
-        order = np.argsort(np.concatenate([rows for _, rows in self._rows(contract)]))
+        order = np.argsort(np.concatenate([rows for _, rows, _ in _split(contract)]))
         return joined if (np.diff(order) == 1).all() else joined[..., order]
 
 
@@ -127,9 +118,18 @@ def _part(robot: Robot, group: Group) -> Robot:
     return robot.model_copy(update={"joints": tuple(joints[name] for name in group.joints)})
 
 
-def _of(contract: Contract, group: Group) -> Contract:
-    """The contract as a group's action sees it."""
-    return contract.model_copy(update={"robot": _part(contract.robot, group), "action": group.action})
+@once_each
+def _split(contract: Contract) -> list[tuple[Group, np.ndarray, Contract]]:
+    """Each group of the contract's action, with its joints' places in policy order and the contract as it sees it."""
+    groups, names = cast(Groups, contract.action).groups, contract.joint_names
+    return [
+        (
+            group,
+            np.array([names.index(name) for name in group.joints]),
+            contract.model_copy(update={"robot": _part(contract.robot, group), "action": group.action}),
+        )
+        for group in groups
+    ]
 
 
 def _columns(action: Action, rows: np.ndarray, readings: Mapping[str, Any]) -> dict[str, Any]:

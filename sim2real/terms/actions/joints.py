@@ -58,7 +58,7 @@ class JointPositionAboutHome(Action):
 
     def wanted(self, xp: ModuleType, contract: Contract, action: Array, readings: Mapping[str, Array]) -> Array:
         """Home and a share of the reach."""
-        home = np.array([joint.home_position for joint in contract.robot.joints], np.float32)
+        home = np.float32(contract.home_positions)
         return home + np.array(self.reach, np.float32) * action
 
     def mirrored(self, contract: Contract, joints: Mirrored) -> Mirrored:
@@ -69,7 +69,7 @@ class JointPositionAboutHome(Action):
 
     def towards(self, xp: ModuleType, contract: Contract, present: Array, posture: Array) -> Array:
         """As far as the reach goes."""
-        home = np.array([joint.home_position for joint in contract.robot.joints], np.float32)
+        home = np.float32(contract.home_positions)
         return xp.clip((posture - home) / np.array(self.reach, np.float32), -1.0, 1.0)
 
     def sample_previous(self, rng: np.random.Generator, contract: Contract, measured: np.ndarray) -> np.ndarray:

@@ -87,6 +87,18 @@ class Goal(Term):
         names = tuple(part.reading for part in self.parts())
         return names if self.heading is None else (*names, self.heading)
 
+    def misfits(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Which of the readings that it needs are not what it needs, in sentences."""
+        problems = []
+        for part in self.parts():
+            reading, wanted = readings[part.reading], part.low or part.default
+            if wanted is not None and len(wanted) != reading.size:
+                problems.append(
+                    f"{reading.name!r} of kind {reading.kind!r} has {reading.size} numbers, and the goal's "
+                    f"{part.input} {len(wanted)}; name another reading"
+                )
+        return problems
+
     @property
     def drawn(self) -> Literal["reached", "between"]:
         """How training draws one: `reached` by another configuration of the pool, or anywhere `between` its limits."""

@@ -41,7 +41,7 @@ from runtime.protocol.messages import (
 from runtime.robot.model import shipped_mjcf
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.robots.model import load_mjcf
+from sim2real.robots.mjcf import load_mjcf
 from sim2real.tasks.task import load_task
 
 

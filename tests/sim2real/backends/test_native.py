@@ -210,3 +210,15 @@ def test_without_resampling_every_arm_repeats_its_own_start_and_goal(make: Calla
     np.testing.assert_array_equal(rollout.goal[0], rollout.goal[2 * steps])
     np.testing.assert_array_equal(rollout.observation[0], rollout.observation[2 * steps])
     assert len(np.unique(rollout.goal[0], axis=0)) == ENVS
+
+
+def test_where_bodies_are_is_that_of_the_present_state_and_contacts_still_hold() -> None:
+    task = load_task("mobile_base")
+    env = NativeEnvironment(task, num_envs=2, seed=0, pool=sample_goal_pool(task, size=10, seed=0))
+    env.rollout_with(lambda observation, goal: np.ones((2, 2), np.float32), 20)
+    data = mujoco.MjData(task.model)
+    for qpos, qvel, pose in zip(env._qpos, env._qvel, env.true_readings()["base_pose"], strict=True):
+        data.qpos[:], data.qvel[:] = qpos, qvel
+        mujoco.mj_forward(task.model, data)
+        assert pose == pytest.approx(task.scene.simulated([data]).values(np, task.contract.readings)["base_pose"][0])
+        assert data.qpos[2] == pytest.approx(task.home.qpos[2], abs=0.01), "nothing sinks into the ground"

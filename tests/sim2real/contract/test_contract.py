@@ -22,8 +22,8 @@ ONLY_VALUE = {"schema_version", "kind", "interpolation"}
 
 CHOICES = {"kind": ["hinge", "slide", "tendon"], "mode": ["effort", "velocity"], "base": ["fixed", "floating"]}
 
-REFERENCES = {"name", "measured", "previous", "position", "orientation"}
-"""Names of readings, which have to be those of others."""
+REFERENCES = {"name", "measured", "previous", "position", "orientation", "size"}
+"""Names of readings, which have to be those of others, and their sizes, which goals have to fit."""
 
 Path = tuple[str | int, ...]
 
@@ -159,7 +159,7 @@ def test_lineage_and_calibration_belong_to_one_policy(pose_contract: Contract) -
         (("action", "step_max"), [0.01, 0.01], "2 entries for 7 joints"),
         (("goal", "position_min_m", 2), 0.8, "must be below position_max_m z=0.7"),
         (("timing", "control_dt_s"), 0.041, "whole multiple"),
-        (("readings", 1, "name"), "joint_position", "readings: names must be unique"),
+        (("readings", 1, "name"), "joint_position", "readings: the name 'joint_position' stands 2 times"),
         (("readings", 1, "source"), "hearsay", "source: input should be 'encoder'"),
         (("readings", 1, "size"), 0, "size of joint_velocity are not stated"),
         (("readings", 0, "name"), "where", "action joint_position_increment needs joint_position"),

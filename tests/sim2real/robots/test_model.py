@@ -7,7 +7,8 @@ from pathlib import Path
 import mujoco
 import pytest
 
-from sim2real.robots.model import compiled_digest, load_mjcf
+from sim2real.robots.mjcf import load_mjcf
+from sim2real.robots.model import compiled_digest
 from sim2real.tasks.task import Task
 from tests.sim2real.planar_arm import MJCF
 

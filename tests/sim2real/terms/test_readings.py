@@ -139,7 +139,9 @@ def test_feet_that_stand_are_felt(task: Task, states: list[mujoco.MjData]) -> No
 
 def test_a_sensor_that_the_model_lacks_is_refused(task: Task) -> None:
     reading: Reading = read_term(Reading, {"kind": "sensor", "sensor": "gryo"})  # type: ignore[type-abstract]
-    with pytest.raises(ShoalError, match=r"sensor: the MJCF has no sensor 'gryo'; it has \['gyro'"):
+    with pytest.raises(
+        ShoalError, match=r"sensor: the MJCF has no sensor 'gryo' \(did you mean 'gyro'\?\); it has \['gyro'"
+    ):
         reading.completed(task.scene)
 
 
