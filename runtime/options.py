@@ -19,7 +19,7 @@ class RobotOptions:
     """Options that say which robot."""
 
     robot: str = "mujoco"
-    """mujoco, randomised, wire, franka, ros2, unitree, or MODULE:FACTORY of your own driver."""
+    """mujoco, randomised, wire, franka, ur, ros2, unitree, or MODULE:FACTORY of your own driver."""
     host: str = ""
     """Network address of a real robot."""
     mjcf: Path | None = None

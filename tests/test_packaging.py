@@ -125,4 +125,5 @@ def test_the_workflow_tries_each_extra_alone_by_modules_that_exist() -> None:
     tried = workflow["jobs"]["extra"]["strategy"]["matrix"]["include"]
     assert {row["extra"] for row in tried} == {*EXTRAS} - {"gpu", "cuda"}
     modules = [module for row in tried for module in row["modules"].split(", ")]
-    assert [module for module in modules if find_spec(module) is None] == []
+    elsewhere = {"rtde_control", "rtde_receive"} if sys.version_info >= (3, 13) else set[str]()
+    assert [module for module in modules if find_spec(module) is None and module not in elsewhere] == []

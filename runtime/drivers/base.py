@@ -32,6 +32,7 @@ DRIVERS = {
     "wire": "runtime.drivers.wire:WireDriver",
     "franka": "runtime.drivers.franka:FrankaDriver",
     "ros2": "runtime.ros2.driver:Ros2Driver",
+    "ur": "runtime.drivers.ur.driver:UrDriver",
     "unitree": "runtime.unitree.driver:UnitreeDriver",
 }
 _CONFIGURED = ("ros2", "unitree")

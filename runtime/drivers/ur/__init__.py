@@ -1,0 +1,1 @@
+"""Arms of Universal Robots, by way of RTDE."""
