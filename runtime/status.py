@@ -47,8 +47,8 @@ class Reason(IntEnum):
     sentence: str
     state: State
     is_fault: bool
-    """Readings or policy do not work, so that the arm yields when it lasts. A goal that ran out, a lost object, a
-    forbidden way and late ticks are no such fault: there the arm had better stay where it is."""
+    """Readings or policy do not work, so that the arm yields when it lasts. A goal that ran out, a lost object,
+    lost odometry, a forbidden way and late ticks are no such fault: there the arm had better stay where it is."""
 
     def __new__(
         cls, number: int, sentence: str = "", state: State = State.HOLD, is_fault: bool | None = None
@@ -93,6 +93,7 @@ class Reason(IntEnum):
     FALLING = 27, "the robot is falling, or lies on its side", State.DAMP
     TOO_LOW = 28, "the robot's base is lower than its legs hold it", State.DAMP
     CLOCK_STANDS_STILL = 29, "the readings are too old: the driver's clock, now_s, stands still", State.HOLD, False
+    ODOMETRY_LOST = 30, "nothing tells where the base is; is its odometry running?", State.HOLD, False
 
 
 FOLLOWING = Reason.FOLLOWING

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,11 @@ def serve_goals(
     timeout_s: float,
     robot: Sequence[str] = ("--robot", "mujoco"),
     until_missed: bool = False,
+    before_end: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Send goals one after the other, wait up to `timeout_s` for each, end the server, and sum up. `robot` are options
     of `runtime serve` that say which robot. `until_missed` sends none after the first that is not reached.
+    `before_end` is called while the server still drives the robot.
 
     Raises `ShoalError` when the server cannot start, refuses a goal, or ends badly.
     """
@@ -54,6 +56,7 @@ def serve_goals(
                 if until_missed and not visits[-1]["reached"]:
                     break
             reason = _status(socket).reason
+            before_end()
         if process.returncode != 0 or not summary_path.is_file():
             raise ShoalError(f"serve: `runtime serve` ended with exit status {process.returncode}.")
         summary = json.loads(summary_path.read_text())

@@ -51,6 +51,8 @@ class Part(NamedTuple):
     units: tuple[str, ...]
     tracked: bool = False
     """Whether somebody outside the robot measures it, so that it may be unknown without the robot being at fault."""
+    by_odometry: bool = False
+    """Whether odometry tells it, which may be silent while everything else is measured."""
     axes: int = 0
     """How many of its first entries are coordinates in m, in the world or in the contract's goal frame."""
     about: str = ""
@@ -94,7 +96,8 @@ def _part(contract: Contract, name: str, entries: slice) -> Part:
     reading = contract.reading(name)
     labels, tracked = reading.entries(contract), reading.source == "tracker"
     axes = reading.axes if getattr(reading, "frame", WORLD) in (WORLD, contract.goal.frame) else 0
-    return Part(name, _kind(contract, reading, axes), entries, labels, reading.units, tracked, axes, reading.about)
+    kind, by_odometry = _kind(contract, reading, axes), reading.source == "odometry"
+    return Part(name, kind, entries, labels, reading.units, tracked, by_odometry, axes, reading.about)
 
 
 def _kind(contract: Contract, reading: Reading, axes: int) -> Kind:

@@ -10,9 +10,10 @@ limits, never moves faster than a joint's velocity limit and never changes its s
                           └──rested──────────────────────────┘ ◄── effort, blocked
 
 What the target does: `ramp-in` and `active` follow the policy; `idle`, `hold` and `stopped` brake at the acceleration
-limit and stay; `damp` and `estop` approach the measured joints with a time constant at a share of the speed limit, so
-that a position servo's force fades and the arm yields, and stay while no readings can be trusted. A drive that is told
-velocities comes to velocity 0 in all of these, and there resists whatever moves it; one that is told efforts gets none.
+limit and stay, or, where `stand_speed_share` is set, go to the robot's home posture; `damp` and `estop` approach the
+measured joints with a time constant at a share of the speed limit, so that a position servo's force fades and the arm
+yields, and stay while no readings can be trusted. A drive that is told velocities comes to velocity 0 in all of these,
+and there resists whatever moves it; one that is told efforts gets none.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from runtime.safety.drive_limits import DriveLimits, joint_bounds, limits_of
 from runtime.safety.geometry_checker import GeometryChecker
 from runtime.safety.limits import CORRECTED, NOT_FINITE
 from runtime.safety.rules.base import Layer
+from runtime.safety.rules.responses import Stance
 from runtime.safety.watch import ReadingWatch
 from runtime.status import FOLLOWING, Reason, State
 from sim2real.contract import Contract
@@ -81,6 +83,7 @@ class Safety(Remembers):
         self._trusted = False
         self.imposed: Reason | None = None
         """See `impose`."""
+        self._stance = _stance_of(contract, self.config)
         self._decay = 1 - math.exp(-period / self.config.damp_time_s)
         self._ramp_ticks = round(self.config.ramp_in_s / period)
         self._following = self._faulty = self._damping = 0
@@ -191,13 +194,25 @@ class Safety(Remembers):
         if self.state not in _MOVING and self.started:
             if self.state in _YIELDING and self._trusted:
                 self._limits.yield_to(self._limits.measured, self._decay, self.config.damp_speed_share)
-            else:
+            elif self.state not in _STANDING or not self._stand():
                 self._limits.brake()
         self.transitions += self.reason is not self._settled
         self._settled = self.reason
         self.ticks += 1
         self.ticks_by_reason[self.reason] += 1
         self.ticks_by_state[self.state] += 1
+
+    def _stand(self) -> bool:
+        """Move the target towards the home posture, where the settings say so; whether that may be."""
+        if self._stance is None:
+            return False
+        home, share = self._stance
+        limits, checker = self._limits, self.geometry_checker
+        limits.propose(home, share)
+        if checker is not None and checker.blocks(limits.path(), limits.present) is not FOLLOWING:
+            return False
+        limits.accept()
+        return True
 
     def stop(self) -> None:
         """Hold the present target until `start`; an emergency stop stays one."""
@@ -281,6 +296,7 @@ class Safety(Remembers):
 # Tuples, because a set of enum members hashes their names, in Python, whenever it is asked.
 _MOVING = (State.ACTIVE, State.RAMP_IN)
 _YIELDING = (State.DAMP, State.ESTOP)
+_STANDING = (State.IDLE, State.HOLD, State.STOPPED)
 _LATCHED = (State.STOPPED, State.ESTOP)
 _ACTIVE, _DAMP = State.ACTIVE, State.DAMP
 
@@ -295,6 +311,20 @@ def _velocity_of(contract: Contract) -> str:
             "itself."
         )
     return found[0].name
+
+
+def _stance_of(contract: Contract, config: SafetyConfig) -> tuple[Float64, float] | None:
+    """The home posture `[J]` rad, and at which share of the velocity limits the robot goes there; None for a robot that
+    stays where it is.
+    """
+    if config.stand_speed_share is None:
+        return None
+    if not Stance.applies(contract):
+        raise ShoalError(
+            f"safety: stand_speed_share is for robots that can fall and whose drives are told positions, and "
+            f"{contract.robot.name} is none; leave it out."
+        )
+    return np.array([joint.home_position for joint in contract.robot.joints]), config.stand_speed_share
 
 
 def _ticks(duration_s: float | None, period_s: float) -> float:

@@ -130,6 +130,12 @@ class SimulatedRobot:
         packet["imu_state"]["gyroscope"] = data.qvel[self._base_dof + 3 : self._base_dof + 6]
         return packet
 
+    @property
+    def base(self) -> tuple[float, np.ndarray]:
+        """How high it is, m, and how it is turned, wxyz."""
+        turn: np.ndarray = self.data.qpos[self._base + 3 : self._base + 7].copy()
+        return float(self.data.qpos[self._base + 2]), turn
+
     def _tell(self, force: np.ndarray | float, kp: np.ndarray | float, kd: np.ndarray | float) -> None:
         """MuJoCo's actuators then do `force - kp q - kd dq`."""
         where, model = self._addresses.actuator, self.model

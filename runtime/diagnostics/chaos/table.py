@@ -15,6 +15,7 @@ from runtime.diagnostics.chaos.served.processes import process_scenarios
 from runtime.diagnostics.chaos.served.stops import stop_scenarios
 from runtime.diagnostics.chaos.served.strangers import stranger_scenarios
 from runtime.diagnostics.chaos.served.surroundings import surrounding_scenarios
+from runtime.diagnostics.chaos.served.unitree import unitree_scenarios
 
 
 def all_scenarios(*, processes: bool = True) -> list[Scenario]:
@@ -28,6 +29,7 @@ def all_scenarios(*, processes: bool = True) -> list[Scenario]:
             *stop_scenarios(),
             *page_scenarios(),
             *stranger_scenarios(),
+            *unitree_scenarios(),
         ]
         if processes
         else inside

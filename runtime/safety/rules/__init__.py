@@ -6,7 +6,7 @@ A rule more is a class here with its fields in the `...Settings` of its module, 
 
 from __future__ import annotations
 
-from runtime.safety.rules import balance, clock, joints, objects, poses, responses, targets, values
+from runtime.safety.rules import balance, clock, joints, objects, odometry, poses, responses, targets, values
 from runtime.safety.rules.base import Layer, ReadingRule, Rule
 from sim2real.contract import Contract
 
@@ -16,6 +16,7 @@ READING_RULES: tuple[type[ReadingRule], ...] = (
     *poses.RULES,
     *joints.RULES,
     *balance.RULES,
+    *odometry.RULES,
     *objects.RULES,
 )
 """In the order in which they judge. Those that leave no reading to be believed come first."""

@@ -49,7 +49,8 @@ class Upright(ReadingRule):
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
-        return FOLLOWING if self._cosine(moment) >= self._least else Reason.FALLING
+        # What is no number is for other rules to judge.
+        return Reason.FALLING if self._cosine(moment) < self._least else FOLLOWING
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`."""
@@ -88,7 +89,7 @@ class HighEnough(ReadingRule):
 
     def judge(self, moment: Moment) -> Reason:
         """See `ReadingRule`."""
-        return FOLLOWING if moment.values[self._part.entries][0] >= self._least else Reason.TOO_LOW
+        return Reason.TOO_LOW if moment.values[self._part.entries][0] < self._least else FOLLOWING
 
     def explain(self, moment: Moment) -> str:
         """See `ReadingRule`."""

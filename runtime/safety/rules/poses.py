@@ -63,7 +63,9 @@ class Rotations(ReadingRule):
         """See `ReadingRule`."""
         for part in self._parts:
             w, x, y, z = moment.values[part.entries]
-            if not _SHORTEST <= w * w + x * x + y * y + z * z <= _LONGEST:
+            # What is no number is for other rules to judge.
+            square = w * w + x * x + y * y + z * z
+            if square < _SHORTEST or square > _LONGEST:
                 return Reason.READING_NO_ROTATION
         return FOLLOWING
 

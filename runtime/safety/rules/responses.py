@@ -9,10 +9,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from runtime.safety.rules.balance import Upright
 from runtime.safety.rules.base import Layer, Rule
 from runtime.safety.rules.targets import Share
 from runtime.status import Reason
-from sim2real.contract import Frozen, NonNegative, Positive
+from sim2real.contract import Contract, Frozen, NonNegative, Positive
 
 
 class ResponseSettings(Frozen):
@@ -30,6 +31,9 @@ class ResponseSettings(Frozen):
     """Of the velocity limits, while it does."""
     damp_for_s: NonNegative = 0.5
     """The arm yields at least this long."""
+    stand_speed_share: Share | None = None
+    """Of the velocity limits, at which a robot that is idle, held or stopped goes to its home posture. Unset, it stays
+    where it is; but legs that stop in the middle of a stride carry nobody."""
 
 
 class Overruns(Rule):
@@ -73,4 +77,18 @@ class DampToEstop(Rule):
     response = "estop"
 
 
-RULES: tuple[type[Rule], ...] = (Overruns, EarlyTicks, HoldToDamp, DampToEstop)
+class Stance(Rule):
+    """A robot on legs that does not follow its goal stands as it does at home."""
+
+    name = "stance"
+    bounds = "where a robot on legs rests that is idle, held or stopped: in its home posture"
+    fields = ("stand_speed_share",)
+    response = "it goes there at this share of its velocity limits"
+
+    @classmethod
+    def applies(cls, contract: Contract) -> bool:
+        """See `Rule`."""
+        return Upright.applies(contract) and all(joint.mode == "position" for joint in contract.robot.joints)
+
+
+RULES: tuple[type[Rule], ...] = (Overruns, EarlyTicks, HoldToDamp, DampToEstop, Stance)

@@ -42,10 +42,10 @@ def _scale(out: Readings, *names: str, factor: float) -> None:
 
 
 class FiniteReadings(ReadingRule):
-    """Every number that the robot itself measures is finite."""
+    """Every number that the robot itself measures is finite; what odometry tells has a rule of its own."""
 
     name = "finite readings"
-    bounds = "every reading but the object's place"
+    bounds = "every reading but the object's place and what odometry tells"
     reasons = (Reason.READING_NOT_FINITE,)
     faults = (
         Fault("NaN joint position", "NaN in joint_position", spoil(lambda out: _put(out.joint_position, math.nan))),
@@ -59,7 +59,7 @@ class FiniteReadings(ReadingRule):
     )
 
     def __init__(self, contract: Contract, config: SafetyConfig, layout: Layout) -> None:
-        self._own = [part for part in layout.parts if not part.tracked]
+        self._own = [part for part in layout.parts if not part.tracked and not part.by_odometry]
         self._slices = _merged([part.entries for part in self._own])
 
     def judge(self, moment: Moment) -> Reason:
@@ -128,7 +128,8 @@ class PossibleValues(ReadingRule):
         """See `ReadingRule`."""
         values = moment.values
         for entry, low, high in self._checks:
-            if not low <= values[entry] <= high:
+            # What is no number is for other rules to judge.
+            if values[entry] < low or values[entry] > high:
                 return Reason.READING_OUT_OF_RANGE
         return FOLLOWING
 
@@ -136,7 +137,7 @@ class PossibleValues(ReadingRule):
         """See `ReadingRule`."""
         for part, index, low, high in self._rows:
             value = moment.values[part.entries.start + index]
-            if not low <= value <= high:
+            if value < low or value > high:
                 return out_of_range(part, index, value, low, high)
         return ""
 

@@ -12,7 +12,7 @@ from runtime.diagnostics.chaos.scenario import Scenario, Subject, run_scenario
 from runtime.diagnostics.chaos.soak import soak
 from runtime.diagnostics.chaos.table import all_scenarios, outcome_table
 from runtime.inference.policy import Policy
-from runtime.safety import Safety, SafetyConfig
+from runtime.safety import Safety, SafetyConfig, load_safety
 from runtime.status import State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
@@ -35,15 +35,25 @@ def pushing() -> Subject:
     return Subject(Policy(ROOT / "models" / "franka_push.onnx"))
 
 
+@pytest.fixture(scope="module")
+def on_four_legs() -> Subject:
+    settings = load_safety(ROOT / "models" / "quadruped_walk.safety.yaml")
+    return Subject(Policy(ROOT / "models" / "quadruped_walk.onnx"), safety=settings)
+
+
+def concerned(scenario: Scenario, *subjects: Subject) -> Subject:
+    """The first that the scenario concerns."""
+    return next(subject for subject in subjects if scenario.concerns(subject))
+
+
 PROCESSES = [scenario for scenario in all_scenarios() if scenario.run_served is not None]
 
 
 @pytest.mark.parametrize("scenario", all_scenarios(processes=False), ids=lambda scenario: scenario.name)
 def test_fault_gets_its_response_and_commands_keep_their_bounds(
-    scenario: Scenario, shipped: Subject, pushing: Subject
+    scenario: Scenario, shipped: Subject, pushing: Subject, on_four_legs: Subject
 ) -> None:
-    subject = shipped if scenario.concerns(shipped) else pushing
-    outcome = run_scenario(scenario, subject)
+    outcome = run_scenario(scenario, concerned(scenario, shipped, pushing, on_four_legs))
     assert outcome.passed, outcome.problems
 
 
@@ -55,8 +65,8 @@ def test_a_box_for_the_tool_holds_where_the_goal_box_is_an_objects(pushing: Subj
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", PROCESSES, ids=lambda scenario: scenario.name)
-def test_fault_of_processes_gets_its_response(scenario: Scenario, shipped: Subject) -> None:
-    outcome = run_scenario(scenario, shipped)
+def test_fault_of_processes_gets_its_response(scenario: Scenario, shipped: Subject, on_four_legs: Subject) -> None:
+    outcome = run_scenario(scenario, concerned(scenario, shipped, on_four_legs))
     assert outcome.passed, outcome.problems
 
 
