@@ -39,7 +39,7 @@ ARM = load_task("franka_push").contract
 CASES = [
     pytest.param(rule, fault, id=fault.name) for rule in READING_RULES if rule.applies(ARM) for fault in rule.faults
 ]
-"""Of arms; what only a base that moves can meet is in `test_odometry`."""
+"""Of arms; what only a base that moves can meet is in `rules.test_odometry`."""
 NAMED = {
     "degrees": r"joint_position fr3_joint\d is -?\d+\.?\d* rad, and must be .* degrees",
     "millimetres": r"end_effector_position . is .* m, and must be .* millimetres",

@@ -19,7 +19,7 @@ from sim2real.contract import Contract
 from sim2real.tasks.task import load_task
 from tests.runtime.safety.test_balance import lean, standing
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from sim2real.errors import ShoalError
 from sim2real.tasks.task import load_task
 from tests.runtime.velocity_arm import velocity_task
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 SETTINGS = load_safety(MODELS / "quadruped_walk.safety.yaml")
 TASK_MAX_DEG = 60.0
 
