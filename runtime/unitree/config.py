@@ -51,6 +51,8 @@ class StandUp(Frozen):
     """How far a joint may be from where it is sent."""
     tilt_max_deg: Positive = 40.0
     """How far the base may lean."""
+    max_age_s: Positive = 0.1
+    """How old the newest state may be."""
 
 
 class UnitreeConfig(Frozen):

@@ -34,8 +34,6 @@ from sim2real.errors import ShoalError
 
 _SILENT_S = 1.0
 """After which a robot that comes back may stand elsewhere."""
-_STALE_S = 0.1
-"""Without a state for so long nobody stands up."""
 _LISTEN_S = 0.3
 """For others that command the robot, before it is taken over."""
 _FOREIGN_READS = 3
@@ -153,10 +151,10 @@ class UnitreeDriver:
         if self._states.reboots != self._reboots:
             self._reboots = self._states.reboots
             self._begin_anew("the robot counts its time anew")
-        elif self._states.measured_s - was_s > _SILENT_S:
-            self._begin_anew("states come again")
         elif self._holding is None and gap_s > self._config.motor_watchdog_s and not self._commands.silent:
             self._begin_anew(f"no command went out for {gap_s:.2g} s, after which motors let go")
+        elif self._states.measured_s - was_s > _SILENT_S:
+            self._begin_anew("states come again")
 
     def _begin_anew(self, why: str) -> None:
         self.restarts += 1
@@ -230,7 +228,7 @@ class UnitreeDriver:
 
     def _require_following(self, reference: Float64) -> None:
         age_s = time.monotonic() - self._states.measured_s
-        if age_s > _STALE_S:
+        if age_s > self._config.stand_up.max_age_s:
             raise ShoalError(f"--robot unitree: while standing up no state came for {age_s:.2g} s; the motors damp.")
         error = abs(self._states.position - reference)
         worst = int(error.argmax())

@@ -152,6 +152,7 @@ class SimulatedTopics:
         """Whether states are sent, poses are, and checksums are right."""
         self.lost_share = 0.0
         """Of the states, at random."""
+        self.watchdog_s = WATCHDOG_S
         self.refused = self.released = 0
         """Commands that were none, and how often the motors let go."""
         self._random = np.random.default_rng(0)
@@ -181,7 +182,7 @@ class SimulatedTopics:
             if self._take(message.data):
                 self._commanded_s = now_s
                 break
-        if robot.driven and now_s - self._commanded_s > WATCHDOG_S:
+        if robot.driven and now_s - self._commanded_s > self.watchdog_s:
             self.released += 1
             robot.let_go()
         robot.advance()

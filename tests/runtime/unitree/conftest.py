@@ -20,6 +20,8 @@ from sim2real.tasks.task import load_task
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60
+UNHURRIED_S = 5.0
+"""For what a busy machine must not bring about: that motors let go, or that a state is too old to stand up by."""
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +44,7 @@ class Running:
     def __init__(self, contract: Contract, config: UnitreeConfig) -> None:
         self.topics: SimulatedTopics = simulated(contract, config)
         self.robot = self.topics.robot
+        self.topics.watchdog_s = UNHURRIED_S
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self.topics.run, args=(self._ended.is_set,), daemon=True)
         self._thread.start()

@@ -289,7 +289,7 @@ class Robot:
             # Distinct, so that two motors in each other's place are seen.
             self.state.motor_state[slot].q = (0.0, 1.2, -2.4)[slot % 3] + 0.01 * slot
         self.targets = [motor.q for motor in self.state.motor_state[:LEGS]]
-        self.seen: dict = {"commands": 0, "damaged": 0, "fastest": 0.0, "stiff": None, "last": None}
+        self.seen: dict = {"commands": 0, "damaged": 0, "stiff": None, "last": None}
 
     def step(self, tick: int) -> None:
         for motor, target in zip(self.state.motor_state, self.targets, strict=False):
@@ -316,8 +316,6 @@ class Robot:
         for slot in range(LEGS):
             if told[slot]["kp"] > 0:
                 self.seen["stiff"] = told
-                moved = told[slot]["q"] - self.targets[slot]
-                self.seen["fastest"] = max(self.seen["fastest"], abs(moved))
                 self.targets[slot] = told[slot]["q"]
 
 

@@ -17,14 +17,21 @@ from runtime.drivers.base import DriverOptions, RecoveringDriver, ServoDriver, o
 from runtime.drivers.conformance import assert_conforms
 from runtime.options import RobotOptions
 from runtime.robot.readings import Readings
+from runtime.unitree.config import StandUp
 from runtime.unitree.driver import UnitreeDriver
 from runtime.unitree.motors import MOTORS, MotorMap
+from runtime.unitree.stand_up import folded, way
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.tasks.task import load_task
-from tests.runtime.unitree.conftest import PATIENCE_S, Running, peer_commander, peer_robot
+from tests.runtime.unitree.conftest import PATIENCE_S, UNHURRIED_S, Running, peer_commander, peer_robot
 
-FAST: dict[str, Any] = {"stand_up": {"speed_rad_s": 4.0, "settle_s": 0.2}, "damp_for_s": 0.2, "wait_s": 20}
+FAST: dict[str, Any] = {
+    "stand_up": {"speed_rad_s": 4.0, "settle_s": 0.2, "max_age_s": UNHURRIED_S},
+    "damp_for_s": 0.2,
+    "wait_s": 20,
+    "motor_watchdog_s": UNHURRIED_S,
+}
 
 
 def config(folder: Path, **fields: Any) -> Path:
@@ -57,6 +64,13 @@ def keep(driver: UnitreeDriver, readings: Readings, target: np.ndarray, seconds:
             driver.servo(step / driver.servo_steps)
 
 
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def keep_until(driver: UnitreeDriver, readings: Readings, target: np.ndarray, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not done():
@@ -77,8 +91,9 @@ def test_a_peer_with_types_of_its_own_is_stood_up_commanded_and_damped(
             assert readings["base_pose"] == pytest.approx([1.0, 2.0, math.pi / 2], abs=1e-5)
             assert readings["base_orientation"] == pytest.approx([math.sqrt(0.5), 0, 0, math.sqrt(0.5)], abs=1e-5)
             assert readings["projected_gravity"] == pytest.approx([0, 0, -1], abs=1e-5)
-            keep(driver, readings, target, 0.5)
-            assert readings["joint_position"] == pytest.approx(target, abs=1e-3)
+            keep_until(
+                driver, readings, target, lambda: bool(np.allclose(readings["joint_position"], target, atol=1e-3))
+            )
         seen = end()
     assert seen["commands"] > 50
     assert seen["damaged"] == 0
@@ -90,8 +105,20 @@ def test_a_peer_with_types_of_its_own_is_stood_up_commanded_and_damped(
             assert (told["mode"], told["kp"], told["kd"], told["tau"]) == (0, 0, 0, 0)
     for told in seen["last"][:12]:
         assert (told["mode"], told["kp"], told["kd"], told["tau"]) == (1, 0, 7, 0), "the end is damping"
-    # Between two looks of the peer, 10 ms and its own work apart, a joint may go so far at 4 rad/s.
-    assert seen["fastest"] < 0.5
+
+
+def test_the_way_up_is_no_faster_than_it_may_be_and_rests_at_its_ends(quadruped: Contract) -> None:
+    motors, settings, period_s = MotorMap.of(quadruped, {}), StandUp(speed_rad_s=0.7, settle_s=0.1), 0.002
+    lying = folded(quadruped, motors, settings) + 0.3
+    references = np.array([lying, *way(quadruped, motors, settings, lying, period_s)])
+    speed = np.abs(np.diff(references, axis=0)) / period_s
+    assert 0.5 < speed.max() <= 0.7
+    assert speed[0].max() < 0.05
+    assert (speed[-50:] == 0).all()
+    assert references[-1] == pytest.approx(home(quadruped))
+    assert np.abs(references - folded(quadruped, motors, settings)).max(axis=1).min() == pytest.approx(0, abs=1e-9)
+    already = home(quadruped) + 0.1
+    assert len([*way(quadruped, motors, settings, already, period_s)]) < len(references) / 4
 
 
 def test_conforms(quadruped: Contract, domain: str, tmp_path: Path) -> None:
@@ -115,9 +142,8 @@ def test_it_stands_up_from_its_belly_and_sinks_back(
         assert running.topics.released == 0
         keep(driver, readings, home(quadruped), 0.3)
         assert driver.restarts == 0
-    time.sleep(1.5)
-    assert running.robot.data.qpos[2] < 0.2
-    assert not running.robot.driven
+    running.topics.watchdog_s = 0.1
+    wait_until(lambda: running.robot.data.qpos[2] < 0.2 and not running.robot.driven)
 
 
 def test_states_with_wrong_checksums_are_left_out_and_grow_old(
@@ -127,7 +153,8 @@ def test_states_with_wrong_checksums_are_left_out_and_grow_old(
     with driving(quadruped, config(tmp_path)) as (driver, readings):
         keep(driver, readings, home(quadruped), 0.1)
         running.topics.checksums = False
-        keep(driver, readings, home(quadruped), 0.1)
+        refused = driver._states.refused
+        keep_until(driver, readings, home(quadruped), lambda: driver._states.refused > refused + 8)
         stamp = readings.time_s
         keep(driver, readings, home(quadruped), 0.2)
         assert readings.time_s == stamp
@@ -142,8 +169,9 @@ def test_every_second_lost_state_is_no_matter(
     running = start()
     with driving(quadruped, config(tmp_path)) as (driver, readings):
         running.topics.lost_share = 0.5
-        keep(driver, readings, home(quadruped), 0.5)
-        assert time.monotonic() - readings.time_s < 0.5
+        for _ in range(20):
+            stamp = readings.time_s
+            keep_until(driver, readings, home(quadruped), lambda before=stamp: readings.time_s > before)
         assert driver.restarts == 0
 
 
@@ -152,8 +180,7 @@ def test_lost_odometry_is_no_number_and_everything_else_stays(
 ) -> None:
     running = start()
     with driving(quadruped, config(tmp_path)) as (driver, readings):
-        keep(driver, readings, home(quadruped), 0.2)
-        assert np.isfinite(readings.vector).all()
+        keep_until(driver, readings, home(quadruped), lambda: bool(np.isfinite(readings.vector).all()))
         running.topics.odometry = False
         keep_until(driver, readings, home(quadruped), lambda: bool(np.isnan(readings["base_pose"]).all()))
         assert np.isnan(readings["base_orientation"]).all()
@@ -206,17 +233,18 @@ def test_after_a_pause_in_which_the_motors_let_go_it_begins_anew(
     start: Callable[..., Running], quadruped: Contract, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running = start()
-    with driving(quadruped, config(tmp_path)) as (driver, readings):
+    with driving(quadruped, config(tmp_path, motor_watchdog_s=1.0)) as (driver, readings):
         keep(driver, readings, home(quadruped), 0.2)
-        time.sleep(0.6)
-        assert running.topics.released == 1
+        running.topics.watchdog_s = 0.1
+        time.sleep(1.1)
+        wait_until(lambda: running.topics.released == 1)
         driver.read(readings)
         assert driver.restarts == 1
         assert readings["joint_position"] == pytest.approx(driver._states.position)
         sent = driver._commands._target.copy()
         assert sent == pytest.approx(driver._states.position), "the old target would be a jerk"
-        time.sleep(0.3)
-        assert running.robot.driven, "the posture is held until the loop commands again"
+        # The posture is held until the loop commands again.
+        wait_until(lambda: running.robot.driven)
     assert "after which motors let go; going on from where the robot stands" in capfd.readouterr().err
 
 
@@ -237,7 +265,7 @@ def test_a_leg_that_is_caught_ends_in_damping(
     running.robot.model.dof_damping[running.robot.model.joint("rear_left_calf").dofadr] = 1e3
     with pytest.raises(ShoalError, match=r"RL_calf_joint was .* rad from where it was sent; the motors damp"):
         UnitreeDriver(quadruped, DriverOptions(config=config(tmp_path)))
-    assert running.robot.data.qpos[2] < 0.25
+    wait_until(lambda: running.robot.data.qpos[2] < 0.25)
 
 
 @pytest.mark.parametrize(
