@@ -58,11 +58,16 @@ class Comparison:
 
 def verdict(student: np.ndarray, direct: np.ndarray) -> str:
     """Whether more than chance tells them apart, from who reached which goal, `[N]` bool each."""
-    gain = 100 * float(student.mean() - direct.mean())
-    only_student, only_direct = int(np.sum(student & ~direct)), int(np.sum(direct & ~student))
-    # An exact sign test on the goals that one of them reaches and the other does not (McNemar 1947).
-    decided = only_student + only_direct
-    chance = float(binomtest(only_student, decided).pvalue) if decided else 1.0
+    gain, chance = 100 * float(student.mean() - direct.mean()), sign_test(student, direct)
     if chance > _CHANCE:
         return f"{gain:+.1f} percentage points, which chance explains (p = {chance:.2g})"
     return f"the deep teacher {'bought' if gain > 0 else 'cost'} {abs(gain):.1f} percentage points (p = {chance:.2g})"
+
+
+def sign_test(left: np.ndarray, right: np.ndarray) -> float:
+    """Two-sided p of a difference as large between policies that are equally good, from who reached which goal, `[N]`
+    bool each: an exact test on the goals that only one of them reached (McNemar 1947).
+    """
+    only_left, only_right = int(np.sum(left & ~right)), int(np.sum(right & ~left))
+    decided = only_left + only_right
+    return float(binomtest(only_left, decided).pvalue) if decided else 1.0

@@ -46,8 +46,8 @@ def test_inspect_names_the_object_that_goals_are_about(
     ("change", "said"),
     [
         ({"task": "\x1b]0;owned\x07"}, "control characters"),
-        ({"task": "../../../etc/passwd"}, "has no slash"),
-        ({"robot": {"name": "../../../../tmp"}}, "has no slash"),
+        ({"task": "../../../etc/passwd"}, "no slash"),
+        ({"robot": {"name": "../../../../tmp"}}, "no slash"),
         ({"robot": {"end_effector_frame": "tool\x1b[2J"}}, "end_effector_frame"),
         ({"robot": {"joints": [{"name": "\x1b[31mred"}]}}, "control characters"),
         ({"robot": {"joints": [{"velocity_max": 1e300}]}}, "velocity_max 1e+300 is beyond 10000"),
