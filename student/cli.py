@@ -10,8 +10,10 @@ import tyro
 
 import sim2real.commands  # noqa: F401 - first, so that MuJoCo is imported without OpenGL
 from sim2real.backends.compile_cache import keep_compiled_programs
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError
+from sim2real.files import write_json
 from sim2real.progress import Progress
 from student.config import DistillConfig
 from teacher.run.folder import RunFolder
@@ -36,6 +38,10 @@ class Arguments:
     compare_with: Path | None = None
     """Folder of a run that was trained directly, of the student's size say: the report then tells what the deep
     teacher bought. May be given later, with `--resume`."""
+    quiet: bool = False
+    """No progress, only the result."""
+    json: JsonFile | None = None
+    """Write the numbers of the result here, too."""
     config: tyro.conf.OmitArgPrefixes[DistillConfig] = field(default_factory=DistillConfig)
 
 
@@ -68,7 +74,7 @@ def distill(given: list[str]) -> None:
 
     from student import pipeline
 
-    with Progress(f"student {folder.path.name}") as progress:
+    with Progress(f"student {folder.path.name}", quiet=arguments.quiet) as progress:
         if arguments.resume:
             runs = {"teacher": arguments.teacher, "compare_with": arguments.compare_with}
             pipeline.go_on(folder, arguments.config, progress, **runs)
@@ -82,6 +88,8 @@ def distill(given: list[str]) -> None:
                 compare_with=arguments.compare_with,
             )
         pipeline.export(folder, arguments.output or folder.path / "student.onnx", progress)
+    if arguments.json is not None:
+        write_json(arguments.json, folder.read_summary(), indent=1)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy as np
 import tyro
 
 from sim2real.child_process import python_module
+from sim2real.commands.outputs import JsonFile
 from sim2real.errors import ShoalError
 from sim2real.files import write_json, write_text
 from sim2real.pages import save_figure
@@ -53,6 +54,10 @@ class Arguments:
     """Students, `sweep.csv`, `sweep.json` and `sweep.png`."""
     also: tuple[Path, ...] = ()
     """Folders of directly trained teachers of the same task, shallow ones say, for the same axes."""
+    quiet: bool = False
+    """No progress, only the result."""
+    json: JsonFile | None = None
+    """Write the numbers of the result here, too."""
     config: tyro.conf.OmitArgPrefixes[DistillConfig] = field(default_factory=DistillConfig)
 
 
@@ -68,7 +73,7 @@ def run(arguments: Arguments) -> list[Row]:
         # Whatever contradicts is to be known before hours of distilling.
         if (student := RunFolder(arguments.folder / size)).holds_run:
             pipeline.require_same(student, _config(arguments, network), arguments.teacher)
-    with Progress("sweep", len(networks)) as progress:
+    with Progress("sweep", len(networks), quiet=arguments.quiet) as progress:
         students = [_student(arguments, size, network, progress) for size, network in networks.items()]
         progress.doing("evaluating teachers")
         runs = list(dict.fromkeys((arguments.teacher, *arguments.also)))
@@ -83,7 +88,8 @@ def run(arguments: Arguments) -> list[Row]:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "sweep.csv", text.getvalue())
-    write_json(folder / "sweep.json", rows, indent=1)
+    for path in filter(None, (folder / "sweep.json", arguments.json)):
+        write_json(path, rows, indent=1)
     draw(rows, folder / "sweep.png")
     print(f"sweep: {len(rows)} policies in {folder}/sweep.csv, drawn in {folder}/sweep.png")
     return rows

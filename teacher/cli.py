@@ -11,9 +11,10 @@ import tyro
 
 import sim2real.commands  # noqa: F401 - first, so that MuJoCo is imported without OpenGL
 from sim2real.backends.compile_cache import keep_compiled_programs
+from sim2real.commands.outputs import JsonFile
 from sim2real.console import command_line, prepare_process
 from sim2real.errors import ShoalError
-from sim2real.files import read_model
+from sim2real.files import read_model, write_json
 from sim2real.progress import Progress
 from teacher.config import TeacherConfig
 from teacher.run.folder import RunFolder
@@ -30,6 +31,10 @@ class Arguments:
     """Continue the run in this folder with its own settings; more `--updates` make it longer."""
     distributed: bool = False
     """Be one process of a run across hosts, started once on each (docs/distributed.md)."""
+    quiet: bool = False
+    """No progress, only the result."""
+    json: JsonFile | None = None
+    """Write the numbers of the result here, too."""
     config: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
 
 
@@ -77,15 +82,19 @@ def _train(arguments: Arguments, folder: RunFolder) -> None:
     if arguments.distributed:
         start_distributed()
     config, resume = arguments.config, arguments.resume is not None
-    with Progress(f"teacher {Path(config.task).stem}", quiet=jax.process_index() != 0) as progress:
+    quiet = arguments.quiet or jax.process_index() != 0
+    with Progress(f"teacher {Path(config.task).stem}", quiet=quiet) as progress:
         final = Trainer(config, folder, resume=resume, progress=progress).train()
     if final is not None and jax.process_index() == 0:
         print(
             f"success coarse {final.success_coarse:.1%}, fine {final.success_fine:.1%} on {final.episodes} held-out "
             f"goals; run in {folder.path}"
         )
-        for stage in folder.read_summary().get("stages", []):
+        summary = folder.read_summary()
+        for stage in summary.get("stages", []):
             print(Stage(**stage))
+        if arguments.json is not None:
+            write_json(arguments.json, summary, indent=1)
 
 
 def _config_file(arguments: list[str]) -> tuple[Path | None, list[str]]:

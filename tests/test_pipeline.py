@@ -44,11 +44,14 @@ def command(name: str, *arguments: str | Path) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a teacher's run, a student's run, and the student's policy file."""
     path = tmp_path_factory.mktemp("pipeline")
-    printed = command("train-teacher", "--run", path / "teacher", *TEACHER)
+    printed = command("train-teacher", "--run", path / "teacher", "--json", path / "teacher.json", *TEACHER)
     assert "success coarse" in printed
-    printed = command("distill", "--teacher", path / "teacher", "--run", path / "student", *STUDENT)
+    quiet = ("--quiet", "--json", path / "student.json")
+    printed = command("distill", "--teacher", path / "teacher", "--run", path / "student", *quiet, *STUDENT)
     assert "student: success coarse" in printed
     assert "max error" in printed
+    file = path / "student" / "student.onnx"
+    assert [line.split()[0] for line in printed.splitlines()] == ["student:", f"{file}:"], printed
     return path
 
 
@@ -66,6 +69,8 @@ def test_both_runs_are_complete(folder: Path) -> None:
     for run in ("teacher", "student"):
         for name in ("config.yaml", "contract.json", "summary.json", "curves.png"):
             assert (folder / run / name).stat().st_size > 0
+        summary = json.loads((folder / run / "summary.json").read_text())
+        assert json.loads((folder / f"{run}.json").read_text()) == summary
 
 
 def test_policy_file_answers_with_commands_and_a_probability(session: Any) -> None:

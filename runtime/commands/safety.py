@@ -79,6 +79,8 @@ class Chaos:
     """YAML with limits and fault responses, as for runtime serve; a scenario's own settings come on top."""
     soak_hours: float | None = None
     """Instead: simulate this long with faults all along, and watch memory and handles."""
+    quiet: bool = False
+    """No progress, only the result."""
     json: JsonFile | None = None
     """Write the outcomes here."""
 
@@ -88,7 +90,7 @@ class Chaos:
 
         subject = self._subject()
         if self.soak_hours is not None:
-            report = _soak(subject, self.soak_hours)
+            report = _soak(subject, self.soak_hours, quiet=self.quiet)
             self._write({"soak": report.line, "passed": report.passed})
             return 0 if report.passed else 1
         outcomes = self._scenarios(subject)
@@ -128,7 +130,10 @@ class Chaos:
             raise ShoalError(f"--only: no scenario has {self.only!r} in its name; there are {names}.")
         # Two columns of sentences need room, also in a log.
         console = Console(width=max(Console().width, 150))
-        outcomes = [run_scenario(s, subject) for s in track(chosen, "faults", console=console, transient=True)]
+        outcomes = [
+            run_scenario(s, subject)
+            for s in track(chosen, "faults", console=console, transient=True, disable=self.quiet)
+        ]
         console.print(outcome_table(outcomes))
         failed = sum(not outcome.passed for outcome in outcomes)
         console.print(f"{len(outcomes) - failed} of {len(outcomes)} responses as they must be")
@@ -149,12 +154,12 @@ class Chaos:
             write_json(self.json, content)
 
 
-def _soak(subject: Subject, hours: float) -> SoakReport:
+def _soak(subject: Subject, hours: float, *, quiet: bool) -> SoakReport:
     from rich.progress import Progress
 
     from runtime.diagnostics.chaos.soak import soak
 
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, disable=quiet) as progress:
         task = progress.add_task("soak", total=1.0)
         report = soak(subject, hours, on_round=lambda share: progress.update(task, completed=share))
     print(report.line)

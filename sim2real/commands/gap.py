@@ -35,6 +35,7 @@ def gap(
     goals: int = 10,
     seed: int = 0,
     output: OutputPath = Path("gap"),
+    quiet: bool = False,
 ) -> None:
     """Measure what lies between a log and the model: open loop on its commands, closed loop with the policy.
 
@@ -48,12 +49,13 @@ def gap(
         goals: random goals to give, with --against.
         seed: of the goals.
         output: folder for gap.html and gap.json.
+        quiet: no progress, only the result.
     """
     loaded = load_task(task)
     if (log is None) == (against is None):
         raise ShoalError("gap: give either --log or --against.")
     policy = _policy(model, loaded) if model is not None else None
-    with Progress("gap", to=sys.stderr) as progress:
+    with Progress("gap", to=sys.stderr, quiet=quiet) as progress:
         progress.doing("measuring")
         measured = log_of(log, loaded) if log else _made(against, loaded, policy, model, mjcf, host, goals, seed)
         progress.doing("simulating")

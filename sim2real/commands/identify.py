@@ -16,6 +16,7 @@ from sim2real.identification.fit import Identified, Signal
 from sim2real.identification.fit import fit as fit_model
 from sim2real.identification.parameters import DEFAULT_BOUNDS, Bounds, Kind, Problem, make_problem, require_sysid
 from sim2real.identification.ranges import condition_number, justified, limits_of_knowledge
+from sim2real.logs.log import Log
 from sim2real.progress import Progress
 from sim2real.randomisation.config import dump_randomisation, load_randomisation
 from sim2real.tasks.task import load_task
@@ -33,6 +34,7 @@ def identify(
     bounds: Bounds = DEFAULT_BOUNDS,
     base: str = "mild",
     output: OutputPath = Path("identified"),
+    quiet: bool = False,
 ) -> None:
     """Fit parameters of a robot's model to its logs and write the randomisation ranges that the fit justifies.
 
@@ -45,23 +47,13 @@ def identify(
         bounds: where to look.
         base: randomisation of everything that was not fitted, a preset or a file.
         output: folder for identification.json and randomisation.yaml.
+        quiet: no progress, only the result.
     """
     require_sysid()
     loaded, base_setting = load_task(task), load_randomisation(base)
     logs = [log_of(path, loaded) for path in log]
     problem = make_problem(str(loaded.mjcf_path), loaded.contract, fit, bounds=bounds, bodies=bodies)
-    with Progress("identify", to=sys.stderr) as progress:
-        progress.doing("simulating")
-
-        def shown(done: int, total: int, what: str) -> None:
-            if done == 0:
-                progress.expect(total)
-            else:
-                progress.advance()
-            progress.doing(what)
-
-        stretches = [stretch for one in logs for stretch in one.segments()]
-        result = fit_model(problem, stretches, signals=signals, progress=shown)
+    result = _fitted(problem, logs, signals, quiet=quiet)
     setting, reasons = justified(result, base_setting)
     unknown = limits_of_knowledge(result)
     console().print(_table(result))
@@ -75,6 +67,21 @@ def identify(
     print(f"written: {output / 'randomisation.yaml'}, {output / 'identification.json'}")
 
 
+def _fitted(problem: Problem, logs: list[Log], signals: tuple[Signal, ...], *, quiet: bool) -> Identified:
+    with Progress("identify", to=sys.stderr, quiet=quiet) as progress:
+        progress.doing("simulating")
+
+        def shown(done: int, total: int, what: str) -> None:
+            if done == 0:
+                progress.expect(total)
+            else:
+                progress.advance()
+            progress.doing(what)
+
+        stretches = [stretch for one in logs for stretch in one.segments()]
+        return fit_model(problem, stretches, signals=signals, progress=shown)
+
+
 def excite(
     *,
     task: str,
@@ -85,6 +92,7 @@ def excite(
     noise_std_rad: float = 1e-3,
     bounds: Bounds = DEFAULT_BOUNDS,
     seed: int = 0,
+    quiet: bool = False,
 ) -> None:
     """Suggest a joint trajectory whose log would tell these parameters apart, within the limits.
 
@@ -99,11 +107,12 @@ def excite(
         noise_std_rad: of a joint reading, for the expected intervals.
         bounds: as for identify.
         seed: of the search.
+        quiet: no progress, only the result.
     """
     require_sysid()
     loaded = load_task(task)
     problem = make_problem(str(loaded.mjcf_path), loaded.contract, fit, bounds=bounds)
-    with Progress("excite", candidates, to=sys.stderr) as progress:
+    with Progress("excite", candidates, to=sys.stderr, quiet=quiet) as progress:
         progress.doing("trying trajectories")
         best = suggest(
             problem,

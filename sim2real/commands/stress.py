@@ -30,6 +30,7 @@ def stress(
     html: Path | None = None,
     seed: int = 0,
     quick: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Stress a policy file: where success falls below 90 %, quantity by quantity; exit status 1 for a no-go.
 
@@ -44,6 +45,7 @@ def stress(
         html: where the page goes; by default beside the JSON.
         seed: of starts, goals and robots.
         quick: fewer episodes, coarser boundaries.
+        quiet: no progress, only the result.
     """
     if seed < 0:
         raise ShoalError(f"--seed: must be 0 or above, got {seed}.")
@@ -54,7 +56,7 @@ def stress(
     saw = load_randomisation(trained) if trained else asked.trained or loaded.config.randomisation
     precision = asked.precision
     stand = Stand(model, loaded, seed=seed, episodes=max(precision.episodes_max, precision.pair_episodes))
-    report = _measure(stand, asked, saw, json.with_suffix(".points.jsonl"), seed)
+    report = _measure(stand, asked, saw, json.with_suffix(".points.jsonl"), seed, quiet=quiet)
     page = html or json.with_suffix(".html")
     write_json(json, report.as_dict(), indent=1)
     write_text(page, report.page())
@@ -65,9 +67,11 @@ def stress(
         raise SystemExit(1)
 
 
-def _measure(stand: Stand, asked: StressConfig, trained: Randomisation, points: Path, seed: int) -> Stress:
+def _measure(
+    stand: Stand, asked: StressConfig, trained: Randomisation, points: Path, seed: int, *, quiet: bool
+) -> Stress:
     total = len(asked.requirements) + len(asked.sweeps) + len(asked.pairs)
-    with Progress("stress", total, to=sys.stderr) as progress:
+    with Progress("stress", total, to=sys.stderr, quiet=quiet) as progress:
         name = ""
 
         def flown(episodes: int) -> None:

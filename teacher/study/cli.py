@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from sim2real.commands.outputs import JsonFile
 from sim2real.errors import ShoalError, problems
 from sim2real.files import write_json, write_text
 from teacher.config import TeacherConfig
@@ -36,6 +37,10 @@ class Arguments:
     """Cores of one run on Ray."""
     ray_gpus: float = 0.0
     """GPUs of one run on Ray; a fraction lets runs share one."""
+    quiet: bool = False
+    """No progress, only the result."""
+    json: JsonFile | None = None
+    """Write the numbers of the result here, too."""
     config: tyro.conf.OmitArgPrefixes[TeacherConfig] = field(default_factory=TeacherConfig)
 
 
@@ -60,15 +65,17 @@ def run(arguments: Arguments) -> list[dict[str, Any]]:
     folder = arguments.folder or Path("runs") / f"study_{arguments.kind.replace('-', '_')}"
     with opened(study, folder) as made:
         if arguments.ray is None:
-            results = run_here(made, folder)
+            results = run_here(made, folder, quiet=arguments.quiet)
         else:
             resources = {"cpus": arguments.ray_cpus, "gpus": arguments.ray_gpus}
-            results = run_on_ray(made, folder, address=arguments.ray, **resources)
-    return report(study, results, folder)
+            results = run_on_ray(made, folder, address=arguments.ray, quiet=arguments.quiet, **resources)
+    return report(study, results, folder, arguments.json)
 
 
-def report(study: StudyConfig, results: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Write `study.csv`, `study.json` and `study.png`, and print the table."""
+def report(
+    study: StudyConfig, results: list[dict[str, Any]], folder: Path, json: Path | None = None
+) -> list[dict[str, Any]]:
+    """Write `study.csv`, `study.json`, also to `json`, and `study.png`, and print the table."""
     from teacher.study.analysis import as_csv, critical_depth, growth_exponent, summarise
     from teacher.study.plots import draw
 
@@ -82,7 +89,8 @@ def report(study: StudyConfig, results: list[dict[str, Any]], folder: Path) -> l
             f"{name}_exponent": growth_exponent(x, [row[name] for row in rows]) for name in ("parameters", "update_s")
         }
     write_text(folder / "study.csv", as_csv(rows))
-    write_json(folder / "study.json", numbers | {"runs": results}, indent=1)
+    for path in filter(None, (folder / "study.json", json)):
+        write_json(path, numbers | {"runs": results}, indent=1)
     title = f"{Path(study.base.task).stem}, {study.base.updates} updates, seeds: {study.seeds}"
     draw(study.kind, rows, folder / "study.png", title=title)
     _print(study, numbers, folder)

@@ -73,10 +73,10 @@ def run_cell(config: TeacherConfig, folder: Path, progress: Progress | None = No
     return run.read_summary() | {"update_s": seconds[len(seconds) // 2] / config.updates_per_rollout}
 
 
-def run_here(made: list[Cell], folder: Path) -> list[dict[str, Any]]:
+def run_here(made: list[Cell], folder: Path, *, quiet: bool = False) -> list[dict[str, Any]]:
     """All cells one after another, in this process."""
     results = []
-    with Progress("study", len(made)) as progress:
+    with Progress("study", len(made), quiet=quiet) as progress:
         for cell in made:
             with progress.part(cell.name) as part:
                 results.append(cell.values | run_cell(cell.config, folder / cell.name, part))
@@ -84,7 +84,9 @@ def run_here(made: list[Cell], folder: Path) -> list[dict[str, Any]]:
     return results
 
 
-def run_on_ray(made: list[Cell], folder: Path, *, address: str, cpus: float, gpus: float) -> list[dict[str, Any]]:
+def run_on_ray(
+    made: list[Cell], folder: Path, *, address: str, cpus: float, gpus: float, quiet: bool = False
+) -> list[dict[str, Any]]:
     """All cells as tasks of a Ray cluster whose nodes share `folder`; `address` is `local`, `auto` or a host and port.
 
     Each task takes `cpus` cores and `gpus` GPUs. A task whose worker dies is tried again and goes on from the cell's
@@ -102,7 +104,7 @@ def run_on_ray(made: list[Cell], folder: Path, *, address: str, cpus: float, gpu
     try:
         pending = {task.remote(cell.config, (folder / cell.name).resolve()): cell for cell in made}
         found: dict[str, dict[str, Any]] = {}
-        with Progress("study", len(made)) as progress:
+        with Progress("study", len(made), quiet=quiet) as progress:
             progress.doing(f"training on Ray, {address}")
             while pending:
                 done, _ = ray.wait(list(pending))
