@@ -80,6 +80,7 @@ class Driver(Protocol):
     # One whose drives can be told velocities or efforts says so in the class: `modes = ("position", "velocity",
     # "effort")`. It brings those to 0 by itself where no command has come for two control periods, since nothing else
     # would.
+    # One that does not keep its last target when it is closed says so there, too: `rests = "its motors damp"`.
 
     def read(self, out: Readings) -> None:
         """Fill in the latest readings, joint arrays in driver order, and `time_s` on the clock of `now_s`."""

@@ -108,7 +108,8 @@ class Participant:
                 self._domain = Domain(number, LOOPBACK_CONFIG)
             self._participant = DomainParticipant(number)
         except DDSException as error:
-            raise ShoalError(f"ros2: cannot join DDS domain {number} ({error.msg}).") from error
+            by = f" over the network interface {interface!r}, which must be one that is up" if interface else ""
+            raise ShoalError(f"ros2: cannot join DDS domain {number}{by} ({error.msg}).") from error
         reach = "CYCLONEDDS_URI" if configured else interface or ("network" if is_open(network) else "loopback only")
         self.description = f"domain {number}, {reach}"
 

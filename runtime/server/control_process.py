@@ -81,6 +81,7 @@ def _served(options: ServeOptions, policy: Policy, server: Server) -> Summary:
     take_time_for_last_words()
     summary = summary_of(options, policy, server.loop, server.core, server.exchange)
     summary |= {"ended_by": ended.reason, "braked": ended.braked, "failures": ended.failures}
+    summary["rests"] = getattr(type(server.driver.inner), "rests", "robot holds its position")
     summary["gateway_restarts"] = server.supervisor.restarts
     summary["realtime"] = [str(measure) for measure in measures]
     print_summary(summary)

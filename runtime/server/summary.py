@@ -62,7 +62,7 @@ def _result(contract: Contract, tracked: Tracked) -> Summary:
 
 def print_summary(summary: Summary) -> None:
     """Print the summary in a few lines."""
-    held = "its motors get no effort" if summary["without_effort"] else "robot holds its position"
+    held = "its motors get no effort" if summary["without_effort"] else summary["rests"]
     if not summary["ticks"]:
         held = "the robot was told nothing"
     rest = held if summary["braked"] else "the robot was NOT braked"

@@ -23,7 +23,7 @@ from runtime.ros2.domain import Participant
 from runtime.unitree.body import Body, tilt_deg
 from runtime.unitree.commands import Holding, MotorCommands
 from runtime.unitree.config import load_config
-from runtime.unitree.dds.messages import LOW_COMMAND_TOPIC, LowCmd
+from runtime.unitree.dds.messages import LOW_COMMAND_TOPIC, LOW_STATE_TOPIC, LowCmd
 from runtime.unitree.dds.newest import RECENT_OF_OTHERS, newest_first
 from runtime.unitree.motors import MotorMap
 from runtime.unitree.odometry import Odometry
@@ -46,6 +46,8 @@ class UnitreeDriver:
     """A `ServoDriver` and `RecoveringDriver` of `runtime.drivers.base`. Raises `ShoalError` when no robot answers, when
     somebody else commands it, or when it does not stand up.
     """
+
+    rests = "its motors damp, and it sinks to the ground"
 
     def __init__(self, contract: Contract, options: DriverOptions) -> None:
         self._config = config = load_config(options.config)
@@ -177,7 +179,12 @@ class UnitreeDriver:
                     "robot's own motion service among them (in its app, or by MotionSwitcherClient.ReleaseMode)."
                 )
             time.sleep(_LOOK_AGAIN_S)
-        self._take()
+            self._take()
+        if self._states.reboots:
+            raise ShoalError(
+                f"--robot unitree: time on rt/{LOW_STATE_TOPIC} goes back and forth; do two robots, or a robot and a "
+                "simulated one, tell their states there?"
+            )
 
     def _missing(self) -> str:
         if self._states.measured_s == -math.inf:

@@ -68,17 +68,19 @@ class MotorMap(NamedTuple):
             if name not in contract.joint_names
         ]
         found = {joint: known.get(renamed.get(joint, joint)) for joint in contract.joint_names}
-        problems += [f"no motor is called {renamed.get(j, j)!r}" for j, motor in found.items() if motor is None]
+        unknown = [repr(renamed.get(joint, joint)) for joint, motor in found.items() if motor is None]
+        problems += [f"no motor is called {', '.join(unknown)}"] if unknown else []
         motors = [motor for motor in found.values() if motor is not None]
         slots = [motor.slot for motor in motors]
         problems += [
             f"{motor.name} is two joints' motor" for index, motor in enumerate(motors) if motor.slot in slots[:index]
         ]
-        problems += [f"no joint is {motor.name}" for motor in MOTORS if motor.slot not in slots]
+        left = [motor.name for motor in MOTORS if motor.slot not in slots]
+        problems += [f"no joint is {', '.join(left)}"] if left else []
         if problems:
             raise ContractMismatch(
-                f"--robot unitree: {'; '.join(problems)}. The robot has the motors "
-                f"{', '.join(motor.name for motor in MOTORS)}; map joint_names in --robot-config."
+                f"--robot unitree: {'; '.join(problems)}. Serve the policy of a quadruped; where its joints have other "
+                "names, joint_names in --robot-config says which motors they are."
             )
         signs = np.array([-1.0 if joint in reversed_joints else 1.0 for joint in contract.joint_names])
         return cls(tuple(motor.name for motor in motors), np.array(slots), signs)

@@ -276,11 +276,15 @@ def test_a_leg_that_is_caught_ends_in_damping(
             "nothing usable came on rt/utlidar/robot_odom, which tells where the base",
         ),
         ({"joint_names": {"elbow": "FR_hip_joint"}}, "joint_names: the policy has no joint 'elbow'"),
-        ({"joint_names": {"front_left_hip": "FR_hip_joint"}}, "FR_hip_joint is two joints' motor; no joint is FL_hip"),
+        (
+            {"joint_names": {"front_left_hip": "FR_hip_joint"}},
+            "FR_hip_joint is two joints' motor; no joint is FL_",
+        ),
         ({"joint_names": {"front_left_hip": "FL_hip"}}, "no motor is called 'FL_hip'; no joint is FL_hip_joint"),
         ({"reversed": ["tail"]}, "reversed: the policy has no joint 'tail'"),
         ({"command_hz": 5}, "command_hz"),
         ({"interface": "<x/>"}, "interface"),
+        ({"interfaces": "lo"}, "did you mean 'interface'"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(
@@ -296,8 +300,27 @@ def test_no_robot_at_all(quadruped: Contract, domain: str, tmp_path: Path) -> No
         UnitreeDriver(quadruped, DriverOptions(config=config(tmp_path, wait_s=0.2)))
 
 
+def test_an_interface_that_is_none(
+    quadruped: Contract, domain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CYCLONEDDS_URI")
+    with pytest.raises(ShoalError, match="over the network interface 'nope0', which must be one that is up"):
+        UnitreeDriver(quadruped, DriverOptions(config=config(tmp_path, interface="nope0")))
+
+
+def test_two_robots_on_one_topic_are_refused(
+    start: Callable[..., Running], quadruped: Contract, tmp_path: Path
+) -> None:
+    first = start()
+    first.robot.data.time = 100.0
+    start()
+    with pytest.raises(ShoalError, match="time on rt/lowstate goes back and forth; do two robots"):
+        UnitreeDriver(quadruped, DriverOptions(config=config(tmp_path)))
+    assert not first.robot.driven
+
+
 def test_policies_of_arms_are_refused() -> None:
-    with pytest.raises(ContractMismatch, match="no motor is called 'fr3_joint1'"):
+    with pytest.raises(ContractMismatch, match=r"no motor is called 'fr3_joint1', .*; no joint is FR_hip_joint, FR_th"):
         open_chosen(RobotOptions(robot="unitree"), load_task("franka_pose").contract)
 
 
