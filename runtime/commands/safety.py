@@ -98,18 +98,15 @@ class Chaos:
         return 0 if all(outcome.passed for outcome in outcomes) else 1
 
     def _subject(self) -> Subject:
-        from runtime.diagnostics.chaos.scenario import Subject, positions
+        from runtime.diagnostics.chaos.scenario import Subject
         from runtime.drivers.base import DriverOptions
         from runtime.drivers.mujoco import MujocoDriver
         from runtime.inference.policy import Policy
         from runtime.safety import SafetyConfig, load_safety
-        from sim2real.errors import ShoalError
 
         safety = SafetyConfig() if self.safety is None else load_safety(self.safety)
         subject = Subject(Policy(self.model), self.mjcf, safety)
-        # What nobody can judge or simulate is refused once, and not by every scenario.
-        if why := positions(subject):
-            raise ShoalError(f"chaos: {subject.contract.task}: {why}; faults are for robots that are told positions.")
+        # What nobody can simulate is refused once, and not by every scenario.
         MujocoDriver(subject.contract, DriverOptions(mjcf=self.mjcf)).close()
         return subject
 

@@ -16,7 +16,7 @@ import numpy as np
 from sim2real.backends import xla
 from sim2real.backends.base import ApplyPolicy, OfTask, Rollout, Settings
 from sim2real.backends.mjx_disturbances import MjxDisturbances
-from sim2real.backends.mjx_library import mjx
+from sim2real.backends.mjx_library import mjx, step
 from sim2real.backends.mjx_support import mjx_refusals
 from sim2real.backends.stages import needed_stage
 from sim2real.contract.interface import achieved, command, goal_vector, observe, request_size
@@ -184,7 +184,7 @@ class MjxEnvironment(OfTask):
         def substep(data: Any, fraction: jax.Array) -> tuple[Any, None]:
             moved = self._addresses.control(state.target + (target - state.target) * fraction)
             ctrl = data.ctrl.at[:, self._addresses.actuator].set(moved)
-            return jax.vmap(mjx.step, in_axes=(None, 0))(self._model, data.replace(ctrl=ctrl)), None
+            return jax.vmap(step, in_axes=(None, 0))(self._model, data.replace(ctrl=ctrl)), None
 
         data, _ = jax.lax.scan(substep, state.data, self._fractions)
         data = jax.vmap(self._sense, in_axes=(None, 0))(self._model, data)
@@ -198,7 +198,7 @@ class MjxEnvironment(OfTask):
 
         def substep(data: Any, moved: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
             ctrl = data.ctrl.at[:, self._addresses.actuator].set(self._addresses.control(moved))
-            data = jax.vmap(mjx.step, in_axes=(axes, 0))(models, data.replace(ctrl=ctrl))
+            data = jax.vmap(step, in_axes=(axes, 0))(models, data.replace(ctrl=ctrl))
             return data, (self._addresses.joint_position(data.qpos), self._addresses.joint_velocity(data.qvel))
 
         data = state.data if force is None else state.data.replace(xfrc_applied=force)

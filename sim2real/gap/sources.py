@@ -101,7 +101,7 @@ class _MjxBody(Body):
 
             from sim2real.backends import xla
             from sim2real.backends.mjx import put_model
-            from sim2real.backends.mjx_library import mjx
+            from sim2real.backends.mjx_library import mjx, step
         except ImportError as error:
             raise ShoalError(
                 f"--against mjx needs the training extra: pip install 'shoal[train]' ({error})."
@@ -113,7 +113,7 @@ class _MjxBody(Body):
         def advance(data: Any, previous: Any, target: Any) -> Any:
             def one(data: Any, fraction: Any) -> tuple[Any, None]:
                 ctrl = data.ctrl.at[at.actuator].set(at.control(previous + (target - previous) * fraction))
-                return mjx.step(model, data.replace(ctrl=ctrl)), None
+                return step(model, data.replace(ctrl=ctrl)), None
 
             return jax.lax.scan(one, data, fractions)[0]
 

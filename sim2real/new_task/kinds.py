@@ -42,7 +42,7 @@ def cannot(inspection: Inspection, kind: Kind, tools: Sequence[str]) -> str:
 
 def _closed(inspection: Inspection, movers: Sequence[Mover]) -> str:
     """Why these cannot be commanded one by one, where an equality closes a chain that they belong to."""
-    model, qpos = inspection.model, inspection.bent.qpos
+    model, qpos = inspection.model, inspection.model.qpos0
     ties, found = Ties.of(model), dict[int, list[str]]()
     for mover in movers:
         for tie in ties.moved_by(model, qpos, model.jnt_dofadr[list(mover.joints)]):

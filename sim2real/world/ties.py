@@ -15,7 +15,8 @@ import numpy as np
 _TYPES = (int(mujoco.mjtEq.mjEQ_CONNECT), int(mujoco.mjtEq.mjEQ_WELD))
 _TORN = 0.01
 """m, or rad of a weld's rotation, by which an equality may be off: models close their loops no more exactly."""
-_MOVED = 1e-9
+_MOVED, _OPEN = 1e-6, 5.0
+"""m per rad or m that an equality changes at least where it moves, and times what it is off by already."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,28 @@ class Ties:
         return sorted(set(data.efc_id[rows].tolist()) & set(self.ids))
 
     def moved_by(self, model: mujoco.MjModel, qpos: np.ndarray, dofs: np.ndarray) -> list[int]:
-        """Which change where one of these degrees of freedom moves alone, from `qpos` `[nq]`: loops that it is in."""
+        """Which change where one of these degrees of freedom moves alone, from a `qpos` `[nq]` at which they hold: the
+        loops that it is in.
+
+        What carries a whole loop along moves nothing in it; but by as much as the loop is open already.
+        """
         if not self.ids:
             return []
         data = mujoco.MjData(model)
         data.qpos[:] = qpos
         mujoco.mj_fwdPosition(model, data)
-        rows, found = _rows(data), set[int]()
+        found = set[int]()
         speed, change = np.zeros(model.nv), np.zeros(data.nefc)
         for dof in dofs:
             speed[:] = 0
             speed[dof] = 1
             mujoco.mj_mulJacVec(model, data, change, speed)
-            found |= set(data.efc_id[rows & (np.abs(change) > _MOVED)].tolist())
-        return sorted(found & set(self.ids))
+            for tie in self.ids:
+                rows = _rows(data) & (data.efc_id == tie)
+                opened = np.abs(data.efc_pos[rows]).max(initial=0.0)
+                if np.abs(change[rows]).max(initial=0.0) > _MOVED + _OPEN * opened:
+                    found.add(tie)
+        return sorted(found)
 
 
 def _rows(data: mujoco.MjData) -> np.ndarray:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from runtime.diagnostics.chaos.rig import FOLLOWS, Rig
-from runtime.diagnostics.chaos.scenario import Scenario, geometry
+from runtime.diagnostics.chaos.scenario import Scenario, Subject, geometry, limited_accelerations
 from runtime.robot.readings import Float64, Readings
 from runtime.safety import SafetyConfig
 from runtime.safety.rules.targets import box_around_goals
@@ -21,6 +21,8 @@ _HOLD = frozenset({State.HOLD})
 _ESTOP = frozenset({State.ESTOP})
 _STILL, _LONGEST_REST = 0.02, 200
 """rad/s, and ticks until then: an arm takes 50, what sits down on its legs more."""
+_LEAD_S, _MORE_RAD = 0.2, 0.02
+"""Time constant with which a drive that is told velocities is led to a posture, and by how much beyond it."""
 _FAST = 4.0
 """Speed of the simulation in paced scenarios: a 25 Hz policy then ticks every 10 ms."""
 
@@ -108,6 +110,7 @@ def _of_commands() -> Iterator[Scenario]:
         frozenset(),
         _commands(_flapping),
         SafetyConfig(acceleration_max_rad_s2=5.0),
+        needs=limited_accelerations,
     )
     yield Scenario(
         "self-collision",
@@ -117,7 +120,7 @@ def _of_commands() -> Iterator[Scenario]:
         _HOLD,
         _into_itself,
         SafetyConfig(workspace_margin_m=None),
-        needs=geometry,
+        needs=_geometry_of_ways,
     )
     yield Scenario(
         "workspace",
@@ -127,7 +130,7 @@ def _of_commands() -> Iterator[Scenario]:
         _HOLD,
         _out_of_the_box,
         _with_a_box,
-        needs=geometry,
+        needs=_geometry_of_ways,
     )
 
 
@@ -274,7 +277,7 @@ def _out_of_the_box(rig: Rig) -> None:
 
 def _towards(rig: Rig, refused: Reason, not_found: str) -> None:
     """Towards the nearest of many random postures that geometry refuses for this reason, then home again."""
-    safety, geometry_checker = rig.core.safety, rig.core.safety.geometry_checker
+    geometry_checker = rig.core.safety.geometry_checker
     touches = refused is Reason.SELF_COLLISION
     rig.require(
         geometry_checker is not None and (bool(geometry_checker.pairs) or not touches),
@@ -282,8 +285,8 @@ def _towards(rig: Rig, refused: Reason, not_found: str) -> None:
     )
     if geometry_checker is None:
         return
-    home = np.array([joint.home_position for joint in rig.contract.robot.joints])
-    postures = np.random.default_rng(0).uniform(safety.low, safety.high, (2000, len(home)))
+    home, (low, high) = rig.contract.home_positions, rig.contract.position_limits
+    postures = np.random.default_rng(0).uniform(low, high, (2000, len(home)))
     found = [q for q in postures if geometry_checker.blocks([q.tolist()], home.tolist()) is refused]
     rig.require(bool(found), not_found)
     if found:
@@ -291,14 +294,28 @@ def _towards(rig: Rig, refused: Reason, not_found: str) -> None:
 
 
 def _go(rig: Rig, there: Float64, back: Float64, wanted: Reason) -> None:
-    policy = rig.core.policy
-    with _instead(rig, lambda: np.copyto(policy.command, there, casting="unsafe")):
+    with _instead(rig, lambda: _lead(rig, there)):
         rig.tick(80)
     rig.require(rig.core.safety.reason is wanted, f"the way there was not refused: {rig.core.safety.reason.sentence}")
     seen = list(rig.states)
-    with _instead(rig, lambda: np.copyto(policy.command, back, casting="unsafe")):
+    with _instead(rig, lambda: _lead(rig, back)):
         rig.tick(40)
     rig.states[:] = seen
+
+
+def _lead(rig: Rig, there: Float64) -> None:
+    """Command what leads joints to positions `[J]`: these, or a velocity in proportion to the way, and a little more,
+    since such drives give way under a load.
+    """
+    way = there - rig.driver.newest().joint_position
+    sent = [joint.mode == "position" for joint in rig.contract.robot.joints]
+    led = (way + _MORE_RAD * np.sign(way)) / _LEAD_S
+    np.copyto(rig.core.policy.command, np.where(sent, there, led), casting="unsafe")
+
+
+def _geometry_of_ways(subject: Subject) -> str:
+    """Parts that could touch, on ways that commands say: those of efforts do not."""
+    return limited_accelerations(subject) or geometry(subject)
 
 
 def _estop(rig: Rig) -> None:

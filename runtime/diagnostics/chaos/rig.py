@@ -35,19 +35,28 @@ Fault = Callable[[Readings], object]
 
 
 class Witness:
-    """Checks every command against the bounds that must hold whatever happens; J joints, policy order."""
+    """Checks every command against the bounds that must hold whatever happens; J joints, policy order.
+
+    All are finite and within the limits of what the drives may be told. A position makes no step above the velocity
+    limit, and changes its step no faster than the acceleration limit allows, as a velocity changes itself. An effort
+    grows by no more than the policy's own largest step. Where nothing is followed, no velocity grows, and no motor
+    pushes.
+    """
 
     def __init__(self, safety: Safety) -> None:
         self._safety = safety
+        modes = np.array([joint.mode for joint in safety.layer.contract.robot.joints])
+        self._positions, self._velocities, self._efforts = (modes == m for m in ("position", "velocity", "effort"))
+        self._largest = np.where(self._efforts, np.maximum(-safety.low, safety.high), safety.max_step)
         self._last: Float64 | None = None
         self._last_step: Float64 | None = None
         self.commands = 0
         self.speed_share = 0.0
-        """Largest step of any joint, as a share of its velocity limit."""
+        """The largest step of a position, velocity or effort of any joint, as a share of its limit."""
         self.problems: list[str] = []
 
     def see(self, command: Float64) -> None:
-        """One command `[J]` rad."""
+        """One command `[J]`, in the unit of each joint's drive."""
         safety = self._safety
         self.commands += 1
         if not np.isfinite(command).all():
@@ -55,21 +64,36 @@ class Witness:
             return
         if ((command < safety.low - _ROUNDING) | (command > safety.high + _ROUNDING)).any():
             self._note(f"command {self.commands} is outside the joint limits")
+        if safety.state not in FOLLOWS and (command[self._efforts] != 0).any():
+            self._note(f"command {self.commands} pushes while nothing is followed")
         if self._last is not None:
-            self._compare(command - self._last)
+            self._compare(command, self._last)
+        elif not self._positions.all():
+            self._share(np.where(self._positions, 0.0, command))
         self._last = command.copy()
 
-    def _compare(self, step: Float64) -> None:
-        safety = self._safety
-        share = float(np.max(np.abs(step) / safety.max_step))
-        self.speed_share = max(self.speed_share, share)
+    def _compare(self, command: Float64, last: Float64) -> None:
+        step, change = command - last, self._safety.max_step_change * (1 + _ROUNDING) + _ROUNDING
+        share = self._share(np.where(self._positions, step, command))
         if share > 1 + _ROUNDING:
             self._note(f"command {self.commands} jumps by {share:.2f} times the velocity limit")
-        if self._last_step is not None:
-            change = np.abs(step - self._last_step)
-            if (change > safety.max_step_change * (1 + _ROUNDING) + _ROUNDING).any():
-                self._note(f"command {self.commands} changes its speed faster than the acceleration limit")
+        if self._last_step is not None and (np.abs(step - self._last_step) > change)[self._positions].any():
+            self._note(f"command {self.commands} changes its speed faster than the acceleration limit")
+        if (np.abs(step) > change)[self._velocities].any():
+            self._note(f"command {self.commands} changes its speed faster than the acceleration limit")
+        grown = np.abs(command) - np.abs(last)
+        if self._safety.state not in FOLLOWS and (grown > _ROUNDING)[self._velocities].any():
+            self._note(f"command {self.commands} speeds up while nothing is followed")
+        fades = (grown <= 0) & (command * last >= 0)
+        if ((np.abs(step) > change) & ~fades)[self._efforts].any():
+            self._note(f"command {self.commands} changes an effort by more than the policy's largest step")
         self._last_step = step
+
+    def _share(self, told: Float64) -> float:
+        """Of their limits, the largest of steps or commands `[J]`."""
+        share = float(np.max(np.abs(told) / self._largest))
+        self.speed_share = max(self.speed_share, share)
+        return share
 
     def restart(self) -> None:
         """The next command begins anew."""

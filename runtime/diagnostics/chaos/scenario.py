@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import SubprocessError
@@ -47,10 +47,27 @@ Need = Callable[[Subject], str]
 """Why a fault cannot be injected into a robot; empty where it can."""
 
 
-def positions(subject: Subject) -> str:
-    """A robot whose drives are told positions, which is what the witness of the commands judges."""
-    others = {joint.mode for joint in subject.contract.robot.joints} - {"position"}
-    return f"its drives are told the {' and the '.join(sorted(others))}" if others else ""
+def any_robot(subject: Subject) -> str:
+    """Whatever its drives are told."""
+    return ""
+
+
+def some_positions(subject: Subject) -> str:
+    """A robot that sends some joint to positions, so that it can be missed there."""
+    modes = {joint.mode for joint in subject.contract.robot.joints}
+    return "" if "position" in modes else f"its drives are told {_quantities(modes)}, and no joint is sent anywhere"
+
+
+def limited_accelerations(subject: Subject) -> str:
+    """A robot whose drives are told no efforts, to which a limit of accelerations does not apply."""
+    modes = {joint.mode for joint in subject.contract.robot.joints}
+    return f"its drives are told {_quantities(modes)}" if "effort" in modes else ""
+
+
+def _quantities(modes: Iterable[str]) -> str:
+    return " and ".join(
+        {"position": "positions", "velocity": "velocities", "effort": "efforts"}[m] for m in sorted(modes)
+    )
 
 
 def geometry(subject: Subject) -> str:
@@ -83,7 +100,7 @@ class Scenario:
     run_served: Callable[[Subject, Path], tuple[State, list[str]]] | None = None
     """Instead of `run`: real processes, with the robot and a scratch folder; the state at the end, and what was
     wrong."""
-    needs: Need = positions
+    needs: Need = any_robot
     """What of a robot and its policy it takes."""
     needs_page: bool = False
     """Only where what `shoal[page]` adds is installed."""

@@ -50,7 +50,7 @@ def outcome_table(outcomes: Iterable[Outcome]) -> Table:
         verdict = "ok" if outcome.passed else "; ".join(outcome.problems)
         scenario = outcome.scenario
         table.add_row(scenario.name, scenario.fault, scenario.response, _ended(outcome) or "-", share, verdict)
-    table.caption = "largest step: of the joint velocity limit, which no command may exceed"
+    table.caption = "largest step: of the joint velocity limit (efforts: of theirs), which no command may exceed"
     return table
 
 

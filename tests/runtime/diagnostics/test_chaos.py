@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ from runtime.safety import Safety, SafetyConfig, load_safety
 from runtime.status import State
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.tasks.task import load_task
+from sim2real.tasks.task import Task, load_task
 from tests.runtime.any_policy import write_any_policy
-from tests.runtime.velocity_arm import velocity_task
+from tests.runtime.effort_arm import effort_task
+from tests.runtime.velocity_arm import mixed_task, velocity_franka, velocity_task
 from tests.sim2real.planar_arm import write_task
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -150,13 +153,81 @@ def test_what_does_not_concern_a_robot_is_left_out_with_the_reason(capsys: pytes
     assert "left out, since it has no reading end_effector_position: millimetres" in said
 
 
-def test_robots_whose_commands_no_witness_judges_are_refused_once(
+DRIVES: dict[str, Callable[[Path], Task]] = {
+    "velocities": velocity_task,
+    "efforts": effort_task,
+    "a position and a velocity": mixed_task,
+}
+INSIDE = [scenario for scenario in all_scenarios(processes=False) if scenario.name != "blocked"]
+"""Nothing blocks drives that are told velocities, and the random policy sends the other one nowhere far."""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject]:
+    @functools.cache
+    def subject(what: str) -> Subject:
+        folder = tmp_path_factory.mktemp("drives")
+        task = DRIVES[what](folder)
+        return Subject(Policy(write_any_policy(folder / "any.onnx", task.contract)), task.mjcf_path)
+
+    return subject
+
+
+@pytest.mark.parametrize("what", DRIVES)
+@pytest.mark.parametrize("scenario", INSIDE, ids=lambda scenario: scenario.name)
+def test_drives_that_are_told_other_quantities_meet_what_concerns_them(
+    scenario: Scenario, what: str, told: Callable[[str], Subject]
+) -> None:
+    subject = told(what)
+    if scenario.needs(subject):
+        assert scenario.name.startswith(("object", "self-collision", "workspace", "command ramp"))
+        return
+    outcome = run_scenario(scenario, subject)
+    assert outcome.passed, outcome.problems
+
+
+@pytest.mark.parametrize("name", ["self-collision", "workspace"])
+def test_velocities_lead_into_nothing_either(name: str, tmp_path: Path) -> None:
+    task = velocity_franka(tmp_path)
+    policy = Policy(write_any_policy(tmp_path / "any.onnx", task.contract))
+    (scenario,) = (scenario for scenario in INSIDE if scenario.name == name)
+    outcome = run_scenario(scenario, Subject(policy, task.mjcf_path))
+    assert outcome.passed, outcome.problems
+    assert outcome.speed_share == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "first", "then", "problem"),
+    [
+        (velocity_task, [0.0, 0.0], [1.0, 0.0], "changes its speed faster"),
+        (velocity_task, [0.0, 0.0], [9.0, 0.0], "outside the joint limits"),
+        (velocity_task, [0.1, 0.0], [0.2, 0.0], "speeds up while nothing is followed"),
+        (effort_task, [0.0, 0.0], [0.0, 0.5], "pushes while nothing is followed"),
+        (effort_task, [0.0, 0.0], [0.0, 99.0], "outside the joint limits"),
+    ],
+)
+def test_witness_sees_what_must_not_be_of_velocities_and_efforts(
+    make: Callable[[Path], Task], first: list[float], then: list[float], problem: str, tmp_path: Path
+) -> None:
+    witness = Witness(Safety(make(tmp_path).contract))
+    witness.see(np.array(first))
+    before = len(witness.problems)
+    witness.see(np.array(then))
+    assert any(problem in found for found in witness.problems[before:]), witness.problems
+
+
+def test_what_efforts_cannot_meet_is_left_out_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    velocities = write_any_policy(tmp_path / "velocity.onnx", velocity_task(tmp_path).contract)
-    with pytest.raises(SystemExit):
-        main(["chaos", "--model", str(velocities), "--quick"])
-    assert "its drives are told the velocity; faults are for" in capsys.readouterr().err
+    task = effort_task(tmp_path)
+    efforts = write_any_policy(tmp_path / "effort.onnx", task.contract)
+    with pytest.raises(SystemExit) as ended:
+        main(["chaos", "--model", str(efforts), "--mjcf", str(task.mjcf_path), "--quick", "--only", "NaN"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "4 of 4 responses as they must be" in said
+    assert "left out, since its drives are told efforts, and no joint is sent anywhere: blocked" in said
+    assert "left out, since its drives are told efforts: command ramp, self-collision, workspace" in said
 
 
 def test_a_robot_of_ones_own_is_named_by_its_mjcf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

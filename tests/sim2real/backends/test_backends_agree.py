@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sim2real.backends.mjx import MjxEnvironment, put_model
+from sim2real.backends.mjx_library import mjx, step
 from sim2real.backends.native import NativeEnvironment
 from sim2real.errors import ShoalError
 from sim2real.tasks.task import Task, load_task
@@ -95,3 +96,29 @@ def test_mjx_refuses_delays_that_it_would_ignore() -> None:
     spec.actuators[0].nsample = 8
     with pytest.raises(ShoalError, match="MJX leaves out without a word: delay or nsample of actuator 'fr3_joint1'"):
         put_model(spec.compile())
+
+
+_WHEEL = """
+<mujoco>
+  <option timestep="0.01" integrator="{integrator}"/>
+  <worldbody>
+    <body><joint name="wheel" axis="0 0 1" armature="0.002" damping="0.001"/><geom size=".01" mass="1e-3"/></body>
+  </worldbody>
+  <actuator><position joint="wheel" kp="2" kv="0.1" {limit}/></actuator>
+</mujoco>
+"""
+
+
+@pytest.mark.parametrize("integrator", ["implicitfast", "Euler"])
+@pytest.mark.parametrize("limit", ["", 'forcerange="-.3 .3"'])
+def test_a_servo_at_its_limit_is_as_fast_in_mjx(integrator: str, limit: str) -> None:
+    model = mujoco.MjModel.from_xml_string(_WHEEL.format(integrator=integrator, limit=limit))
+    data, device = mujoco.MjData(model), put_model(model)
+    data.ctrl[:] = 2.0
+    theirs = mjx.make_data(model, impl="jax").replace(ctrl=jnp.full(1, 2.0))
+    advance = jax.jit(step)
+    for _ in range(12):
+        mujoco.mj_step(model, data)
+        theirs = advance(device, theirs)
+        assert float(theirs.qvel[0]) == pytest.approx(data.qvel[0], rel=1e-4)
+    assert data.qpos[0] > 0.3, "a wheel that stands still would prove nothing"

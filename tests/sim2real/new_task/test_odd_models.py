@@ -46,6 +46,12 @@ FINGERS = (
     '<body name="f1" pos=".3 0 0"><joint name="f1" type="slide" axis="0 1 0" range="0 .03"/><geom size=".01"/></body>'
     '<body name="f2" pos=".3 0 0"><joint name="f2" type="slide" axis="0 -1 0" range="0 .03"/><geom size=".01"/></body>'
 )
+LINKAGE = (
+    '<site name="tool" pos=".3 0 0"/>'
+    '<body name="crank" pos=".3 0 0"><joint name="c" axis="0 0 1"/><geom size=".01" pos="0 .05 0"/>'
+    '<body name="rod" pos="0 .05 0"><joint name="r" axis="0 0 1"/><geom size=".01" pos=".05 0 0"/></body></body>'
+)
+LOOP_ON_THE_HAND = '<equality><connect body1="rod" body2="link1" anchor=".05 0 0"/></equality>'
 UNNAMED_LEGS = """
 <mujoco><worldbody><geom type="plane" size="0 0 1"/>
   <body pos="0 0 .26"><freejoint/><geom type="box" size=".2 .2 .05"/>
@@ -81,6 +87,7 @@ WORKS: dict[str, tuple[str, Kind, str, list[str]]] = {
         [],
     ),
     "fingers on slides": (arm(TURN, BEND, end=FINGERS), *("reach", "tcp"), []),
+    "a linkage on the hand": (arm(TURN, BEND, end=LINKAGE, more=LOOP_ON_THE_HAND), *("reach", "tool"), []),
     "a muscle, a motor and a servo": (
         arm(TURN, BEND, more=MUSCLES).replace("<worldbody>", '<worldbody><site name="fixed" pos="0 0 1.5"/>'),
         *("reach", "tool"),

@@ -95,10 +95,12 @@ def answer(url: str, path: str, headers: dict[str, str], *, source: str = "127.0
 
 
 @contextmanager
-def served_page(server: str) -> Iterator[str]:
-    """A page that asks for a code, before the server at this address; yields where it is, without the code."""
-    port = free_port()
-    command = python_module("runtime.cli", "page", "--address", server, "--port", str(port), "--code")
+def served_page(server: str, mjcf: Path | None) -> Iterator[str]:
+    """A page that asks for a code, before the server at this address; yields where it is, without the code. `mjcf` is
+    the robot's, where it does not ship with Shoal.
+    """
+    port, more = free_port(), () if mjcf is None else ("--mjcf", str(mjcf.absolute()))
+    command = python_module("runtime.cli", "page", "--address", server, "--port", str(port), "--code", *more)
     page = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert page.stdout is not None
     try:
@@ -138,7 +140,7 @@ def _page_attacked(robot: Subject, folder: Path) -> Served:
     problems: list[str] = []
     with Server(robot, folder) as server, server.client() as client, ThreadPoolExecutor(_TIMES) as pool:
         client.send_goal(goal_within(robot, 0.8))
-        with served_page(str(server.socket)) as url:
+        with served_page(str(server.socket), robot.mjcf) as url:
             asked = [
                 (stranger.what, pool.submit(answer, url, stranger.path, stranger.headers, source=_ELSEWHERE))
                 for stranger in STRANGERS * _TIMES
