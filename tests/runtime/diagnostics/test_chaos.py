@@ -180,7 +180,7 @@ def test_drives_that_are_told_other_quantities_meet_what_concerns_them(
 ) -> None:
     subject = told(what)
     if scenario.needs(subject):
-        assert scenario.name.startswith(("object", "self-collision", "workspace", "command ramp"))
+        assert scenario.name.startswith(("object", "odometry", "self-collision", "workspace", "command ramp"))
         return
     outcome = run_scenario(scenario, subject)
     assert outcome.passed, outcome.problems
