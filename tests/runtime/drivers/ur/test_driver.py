@@ -61,7 +61,8 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr("runtime.drivers.ur.driver._RECOVER_EVERY_S", 0.2)
     running = Server()
     yield running
     running.kill()
@@ -143,7 +144,7 @@ def test_a_stopped_robot_holds_until_somebody_has_looked_at_it(
         server.tell(word)
         read_until(driver, readings, lambda: age_s(driver, readings) > 0.3)
         server.tell("unlock")
-        read_until(driver, readings, lambda: age_s(driver, readings) > 1.5)
+        read_until(driver, readings, lambda: age_s(driver, readings) > 1.0)
         assert driver.restarts == 0
     said = capfd.readouterr().err
     assert f"ur: {cause}; look at the robot, then start again (--recover-reflexes goes on unasked)" in said
