@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from teacher.config import Config, Count, NameOrPath, Rate, Seed, Share, renamed
 
@@ -42,6 +43,9 @@ class DistillConfig(Config):
     labels: Annotated[str, Field(pattern=r"^(actor|best-of-[1-9][0-9]*)$")] = "actor"
     """What the student imitates: the teacher's `actor`, or with `best-of-16`, say, whichever of that many candidates,
     the actor's mean and samples of it, the teacher's critic values most."""
+    demonstrations: tuple[Annotated[Path, AfterValidator(Path.resolve)], ...] = ()
+    """Recordings of the robot (`runtime serve --record`) whose states the teacher labels as well, once in every
+    round, so that the student also learns where a real robot goes."""
     beta_rounds: Annotated[int, Field(ge=0)] = 4
     """With `states: student`, rounds over which the teacher's share of the actions falls from 1 to 0."""
     hard_goal_share: Share = 0.0

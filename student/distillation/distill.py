@@ -26,6 +26,7 @@ from sim2real.tasks.task import Task
 from student.config import DistillConfig
 from student.distillation import dataset
 from student.distillation.collect import Collector
+from student.distillation.demonstrations import States, states_of
 from student.distillation.objective import Objective
 from student.distillation.reachability import fit_reachability
 from student.history import as_teacher, remembering
@@ -89,6 +90,10 @@ class Distiller:
             config,
         )
         self.eval_env = evaluation_environment(teacher, config)
+        self._demonstrated: States | None = None
+        if config.demonstrations:
+            states = states_of(config.demonstrations, teacher, config.student.history_steps)
+            self._demonstrated = States(*(part[:, None] for part in states))
         self.round = 0
         self.state = self._init(jax.random.key(config.seed))
         self.data = self._empty_dataset()
@@ -158,6 +163,10 @@ class Distiller:
 
     def _round(self, number: int) -> dict[str, float]:
         self.data = _insert(self.data, *self.collector.visit(self.state.policy, number))
+        if self._demonstrated is not None:
+            key = jax.random.fold_in(jax.random.key(self.config.seed + 3), number)
+            inputs, labels, _ = self.collector.label(self.state.policy, *self._demonstrated, key)
+            self.data = _insert(self.data, inputs, labels)
         key = jax.random.fold_in(jax.random.key(self.config.seed + 2), number)
         self.state, metrics = self._update_many(self.state, self.data, key, number)
         row = {name: float(value) for name, value in metrics.items()}
