@@ -53,6 +53,8 @@ def check(
         raise SystemExit(_check_robot(robot, model, options))
     if not name:
         raise ShoalError("check: name a task, or give --robot and --model to check a robot.")
+    if samples < 1 or seed < 0:
+        raise ShoalError(f"check: --samples must be at least 1 and --seed at least 0, got {samples} and {seed}.")
     task, out = load_task(name), console()
     contract = task.contract
     out.print(f"[bold]{contract.task}[/bold]  {task.mjcf_path.name} compiles, contract {contract.digest[:16]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from sim2real.new_task.kinds import Kind
 from sim2real.new_task.proposal import default_name, propose, touching_at_home
 from sim2real.new_task.source import read_source
 from sim2real.new_task.write import write_task
+from sim2real.tasks.task import TASK_NAME
 
 
 def new_task(
@@ -34,8 +36,13 @@ def new_task(
         output: the task file; by default named after the robot, in the working directory.
         force: replace files that exist.
     """
-    name = default_name(robot.resolve(), kind) if output is None else output.stem
-    path = Path(f"{name}.yaml") if output is None else output
+    path = Path(f"{default_name(robot.resolve(), kind)}.yaml") if output is None else output
+    name = path.stem
+    if path.suffix not in (".yaml", ".yml") or not re.fullmatch(TASK_NAME, name):
+        raise ShoalError(
+            f"--output: {path} is no task file; it is called after its task, in lower case letters, digits and _ that "
+            "begin with a letter, and ends in .yaml."
+        )
     source = read_source(robot)
     proposal = propose(source, kind, name=name, tools=tool)
     taken = [file for file in (path, path.with_suffix(".xml")) if file.exists() and not force]

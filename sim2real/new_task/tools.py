@@ -84,7 +84,11 @@ def require_moved(found: Reach, tools: Sequence[str]) -> None:
     """Raise `ShoalError` for tools that random postures leave where they are."""
     still = [tool for tool, moved in zip(tools, found.moved_m, strict=True) if moved < _STILL_M]
     raise_all(
-        [f"the joints turn the tool {tool!r} but do not move it; name another one with --tool" for tool in still],
+        [
+            f"the joints turn the tool {tool!r} but do not move it; name another one with --tool, or put a <site> "
+            "at the link's end"
+            for tool in still
+        ],
         what="new-task",
     )
 

@@ -40,7 +40,7 @@ def read_urdf(path: Path) -> tuple[mujoco.MjSpec, dict[str, JointLimits]]:
         raise ShoalError(f"{path}: the outermost element is <{tree.tag}>, and a URDF's is <robot>.")
     _without_looks(tree)
     raise_all(_unfinished(tree), what=path.name)
-    raise_all([*_resolve_meshes(tree, path), *_wrong_limits(tree)], what=path.name)
+    raise_all([*_resolve_meshes(tree, path), *_wrong_limits(tree), *_half_inertias(tree)], what=path.name)
     root, stated = _root(tree)
     if not root:
         raise ShoalError(
@@ -105,6 +105,16 @@ def _wrong_limits(tree: ElementTree.Element) -> list[str]:
             except ValueError as error:
                 problems.append(f"joint {joint.get('name')!r}: {name} of its limit: {first_line(error)}; give a number")
     return problems
+
+
+def _half_inertias(tree: ElementTree.Element) -> list[str]:
+    """Links whose `<inertial>` does not say all, in words."""
+    return [
+        f"link {link.get('name')!r}: its <inertial> has no <{part}>; add it, or leave the <inertial> out"
+        for link in tree.findall("link")
+        for part in ("mass", "inertia")
+        if (inertial := link.find("inertial")) is not None and inertial.find(part) is None
+    ]
 
 
 def _without_looks(tree: ElementTree.Element) -> None:

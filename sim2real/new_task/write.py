@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sim2real.actuators.servo_simulation import Drives, simulate_drives
-from sim2real.errors import raise_all
+from sim2real.errors import ShoalError, raise_all
 from sim2real.files import write_text
 from sim2real.new_task.drives import GuessedServo
 from sim2real.new_task.proposal import Proposal, guessed_servos
@@ -42,6 +42,11 @@ def _model_file(source: Source, path: Path) -> Path:
     if not source.changes:
         return source.path
     copy = path.with_suffix(".xml")
+    if copy.resolve() == source.path.resolve():
+        raise ShoalError(
+            f"--output: the task uses a changed copy of the model, which would lie beside it and replace {source.path} "
+            "itself; give another --output."
+        )
     write_text(copy, written_copy(source, path.parent))
     return copy
 

@@ -20,6 +20,7 @@ _CURES = {
     "invalid q": "give the keyframe as many numbers, or remove it",
     "invalid ctrl": "give the keyframe as many numbers, or remove it",
     "free joint can only be used on top level": "put the body right into <worldbody>, or give it other joints",
+    "'mujocoinclude'": "it is a part of other models; give the file that includes it",
     "Unrecognized XML model type": "give an MJCF, whose outermost element is <mujoco>, or a URDF, whose is <robot>",
     "ParseXML": "look at the file",
     "XML parse error": "look at the file",

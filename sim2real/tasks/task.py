@@ -40,6 +40,7 @@ from sim2real.terms.reset import FreeBody
 from sim2real.world.map import Map
 
 _T = TypeVar("_T")
+TASK_NAME = r"^[a-z][a-z0-9_]*$"
 EXTENDS = "extends"
 """Field of a task file that names another task, whose fields hold where the file says nothing else."""
 
@@ -47,7 +48,7 @@ EXTENDS = "extends"
 class TaskConfig(Frozen):
     """The whole YAML file: a list of terms. `sim2real schema` prints its JSON schema for editors."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+    name: Annotated[str, Field(pattern=TASK_NAME, max_length=100)]
     robot: RobotConfig
     readings: Annotated[list[any_of(Reading)], Field(min_length=1)]  # type: ignore[valid-type]
     """What the policy is told, in the order of its observation."""

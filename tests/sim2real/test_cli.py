@@ -209,3 +209,23 @@ def test_user_errors_are_one_sentence_and_status_2(sim2real: Runner) -> None:
     error = sim2real("show", "franka_pour", status=2)
     assert error.startswith("error: task: unknown task 'franka_pour'")
     assert error.count("\n") == 1
+
+
+def test_a_new_task_neither_replaces_its_robot_nor_gets_a_name_that_is_none(sim2real: Runner, tmp_path: Path) -> None:
+    robot = tmp_path / "robot.xml"
+    text = MJCF.replace('joint name="elbow"', "joint").replace('joint="elbow"', 'tendon="bent"')
+    tendon = '<tendon><fixed name="bent"><joint joint="shoulder" coef="1"/></fixed></tendon><actuator>'
+    robot.write_text(text.replace("<actuator>", tendon))
+    before = robot.read_text()
+    said = sim2real("new-task", str(robot), "--output", str(tmp_path / "robot.yaml"), "--force", status=2)
+    assert f"would lie beside it and replace {robot} itself; give another --output." in said
+    assert robot.read_text() == before
+    for name in ("My Task.yaml", "robot", "robot.xml"):
+        said = sim2real("new-task", str(robot), "--output", str(tmp_path / name), "--force", status=2)
+        assert "is no task file; it is called after its task" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["robot.xml"]
+
+
+@pytest.mark.parametrize("options", [("--samples", "0"), ("--seed", "-1")])
+def test_check_draws_something(sim2real: Runner, options: tuple[str, str]) -> None:
+    assert "--samples must be at least 1 and --seed at least 0" in sim2real("check", "franka_pose", *options, status=2)

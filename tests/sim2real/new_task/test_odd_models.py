@@ -170,6 +170,7 @@ REFUSED = {
         "free joint can only be used on top level Element name 'link1'.*; put the body right into <worldbody>",
     ),
     "another sort of file": ("<sdf/>", "Unrecognized XML model type: 'sdf'; give an MJCF"),
+    "a part of others": ("<mujocoinclude/>", "it is a part of other models; give the file that includes it"),
     "nothing": ("", "empty file .*; look at the file"),
     "a drone": (DRONE, "no site or body of this model hangs on a joint"),
 }
@@ -217,6 +218,12 @@ BACK = (
             "joint 'j': effort of its limit: could not convert string to float: 'strong'; give a number",
         ),
         ("1", "1", BACK, "no link is the root"),
+        (
+            "1",
+            "1",
+            '<link name="c"><inertial/></link>',
+            r"(?s)link 'c'.* has no <mass>.*link 'c'.* has no <inertia>; add it",
+        ),
     ],
 )
 def test_a_urdf_that_is_none_is_told_why(height: str, effort: str, more: str, said: str, tmp_path: Path) -> None:
