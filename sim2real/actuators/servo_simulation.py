@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import mujoco
@@ -84,6 +85,20 @@ class Drives:
     """Why nothing can be trained with these drives, in sentences."""
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep MuJoCo from telling the terminal, and a file MUJOCO_LOG.TXT in the working directory, that a simulation
+    diverges: that is said in a sentence.
+    """
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
+
+
+@_without_warnings()
 def simulate_drives(model: mujoco.MjModel, robot: Robot, home: Home, *, window: float) -> Drives:
     """Hold home, then a small step of each joint.
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import pytest
 
 from sim2real.actuators.servo_simulation import Drives, simulate_drives
@@ -82,3 +83,11 @@ def test_a_floating_base_is_held_while_its_joints_are_told_something(tmp_path: P
     drives = drives_of(tmp_path, FLOATING)
     assert all(math.isfinite(seen.rise_s) for seen in drives.joints)
     assert drives.base_drop_m == pytest.approx(0.4, abs=0.05)
+
+
+def test_a_simulation_that_diverges_leaves_no_file_of_mujocos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = mujoco.get_mju_user_warning()
+    assert drives_of(tmp_path, elbow('kp="5000000" kv="4"', "-1e8 1e8")).problems
+    assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
+    assert mujoco.get_mju_user_warning() is before
