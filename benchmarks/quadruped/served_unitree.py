@@ -9,7 +9,8 @@ has fallen when its base is lower than 0.14 m or leans by more than 60°, which 
 status 1 where fewer than `--at-least` goals are reached, or the robot has fallen.
 
 *Step* is from readings to command; *tick* is the whole of a control period's work, with reading the newest state off
-DDS, checking its CRC, and writing the command. Nothing here asks for privileges.
+DDS, checking its CRC, and writing the command. Nothing here asks for privileges. *Load* is the machine's, of the last
+minute, before and after: three processes of ours take about a third of one core, and the rest are others'.
 """
 
 from __future__ import annotations
@@ -155,9 +156,11 @@ def main() -> None:
             "planar_pose."
         )
     count, timeout_s = (2, 15.0) if arguments.quick else (arguments.goals, arguments.timeout_s)
+    loads = [round(os.getloadavg()[0], 1)]
     found = measure(arguments.file, goals=count, timeout_s=timeout_s, safety=arguments.safety, seed=arguments.seed)
+    loads.append(round(os.getloadavg()[0], 1))
     seconds, step, tick = found["median_time_s"], found["tick_us"], found["loop_us"]
-    table = Table("goals", "reached", "falls", "s to goal", "step p50, p99, us", "tick p50, p99, us", "missed periods")
+    table = Table("goals", "reached", "falls", "s to goal", "step p50, p99, us", "tick p50, p99, us", "missed", "load")
     table.add_row(
         str(count),
         str(found["goals_reached"]),
@@ -166,9 +169,11 @@ def main() -> None:
         f"{step['p50']:.0f}, {step['p99']:.0f}",
         f"{tick['p50']:.0f}, {tick['p99']:.0f}",
         str(found["missed_periods"]),
+        " to ".join(map(str, loads)),
     )
     Console().print(table)
-    write_numbers(arguments.json, {"file": arguments.file.name, "seed": arguments.seed, "goals_planned": count} | found)
+    facts = {"file": arguments.file.name, "seed": arguments.seed, "goals_planned": count, "load": loads}
+    write_numbers(arguments.json, facts | found)
     if found["goals_reached"] < arguments.at_least or found["falls"]:
         sys.exit(1)
 
