@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import mujoco
 import numpy as np
 
 from runtime.drivers.base import DriverOptions
@@ -15,7 +14,6 @@ from runtime.unitree.odometry import heading
 from runtime.unitree.states import LowStates
 from sim2real.contract import Contract
 from sim2real.errors import ShoalError
-from sim2real.rotations import quaternion_product
 from sim2real.terms import Scene
 from sim2real.terms.joints import JointEffort
 
@@ -62,8 +60,11 @@ class Body:
     def read(self, states: LowStates, out: Readings) -> None:
         """Everything but the time, with the base where it was placed last."""
         data, addresses = self._data, self._robot.addresses
-        about = np.array([math.cos(self._turned / 2), 0.0, 0.0, math.sin(self._turned / 2)])
-        data.qpos[self._qpos + 3 : self._qpos + 7] = quaternion_product(np, about, states.orientation)
+        # Turned about the vertical, on top of how the inertial unit has it.
+        cos, sin = math.cos(self._turned / 2), math.sin(self._turned / 2)
+        w, x, y, z = states.orientation.tolist()
+        turned = (cos * w - sin * z, cos * x - sin * y, cos * y + sin * x, cos * z + sin * w)
+        data.qpos[self._qpos + 3 : self._qpos + 7] = turned
         # MuJoCo has the rate at which a free joint turns in the body.
         data.qvel[self._dof + 3 : self._dof + 6] = states.angular_velocity
         addresses.place(data.qpos, states.position)
@@ -75,6 +76,5 @@ class Body:
 
 def tilt_deg(turn_wxyz: Float64) -> float:
     """How far a body leans that is turned so."""
-    matrix = np.zeros(9)
-    mujoco.mju_quat2Mat(matrix, turn_wxyz)
-    return math.degrees(math.acos(max(-1.0, min(1.0, float(matrix[8])))))
+    w, x, y, z = turn_wxyz.tolist()
+    return math.degrees(math.acos(max(-1.0, min(1.0, 1 - 2 * (x * x + y * y) / (w * w + x * x + y * y + z * z)))))

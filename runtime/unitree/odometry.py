@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from runtime.robot.readings import Float64
@@ -15,11 +14,12 @@ from runtime.ros2.domain import Participant
 from runtime.unitree.config import OdometrySource
 from runtime.unitree.dds.messages import SPORT_MODE_STATE, SportModeState
 from runtime.unitree.dds.newest import RECENT, newest_first
-from runtime.unitree.dds.packets import Packet
+from runtime.unitree.dds.packets import Numbers, require
 from sim2real.errors import ShoalError, shown
 
 _SHORTEST, _LONGEST = 0.9, 1.1
 """Lengths of a quaternion that was meant to be a rotation."""
+_POSE = Numbers(SPORT_MODE_STATE, ("position",), ("imu_state", "quaternion"))
 
 
 class Odometry:
@@ -54,8 +54,8 @@ class Odometry:
             except ShoalError as error:
                 self._say(str(error))
                 continue
-            length = float(np.linalg.norm(turn))
-            if not np.isfinite(position).all() or not _SHORTEST < length < _LONGEST:
+            length = math.hypot(*turn.tolist())
+            if not math.isfinite(position.sum()) or not _SHORTEST < length < _LONGEST:
                 self._say(f"a pose on {self.topic} is left out: {shown([*position.tolist(), *turn.tolist()])}")
                 continue
             self._place(position, heading(turn))
@@ -68,7 +68,7 @@ class Odometry:
             # Its height counts from the ground all along.
             self._origin = (np.array([position[0], position[1], 0.0]), heading_rad)
         zero, turned = self._origin
-        x, y, z = position - zero
+        x, y, z = (position - zero).tolist()
         cos, sin = math.cos(-turned), math.sin(-turned)
         self.position[:] = cos * x - sin * y, sin * x + cos * y, z
         self.heading_rad = heading_rad - turned
@@ -76,14 +76,14 @@ class Odometry:
 
 def heading(turn_wxyz: Float64) -> float:
     """Where the x axis of a body points that is turned so, rad about the vertical."""
-    matrix = np.zeros(9)
-    mujoco.mju_quat2Mat(matrix, turn_wxyz)
-    return math.atan2(matrix[3], matrix[0])
+    w, x, y, z = turn_wxyz.tolist()
+    return math.atan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
 
 
 def _of_sport_mode(message: Any) -> tuple[Float64, Float64]:
-    packet = Packet.from_cdr(SPORT_MODE_STATE, message.data, "unitree_go/SportModeState")
-    return packet["position"].astype(np.float64), packet["imu_state"]["quaternion"].astype(np.float64)
+    require(SPORT_MODE_STATE, message.data, "unitree_go/SportModeState")
+    numbers = _POSE.floats(message.data)
+    return numbers[:3], numbers[3:]
 
 
 def _of_ros(message: ros.Odometry) -> tuple[Float64, Float64]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.robot.readings import Float64
 from runtime.ros2.domain import Participant
 from runtime.unitree.dds.messages import LOW_STATE, LOW_STATE_TOPIC, LowState
 from runtime.unitree.dds.newest import RECENT, newest_first
-from runtime.unitree.dds.packets import Packet
+from runtime.unitree.dds.packets import Numbers, checksum, require
 from runtime.unitree.motors import MotorMap
 from sim2real.errors import ShoalError, shown
 
@@ -31,6 +29,10 @@ class LowStates:
     def __init__(self, participant: Participant, motors: MotorMap, say: Callable[[str], None]) -> None:
         self._reader = participant.reader(LOW_STATE_TOPIC, LowState, qos=RECENT)
         self._motors, self._say = motors, say
+        of_motors = [("motor_state", name, motors.slots) for name in ("q", "dq", "tau_est")]
+        of_base = [("imu_state", "quaternion"), ("imu_state", "gyroscope")]
+        self._numbers = Numbers(LOW_STATE, *of_motors, *of_base)
+        self._ticks, self._crc = Numbers(LOW_STATE, ("tick",)), Numbers(LOW_STATE, ("crc",))
         joints = len(motors.names)
         self.position, self.velocity, self.effort = (np.zeros(joints) for _ in range(3))
         """rad, rad/s and N m."""
@@ -50,53 +52,50 @@ class LowStates:
         """Take what has arrived; whether that is newer than what was there."""
         for message in newest_first(self._reader, LowState, self._say):
             try:
-                packet = Packet.from_cdr(LOW_STATE, message.data, "unitree_go/LowState")
+                require(LOW_STATE, message.data, "unitree_go/LowState")
             except ShoalError as error:
                 self._refuse(str(error))
                 continue
-            if not packet.is_whole:
+            if self._crc.integer(message.data) != checksum(LOW_STATE, message.data):
                 self._refuse("a state with a wrong CRC is left out")
                 continue
-            if problem := self._problem(packet):
+            numbers = self._numbers.floats(message.data)
+            if problem := self._problem(numbers):
                 self._refuse(f"a state is left out: {problem}")
                 continue
-            return self._accept(packet, now_s)
+            return self._accept(numbers, self._ticks.integer(message.data), now_s)
         return False
 
     def _refuse(self, sentence: str) -> None:
         self.refused += 1
         self._say(sentence)
 
-    def _problem(self, packet: Packet) -> str:
+    def _problem(self, numbers: Float64) -> str:
         """What is no measurement in it."""
-        states = packet["motor_state"][self._motors.slots]
-        for field in ("q", "dq"):
-            if not np.isfinite(states[field]).all():
-                index = int(np.argmin(np.isfinite(states[field])))
-                return f"{field} of {self._motors.names[index]} is {states[field][index]:g}"
-        imu = packet["imu_state"]
-        length = float(np.linalg.norm(imu["quaternion"]))
-        if not _SHORTEST < length < _LONGEST:
-            return f"imu_state.quaternion {shown(imu['quaternion'].tolist())} is no rotation"
-        if not np.isfinite(imu["gyroscope"]).all():
-            return f"imu_state.gyroscope is {shown(imu['gyroscope'].tolist())}"
+        joints = len(self._motors.names)
+        # A sum is finite only of finite numbers, and those of 32 bits cannot overflow it.
+        if not math.isfinite(numbers.sum()):
+            index = int(np.argmin(np.isfinite(numbers)))
+            field = ("q", "dq", "tau_est", "imu_state")[min(index // joints, 3)]
+            of = f" of {self._motors.names[index % joints]}" if index < 3 * joints else ""
+            return f"{field}{of} is {numbers[index]:g}"
+        quaternion = numbers[3 * joints : 3 * joints + 4].tolist()
+        if not _SHORTEST < math.hypot(*quaternion) < _LONGEST:
+            return f"imu_state.quaternion {shown(quaternion)} is no rotation"
         return ""
 
-    def _accept(self, packet: Packet, now_s: float) -> bool:
-        tick = int(packet["tick"])
+    def _accept(self, numbers: Float64, tick: int, now_s: float) -> bool:
         if self._tick is not None:
             back = self._tick - tick
             if back > _REBOOTED_MS:
                 self.reboots += 1
             elif back >= 0:
                 return False
-        states: NDArray[Any] = packet["motor_state"][self._motors.slots]
-        signs, imu = self._motors.signs, packet["imu_state"]
-        np.multiply(states["q"], signs, out=self.position)
-        np.multiply(states["dq"], signs, out=self.velocity)
-        np.multiply(states["tau_est"], signs, out=self.effort)
-        quaternion = imu["quaternion"].astype(np.float64)
-        np.divide(quaternion, np.linalg.norm(quaternion), out=self.orientation)
-        self.angular_velocity[:] = imu["gyroscope"]
+        joints = len(self._motors.names)
+        moved = numbers[: 3 * joints].reshape(3, joints) * self._motors.signs
+        self.position[:], self.velocity[:], self.effort[:] = moved
+        quaternion = numbers[3 * joints : 3 * joints + 4]
+        np.divide(quaternion, math.hypot(*quaternion.tolist()), out=self.orientation)
+        self.angular_velocity[:] = numbers[3 * joints + 4 :]
         self._tick, self.measured_s = tick, now_s
         return True

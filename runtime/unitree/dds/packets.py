@@ -58,10 +58,7 @@ class Packet:
     def from_cdr(cls, dtype: np.dtype[np.void], data: bytes, name: str) -> Packet:
         """The message `name` in these bytes; `ShoalError` where they are none."""
         places = _places(dtype)
-        if data[:2] not in _ENCAPSULATIONS:
-            raise ShoalError(f"not a {name}: it is encapsulated as {data[:2].hex() or 'nothing'}, not 0001.")
-        if len(data) - len(_HEADER) < len(places):
-            raise ShoalError(f"not a {name}: it has {len(data) - len(_HEADER)} bytes, not {len(places)}.")
+        require(dtype, data, name)
         packet = cls(dtype)
         packet._bytes[places] = np.frombuffer(data, np.uint8, len(places), len(_HEADER))
         packet._bytes[-1] = 0
@@ -69,7 +66,7 @@ class Packet:
 
     def checksum(self) -> int:
         """Of everything before the field `crc`."""
-        return checksum(self._bytes[: self._dtype.itemsize - 4])
+        return _crc(self._bytes[: self._dtype.itemsize - 4].view(np.uint32).byteswap().tobytes())
 
     def seal(self) -> None:
         """Write the checksum into `crc`."""
@@ -81,15 +78,79 @@ class Packet:
         return bool(self["crc"] == self.checksum())
 
 
-def checksum(data: NDArray[np.uint8]) -> int:
-    """CRC-32/MPEG-2 (polynomial 04C11DB7, begun with ones, nothing reflected) of whole little-endian words of 32 bits,
-    the highest bit of each first.
+class Numbers:
+    """Some numbers of 32 bits of every message of a kind, straight from its bytes, as a control loop wants them.
+
+    A path is a field, or a field and one in it, and then the indices where there are several:
+    `("motor_state", "q", slots)`.
+    """
+
+    def __init__(self, dtype: np.dtype[np.void], *paths: tuple[Any, ...]) -> None:
+        places = [place for path in paths for place in _bytes_of(dtype, path)]
+        self._positions = _positions(dtype)[places]
+
+    def floats(self, data: bytes) -> NDArray[np.float64]:
+        """`[N]` in the order of the paths, of a message that `require` has seen."""
+        return np.frombuffer(data, np.uint8)[self._positions].view("<f4").astype(np.float64)
+
+    def integer(self, data: bytes) -> int:
+        """The only one, where it is one without a sign."""
+        return int(np.frombuffer(data, np.uint8)[self._positions].view("<u4")[0])
+
+
+def require(dtype: np.dtype[np.void], data: bytes, name: str) -> None:
+    """Raise `ShoalError` where these bytes are no message `name`."""
+    size = len(_places(dtype))
+    if data[:2] not in _ENCAPSULATIONS:
+        raise ShoalError(f"not a {name}: it is encapsulated as {data[:2].hex() or 'nothing'}, not 0001.")
+    if len(data) - len(_HEADER) < size:
+        raise ShoalError(f"not a {name}: it has {len(data) - len(_HEADER)} bytes, not {size}.")
+
+
+def checksum(dtype: np.dtype[np.void], data: bytes) -> int:
+    """Of a message that `require` has seen, as `Packet.checksum`."""
+    return _crc(np.frombuffer(data, np.uint8)[_swapped_words(dtype)].tobytes())
+
+
+def _crc(words: bytes) -> int:
+    """CRC-32/MPEG-2 (polynomial 04C11DB7, begun with ones, nothing reflected) of the robot's words of 32 bits, whose
+    bytes come here with the highest first.
 
     zlib's CRC-32 is the same with all bits the other way round, and inverted at the end.
     """
-    words = data.view(np.uint32).byteswap().tobytes().translate(_REVERSED)
-    backwards = zlib.crc32(words) ^ _ONES
+    backwards = zlib.crc32(words.translate(_REVERSED)) ^ _ONES
     return int(f"{backwards:032b}"[::-1], 2)
+
+
+def _bytes_of(dtype: np.dtype[Any], path: tuple[Any, ...]) -> list[int]:
+    """Places of a path's bytes in the record."""
+    name, *rest = path
+    field, offset = (dtype.fields or {})[name][:2]
+    if field.subdtype is not None and field.subdtype[0].fields is not None:
+        inner, slots = rest
+        base = field.subdtype[0]
+        starts = [offset + int(slot) * base.itemsize for slot in slots]
+        within = _bytes_of(base, (inner,))
+        return [start + place for start in starts for place in within]
+    if rest:
+        return [offset + place for place in _bytes_of(field, tuple(rest))]
+    return [*range(offset, offset + field.itemsize)]
+
+
+@cache
+def _positions(dtype: np.dtype[np.void]) -> NDArray[np.intp]:
+    """For each byte of the record, which byte of a message it is; 0, which is one of value 0, for padding."""
+    positions = np.zeros(dtype.itemsize + 1, np.intp)
+    positions[_places(dtype)] = np.arange(len(_places(dtype))) + len(_HEADER)
+    positions[-1] = 0
+    return positions[:-1]
+
+
+@cache
+def _swapped_words(dtype: np.dtype[np.void]) -> NDArray[np.intp]:
+    """The same of everything before the checksum, the highest byte of each word first."""
+    words: NDArray[np.intp] = _positions(dtype)[: dtype.itemsize - 4].reshape(-1, 4)[:, ::-1].ravel()
+    return words
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,14 @@ from runtime.drivers.base import DriverOptions, RecoveringDriver, ServoDriver, o
 from runtime.drivers.conformance import assert_conforms
 from runtime.options import RobotOptions
 from runtime.robot.readings import Readings
+from runtime.ros2.domain import RELIABLE, Participant
 from runtime.unitree.config import StandUp
+from runtime.unitree.dds.messages import LOW_STATE, LOW_STATE_TOPIC, LowState
+from runtime.unitree.dds.packets import Packet
 from runtime.unitree.driver import UnitreeDriver
 from runtime.unitree.motors import MOTORS, MotorMap
 from runtime.unitree.stand_up import folded, way
+from runtime.unitree.states import LowStates
 from sim2real.contract import Contract
 from sim2real.errors import ContractMismatch, ShoalError
 from sim2real.tasks.task import load_task
@@ -161,6 +166,37 @@ def test_states_with_wrong_checksums_are_left_out_and_grow_old(
         running.topics.checksums = True
         keep_until(driver, readings, home(quadruped), lambda: readings.time_s > stamp)
     assert "a state with a wrong CRC is left out" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda packet: packet["motor_state"]["q"].__setitem__(3, math.nan), "q of FL_hip_joint is nan"),
+        (lambda packet: packet["motor_state"]["dq"].__setitem__(8, math.inf), "dq of RR_calf_joint is inf"),
+        (lambda packet: packet["imu_state"]["gyroscope"].__setitem__(1, math.nan), "imu_state is nan"),
+        (lambda packet: packet["imu_state"]["quaternion"].__setitem__(0, 3.0), "imu_state.quaternion .* no rotation"),
+    ],
+)
+def test_states_with_numbers_that_are_none_are_left_out_by_name(
+    quadruped: Contract, domain: str, spoil: Callable[[Packet], object], problem: str
+) -> None:
+    said: list[str] = []
+    participant = Participant(network=False)
+    states = LowStates(participant, MotorMap.of(quadruped, {}), said.append)
+    writer = participant.writer(LOW_STATE_TOPIC, LowState, RELIABLE)
+    packet = Packet(LOW_STATE)
+    packet["imu_state"]["quaternion"][0] = 1.0
+    spoil(packet)
+    packet.seal()
+    deadline = time.monotonic() + PATIENCE_S
+    while not said:
+        assert time.monotonic() < deadline
+        writer.write(LowState(packet.cdr()))
+        assert not states.take(time.monotonic())
+        time.sleep(0.01)
+    assert re.search(problem, said[0]), said
+    assert states.measured_s == -math.inf
+    participant.close()
 
 
 def test_every_second_lost_state_is_no_matter(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runtime.unitree.dds.messages import LOW_CMD, LOW_STATE, SPORT_MODE_STATE, LowCmd, LowState, SportModeState
-from runtime.unitree.dds.packets import Packet
+from runtime.unitree.dds.packets import Numbers, Packet, checksum
 from sim2real.errors import ShoalError
 from tests.runtime.unitree import peer
 
@@ -66,6 +66,22 @@ def test_checksums_are_those_of_a_bitwise_one(name: str) -> None:
         packet.seal()
         assert packet.is_whole
         assert packet["crc"] == peer.checksum(theirs)
+
+
+def test_numbers_and_checksum_come_straight_from_the_bytes() -> None:
+    packet, slots = filled("LowState"), [7, 0, 19]
+    packet.seal()
+    data = packet.cdr()
+    wanted = Numbers(LOW_STATE, ("motor_state", "dq", slots), ("imu_state", "quaternion"), ("power_a",))
+    expected = [*packet["motor_state"]["dq"][slots], *packet["imu_state"]["quaternion"], packet["power_a"]]
+    assert wanted.floats(data).tolist() == [float(value) for value in expected]
+    assert Numbers(LOW_STATE, ("tick",)).integer(data) == packet["tick"]
+    assert checksum(LOW_STATE, data) == packet.checksum() == Numbers(LOW_STATE, ("crc",)).integer(data)
+    for byte in range(4, len(data) - 4, 11):
+        damaged = bytearray(data)
+        damaged[byte] ^= 0x10
+        packet_there = Packet.from_cdr(LOW_STATE, bytes(damaged), "LowState")
+        assert checksum(LOW_STATE, bytes(damaged)) == packet_there.checksum()
 
 
 def test_any_bit_that_turns_over_is_noticed() -> None:
