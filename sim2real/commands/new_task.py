@@ -50,10 +50,12 @@ def new_task(
         raise ShoalError(
             f"--output: {', '.join(map(str, taken))} exists; give another --output, or --force to replace it."
         )
-    files = write_task(source, proposal, path)
     print(
-        f"{robot.name}: {source.model.njnt} joints, {source.model.nactuator} actuators, {source.model.nkey} keyframes"
+        f"{robot.name}: {source.model.njnt} joints, {source.model.nactuator} actuators, {source.model.nkey} keyframes; "
+        f"trying the drives of {len(proposal.movers)} in simulation ...",
+        flush=True,
     )
+    files = write_task(source, proposal, path)
     for guess in proposal.guesses:
         print(f"  {guess}")
     touching = touching_at_home(source, proposal.home_qpos)

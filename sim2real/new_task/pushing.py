@@ -35,6 +35,8 @@ def cannot_push(inspection: Inspection) -> str:
     """Why nothing can be pushed; empty where something can."""
     if _loose(inspection):
         return ""
+    if any(not inspection.model.body(body).name for body in inspection.objects):
+        return "a body of this model lies loose but has no name, and --kind push needs one; name it in the MJCF"
     return (
         "no body of this model lies loose (on a free joint, or on slides along x and y), and --kind push needs one; "
         "add it"

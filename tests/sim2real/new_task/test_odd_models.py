@@ -183,6 +183,13 @@ def test_what_no_task_can_be_made_of_is_said_with_the_cure(name: str, tmp_path: 
         _made(tmp_path, text, "reach")
 
 
+def test_a_loose_body_without_a_name_is_told(tmp_path: Path) -> None:
+    cube = '<body pos=".5 0 .5"><freejoint/><geom size=".02"/></body></worldbody>'
+    driven = arm(TURN, BEND, more='<actuator><motor joint="turn"/><motor joint="bend"/></actuator>')
+    with pytest.raises(ShoalError, match=r"a body of this model lies loose but has no name.*; name it in the MJCF"):
+        _made(tmp_path, driven.replace("</worldbody>", cube), "push")
+
+
 def test_a_base_that_flies_does_not_walk(tmp_path: Path) -> None:
     with pytest.raises(ShoalError, match="no joint that a policy could command hangs on 'drone', which floats"):
         _made(tmp_path, DRONE, "walk")
