@@ -61,7 +61,7 @@ def _model_swapped(rig: Rig) -> None:
     with TemporaryDirectory(prefix="shoal-") as folder:
         path = Path(folder) / "student.onnx"
         path.write_bytes(original)
-        served = Rig(Policy(path), mjcf=rig.mjcf)
+        served = Rig(Policy(path), config=rig.core.safety.config, mjcf=rig.mjcf)
         served.move()
         served.tick(10)
         for content in (b"", b"something else", original[: len(original) // 2], bytes(altered)):
