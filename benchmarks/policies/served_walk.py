@@ -52,6 +52,16 @@ class Arguments:
     """Write the result here too."""
 
 
+def walking_contract(file: Path) -> Contract:
+    """The contract of a policy for planar poses; `ShoalError` for any other."""
+    contract = Policy(file).contract
+    if contract.goal.kind != "planar_pose":
+        raise ShoalError(
+            f"{file}: goals of {contract.task} are of kind {contract.goal.kind}; give a policy of planar_pose."
+        )
+    return contract
+
+
 def goals_in_a_row(contract: Contract, count: int, seed: int) -> list[GoalPlanar]:
     """Goals, each 1 to 3 m from the one before, the first from the frame's origin; all within the contract's bounds."""
     rng, place, goals = np.random.default_rng(seed), np.zeros(2), list[GoalPlanar]()
@@ -67,12 +77,7 @@ def goals_in_a_row(contract: Contract, count: int, seed: int) -> list[GoalPlanar
 def main() -> None:
     """Print the table and write JSON."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    contract = Policy(arguments.file).contract
-    if contract.goal.kind != "planar_pose":
-        raise ShoalError(
-            f"{arguments.file}: goals of {contract.task} are of kind {contract.goal.kind}; give a policy of "
-            "planar_pose."
-        )
+    contract = walking_contract(arguments.file)
     count, timeout_s = (2, 15.0) if arguments.quick else (arguments.goals, arguments.timeout_s)
     robot = ["--robot", "mujoco", *(["--safety", str(arguments.safety)] if arguments.safety else [])]
     goals = goals_in_a_row(contract, count, arguments.seed)

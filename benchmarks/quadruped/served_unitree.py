@@ -32,7 +32,7 @@ from rich.table import Table
 
 from benchmarks.commands import console_script
 from benchmarks.machine import write_numbers
-from benchmarks.policies.served_walk import goals_in_a_row
+from benchmarks.policies.served_walk import goals_in_a_row, walking_contract
 from benchmarks.transport.serving import serve_goals
 from runtime.inference.policy import Policy
 from runtime.ros2.domain import LOOPBACK_CONFIG, Participant
@@ -158,12 +158,7 @@ def measure(
 def main() -> None:
     """Print the table and write JSON."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    contract = Policy(arguments.file).contract
-    if contract.goal.kind != "planar_pose":
-        raise ShoalError(
-            f"{arguments.file}: goals of {contract.task} are of kind {contract.goal.kind}; give a policy of "
-            "planar_pose."
-        )
+    walking_contract(arguments.file)
     count, timeout_s = (2, 15.0) if arguments.quick else (arguments.goals, arguments.timeout_s)
     loads = [round(os.getloadavg()[0], 1)]
     found = measure(

@@ -8,6 +8,14 @@ from collections.abc import Sequence
 from runtime.robot.readings import Float64
 from sim2real.contract import Quaternion
 
+_SHORTEST, _LONGEST = 0.9, 1.1
+"""Lengths of a quaternion that was meant to be a rotation."""
+
+
+def is_meant_as_rotation(length: float) -> bool:
+    """Whether a measured quaternion of this length can be brought to length 1; not where it is no number."""
+    return _SHORTEST < length < _LONGEST
+
 
 def angle_between_deg(first: Sequence[float] | Float64, second: Sequence[float] | Float64) -> float:
     """Angle of the rotation between two quaternions wxyz `[4]`, whatever their signs and lengths; NaN where one of them

@@ -11,12 +11,10 @@ import math
 import mujoco
 import numpy as np
 
+from runtime.robot.rotations import is_meant_as_rotation
 from runtime.ros2 import messages as ros
 from sim2real.errors import ShoalError
 from sim2real.terms import Scene
-
-_SHORTEST, _LONGEST = 0.9, 1.1
-"""Lengths of a quaternion that was meant to be a rotation."""
 
 
 class Base:
@@ -64,7 +62,7 @@ class Base:
     def _turn(self, data: mujoco.MjData, orientation: ros.Quaternion) -> bool:
         wxyz = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
         length = float(np.linalg.norm(wxyz))
-        if not _SHORTEST < length < _LONGEST:
+        if not is_meant_as_rotation(length):
             return False
         data.qpos[self._qpos + 3 : self._qpos + 7] = wxyz / length
         return True

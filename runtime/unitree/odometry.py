@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from runtime.robot.readings import Float64
+from runtime.robot.rotations import is_meant_as_rotation
 from runtime.ros2 import messages as ros
 from runtime.ros2.domain import Participant
 from runtime.unitree.config import OdometrySource
@@ -17,8 +18,6 @@ from runtime.unitree.dds.newest import RECENT, newest_first
 from runtime.unitree.dds.packets import Numbers, require
 from sim2real.errors import ShoalError, shown
 
-_SHORTEST, _LONGEST = 0.9, 1.1
-"""Lengths of a quaternion that was meant to be a rotation."""
 _POSE = Numbers(SPORT_MODE_STATE, ("position",), ("imu_state", "quaternion"))
 
 
@@ -55,7 +54,7 @@ class Odometry:
                 self._say(str(error))
                 continue
             length = math.hypot(*turn.tolist())
-            if not math.isfinite(position.sum()) or not _SHORTEST < length < _LONGEST:
+            if not math.isfinite(position.sum()) or not is_meant_as_rotation(length):
                 self._say(f"a pose on {self.topic} is left out: {shown([*position.tolist(), *turn.tolist()])}")
                 continue
             self._place(position, heading(turn))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from runtime.robot.readings import Float64
+from runtime.robot.rotations import is_meant_as_rotation
 from runtime.ros2.domain import Participant
 from runtime.unitree.dds.messages import LOW_STATE, LOW_STATE_TOPIC, LowState
 from runtime.unitree.dds.newest import RECENT, newest_first
@@ -15,8 +16,6 @@ from runtime.unitree.dds.packets import Numbers, checksum, require
 from runtime.unitree.motors import MotorMap
 from sim2real.errors import ShoalError, shown
 
-_SHORTEST, _LONGEST = 0.9, 1.1
-"""Lengths of a quaternion that was meant to be a rotation."""
 _REBOOTED_MS = 1000
 """A count of milliseconds that is so far back is another one; less is a packet that was overtaken."""
 
@@ -80,7 +79,7 @@ class LowStates:
             of = f" of {self._motors.names[index % joints]}" if index < 3 * joints else ""
             return f"{field}{of} is {numbers[index]:g}"
         quaternion = numbers[3 * joints : 3 * joints + 4].tolist()
-        if not _SHORTEST < math.hypot(*quaternion) < _LONGEST:
+        if not is_meant_as_rotation(math.hypot(*quaternion)):
             return f"imu_state.quaternion {shown(quaternion)} is no rotation"
         return ""
 
